@@ -11,6 +11,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "lb/gcra.h"
 #include "net/clock.h"
 
 namespace lb {
@@ -24,8 +25,6 @@ inline constexpr uint32_t kWeightMax = 1000;
 inline constexpr net::Duration kAdmissionBurst = std::chrono::milliseconds(50);
 // How far ahead of its rate a node can be pushed by forced arrivals before the excess is forgotten.
 inline constexpr net::Duration kAdmissionDebtMax = std::chrono::seconds(1);
-
-inline constexpr double kRateUnlimited = 0x1.0p+62;
 
 enum class ReserveResult : uint8_t { kOk, kFull, kNoToken };
 
@@ -41,7 +40,9 @@ class alignas(64) NodeState {
   void SetConnectionsMax(uint32_t max) { Store(connections_max_, max); }  // 0 = none
   // Tokens a second from now on; kRateUnlimited ends the admission control. Call it about every
   // 100 ms while the node warms up: it also forgets debt older than kAdmissionDebtMax.
-  void SetAdmissionRate(double per_s, net::Time now);
+  void SetAdmissionRate(double per_s, net::Time now) {
+    admission_.SetRate(per_s, now, kAdmissionDebtMax);
+  }
   void ResetErrors() { Store(consecutive_errors_, 0U); }
 
   // --- Workers -------------------------------------------------------------------------------
@@ -75,11 +76,11 @@ class alignas(64) NodeState {
     uint32_t max = Load(connections_max_);
     return max != 0 && Load(active_) >= max;
   }
-  bool warming() const { return Load(interval_ns_) != 0; }
-  double admission_rate() const;
-  bool HasToken(net::Time now) const;
+  bool warming() const { return !admission_.unlimited(); }
+  double admission_rate() const { return admission_.rate(); }
+  bool HasToken(net::Time now) const { return admission_.Wait(now, kAdmissionBurst).count() <= 0; }
   // How far the node was pushed ahead of its rate; <= 0 when a token is there.
-  int64_t debt_ns(net::Time now) const;
+  int64_t debt_ns(net::Time now) const { return admission_.Wait(now, kAdmissionBurst).count(); }
 
   // Cumulative, for metrics.
   uint64_t arrivals() const { return Load(arrivals_); }  // reservations made
@@ -103,11 +104,6 @@ class alignas(64) NodeState {
   static void Bump(std::atomic<uint64_t>& counter) {
     counter.fetch_add(1, std::memory_order_relaxed);
   }
-  // How early a token may be taken (GCRA's tolerance).
-  static int64_t ToleranceNs(int64_t interval_ns) {
-    int64_t burst = kAdmissionBurst.count();
-    return interval_ns < burst ? burst - interval_ns : 0;
-  }
   bool CountIn();
 
   // One line for what every choice reads and writes.
@@ -115,9 +111,7 @@ class alignas(64) NodeState {
   std::atomic<uint32_t> connections_max_;
   std::atomic<uint32_t> effective_weight_;
   std::atomic<uint32_t> consecutive_errors_{0};
-  // GCRA: the time between tokens (0 = unlimited) and the theoretical arrival time of the next one.
-  std::atomic<int64_t> interval_ns_{0};
-  std::atomic<int64_t> next_token_ns_{0};
+  AtomicGcra admission_;
   std::atomic<uint64_t> arrivals_{0};
   std::atomic<uint64_t> connects_{0};
   std::atomic<uint64_t> connect_failures_{0};
