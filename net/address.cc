@@ -8,6 +8,7 @@
 #include <cstring>
 
 #include "net/check.h"
+#include "net/text.h"
 
 namespace net {
 namespace {
@@ -26,17 +27,6 @@ std::unexpected<AddressError> Wrong(std::string what, std::string_view remedy) {
   return std::unexpected(AddressError{std::move(what), std::string(remedy)});
 }
 
-// Error messages go to terminals.
-std::string Shown(std::string_view text) {
-  constexpr size_t kShownMax = 80;
-  std::string out = "'";
-  for (char c : text.substr(0, kShownMax)) {
-    out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  }
-  if (text.size() > kShownMax) out += "...";
-  return out + "'";
-}
-
 struct Split {
   std::string_view host;
   std::string_view port;
@@ -48,24 +38,24 @@ std::expected<Split, AddressError> SplitHostPort(std::string_view text) {
   if (text.front() == '[') {
     size_t close = text.find(']');
     if (close == std::string_view::npos) {
-      return Wrong("is " + Shown(text) + ", which lacks a closing bracket", kEndpointRemedy);
+      return Wrong("is " + Quoted(text) + ", which lacks a closing bracket", kEndpointRemedy);
     }
     if (close + 1 >= text.size() || text[close + 1] != ':') {
-      return Wrong("is " + Shown(text) + ", which has no port", kEndpointRemedy);
+      return Wrong("is " + Quoted(text) + ", which has no port", kEndpointRemedy);
     }
     return Split{text.substr(1, close - 1), text.substr(close + 2), true};
   }
   size_t colon = text.rfind(':');
   if (colon == std::string_view::npos) {
-    return Wrong("is " + Shown(text) + ", which has no port", kEndpointRemedy);
+    return Wrong("is " + Quoted(text) + ", which has no port", kEndpointRemedy);
   }
   std::string_view host = text.substr(0, colon);
   if (host.find(':') != std::string_view::npos) {
-    return Wrong("is " + Shown(text) + ", where the port cannot be told from the address",
+    return Wrong("is " + Quoted(text) + ", where the port cannot be told from the address",
                  "write an IPv6 address in brackets, as in \"[2001:db8::1]:5222\"");
   }
   if (host.empty() || host == "*") {
-    return Wrong("is " + Shown(text) + ", which has no address",
+    return Wrong("is " + Quoted(text) + ", which has no address",
                  "write \"0.0.0.0:" + std::string(text.substr(colon + 1)) +
                      "\" for all of IPv4, \"[::]:" + std::string(text.substr(colon + 1)) +
                      "\" for all of IPv6");
@@ -140,7 +130,8 @@ std::expected<Address, AddressError> Address::Parse(std::string_view text) {
   auto endpoint = Endpoint::Parse(text);
   if (!endpoint) return std::unexpected(std::move(endpoint.error()));
   if (endpoint->kind != Endpoint::Kind::kIp) {
-    return Wrong("is " + Shown(text) + ", which is not an IP address with a port", kEndpointRemedy);
+    return Wrong("is " + Quoted(text) + ", which is not an IP address with a port",
+                 kEndpointRemedy);
   }
   return endpoint->address;
 }
@@ -296,7 +287,7 @@ std::expected<Endpoint, AddressError> Endpoint::Parse(std::string_view text) {
   if (text.starts_with(kUnixPrefix)) {
     std::string_view path = text.substr(kUnixPrefix.size());
     if (path.size() < 2 || (path.front() != '/' && path.front() != '@')) {
-      return Wrong("is " + Shown(text) + ", which has no absolute path",
+      return Wrong("is " + Quoted(text) + ", which has no absolute path",
                    "write \"unix:/run/NAME.sock\", or \"unix:@NAME\" for an abstract socket");
     }
     if (path.size() > kUnixPathMax) {
@@ -312,7 +303,7 @@ std::expected<Endpoint, AddressError> Endpoint::Parse(std::string_view text) {
   if (!split) return std::unexpected(std::move(split.error()));
   auto port = ParsePort(split->port);
   if (!port) {
-    return Wrong("has the port " + Shown(split->port) + ", which is not a number up to 65535",
+    return Wrong("has the port " + Quoted(split->port) + ", which is not a number up to 65535",
                  kEndpointRemedy);
   }
   if (auto ip = Address::FromIp(split->host, *port)) {
@@ -320,16 +311,16 @@ std::expected<Endpoint, AddressError> Endpoint::Parse(std::string_view text) {
     if (v6 == split->bracketed) {
       return Endpoint{.kind = Kind::kIp, .address = *ip, .name = "", .port = *port};
     }
-    return Wrong("is " + Shown(text) + ", with an IPv4 address in brackets", kEndpointRemedy);
+    return Wrong("is " + Quoted(text) + ", with an IPv4 address in brackets", kEndpointRemedy);
   }
   if (split->bracketed) {
-    return Wrong("is " + Shown(text) + ", which holds no IPv6 address", kEndpointRemedy);
+    return Wrong("is " + Quoted(text) + ", which holds no IPv6 address", kEndpointRemedy);
   }
   if (LooksLikeIpv4(split->host)) {
-    return Wrong("is " + Shown(text) + ", which holds no IPv4 address", kEndpointRemedy);
+    return Wrong("is " + Quoted(text) + ", which holds no IPv4 address", kEndpointRemedy);
   }
   if (!IsHostName(split->host)) {
-    return Wrong("is " + Shown(text) + ", which holds neither an address nor a host name",
+    return Wrong("is " + Quoted(text) + ", which holds neither an address nor a host name",
                  kEndpointRemedy);
   }
   return Endpoint{
@@ -378,7 +369,7 @@ std::expected<Cidr, AddressError> Cidr::Parse(std::string_view text) {
       "write ADDRESS/BITS, as in \"192.0.2.0/24\" or \"2001:db8::/32\"";
   size_t slash = text.find('/');
   auto ip = Address::FromIp(text.substr(0, slash), 0);
-  if (!ip) return Wrong("is " + Shown(text) + ", which holds no IP address", kRemedy);
+  if (!ip) return Wrong("is " + Quoted(text) + ", which holds no IP address", kRemedy);
   unsigned bits_max = static_cast<unsigned>(ip->ip().size()) * 8;
   unsigned bits = bits_max;
   if (slash != std::string_view::npos) {
@@ -386,7 +377,7 @@ std::expected<Cidr, AddressError> Cidr::Parse(std::string_view text) {
     auto [end, error] = std::from_chars(number.data(), number.data() + number.size(), bits);
     bool whole = error == std::errc() && end == number.data() + number.size();
     if (!whole || number.empty() || bits > bits_max) {
-      return Wrong("has the prefix length " + Shown(number) + ", which is not a number up to " +
+      return Wrong("has the prefix length " + Quoted(number) + ", which is not a number up to " +
                        std::to_string(bits_max),
                    kRemedy);
     }
@@ -395,7 +386,7 @@ std::expected<Cidr, AddressError> Cidr::Parse(std::string_view text) {
   out.network_ = ip->Network(bits, bits);
   out.bits_ = static_cast<uint8_t>(bits);
   if (out.network_ != *ip) {
-    return Wrong("is " + Shown(text) + ", which has bits set behind its prefix",
+    return Wrong("is " + Quoted(text) + ", which has bits set behind its prefix",
                  "write \"" + out.ToString() + "\" for the network, or the address alone");
   }
   return out;

@@ -13,6 +13,8 @@
 #include <tuple>
 #include <unordered_map>
 
+#include "net/text.h"
+
 // Without exceptions toml::parse() answers with a result; header-only, in this one file.
 #define TOML_EXCEPTIONS 0
 #define TOML_HEADER_ONLY 1
@@ -60,24 +62,6 @@ std::string_view TypeInWords(const toml::node& node) {
       break;
   }
   return "nothing";
-}
-
-// Values go into error messages, which go to terminals: no control characters, no endless lines.
-std::string Quoted(std::string_view value) {
-  constexpr size_t kShownMax = 80;
-  std::string out = "'";
-  for (char c : value.substr(0, kShownMax)) {
-    auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte == 0x7f) {
-      std::array<char, 8> hex{};
-      std::snprintf(hex.data(), hex.size(), "\\x%02x", byte);
-      out += hex.data();
-    } else {
-      out += c;
-    }
-  }
-  if (value.size() > kShownMax) out += "...";
-  return out + "'";
 }
 
 bool IsBareKey(std::string_view key) {
