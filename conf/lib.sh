@@ -80,19 +80,28 @@ InstallPackages() {
   rm -f "$log"
 }
 
-# Build PRESET [TARGET...]: configures when needed and builds. Quiet when all goes well.
+# Configure PRESET: quiet when all goes well.
+Configure() {
+  local log=$REPO/build/$1/configure.log
+  mkdir -p "$REPO/build/$1"
+  (cd "$REPO" && cmake --preset "$1") >"$log" 2>&1 || {
+    tail -n 40 "$log" >&2
+    Fail "the $1 build could not be configured" "see the lines above; the whole log is $log"
+  }
+}
+
+# Build PRESET [TARGET...]: configures and builds. Quiet when all goes well.
 Build() {
-  local preset=$1 log target args=()
+  local preset=$1 target args=() log=$REPO/build/$1/build.log
   shift
   for target in "$@"; do args+=(--target "$target"); done
-  mkdir -p "$REPO/build/$preset"
-  log=$REPO/build/$preset/build.log
+  Configure "$preset"
   Progress "building $preset"
-  if ! (cd "$REPO" && cmake --preset "$preset" &&
-    cmake --build --preset "$preset" --parallel "$JOBS" "${args[@]}") >"$log" 2>&1; then
-    tail -n 60 "$log" >&2
+  (cd "$REPO" && cmake --build --preset "$preset" --parallel "$JOBS" "${args[@]}") >"$log" 2>&1 || {
+    grep -E 'error|FAILED' "$log" | head -n 20 >&2 || true
+    tail -n 40 "$log" >&2
     Fail "the $preset build failed" "see the lines above; the whole log is $log"
-  fi
+  }
 }
 
 # NpmClient: @xmpp/client below build/, once; the source tree stays clean.
