@@ -1,0 +1,235 @@
+#include "bench/load/report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+namespace bench {
+namespace {
+
+using nlohmann::json;
+
+double Us(std::int64_t ns) { return std::round(static_cast<double>(ns) / 10.0) / 100.0; }
+
+double WindowSeconds(const Result& result) {
+  return static_cast<double>(result.window.wall_ns) / 1e9;
+}
+
+double PerSecond(const Result& result, std::uint64_t count) {
+  const double seconds = WindowSeconds(result);
+  return seconds <= 0 ? 0 : std::round(static_cast<double>(count) / seconds * 10) / 10;
+}
+
+json PhaseJson(const Histogram& histogram) {
+  json buckets = json::array();
+  histogram.ForEachBucket(
+      [&](std::size_t index, std::uint64_t count) { buckets.push_back({index, count}); });
+  return {{"count", histogram.Count()},
+          {"min_us", Us(histogram.Min())},
+          {"mean_us", std::round(histogram.Mean() / 10) / 100},
+          {"p50_us", Us(histogram.Quantile(0.5))},
+          {"p90_us", Us(histogram.Quantile(0.9))},
+          {"p99_us", Us(histogram.Quantile(0.99))},
+          {"p999_us", Us(histogram.Quantile(0.999))},
+          {"max_us", Us(histogram.Max())},
+          {"buckets", std::move(buckets)}};
+}
+
+json FailuresJson(const Result& result) {
+  json failures = json::object();
+  for (std::size_t i = 0; i < kFailReasons; ++i) {
+    if (result.failed[i] != 0) {
+      failures[ToString(static_cast<FailReason>(i))] = result.failed[i];
+    }
+  }
+  return failures;
+}
+
+struct NamedPhase {
+  const char* name;
+  const Histogram& histogram;
+};
+
+std::vector<NamedPhase> Phases(const Result& result) {
+  return {{"tcp_connect", result.tcp_connect},
+          {"tls_handshake", result.tls_handshake},
+          {"reply", result.reply},
+          {"total", result.total},
+          {"pacing_lag", result.pacing_lag}};
+}
+
+std::expected<std::vector<Measure>, std::string> FromCompareForm(const json& document) {
+  std::vector<Measure> measures;
+  for (const json& metric : document.at("metrics")) {
+    const json& results = metric.at("results");
+    if (!results.contains("ours") || !results.at("ours").is_number()) continue;
+    const bool lower = metric.at("better") == "lower";
+    measures.push_back({metric.at("name").get<std::string>(),
+                        lower ? Better::kLower : Better::kHigher,
+                        results.at("ours").get<double>()});
+  }
+  return measures;
+}
+
+std::expected<std::vector<Measure>, std::string> FromRunForm(const json& document) {
+  if (!document.at("valid").get<bool>()) {
+    return std::unexpected("the run is INVALID: " + document.at("invalid").dump());
+  }
+  std::vector<Measure> measures;
+  measures.push_back(
+      {"achieved_per_s", Better::kHigher, document.at("achieved_per_s").get<double>()});
+  measures.push_back({"failed", Better::kLower, document.at("failed").get<double>()});
+  measures.push_back({"lost", Better::kLower, document.at("lost").get<double>()});
+  for (const char* phase : {"tcp_connect", "tls_handshake", "reply", "total"}) {
+    const json& values = document.at("phases").at(phase);
+    if (values.at("count").get<std::uint64_t>() == 0) continue;
+    for (const char* quantile : {"p50_us", "p99_us"}) {
+      measures.push_back(
+          {std::string(phase) + "_" + quantile, Better::kLower, values.at(quantile).get<double>()});
+    }
+  }
+  double server_us = 0;
+  for (const json& value : document.at("watched")) {
+    if (value.at("per_op_us").is_number()) server_us += value.at("per_op_us").get<double>();
+  }
+  if (server_us > 0) measures.push_back({"server_cpu_us_per_op", Better::kLower, server_us});
+  return measures;
+}
+
+}  // namespace
+
+void JudgeResult(Result& result) {
+  RunHealth health;
+  health.open_loop = result.open_loop;
+  health.seconds = WindowSeconds(result);
+  health.cpu_ns = result.window.own_ns;
+  health.runqueue_ns = result.window.runqueue_ns;
+  health.pacing_lag_p99_ns = result.pacing_lag.Quantile(0.99);
+  health.offered = result.offered;
+  health.started = result.started;
+  health.attempted = std::max(result.opened, result.completed) + result.Failures();
+  health.failed = result.Failures() + result.lost;
+  health.resumption_wanted = result.resume;
+  health.handshakes = result.handshakes;
+  health.resumed = result.resumed;
+  result.invalid = Judge(health, HealthLimits{});
+  if (result.completed == 0) result.invalid.emplace_back("no operation was completed");
+  if (result.shed != 0) {
+    result.invalid.push_back(std::to_string(result.shed) + " starts were shed: the queue was full");
+  }
+  if (result.interrupted) result.invalid.emplace_back("stopped before its end");
+}
+
+std::string ToJson(const Result& result) {
+  json phases = json::object();
+  for (const NamedPhase& phase : Phases(result)) phases[phase.name] = PhaseJson(phase.histogram);
+  json watched = json::object();
+  for (std::size_t i = 0; i < result.watched.size(); ++i) {
+    const std::int64_t cpu = i < result.window.watched_ns.size() ? result.window.watched_ns[i] : -1;
+    json entry = {{"cpu_s", nullptr}, {"per_op_us", nullptr}};
+    if (cpu >= 0) {
+      entry["cpu_s"] = static_cast<double>(cpu) / 1e9;
+      if (result.completed > 0) {
+        entry["per_op_us"] = static_cast<double>(cpu) / 1e3 / static_cast<double>(result.completed);
+      }
+    }
+    watched[std::to_string(result.watched[i])] = std::move(entry);
+  }
+  const double seconds = WindowSeconds(result);
+  const json document = {
+      {"tool", "mongoosebench"},
+      {"mode", result.mode},
+      {"target", result.target},
+      {"open_loop", result.open_loop},
+      {"tls", result.tls},
+      {"valid", result.invalid.empty()},
+      {"invalid", result.invalid},
+      {"seconds", seconds},
+      {"offered", result.offered},
+      {"offered_per_s", PerSecond(result, result.offered)},
+      {"started", result.started},
+      {"completed", result.completed},
+      {"achieved_per_s", PerSecond(result, result.completed)},
+      {"bytes", result.bytes},
+      {"shed", result.shed},
+      {"opened", result.opened},
+      {"held", result.held},
+      {"held_max", result.held_max},
+      {"lost", result.lost},
+      {"retries", result.retries},
+      {"failed", result.Failures()},
+      {"failures", FailuresJson(result)},
+      {"handshakes", result.handshakes},
+      {"resumed", result.resumed},
+      {"generator_cpu_s", static_cast<double>(result.window.own_ns) / 1e9},
+      {"generator_busy",
+       seconds <= 0
+           ? 0
+           : static_cast<double>(result.window.own_ns + result.window.runqueue_ns) / 1e9 / seconds},
+      {"watched", std::move(watched)},
+      {"phases", std::move(phases)}};
+  return document.dump();
+}
+
+std::string ToText(const Result& result) {
+  char line[256];
+  std::string text;
+  const auto add = [&](int length) { text.append(line, static_cast<std::size_t>(length)); };
+  add(std::snprintf(line, sizeof(line), "%s %s (%s loop%s): %.2f s\n", result.mode.c_str(),
+                    result.target.c_str(), result.open_loop ? "open" : "closed",
+                    result.tls ? ", TLS" : "", WindowSeconds(result)));
+  add(std::snprintf(line, sizeof(line),
+                    "  offered %.1f/s  achieved %.1f/s  held %llu  failed %llu  lost %llu  "
+                    "retries %llu\n",
+                    PerSecond(result, result.offered), PerSecond(result, result.completed),
+                    static_cast<unsigned long long>(result.held),
+                    static_cast<unsigned long long>(result.Failures()),
+                    static_cast<unsigned long long>(result.lost),
+                    static_cast<unsigned long long>(result.retries)));
+  if (result.tls) {
+    add(std::snprintf(line, sizeof(line), "  handshakes %llu, resumed %llu\n",
+                      static_cast<unsigned long long>(result.handshakes),
+                      static_cast<unsigned long long>(result.resumed)));
+  }
+  add(std::snprintf(line, sizeof(line), "  %-14s %10s %10s %10s %10s %10s %10s\n", "us", "count",
+                    "p50", "p90", "p99", "p99.9", "max"));
+  for (const NamedPhase& phase : Phases(result)) {
+    const Histogram& h = phase.histogram;
+    if (h.Count() == 0) continue;
+    add(std::snprintf(line, sizeof(line), "  %-14s %10llu %10.1f %10.1f %10.1f %10.1f %10.1f\n",
+                      phase.name, static_cast<unsigned long long>(h.Count()), Us(h.Quantile(0.5)),
+                      Us(h.Quantile(0.9)), Us(h.Quantile(0.99)), Us(h.Quantile(0.999)),
+                      Us(h.Max())));
+  }
+  for (std::size_t i = 0; i < result.watched.size() && i < result.window.watched_ns.size(); ++i) {
+    const auto cpu = static_cast<double>(result.window.watched_ns[i]);
+    const auto ops = static_cast<double>(std::max<std::uint64_t>(result.completed, 1));
+    add(std::snprintf(line, sizeof(line), "  process %d: %.3f s CPU, %.2f us an operation\n",
+                      result.watched[i], cpu / 1e9, cpu / 1e3 / ops));
+  }
+  for (const std::string& reason : result.invalid) text += "  INVALID: " + reason + "\n";
+  return text;
+}
+
+std::expected<std::vector<Measure>, std::string> ReadMeasures(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return std::unexpected(path + ": cannot be read");
+  const json document = json::parse(file, nullptr, false);
+  if (document.is_discarded() || !document.is_object()) {
+    return std::unexpected(path + ": is no JSON object");
+  }
+  try {
+    auto measures =
+        document.contains("metrics") ? FromCompareForm(document) : FromRunForm(document);
+    if (!measures) return std::unexpected(path + ": " + measures.error());
+    if (measures->empty()) return std::unexpected(path + ": holds no measures to compare");
+    return measures;
+  } catch (const json::exception& error) {
+    return std::unexpected(path + ": neither a result of mongoosebench nor of bench/compare (" +
+                           error.what() + ")");
+  }
+}
+
+}  // namespace bench

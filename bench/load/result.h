@@ -1,0 +1,63 @@
+// What one run of the generator found. Filled by the engine and the scenario, judged by verdict.h,
+// written by report.h.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/load/cpu_clock.h"
+#include "bench/load/histogram.h"
+
+namespace bench {
+
+// Why an operation or a connection came to nothing.
+enum class FailReason { kConnect, kHandshake, kReset, kClosed, kTimeout, kMismatch, kResources };
+inline constexpr std::size_t kFailReasons = 7;
+const char* ToString(FailReason reason);
+
+struct Result {
+  std::string mode;
+  std::string target;
+  bool open_loop = false;
+  bool tls = false;
+  bool resume = false;
+  bool interrupted = false;
+
+  // In the measuring window. `offered` is what the profile meant; in a closed loop it equals
+  // `started`, since the system under test sets the pace.
+  std::uint64_t offered = 0;
+  std::uint64_t started = 0;
+  std::uint64_t completed = 0;
+  std::uint64_t bytes = 0;
+  std::uint64_t shed = 0;  // starts given up because the generator's own queue was full
+
+  // Over the whole run.
+  std::uint64_t opened = 0;
+  std::uint64_t held = 0;      // connections open at the end of the opening phase
+  std::uint64_t held_max = 0;  // most open at one time
+  std::uint64_t lost = 0;      // ended by the other side while they were held
+  std::uint64_t retries = 0;
+  std::array<std::uint64_t, kFailReasons> failed{};
+  std::uint64_t handshakes = 0;
+  std::uint64_t resumed = 0;
+
+  Histogram tcp_connect;    // from the call of connect
+  Histogram tls_handshake;  // from the TCP connection
+  Histogram reply;          // from the request's first byte sent to the reply's first byte
+  Histogram total;          // from the INTENDED start to the end of the operation
+  Histogram pacing_lag;     // from the intended start to the generator getting to it
+
+  CpuWindow::Reading window;
+  std::vector<pid_t> watched;
+  std::vector<std::string> invalid;
+
+  std::uint64_t Failures() const {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t n : failed) sum += n;
+    return sum;
+  }
+};
+
+}  // namespace bench
