@@ -1,5 +1,5 @@
-// Time as a value. Pure code takes a Time; only the edges of the program ask a Clock for it, so that
-// tests can hold the clock in their hand.
+// Time as a value. Pure code takes a Time; only the edges of the program ask a Clock for it, so
+// that tests can hold the clock in their hand.
 //
 // Time counts from an arbitrary start (CLOCK_MONOTONIC) and is never shown to people; for logs use
 // the wall clock.
@@ -32,8 +32,8 @@ class Clock {
 class SystemClock final : public Clock {
  public:
   Time Now() const override {
-    return Time(std::chrono::duration_cast<Duration>(
-        std::chrono::steady_clock::now().time_since_epoch()));
+    return Time(
+        std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch()));
   }
 };
 

@@ -3,7 +3,8 @@
 //
 // Every getter marks its key as known. Finish() then reports each key of the file that nobody asked
 // for, with the nearest known name ("did you mean 'idle_timeout'?"). A getter that finds a mistake
-// records it and returns the default, so reading goes on; callers look at errors() once, at the end.
+// records it and returns the default, so reading goes on; callers look at errors() once, at the
+// end.
 //
 //   TomlReader reader = TomlReader::FromFile("mongooselb.toml");
 //   TomlSection process = reader.root().Section("process");

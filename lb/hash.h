@@ -1,0 +1,33 @@
+// Hashes of the balancer.
+//
+// StableHash: the same in every process and on every machine, so that several balancers that hold
+// the same nodes send the same source to the same node. Not for tables that peers can fill.
+// KeyedHash: SipHash-1-3 under a secret key, for tables whose keys a peer chooses (addresses).
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include "lb/random.h"
+
+namespace lb {
+
+constexpr uint64_t StableHash(std::string_view bytes) {
+  uint64_t hash = 0xcbf29ce484222325U;
+  for (char c : bytes) {
+    hash = (hash ^ static_cast<uint8_t>(c)) * 0x100000001b3U;
+  }
+  return FastRandom::Mix(hash);
+}
+
+struct HashKey {
+  uint64_t k0 = 0;
+  uint64_t k1 = 0;
+};
+
+// SipHash-c-d (Aumasson, Bernstein) with c = 1, d = 3.
+uint64_t KeyedHash(const HashKey& key, std::span<const uint8_t> bytes);
+
+}  // namespace lb

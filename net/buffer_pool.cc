@@ -1,0 +1,59 @@
+#include "net/buffer_pool.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace net {
+
+BufferPool::BufferPool(Ring& ring, const Options& options)
+    : ring_(ring),
+      group_(options.group),
+      buffer_bytes_(options.buffer_bytes),
+      maximum_(options.maximum) {}
+
+std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::Create(Ring& ring,
+                                                                           const Options& options) {
+  CHECK(options.buffer_bytes > 0 && options.buffer_bytes <= 65'535);
+  CHECK(options.initial > 0 && options.initial <= options.maximum && options.maximum <= 32'768);
+  std::unique_ptr<BufferPool> pool(new BufferPool(ring, options));
+  uint32_t entries = 1;
+  while (entries < options.maximum) entries *= 2;
+  if (auto registered = ring.RegisterBuffers(options.group, entries); !registered) {
+    return std::unexpected(registered.error());
+  }
+  pool->registered_ = true;
+  // One mapping: the buffers, then the two side tables. Untouched pages cost nothing.
+  size_t data = size_t{options.maximum} * options.buffer_bytes;
+  data = (data + 63) & ~size_t{63};
+  pool->mapped_ = data + size_t{options.maximum} * 2 * sizeof(uint16_t);
+  void* memory = mmap(nullptr, pool->mapped_, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) {
+    return std::unexpected("mmap of " + std::to_string(pool->mapped_) +
+                           " bytes of buffers: " + std::strerror(errno) +
+                           "; lower process.buffers or process.buffer_bytes");
+  }
+  pool->memory_ = static_cast<uint8_t*>(memory);
+  pool->length_ = reinterpret_cast<uint16_t*>(pool->memory_ + data);
+  pool->next_ = pool->length_ + options.maximum;
+  while (pool->provided_ < options.initial) {
+    pool->Give(static_cast<uint16_t>(pool->provided_++));
+  }
+  pool->Publish();
+  return pool;
+}
+
+BufferPool::~BufferPool() {
+  if (registered_) ring_.UnregisterBuffers(group_);
+  if (memory_ != nullptr) munmap(memory_, mapped_);
+}
+
+void BufferPool::Grow() {
+  uint32_t until = std::min(maximum_, provided_ * 2);
+  while (provided_ < until) Give(static_cast<uint16_t>(provided_++));
+}
+
+}  // namespace net

@@ -1,0 +1,96 @@
+// The receive buffers of one worker, handed to the kernel as a provided-buffer ring: a connection
+// holds a buffer only while bytes are on their way through it, so an idle one holds none.
+//
+// Buffers are named by a 16-bit id, the one that a completion carries. Received buffers that wait
+// to be sent form chains through links kept here, so that a connection needs two ids for a queue of
+// any length.
+//
+// The pool starts small and doubles when it runs low, up to its maximum; memory that was never
+// needed is never touched. When the maximum is in use, receives fail with -ENOBUFS until a buffer
+// comes back: who got that waits in line (StarvedQueue) and is woken in order.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "net/check.h"
+#include "net/ring.h"
+
+namespace net {
+
+inline constexpr uint16_t kNoBuffer = 0xffff;
+
+class BufferPool {
+ public:
+  struct Options {
+    uint16_t group = 0;
+    uint32_t buffer_bytes = 4096;  // at most 65,535
+    uint32_t initial = 256;        // buffers provided at once
+    uint32_t maximum = 16'384;     // at most 32,768
+  };
+
+  // `ring` must outlive the pool.
+  static std::expected<std::unique_ptr<BufferPool>, std::string> Create(Ring& ring,
+                                                                        const Options& options);
+  ~BufferPool();
+  BufferPool(const BufferPool&) = delete;
+  BufferPool& operator=(const BufferPool&) = delete;
+
+  // A completion brought this buffer, with so many bytes in it.
+  void Took(uint16_t id, uint32_t bytes) {
+    DCHECK(id < provided_);
+    length_[id] = static_cast<uint16_t>(bytes);
+    next_[id] = kNoBuffer;
+    --free_;
+  }
+  // Back to the kernel. Visible to it after Publish().
+  void Give(uint16_t id) {
+    ring_.ProvideBuffer(group_, At(id), buffer_bytes_, id);
+    ++free_;
+    dirty_ = true;
+  }
+  // Once a turn.
+  void Publish() {
+    if (free_ < provided_ / 8 && provided_ < maximum_) [[unlikely]]
+      Grow();
+    if (!dirty_) return;
+    dirty_ = false;
+    ring_.PublishBuffers(group_);
+  }
+
+  std::span<uint8_t> Bytes(uint16_t id) { return {At(id), length_[id]}; }
+  uint32_t Length(uint16_t id) const { return length_[id]; }
+  uint16_t Next(uint16_t id) const { return next_[id]; }
+  void SetNext(uint16_t id, uint16_t next) { next_[id] = next; }
+
+  uint16_t group() const { return group_; }
+  uint32_t buffer_bytes() const { return buffer_bytes_; }
+  uint32_t free() const { return free_; }  // with the kernel
+  uint32_t provided() const { return provided_; }
+  uint32_t maximum() const { return maximum_; }
+  uint32_t in_use() const { return provided_ - free_; }
+
+ private:
+  BufferPool(Ring& ring, const Options& options);
+  uint8_t* At(uint16_t id) { return memory_ + size_t{id} * buffer_bytes_; }
+  void Grow();
+
+  Ring& ring_;
+  const uint16_t group_;
+  const uint32_t buffer_bytes_;
+  const uint32_t maximum_;
+  uint32_t provided_ = 0;
+  uint32_t free_ = 0;
+  bool dirty_ = false;
+  bool registered_ = false;
+  uint8_t* memory_ = nullptr;  // maximum_ buffers of address space
+  uint16_t* length_ = nullptr;
+  uint16_t* next_ = nullptr;
+  size_t mapped_ = 0;
+};
+
+}  // namespace net

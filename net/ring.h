@@ -1,0 +1,171 @@
+// One io_uring: the only way the data path touches the kernel.
+//
+// Who: one thread owns a Ring and all that is submitted to it (SINGLE_ISSUER, DEFER_TASKRUN).
+//
+// Sockets live in the ring's table of direct descriptors and are named by a Slot. They take no file
+// descriptor of the process, so a process holds more sockets than RLIMIT_NOFILE; the limit bounds
+// the table of one ring. Accepted sockets get slots that the kernel picks; outgoing ones get slots
+// from AllocateSlot().
+//
+// An operation ends in OnCompletion() of its Target, with the operation number given in its Tag.
+// The Target, and every buffer handed in, must live until then, cancelled or not: close only after
+// the join. Operations without a Tag report nothing when they succeed and count an error when they
+// fail.
+//
+// Calls that queue an operation never fail and never block: with a full submission queue they
+// submit what is there first. Nothing else reaches the kernel before Wait().
+//
+// ring_uring.cc is the only file that includes liburing.h. Tests link a twin (tests/sim) that has
+// the same class over a simulated network with seeded faults.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <expected>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "net/clock.h"
+
+namespace net {
+
+using Slot = uint32_t;
+inline constexpr Slot kNoSlot = UINT32_MAX;
+
+struct Completion {
+  int32_t result = 0;  // as the system call's: a count, a slot, or -errno
+  uint32_t flags = 0;
+
+  bool more() const { return (flags & 2U) != 0; }  // a multishot operation goes on
+  bool has_buffer() const { return (flags & 1U) != 0; }
+  uint16_t buffer() const { return static_cast<uint16_t>(flags >> 16U); }
+};
+
+// Where completions arrive. Sixteen-byte alignment leaves room for the operation number in the
+// address that travels through the kernel.
+class alignas(16) Target {
+ public:
+  virtual void OnCompletion(unsigned op, Completion completion) = 0;
+
+ protected:
+  ~Target() = default;
+};
+
+struct Tag {
+  Target* target = nullptr;
+  unsigned op = 0;  // below kMaxOps
+};
+inline constexpr unsigned kMaxOps = 16;
+
+struct RingOptions {
+  uint32_t submission_entries = 1024;
+  uint32_t completion_entries = 8192;
+  uint32_t accept_slots = 1024;    // direct descriptors for accepted sockets
+  uint32_t outgoing_slots = 1024;  // and for those that we open
+};
+
+// What the running kernel can do beyond the 6.1 baseline; probed once for each ring.
+struct RingFeatures {
+  bool socket_options = false;  // setsockopt and getsockopt on direct descriptors (6.7)
+  bool bind = false;            // bind on direct descriptors (6.11)
+  bool fd_install = false;      // a plain descriptor for a direct one (6.8)
+};
+
+// What a new outgoing socket gets before it connects.
+struct ConnectOptions {
+  const sockaddr* address = nullptr;  // must live until the completion
+  socklen_t address_size = 0;
+  const sockaddr* source = nullptr;  // bound first where given; must live until the completion
+  socklen_t source_size = 0;
+  bool no_delay = true;  // TCP_NODELAY
+};
+
+// Counters since the start, for metrics.
+struct RingStats {
+  uint64_t enters = 0;  // io_uring_enter calls
+  uint64_t completions = 0;
+  uint64_t overflows = 0;      // completion queue overflows that the kernel kept for us
+  uint64_t silent_errors = 0;  // failures of operations without a Tag
+};
+
+class Ring {
+ public:
+  struct Impl;
+
+  // The error names the call, the reason and the remedy (limits, kernel, io_uring_disabled).
+  static std::expected<std::unique_ptr<Ring>, std::string> Create(const RingOptions& options);
+  ~Ring();
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+
+  const RingFeatures& features() const { return features_; }
+  const RingStats& stats() const { return stats_; }
+
+  // --- Slots for outgoing sockets. kNoSlot when all are in use.
+  Slot AllocateSlot();
+  uint32_t free_slots() const { return static_cast<uint32_t>(free_slots_.size()); }
+
+  // --- Listening sockets are plain descriptors.
+  // Each completion's result is the slot of an accepted socket or -errno.
+  void AcceptMultishot(int listener, Tag tag);
+  // One connection; the peer's address is written where told.
+  void AcceptOnce(int listener, sockaddr* peer, socklen_t* peer_size, Tag tag);
+
+  // --- Sockets.
+  // Opens a socket in `slot`, sets its options, binds and connects it, as one linked chain: one
+  // completion, at `tag`, for the whole.
+  void Connect(Slot slot, const ConnectOptions& options, Tag tag);
+  // The peer's address of an accepted socket (needs features().socket_options); the result is its
+  // size. `peer` must have room for `peer_size` bytes and live until the completion.
+  void PeerName(Slot slot, void* peer, int32_t peer_size, Tag tag);
+  // An int socket option, without a completion (needs features().socket_options). `value` must live
+  // until the ring has run once more: give a static or a member.
+  void SetOption(Slot slot, int level, int option, const int* value);
+  // Receives into provided buffers of `group` until end of stream, an error, or no buffer
+  // (-ENOBUFS). `expect_data`: try at once instead of waiting for readiness first.
+  void RecvMultishot(Slot slot, uint16_t group, bool expect_data, Tag tag);
+  void Recv(Slot slot, std::span<uint8_t> into, Tag tag);
+  // Sends all of it unless the peer fails; the result may still be short.
+  void Send(Slot slot, std::span<const uint8_t> data, Tag tag);
+  void Shutdown(Slot slot, int how);
+  // Waits for poll(2) events; one completion with the events as result.
+  void Poll(Slot slot, uint32_t events, Tag tag);
+  // A plain descriptor for the socket, as result (needs features().fd_install).
+  void InstallFd(Slot slot, Tag tag);
+  // Closes the socket and frees the slot; receives and sends that are in flight should be cancelled
+  // and still complete. A Connect() must have completed before: its later steps run after
+  // operations queued behind it, and would meet whoever got the slot next.
+  void Close(Slot slot);
+
+  // --- Plain descriptors (event and signal descriptors).
+  void PollFd(int fd, uint32_t events, Tag tag);  // multishot
+
+  // Cancels the operation of that tag; it then completes, with -ECANCELED or with what it had got.
+  // Without effect on a Connect() queued in the same turn, whose chain has not begun.
+  void Cancel(Tag tag);
+
+  // --- Provided buffers. `count` is a power of two up to 32,768. The memory stays the caller's.
+  std::expected<void, std::string> RegisterBuffers(uint16_t group, uint32_t count);
+  void UnregisterBuffers(uint16_t group);
+  void ProvideBuffer(uint16_t group, uint8_t* data, uint32_t size, uint16_t id);
+  void PublishBuffers(uint16_t group);  // makes what was provided visible to the kernel
+
+  // Submits what is queued and waits up to `timeout` for a completion.
+  void Wait(Duration timeout);
+  // Delivers the completions that are there, and returns how many they were. Handlers may queue
+  // operations; what these bring is for the next turn.
+  unsigned Deliver();
+
+ private:
+  explicit Ring(std::unique_ptr<Impl> impl);
+
+  std::unique_ptr<Impl> impl_;
+  RingFeatures features_;
+  RingStats stats_;
+  std::vector<Slot> free_slots_;
+};
+
+}  // namespace net

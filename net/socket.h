@@ -1,0 +1,56 @@
+// Making sockets: the few system calls around the ring, with errors that name the remedy.
+#pragma once
+
+#include <sys/socket.h>
+
+#include <cstdint>
+#include <expected>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace net {
+
+// Owns a plain descriptor.
+class UniqueFd {
+ public:
+  UniqueFd() = default;
+  explicit UniqueFd(int fd) : fd_(fd) {}
+  ~UniqueFd() { Reset(); }
+  UniqueFd(UniqueFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  UniqueFd& operator=(UniqueFd&& other) noexcept {
+    if (this != &other) {
+      Reset();
+      fd_ = std::exchange(other.fd_, -1);
+    }
+    return *this;
+  }
+  int get() const { return fd_; }
+  int Release() { return std::exchange(fd_, -1); }
+  void Reset();
+  explicit operator bool() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+struct ListenOptions {
+  int backlog = 4096;
+  bool reuse_port = false;  // several sockets on one address, one a worker
+  // Inherited by the accepted sockets; 0 leaves the system's default.
+  int keepalive_idle_s = 0;
+  int keepalive_interval_s = 0;
+  int keepalive_count = 0;
+  int user_timeout_ms = 0;
+  uint32_t unix_mode = 0600;  // of a Unix socket's file
+};
+
+// A listening socket, close-on-exec, blocking (the ring polls for itself), TCP_NODELAY. A Unix
+// socket's stale file is replaced when nobody answers there; when somebody does it is an error.
+std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t size,
+                                            const ListenOptions& options);
+
+// "127.0.0.1:5222", "[::1]:5222", "unix:/run/x.sock".
+std::string AddressText(const sockaddr* address, socklen_t size);
+
+}  // namespace net

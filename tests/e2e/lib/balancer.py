@@ -1,0 +1,153 @@
+"""mongooselb under test: a configuration from a dict, started, asked, stopped, upgraded."""
+
+import copy
+import json
+import os
+import signal
+import subprocess
+import urllib.error
+import urllib.request
+
+from lib import net, toml
+from lib.access_log import AccessLog
+from lib.wait import wait_until
+from lib.workspace import REPO
+
+BINARY = os.environ.get("MONGOOSELB", os.path.join(REPO, "build", "release", "bin", "mongooselb"))
+
+
+def merged(base, extra):
+    """`extra` over `base`, table by table."""
+    result = copy.deepcopy(base)
+    for key, value in extra.items():
+        if isinstance(value, dict) and isinstance(result.get(key), dict):
+            result[key] = merged(result[key], value)
+        else:
+            result[key] = copy.deepcopy(value)
+    return result
+
+
+def check_config(path):
+    """`mongooselb check FILE`: the finished process (returncode, stdout, stderr)."""
+    return subprocess.run([BINARY, "check", path], stdin=subprocess.DEVNULL, capture_output=True,
+                          text=True, timeout=20, check=False)
+
+
+class CtlError(AssertionError):
+    """A ctl command that had to succeed did not."""
+
+
+class Balancer:
+    """`config` holds listeners and pools as in mongooselb.toml; control socket, admin address, log
+    and access log are added. `launcher` goes before the command line (prlimit, taskset)."""
+
+    def __init__(self, workspace, config, name="lb", launcher=()):
+        self.workspace = workspace
+        self.name = name
+        self.launcher = list(launcher)
+        self.ctl_socket = workspace.path(f"{name}.sock")
+        self.admin_port = net.free_port()
+        self.access_log = AccessLog(workspace.path(f"{name}.access.jsonl"))
+        self.config = merged({
+            "process": {"workers": 1, "ctl_socket": self.ctl_socket,
+                        "admin_listen": f"127.0.0.1:{self.admin_port}"},
+            "log": {"level": "info", "access": self.access_log.path, "access_format": "json"},
+        }, config)
+        self.config_path = workspace.path(f"{name}.toml")
+        self.process = None
+        self.write_config()
+
+    def write_config(self, extra=None):
+        """Changes the file only; `reload` makes the balancer read it."""
+        if extra:
+            self.config = merged(self.config, extra)
+        self.workspace.write(os.path.basename(self.config_path), toml.dumps(self.config))
+
+    def launch(self):
+        """Starts the process and does not wait for it."""
+        self.process = self.workspace.start(
+            self.name, self.launcher + [BINARY, "run", self.config_path])
+        return self
+
+    def start(self):
+        self.launch()
+        self.workspace.wait_ready(self.process, lambda: self.get("/readyz")[0] == 200,
+                                  f"{self.name} is ready", 20)
+        return self
+
+    def stop(self, deadline_s=15.0):
+        return self.process.stop(deadline_s)
+
+    # --- asking ---
+
+    def get(self, path):
+        """(status, body) of the admin listener."""
+        url = f"http://127.0.0.1:{self.admin_port}{path}"
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def status(self):
+        return json.loads(self.get("/status")[1])
+
+    def metrics(self):
+        """{'name{labels}': value} of /metrics."""
+        rows = {}
+        for line in self.get("/metrics")[1].splitlines():
+            if line and not line.startswith("#"):
+                name, _, value = line.rpartition(" ")
+                rows[name] = float(value)
+        return rows
+
+    def metric(self, name, **labels):
+        """The sum of this metric's series that carry these labels."""
+        total = None
+        for series, value in self.metrics().items():
+            base, _, rest = series.partition("{")
+            if base == name and all(f'{k}="{v}"' in rest for k, v in labels.items()):
+                total = (total or 0.0) + value
+        if total is None:
+            raise KeyError(f"no metric {name} {labels}")
+        return total
+
+    def ctl(self, *args, timeout_s=60):
+        """The finished `mongooselb ctl` command."""
+        return subprocess.run([BINARY, "ctl", "--socket", self.ctl_socket, *args],
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                              timeout=timeout_s, check=False)
+
+    def ctl_ok(self, *args, timeout_s=60):
+        """Its output; it had to exit with 0."""
+        done = self.ctl(*args, timeout_s=timeout_s)
+        if done.returncode != 0:
+            raise CtlError(f"ctl {' '.join(args)} exited with {done.returncode}\n"
+                           f"{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def ctl_json(self, *args, timeout_s=60):
+        return json.loads(self.ctl_ok("--json", *args, timeout_s=timeout_s))
+
+    # --- resources ---
+
+    def rss_bytes(self):
+        with open(f"/proc/{self.process.pid}/status", encoding="ascii") as status:
+            for line in status:
+                if line.startswith("VmRSS:"):
+                    return int(line.split()[1]) * 1024
+        raise RuntimeError("no VmRSS")
+
+    def cpu_seconds(self):
+        with open(f"/proc/{self.process.pid}/stat", encoding="ascii") as stat:
+            fields = stat.read().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    # --- changing ---
+
+    def reload(self, extra=None):
+        self.write_config(extra)
+        return self.ctl_ok("reload")
+
+    def sighup(self):
+        self.process.signal(signal.SIGHUP)

@@ -1,0 +1,228 @@
+#include "net/ring.h"
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <cerrno>
+#include <map>
+#include <vector>
+
+#include "net/buffer_pool.h"
+#include "tests/net/loopback.h"
+
+namespace net {
+namespace {
+
+using test::BoundAddress;
+using test::Dial;
+using test::ListenLoopback;
+using test::Plain;
+
+class Recorder final : public Target {
+ public:
+  void OnCompletion(unsigned op, Completion completion) override { seen[op].push_back(completion); }
+  std::map<unsigned, std::vector<Completion>> seen;
+};
+
+class RingTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    auto ring = Ring::Create({.accept_slots = 8, .outgoing_slots = 8});
+    ASSERT_TRUE(ring.has_value()) << ring.error();
+    ring_ = std::move(*ring);
+  }
+  bool WaitFor(unsigned op, size_t count) {
+    for (int i = 0; i < 200 && recorder_.seen[op].size() < count; ++i) {
+      ring_->Wait(std::chrono::milliseconds(50));
+      ring_->Deliver();
+    }
+    return recorder_.seen[op].size() >= count;
+  }
+
+  Recorder recorder_;
+  std::unique_ptr<Ring> ring_;
+};
+
+TEST_F(RingTest, AcceptsManyWithOneOperationIntoSlotsOfTheAcceptRange) {
+  UniqueFd listener = ListenLoopback();
+  ring_->AcceptMultishot(listener.get(), {&recorder_, 1});
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 5; ++i) clients.push_back(Dial(BoundAddress(listener.get())));
+  ASSERT_TRUE(WaitFor(1, 5));
+  for (const Completion& completion : recorder_.seen[1]) {
+    EXPECT_GE(completion.result, 0);
+    EXPECT_LT(completion.result, 8);
+    EXPECT_TRUE(completion.more());
+  }
+}
+
+TEST_F(RingTest, AFullAcceptRangeEndsTheOperationWithAnErrorAndCanBeArmedAgain) {
+  UniqueFd listener = ListenLoopback();
+  ring_->AcceptMultishot(listener.get(), {&recorder_, 1});
+  std::vector<UniqueFd> clients;
+  for (int i = 0; i < 9; ++i) clients.push_back(Dial(BoundAddress(listener.get())));
+  ASSERT_TRUE(WaitFor(1, 9));
+  const Completion last = recorder_.seen[1].back();
+  EXPECT_LT(last.result, 0);
+  EXPECT_FALSE(last.more());
+  ring_->Close(static_cast<Slot>(recorder_.seen[1].front().result));
+  ring_->AcceptMultishot(listener.get(), {&recorder_, 1});
+  clients.push_back(Dial(BoundAddress(listener.get())));
+  ASSERT_TRUE(WaitFor(1, 10));
+  EXPECT_GE(recorder_.seen[1].back().result, 0);
+}
+
+TEST_F(RingTest, ConnectsFromAChosenSourceAddressAndReportsThePeersName) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in to = BoundAddress(listener.get());
+  sockaddr_in from = test::Loopback();
+  from.sin_addr.s_addr = inet_addr("127.0.0.9");
+  Slot slot = ring_->AllocateSlot();
+  ring_->Connect(slot,
+                 {.address = Plain(to),
+                  .address_size = sizeof to,
+                  .source = Plain(from),
+                  .source_size = sizeof from},
+                 {&recorder_, 2});
+  ring_->AcceptMultishot(listener.get(), {&recorder_, 1});
+  ASSERT_TRUE(WaitFor(2, 1));
+  ASSERT_TRUE(WaitFor(1, 1));
+  EXPECT_EQ(recorder_.seen[2][0].result, 0);
+  if (!ring_->features().socket_options) return;  // before Linux 6.8 the caller accepts one by one
+  sockaddr_in peer{};
+  ring_->PeerName(static_cast<Slot>(recorder_.seen[1][0].result), &peer, sizeof peer,
+                  {&recorder_, 3});
+  ASSERT_TRUE(WaitFor(3, 1));
+  EXPECT_EQ(recorder_.seen[3][0].result, static_cast<int>(sizeof peer));
+  EXPECT_EQ(peer.sin_addr.s_addr, from.sin_addr.s_addr);
+}
+
+TEST_F(RingTest, ARefusedConnectReportsItsErrnoOnce) {
+  sockaddr_in nobody{};
+  {
+    UniqueFd listener = ListenLoopback();
+    nobody = BoundAddress(listener.get());
+  }
+  Slot slot = ring_->AllocateSlot();
+  ring_->Connect(slot, {.address = Plain(nobody), .address_size = sizeof nobody}, {&recorder_, 2});
+  ASSERT_TRUE(WaitFor(2, 1));
+  EXPECT_EQ(recorder_.seen[2][0].result, -ECONNREFUSED);
+}
+
+TEST_F(RingTest, AcceptOnceWritesThePeersAddress) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in peer{};
+  socklen_t size = sizeof peer;
+  ring_->AcceptOnce(listener.get(), reinterpret_cast<sockaddr*>(&peer), &size, {&recorder_, 1});
+  UniqueFd client = Dial(BoundAddress(listener.get()));
+  ASSERT_TRUE(WaitFor(1, 1));
+  EXPECT_GE(recorder_.seen[1][0].result, 0);
+  EXPECT_EQ(peer.sin_port, BoundAddress(client.get()).sin_port);
+}
+
+TEST_F(RingTest, ReceivesIntoProvidedBuffersAndSaysWhenThereAreNone) {
+  auto pool = BufferPool::Create(*ring_, {.buffer_bytes = 16, .initial = 2, .maximum = 2});
+  ASSERT_TRUE(pool.has_value()) << pool.error();
+  UniqueFd listener = ListenLoopback();
+  ring_->AcceptMultishot(listener.get(), {&recorder_, 1});
+  UniqueFd client = Dial(BoundAddress(listener.get()));
+  ASSERT_TRUE(WaitFor(1, 1));
+  Slot slot = static_cast<Slot>(recorder_.seen[1][0].result);
+  std::string text(40, 'x');
+  ASSERT_EQ(write(client.get(), text.data(), text.size()), 40);
+  ring_->RecvMultishot(slot, 0, true, {&recorder_, 4});
+  ASSERT_TRUE(WaitFor(4, 3));
+  auto& seen = recorder_.seen[4];
+  EXPECT_EQ(seen[0].result, 16);
+  EXPECT_EQ(seen[1].result, 16);
+  EXPECT_EQ(seen[2].result, -ENOBUFS);
+  EXPECT_FALSE(seen[2].more());
+  for (int i = 0; i < 2; ++i) {
+    (*pool)->Took(seen[static_cast<size_t>(i)].buffer(), 16);
+    (*pool)->Give(seen[static_cast<size_t>(i)].buffer());
+  }
+  (*pool)->Publish();
+  ring_->RecvMultishot(slot, 0, true, {&recorder_, 4});
+  ASSERT_TRUE(WaitFor(4, 4));
+  EXPECT_EQ(recorder_.seen[4][3].result, 8);
+}
+
+TEST_F(RingTest, ACancelledReceiveCompletesAsCancelled) {
+  UniqueFd listener = ListenLoopback();
+  ring_->AcceptMultishot(listener.get(), {&recorder_, 1});
+  UniqueFd client = Dial(BoundAddress(listener.get()));
+  ASSERT_TRUE(WaitFor(1, 1));
+  uint8_t byte = 0;
+  ring_->Recv(static_cast<Slot>(recorder_.seen[1][0].result), {&byte, 1}, {&recorder_, 5});
+  ring_->Cancel({&recorder_, 5});
+  ASSERT_TRUE(WaitFor(5, 1));
+  EXPECT_EQ(recorder_.seen[5][0].result, -ECANCELED);
+}
+
+TEST_F(RingTest, AFailedStepOfAConnectIsOneCompletionWithItsErrno) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in to = BoundAddress(listener.get());
+  sockaddr_in from = test::Loopback();
+  from.sin_addr.s_addr = inet_addr("203.0.113.7");  // not ours
+  ring_->Connect(ring_->AllocateSlot(),
+                 {.address = Plain(to),
+                  .address_size = sizeof to,
+                  .source = Plain(from),
+                  .source_size = sizeof from},
+                 {&recorder_, 2});
+  ASSERT_TRUE(WaitFor(2, 1));
+  ring_->Wait(std::chrono::milliseconds(10));
+  ring_->Deliver();
+  ASSERT_EQ(recorder_.seen[2].size(), 1U);
+  EXPECT_LT(recorder_.seen[2][0].result, 0);
+}
+
+// In a process of its own, since a hard limit cannot be raised again by everybody.
+int ConnectUnderLimit(rlim_t limit, uint32_t sockets_a_ring, int rings) {
+  rlimit low{limit, limit};
+  if (setrlimit(RLIMIT_NOFILE, &low) != 0) return 1;
+  UniqueFd listener = ListenLoopback();  // its queue holds the far ends
+  sockaddr_in to = BoundAddress(listener.get());
+  Recorder recorder;
+  std::vector<std::unique_ptr<Ring>> all;
+  for (int r = 0; r < rings; ++r) {
+    auto ring = Ring::Create({.accept_slots = 0, .outgoing_slots = sockets_a_ring});
+    if (!ring) return 2;
+    const size_t until = recorder.seen[6].size() + sockets_a_ring;
+    for (uint32_t i = 0; i < sockets_a_ring; ++i) {
+      (*ring)->Connect((*ring)->AllocateSlot(), {.address = Plain(to), .address_size = sizeof to},
+                       {&recorder, 6});
+    }
+    for (int i = 0; i < 500 && recorder.seen[6].size() < until; ++i) {
+      (*ring)->Wait(std::chrono::milliseconds(10));
+      (*ring)->Deliver();
+    }
+    all.push_back(std::move(*ring));
+  }
+  if (recorder.seen[6].size() != sockets_a_ring * static_cast<size_t>(rings)) return 3;
+  for (const Completion& completion : recorder.seen[6]) {
+    if (completion.result != 0) return 4;
+  }
+  return 0;
+}
+
+TEST(RingDeathTest, ItsSocketsTakeNoDescriptorsOfTheProcess) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  EXPECT_EXIT(_exit(ConnectUnderLimit(128, 120, 4)), testing::ExitedWithCode(0), "");
+}
+
+TEST(RingDeathTest, SaysWhatToDoWhenTheTableIsLargerThanTheLimit) {
+  testing::FLAGS_gtest_death_test_style = "threadsafe";
+  auto create = [] {
+    rlimit low{64, 64};
+    if (setrlimit(RLIMIT_NOFILE, &low) != 0) _exit(1);
+    auto ring = Ring::Create({.accept_slots = 1000, .outgoing_slots = 1000});
+    if (ring) _exit(2);
+    std::fprintf(stderr, "%s\n", ring.error().c_str());
+    _exit(0);
+  };
+  EXPECT_EXIT(create(), testing::ExitedWithCode(0), "Too many open files.*ulimit -n");
+}
+
+}  // namespace
+}  // namespace net
