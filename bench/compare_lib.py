@@ -1,0 +1,371 @@
+"""What the areas of bench/compare share: namespaces, pinning, servers that are proved to run, the
+generator, medians and the table. Standard library only."""
+
+import json
+import os
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+SINK_ADDRESSES = ["127.0.0.11", "127.0.0.12", "127.0.0.13", "127.0.0.14"]
+SINK_PORT = 7001
+SOURCES = "127.0.1.1-127.0.1.16"
+PORT_RANGE = "16000 64999"  # no port that anything listens on lies in it
+START_DEADLINE_S = 15
+
+_settings = {"build": "", "rounds": None, "only": None}
+
+
+class Failure(Exception):
+    """What went wrong and the remedy; shown to the operator as it is."""
+
+
+def configure(build, rounds, only):
+    _settings["build"] = os.path.abspath(build)
+    _settings["rounds"] = rounds
+    _settings["only"] = only.split(",") if only else None
+
+
+def rounds(default):
+    return _settings["rounds"] or default
+
+
+def wanted(names):
+    """Those of `names` that --only leaves."""
+    only = _settings["only"]
+    return [name for name in names if only is None or name in only]
+
+
+def program(name):
+    path = os.path.join(_settings["build"], "bin", name)
+    if not os.access(path, os.X_OK):
+        raise Failure(f"{path} is missing: cmake --preset release && ninja -C build/release {name}"
+                      " (or name the build folder with --build)")
+    return path
+
+
+def install(packages):
+    """Installs the Debian packages of missing programs. `packages`: program or file -> package."""
+    search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    os.environ["PATH"] = search
+    missing = sorted({package for need, package in packages.items()
+                      if not (os.path.exists(need) or shutil.which(need, path=search))})
+    if not missing:
+        return
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *missing]
+    print("installing:", " ".join(missing), file=sys.stderr)
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, check=False) if os.geteuid() == 0 else None
+    if done is None or done.returncode != 0:
+        raise Failure("peers are missing; as root: " + " ".join(command))
+
+
+# ---- the machine ---------------------------------------------------------------------------------
+
+
+def machine():
+    model = platform.processor() or platform.machine()
+    with open("/proc/cpuinfo", encoding="ascii", errors="replace") as cpuinfo:
+        for line in cpuinfo:
+            if line.startswith("model name"):
+                model = line.split(":", 1)[1].strip()
+                break
+    return f"{os.cpu_count()} x {model}, Linux {platform.release()}"
+
+
+def set_up_network():
+    """Loopback up; Reno, since BBR paces on loopback and hides every difference; a port range that
+    leaves the listening ports alone; TIME_WAIT never in the way."""
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    for name, value in (("tcp_congestion_control", "reno"), ("ip_local_port_range", PORT_RANGE),
+                        ("tcp_tw_reuse", "1"), ("tcp_max_syn_backlog", "16384")):
+        try:
+            with open("/proc/sys/net/ipv4/" + name, "w", encoding="ascii") as file:
+                file.write(value)
+        except OSError as error:
+            raise Failure(f"cannot set net.ipv4.{name} to {value}: {error}; run as root") from error
+
+
+def cores():
+    """(server's core, generator's core)."""
+    available = sorted(os.sched_getaffinity(0))
+    if len(available) < 2:
+        raise Failure("two cores are needed, one for the server, one for the generator")
+    return available[0], available[1]
+
+
+# ---- processes -----------------------------------------------------------------------------------
+
+
+def _children(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+            found += [int(child) for child in file.read().split()]
+    return found
+
+
+def rss_bytes(pids):
+    """Resident memory of the processes together; pages they share are shared out (Pss)."""
+    total = 0
+    for pid in pids:
+        with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
+            for line in file:
+                if line.startswith("Rss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
+class Process:
+    """A pinned child with its output in a file. Ends with the `with` block."""
+
+    def __init__(self, name, command, core, directory, stdout=None):
+        self.name = name
+        self.command = command
+        self.core = core
+        self.log_path = os.path.join(directory, name + ".out")
+        self.stdout_path = stdout or self.log_path
+        self.process = None
+
+    def __enter__(self):
+        with open(self.log_path, "ab") as log, open(self.stdout_path, "ab") as out:
+            self.process = subprocess.Popen(
+                ["taskset", "-c", str(self.core), *self.command], stdin=subprocess.DEVNULL,
+                stdout=out, stderr=log)
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(3)
+            except subprocess.TimeoutExpired:
+                for pid in self.all_pids():
+                    os.kill(pid, signal.SIGKILL)
+                self.process.wait(3)
+
+    def all_pids(self):
+        return [self.process.pid, *_children(self.process.pid)]
+
+    def check_alive(self):
+        if self.process.poll() is not None:
+            with open(self.log_path, "r", encoding="utf-8", errors="replace") as log:
+                tail = log.read()[-1500:]
+            raise Failure(f"{self.name} ended with status {self.process.returncode}:\n{tail}")
+
+    def pin(self):
+        """Pins every thread again: some servers choose their cores themselves."""
+        for pid in self.all_pids():
+            for task in os.listdir(f"/proc/{pid}/task"):
+                os.sched_setaffinity(int(task), {self.core})
+                if os.sched_getaffinity(int(task)) != {self.core}:
+                    raise Failure(f"{self.name}: thread {task} could not be pinned")
+
+
+def answers(address, port, payload=b"hello\n", wrap=None):
+    """Whether a whole exchange passes: connected, sent, echoed."""
+    try:
+        with socket.create_connection((address, port), 2) as raw:
+            raw.settimeout(2)
+            stream = wrap(raw) if wrap else raw
+            stream.sendall(payload)
+            received = b""
+            while len(received) < len(payload):
+                part = stream.recv(4096)
+                if not part:
+                    return False
+                received += part
+            return received == payload
+    except OSError:
+        return False
+
+
+def wait_until_serving(process, address, port, wrap=None):
+    deadline = time.monotonic() + START_DEADLINE_S
+    while not answers(address, port, wrap=wrap):
+        process.check_alive()
+        if time.monotonic() > deadline:
+            raise Failure(f"{process.name} does not serve on {address}:{port} after "
+                          f"{START_DEADLINE_S} s; see {process.log_path}")
+        time.sleep(0.1)
+    process.check_alive()  # or somebody else answered on its port
+    process.pin()
+
+
+def refuse_taken_port(address, port):
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        if probe.connect_ex((address, port)) == 0:
+            raise Failure(f"{address}:{port} is taken already")
+
+
+def start_sink(directory):
+    listens = [f"{address}:{SINK_PORT}" for address in SINK_ADDRESSES]
+    return Process("sink", [program("mongoosebench"), "sink", *listens], cores()[1], directory)
+
+
+# ---- the generator -------------------------------------------------------------------------------
+
+
+def _generator_command(arguments):
+    return ["taskset", "-c", str(cores()[1]), program("mongoosebench"), *arguments,
+            "--source", SOURCES, "--quiet", "--json", "-"]
+
+
+class Invalid(Exception):
+    """A run that proves nothing."""
+
+
+def load(arguments, watch, limit_s=120):
+    """Runs the generator to its end and returns its result; Invalid when it says so."""
+    for pid in watch:
+        arguments = [*arguments, "--watch", str(pid)]
+    done = subprocess.run(_generator_command(arguments), stdin=subprocess.DEVNULL,
+                          capture_output=True, text=True, timeout=limit_s, check=False)
+    if done.returncode == 2 or not done.stdout.strip():
+        raise Failure(f"mongoosebench {' '.join(arguments)}: {done.stderr.strip()}")
+    result = json.loads(done.stdout.strip().splitlines()[-1])
+    if not result["valid"]:
+        raise Invalid(f"{arguments[0]}: {'; '.join(result['invalid'])}")
+    return result
+
+
+def server_cpu_s(result):
+    seconds = [entry["cpu_s"] for entry in result["watched"].values()]
+    if not seconds or any(value is None for value in seconds):
+        raise Failure("the CPU clock of the server could not be read to the end: did it die?")
+    return sum(seconds)
+
+
+class IdleLoad:
+    """Connections at rest while the `with` block runs."""
+
+    def __init__(self, arguments):
+        self.command = _generator_command(["idle", *arguments, "--hold", "stdin"])
+
+    def __enter__(self):
+        self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failure("mongoosebench idle: " + self.process.stderr.read().strip())
+        self.held = json.loads(line).get("held", 0)
+        return self
+
+    def __exit__(self, *_):
+        out, _ = self.process.communicate("\n", timeout=30)
+        if out.strip():
+            result = json.loads(out.strip().splitlines()[-1])
+            if not result["valid"]:
+                raise Invalid("idle: " + "; ".join(result["invalid"]))
+
+
+def settled_rss(pids, limit_s=10):
+    """RSS once it has stood still for about a second."""
+    deadline = time.monotonic() + limit_s
+    same = 0
+    last = rss_bytes(pids)
+    while same < 3 and time.monotonic() < deadline:
+        time.sleep(0.3)
+        now = rss_bytes(pids)
+        same = same + 1 if abs(now - last) <= 4096 else 0
+        last = now
+    return last
+
+
+# ---- results -------------------------------------------------------------------------------------
+
+
+class Results:
+    """Samples by metric and server, in the order in which the metrics were declared."""
+
+    def __init__(self, declared):
+        self.declared = declared  # name -> (unit, better)
+        self.samples = {name: {} for name in declared}
+        self.notes = []
+
+    def add(self, metric, server, value):
+        self.samples[metric].setdefault(server, []).append(value)
+
+    def note(self, text):
+        if text not in self.notes:
+            self.notes.append(text)
+
+    def metrics(self):
+        rows = []
+        for name, (unit, better) in self.declared.items():
+            by_server = self.samples[name]
+            if not by_server:
+                continue
+            rows.append({
+                "name": name, "unit": unit, "better": better,
+                "runs": min(len(values) for values in by_server.values()),
+                "results": {server: round(statistics.median(values), 3)
+                            for server, values in by_server.items()},
+                "spread": {server: [round(min(values), 3), round(max(values), 3)]
+                           for server, values in by_server.items()},
+            })
+        if rows and self.notes:
+            rows[0]["notes"] = self.notes
+        return rows
+
+
+def repeat(default_rounds, budget_s, one_round):
+    """Calls one_round(i) until the rounds are done, or another one would break the budget."""
+    start = time.monotonic()
+    longest = 0.0
+    for i in range(rounds(default_rounds)):
+        if i > 0 and time.monotonic() - start + longest > budget_s:
+            print(f"  time is up after {i} rounds", file=sys.stderr)
+            return
+        began = time.monotonic()
+        one_round(i)
+        longest = max(longest, time.monotonic() - began)
+        print(f"  round {i + 1}: {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+def _format(value):
+    if value is None:
+        return "-"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if abs(value) < 10 else f"{value:.1f}"
+
+
+def print_table(area, machine_text, metrics):
+    """Medians, and below each the ratio ours/peer."""
+    servers = []
+    for metric in metrics:
+        servers += [name for name in metric["results"] if name not in servers]
+    servers.sort(key=lambda name: name != "ours")
+    print(f"\n{area}: {machine_text}")
+    print("| " + " | ".join(["median (ours/peer)", "better", "runs", *servers]) + " |")
+    print("| --- " * (3 + len(servers)) + "|")
+    for metric in metrics:
+        ours = metric["results"].get("ours")
+        cells = []
+        for name in servers:
+            value = metric["results"].get(name)
+            cell = _format(value)
+            if value and ours is not None and name != "ours":
+                cell += f" ({ours / value:.2f}x)"
+            cells.append(cell)
+        title = f"{metric['name']} [{metric['unit']}]"
+        print("| " + " | ".join([title, metric["better"], str(metric["runs"]), *cells]) + " |")
+    for metric in metrics:
+        for note in metric.get("notes", []):
+            print("- " + note)
+
+
+def write_json(path, area, machine_text, metrics):
+    try:
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"area": area, "machine": machine_text, "metrics": metrics}, file, indent=1)
+            file.write("\n")
+    except OSError as error:
+        raise Failure(f"cannot write {path}: {error}") from error
