@@ -33,6 +33,13 @@ def check_config(path):
                           text=True, timeout=20, check=False)
 
 
+def ctl(socket_path, *args, timeout_s=60):
+    """The finished `mongooselb ctl` command (returncode, stdout, stderr)."""
+    return subprocess.run([BINARY, "ctl", "--socket", socket_path, *args],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True,
+                          timeout=timeout_s, check=False)
+
+
 class CtlError(AssertionError):
     """A ctl command that had to succeed did not."""
 
@@ -46,13 +53,13 @@ class Balancer:
         self.name = name
         self.launcher = list(launcher)
         self.ctl_socket = workspace.path(f"{name}.sock")
-        self.admin_port = net.free_port()
         self.access_log = AccessLog(workspace.path(f"{name}.access.jsonl"))
         self.config = merged({
             "process": {"workers": 1, "ctl_socket": self.ctl_socket,
-                        "admin_listen": f"127.0.0.1:{self.admin_port}"},
+                        "admin_listen": f"127.0.0.1:{net.free_port()}"},
             "log": {"level": "info", "access": self.access_log.path, "access_format": "json"},
         }, config)
+        self.admin_port = int(self.config["process"]["admin_listen"].rpartition(":")[2])
         self.config_path = workspace.path(f"{name}.toml")
         self.process = None
         self.write_config()
@@ -113,10 +120,7 @@ class Balancer:
         return total
 
     def ctl(self, *args, timeout_s=60):
-        """The finished `mongooselb ctl` command."""
-        return subprocess.run([BINARY, "ctl", "--socket", self.ctl_socket, *args],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                              timeout=timeout_s, check=False)
+        return ctl(self.ctl_socket, *args, timeout_s=timeout_s)
 
     def ctl_ok(self, *args, timeout_s=60):
         """Its output; it had to exit with 0."""

@@ -1,0 +1,251 @@
+"""The demo behind conf/up; run it through conf/up, which installs and builds first."""
+
+import asyncio
+import json
+import os
+import secrets
+import sys
+import urllib.error
+
+REPO = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
+sys.path.insert(0, os.path.join(REPO, "tests", "e2e"))
+
+from lib import balancer as lb, net  # pylint: disable=wrong-import-position
+from lib.certs import Authority  # pylint: disable=wrong-import-position
+from lib.node import node_tables  # pylint: disable=wrong-import-position
+from lib.prosody import start_nodes  # pylint: disable=wrong-import-position
+from lib.slix import SlixClient, exchange  # pylint: disable=wrong-import-position
+from lib.workspace import Workspace, saved_processes, stop_saved  # pylint: disable=wrong-import-position
+
+DOMAIN = "chat.example"
+NODES = 3
+# Pairs that chat. Prosody nodes share accounts, not sessions: a pair has one source address, and
+# balance = "source" keeps both on one node. Several addresses show the spread.
+PAIRS = [("alice", "bob", "127.0.1.1"), ("carol", "dave", "127.0.1.2"),
+         ("erin", "frank", "127.0.1.3"), ("grace", "heidi", "127.0.1.4"),
+         ("ivan", "judy", "127.0.1.5"), ("mallory", "niaj", "127.0.1.6")]
+# Where the running demo's folder stands: the servers' users must reach that folder, and a clone
+# below /root is closed to them.
+POINTER = os.path.join(REPO, "build", "demo-folder")
+
+
+class Fault(Exception):
+    """Something did not hold; the text says what, `remedy` what to do."""
+
+    def __init__(self, what, remedy):
+        super().__init__(what)
+        self.remedy = remedy
+
+
+def say(text=""):
+    print(text, flush=True)
+
+
+def table(rows):
+    """Columns as wide as their widest cell; the first row is the head."""
+    widths = [max(len(str(row[i])) for row in rows) for i in range(len(rows[0]))]
+    for row in rows:
+        say("  " + "  ".join(str(cell).ljust(width) for cell, width in zip(row, widths)).rstrip())
+
+
+class Demo:
+    """Servers, balancers, clients: each started by a method of its own, in this order."""
+
+    def __init__(self, workspace, well_known_ports):
+        self.workspace = workspace
+        self.authority = Authority(workspace)
+        self.well_known_ports = well_known_ports
+        self.nodes = []
+        self.balancers = []
+
+    def port(self, wanted):
+        """The well-known port when it is free and wanted, else one of the kernel's choice."""
+        if self.well_known_ports and not net.accepts("127.0.0.1", wanted):
+            return wanted
+        return net.free_port()
+
+    def start_servers(self):
+        self.nodes = start_nodes(self.workspace, self.authority, NODES, DOMAIN)
+        for node in self.nodes:
+            say(f"  {node.name}: Prosody on {node.endpoint}, pid {node.process.pid}")
+
+    def start_balancer(self, name="lb1"):
+        port = self.port(5222)
+        check = {"interval": "2s", "fast_interval": "200ms"}
+        balancer = lb.Balancer(self.workspace, {
+            "process": {"admin_listen": f"127.0.0.1:{self.port(8404)}"},
+            "listener": {"c2s": {"bind": f"127.0.0.1:{port}", "pool": "xmpp"}},
+            "pool": {"xmpp": {
+                "balance": "source", "node": node_tables(self.nodes),
+                "check": [{"type": "tcp", **check}, {"type": "xmpp", "to": DOMAIN, **check}],
+                "warmup": {"mode": "off"}}},
+        }, name=name)
+        balancer.c2s_port = port
+        balancer.start()
+        self.balancers.append(balancer)
+        say(f"  {name}: mongooselb on 127.0.0.1:{port}, admin on "
+            f"http://127.0.0.1:{balancer.admin_port}, pid {balancer.process.pid}")
+
+    async def chat(self, one, other, source, balancer):
+        """Two clients register, log in, say something to each other and leave; their ports."""
+        options = {"domain": DOMAIN, "password": secrets.token_urlsafe(12), "host": "127.0.0.1",
+                   "port": balancer.c2s_port, "ca_file": self.authority.ca_file, "source": source}
+        here = await SlixClient(one, register=True, **options).login()
+        there = await SlixClient(other, register=True, **options).login()
+        await exchange(here, there, f"{one} and {other} through the balancer")
+        seen = [(one, here.local_port, here.tls_version), (other, there.local_port, there.tls_version)]
+        await here.logout()
+        await there.logout()
+        return seen
+
+    def show_clients(self):
+        """All pairs chat; then the access log tells where each landed."""
+        balancer = self.balancers[0]
+        rows = [("client", "from", "TLS with the node", "node", "bytes in", "bytes out", "end")]
+        used = set()
+        for one, other, source in PAIRS:
+            landed = []
+            for user, port, tls in asyncio.run(self.chat(one, other, source, balancer)):
+                entry = balancer.access_log.wait_for(1, client=f"{source}:{port}")[-1]
+                if tls is None or entry["bytes_in"] == 0 or entry["bytes_out"] == 0:
+                    raise Fault(f"{user} was not served over TLS: {entry}", "look at the logs")
+                landed.append(entry["node"])
+                rows.append((user, f"{source}:{port}", tls, entry["node"], entry["bytes_in"],
+                             entry["bytes_out"], entry["end"]))
+            if landed[0] != landed[1] or landed[0] not in [node.name for node in self.nodes]:
+                raise Fault(f"{one} and {other} come from {source} and landed on {landed}",
+                            "balance = \"source\" must keep an address on one node: see the log")
+            used.add(landed[0])
+        table(rows)
+        if len(used) < 2:
+            raise Fault(f"all pairs landed on {used}", "check with `ctl explain` which nodes are up")
+        say(f"  {len(PAIRS)} pairs chatted both ways, spread over {len(used)} of {len(self.nodes)} nodes")
+
+    def show_status(self):
+        for balancer in self.balancers:
+            for path, expected in (("/livez", 200), ("/readyz", 200)):
+                status, _ = balancer.get(path)
+                if status != expected:
+                    raise Fault(f"{balancer.name} {path} answers {status}", "see its log")
+            text = balancer.ctl_ok("list")
+            missing = [node.name for node in self.nodes if node.name not in text]
+            if missing:
+                raise Fault(f"`ctl list` does not name {missing}:\n{text}", "see the balancer's log")
+            say("  " + text.rstrip().replace("\n", "\n  "))
+
+    def run(self):
+        say("servers")
+        self.start_servers()
+        say("balancer")
+        self.start_balancer()
+        say("clients (slixmpp, STARTTLS passed through, certificates verified)")
+        self.show_clients()
+        say("status (mongooselb ctl list)")
+        self.show_status()
+
+    def save(self):
+        """For --status and --stop."""
+        self.workspace.save_processes()
+        self.workspace.write("demo.json", json.dumps({
+            "balancers": [{"name": b.name, "ctl": b.ctl_socket, "port": b.c2s_port,
+                           "admin": b.admin_port, "access_log": b.access_log.path}
+                          for b in self.balancers]}, indent=1))
+
+
+def running_folder():
+    """The folder of the demo that conf/up left running, or None."""
+    try:
+        with open(POINTER, encoding="utf-8") as file:
+            folder = file.read().strip()
+    except FileNotFoundError:
+        return None
+    return folder if saved_processes(folder) else None
+
+
+def up():
+    if folder := running_folder():
+        say(f"the demo runs already (logs in {folder}); conf/up --status, conf/up --stop")
+        return 0
+    workspace = Workspace("demo", detached=True)
+    demo = Demo(workspace, well_known_ports=True)
+    try:
+        demo.run()
+    except BaseException:
+        workspace.stop()
+        raise
+    demo.save()
+    os.makedirs(os.path.dirname(POINTER), exist_ok=True)
+    with open(POINTER, "w", encoding="utf-8") as file:
+        file.write(workspace.folder + "\n")
+    balancer = demo.balancers[0]
+    say(f"""
+It runs on. What to try:
+  {lb.BINARY} ctl --socket {balancer.ctl_socket} top
+  {lb.BINARY} ctl --socket {balancer.ctl_socket} drain n2
+  curl -s http://127.0.0.1:{balancer.admin_port}/status
+  openssl s_client -connect 127.0.0.1:{balancer.c2s_port} -starttls xmpp -xmpphost {DOMAIN} -CAfile {demo.authority.ca_file}
+Logs, certificates, configuration: {workspace.folder}
+  conf/up --status    conf/up --stop""")
+    return 0
+
+
+def check():
+    workspace = Workspace("demo-check")
+    try:
+        Demo(workspace, well_known_ports=False).run()
+        if not all(process.alive() for process in workspace.processes):
+            raise Fault("a server ended on its own", "see the logs above")
+    except BaseException:
+        workspace.dump_logs(3000)
+        raise
+    finally:
+        workspace.stop()
+        workspace.remove()
+    say("check passed")
+    return 0
+
+
+def status():
+    folder = running_folder()
+    if folder is None:
+        say("the demo does not run; start it with conf/up")
+        return 1
+    table([("process", "pid")] + [(row["name"], row["pid"]) for row in saved_processes(folder)])
+    with open(os.path.join(folder, "demo.json"), encoding="utf-8") as file:
+        state = json.load(file)
+    for row in state["balancers"]:
+        say(f"{row['name']} on 127.0.0.1:{row['port']}, admin on http://127.0.0.1:{row['admin']}")
+        done = lb.ctl(row["ctl"], "list")
+        say(done.stdout + done.stderr)
+        if done.returncode != 0:
+            return 1
+    return 0
+
+
+def stop():
+    folder = running_folder()
+    if folder is None:
+        say("the demo does not run")
+        return 0
+    names = stop_saved(folder)
+    os.remove(POINTER)
+    say(f"stopped {', '.join(names)}; logs are kept in {folder}")
+    return 0
+
+
+def main():
+    action = {"": up, "--check": check, "--status": status, "--stop": stop}[
+        sys.argv[1] if len(sys.argv) > 1 else ""]
+    try:
+        return action()
+    except Fault as fault:
+        print(f"error: {fault}\nremedy: {fault.remedy}", file=sys.stderr)
+    except (RuntimeError, AssertionError, OSError, urllib.error.URLError, asyncio.TimeoutError) as error:
+        print(f"error: {type(error).__name__}: {error}\n"
+              "remedy: see the logs above; conf/up --check runs it again from the start",
+              file=sys.stderr)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+"""Drain, reload, shut and binary upgrade under 2,000 open connections and steady new ones: none lost,
+none refused."""
+
+import time
+import unittest
+
+from lib import net
+from lib.balancer import Balancer
+from lib.case import FreshCase
+from lib.load import Load, failures
+from lib.node import SinkNode, node_tables, start_sinks
+from lib.wait import wait_until
+
+OPEN = 2000
+RATE = 100
+
+
+class Operations(FreshCase):
+    def start(self, pool=None, process=None, nodes=3):
+        self.nodes = start_sinks(self.workspace, nodes)
+        self.port = net.free_port()
+        self.balancer = Balancer(self.workspace, {
+            "process": process or {},
+            "listener": {"c2s": {"bind": f"127.0.0.1:{self.port}", "pool": "xmpp"}},
+            "pool": {"xmpp": {"balance": "p2c", "node": node_tables(self.nodes),
+                              "warmup": {"mode": "off"},
+                              "check": [{"type": "tcp", "interval": "1s", "fast_interval": "100ms"}],
+                              **(pool or {})}},
+        }).start()
+        self.wait_served_by({node.name for node in self.nodes})
+
+    def wait_served_by(self, names, deadline_s=15):
+        """New connections go to exactly these nodes."""
+        def seen():
+            with Load("127.0.0.1", self.port) as probe:
+                return {held.node for held in probe.hold(16)} == set(names)
+        wait_until(seen, f"new connections go to {sorted(names)}", deadline_s)
+
+    def more_arrivals(self, load, count):
+        target = len(load.arrivals) + count
+        wait_until(lambda: len(load.arrivals) >= target, f"{count} more arrivals", 30)
+
+    def assert_nothing_lost(self, load, arrivals):
+        self.assertEqual(load.lost(), [])
+        self.assertEqual(load.echo_all(), [], "every open connection carries bytes both ways")
+        self.assertEqual(failures(arrivals), [])
+
+    def test_drain_keeps_what_is_open_and_sends_new_ones_elsewhere(self):
+        self.start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(OPEN)
+            load.arrive(rate=RATE)
+            self.more_arrivals(load, 100)
+            self.balancer.ctl_ok("drain", "n2")
+            drained_at = time.time()
+            self.more_arrivals(load, 300)
+            since_drain = [a for a in load.arrivals if a.at > drained_at]
+            self.assertEqual({a.node for a in since_drain}, {"n1", "n3"})
+            self.balancer.ctl_ok("ready", "n2")
+            ready_at = time.time()
+            self.more_arrivals(load, 300)
+            arrivals = load.stop_arrivals()
+            self.assertIn("n2", {a.node for a in arrivals if a.at > ready_at})
+            self.assert_nothing_lost(load, arrivals)
+            self.assertEqual(len(load.living()), OPEN)
+
+    def test_a_drain_with_a_rate_and_a_deadline_waits_until_the_node_is_empty(self):
+        self.start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(300)
+            on_node = [held for held in load.held if held.node == "n2"]
+            began = time.monotonic()
+            done = self.balancer.ctl("drain", "n2", "--rate", "50/s", "--deadline", "30s", "--wait")
+            took = time.monotonic() - began
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            wait_until(lambda: len(load.lost()) == len(on_node), "all of n2's connections closed")
+            self.assertEqual({held.node for held in load.lost()}, {"n2"})
+            self.assertGreater(took, 0.6 * len(on_node) / 50, "paced, not all at once")
+            self.assertEqual(load.echo_all(), [])
+        ended = self.balancer.access_log.wait_for(len(on_node), node="n2", end="drained")
+        self.assertEqual(len(ended), len(on_node))
+
+    def test_a_drain_that_the_survivors_cannot_carry_is_refused_unless_forced(self):
+        self.start(nodes=2, pool={"node": []})
+        # Two nodes of 60 each that hold 50 each: one cannot carry 100.
+        self.balancer.reload({"pool": {"xmpp": {"node": [
+            {**table, "connections_max": 60} for table in node_tables(self.nodes)]}}})
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(100)
+            refused = self.balancer.ctl("drain", "n1")
+            self.assertNotEqual(refused.returncode, 0, refused.stdout)
+            self.assertRegex((refused.stdout + refused.stderr).lower(), "force")
+            self.wait_open_nodes({"n1", "n2"})
+            self.balancer.ctl_ok("drain", "n1", "--force")
+            self.wait_open_nodes({"n2"})
+            self.assertEqual(load.lost(), [])
+
+    def wait_open_nodes(self, names):
+        def seen():
+            with Load("127.0.0.1", self.port) as probe:
+                return {held.node for held in probe.hold(8)} == names
+        wait_until(seen, f"new connections go to {sorted(names)}", 10)
+
+    def test_reload_changes_nodes_and_keeps_every_connection(self):
+        self.start()
+        fourth = SinkNode(self.workspace, "n4", "127.0.0.5").start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(OPEN)
+            load.arrive(rate=RATE)
+            self.more_arrivals(load, 100)
+            for round_number in range(10):  # ten reloads with long connections open
+                self.balancer.reload({"pool": {"xmpp": {"idle_timeout": f"{round_number + 1}h"}}})
+                self.more_arrivals(load, 10)
+            self.balancer.reload({"pool": {"xmpp": {"node": node_tables(self.nodes + [fourth])}}})
+            wait_until(lambda: any(a.node == "n4" for a in load.arrivals), "n4 takes connections")
+            # n1 leaves the file: its connections stay, new ones go elsewhere.
+            self.balancer.reload({"pool": {"xmpp": {"node": node_tables(self.nodes[1:] + [fourth])}}})
+            gone_at = time.time()
+            self.more_arrivals(load, 200)
+            arrivals = load.stop_arrivals()
+            self.assertNotIn("n1", {a.node for a in arrivals if a.at > gone_at})
+            self.assert_nothing_lost(load, arrivals)
+
+    def test_sighup_reloads_too(self):
+        self.start(nodes=2)
+        third = SinkNode(self.workspace, "n3", "127.0.0.4").start()
+        self.balancer.write_config({"pool": {"xmpp": {"node": node_tables(self.nodes + [third])}}})
+        self.balancer.sighup()
+        self.wait_served_by({"n1", "n2", "n3"})
+
+    def test_a_wrong_file_changes_nothing_and_the_next_good_one_works(self):
+        self.start(nodes=2)
+        good = self.balancer.config
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(50)
+            self.balancer.write_config({"pool": {"xmpp": {"balence": "p2c"}}})
+            done = self.balancer.ctl("reload")
+            self.assertNotEqual(done.returncode, 0)
+            self.assertRegex(done.stdout + done.stderr, r"lb\.toml:\d+: .*balence.*balance")
+            self.balancer.sighup()
+            self.wait_served_by({"n1", "n2"})
+            self.assertTrue(self.balancer.process.alive())
+            self.balancer.config = good
+            self.balancer.write_config()
+            self.balancer.ctl_ok("reload")
+            self.assert_nothing_lost(load, [])
+
+    def test_reload_opens_and_closes_listeners(self):
+        self.start(nodes=1)
+        second = net.free_port()
+        self.balancer.reload({"listener": {"extra": {"bind": f"127.0.0.1:{second}", "pool": "xmpp"}}})
+        with Load("127.0.0.1", second) as load:
+            load.hold(10)
+            del self.balancer.config["listener"]["extra"]
+            self.balancer.reload()
+            wait_until(lambda: not net.accepts("127.0.0.1", second), "the second listener is closed")
+            self.assert_nothing_lost(load, [])
+
+    def test_weight_zero_takes_a_node_out_and_maint_closes_it(self):
+        self.start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(60)
+            self.balancer.ctl_ok("weight", "n1", "0")
+            self.wait_served_by({"n2", "n3"})
+            self.balancer.ctl_ok("weight", "n1", "100")
+            self.wait_served_by({"n1", "n2", "n3"})
+            self.balancer.ctl_ok("maint", "n2")
+            self.wait_served_by({"n1", "n3"})
+            self.balancer.ctl_ok("ready", "n2")
+            self.wait_served_by({"n1", "n2", "n3"})
+
+    def test_shut_closes_a_nodes_connections_at_the_given_pace(self):
+        self.start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(150)
+            on_node = [held for held in load.held if held.node == "n3"]
+            self.balancer.ctl_ok("shut", "n3", "--rate", "100/s")
+            wait_until(lambda: len(load.lost()) == len(on_node), "n3's connections are closed", 10)
+            self.assertEqual({held.node for held in load.lost()}, {"n3"})
+            self.assertEqual(load.echo_all(), [])
+        self.balancer.access_log.wait_for(len(on_node), node="n3", end="shut")
+
+    def test_admin_overrides_survive_a_restart_of_the_balancer(self):
+        self.start(process={"state_file": self.workspace.path("lb.state")})
+        self.balancer.ctl_ok("maint", "n1")
+        self.wait_served_by({"n2", "n3"})
+        self.assertEqual(self.balancer.stop(), 0)
+        self.balancer.start()
+        self.wait_served_by({"n2", "n3"})
+        self.balancer.ctl_ok("ready", "n1")
+        self.wait_served_by({"n1", "n2", "n3"})
+
+    def test_sigterm_drains_and_a_second_signal_ends_at_once(self):
+        self.start(process={"drain_deadline": "60s"})
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(40)
+            self.balancer.process.signal(15)
+            wait_until(lambda: not net.accepts("127.0.0.1", self.port), "the listener is closed")
+            self.assertEqual(load.echo_all(), [], "open connections live on")
+            self.assertTrue(self.balancer.process.alive())
+            self.balancer.process.signal(15)
+            self.balancer.process.wait_exit(5)
+            wait_until(lambda: len(load.lost()) == 40, "the connections ended with it")
+
+    def test_sigterm_ends_by_itself_when_the_last_connection_has_gone(self):
+        self.start(process={"drain_deadline": "60s"})
+        with Load("127.0.0.1", self.port) as load:
+            held = load.hold(5)
+            self.balancer.process.signal(15)
+            wait_until(lambda: not net.accepts("127.0.0.1", self.port), "the listener is closed")
+            load.close_held(held)
+            self.assertEqual(self.balancer.process.wait_exit(10), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
