@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <set>
+#include <vector>
 
 namespace net {
 namespace {
@@ -10,7 +11,7 @@ namespace {
 struct Object {
   explicit Object(int v) : value(v) {}
   int value;
-  int more = 0;
+  char more[1020] = {};
 };
 
 TEST(Slab, GivesDistinctIndicesAndKeepsValues) {
@@ -20,8 +21,10 @@ TEST(Slab, GivesDistinctIndicesAndKeepsValues) {
     uint32_t index = slab.Allocate(i);
     ASSERT_NE(index, kNoIndex);
     EXPECT_TRUE(seen.insert(index).second);
+    EXPECT_EQ((Slab<Object, 4>::IndexOf(slab[index])), index);
   }
-  for (uint32_t index : seen) EXPECT_EQ(slab[index].value, static_cast<int>(index));
+  int expected = 0;
+  for (uint32_t index : seen) EXPECT_EQ(slab[index].value, expected++);
 }
 
 TEST(Slab, RefusesMoreThanItsMaximumAndReusesWhatWasFreed) {
@@ -39,8 +42,9 @@ TEST(Slab, RefusesMoreThanItsMaximumAndReusesWhatWasFreed) {
 
 TEST(Slab, ForEachVisitsLiveObjectsOnlyAndMayFreeThem) {
   Slab<Object, 64> slab(200);
-  for (int i = 0; i < 130; ++i) slab.Allocate(i);
-  for (uint32_t i = 0; i < 130; i += 2) slab.Free(i);
+  std::vector<uint32_t> indices;
+  for (int i = 0; i < 130; ++i) indices.push_back(slab.Allocate(i));
+  for (size_t i = 0; i < 130; i += 2) slab.Free(indices[i]);
   int visited = 0;
   slab.ForEach([&](uint32_t index, Object& object) {
     EXPECT_EQ(object.value % 2, 1);

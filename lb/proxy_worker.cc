@@ -1,0 +1,253 @@
+#include "lb/proxy_worker.h"
+
+#include <algorithm>
+
+#include "lb/listener.h"
+#include "lb/source_limits.h"
+#include "net/check.h"
+
+namespace lb {
+namespace {
+
+// Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop it.
+constexpr uint32_t kPairsReserve = 512;
+
+}  // namespace
+
+std::expected<std::unique_ptr<ProxyWorker>, std::string> ProxyWorker::Create(net::EventLoop& loop,
+                                                                             const Options& options,
+                                                                             Hooks hooks) {
+  std::unique_ptr<ProxyWorker> worker(new ProxyWorker(loop, options, std::move(hooks)));
+  auto buffers = net::BufferPool::Create(
+      loop.ring(), {.buffer_bytes = options.buffer_bytes,
+                    .initial = std::min(options.buffers_initial, options.buffers_max),
+                    .maximum = options.buffers_max});
+  if (!buffers) return std::unexpected(buffers.error());
+  worker->buffers_ = std::move(*buffers);
+  loop.SetTurnEnd([raw = worker.get()] { raw->OnTurnEnd(); });
+  return worker;
+}
+
+ProxyWorker::ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hooks)
+    : loop_(loop),
+      options_(options),
+      hooks_(std::move(hooks)),
+      epoch_(loop.now()),
+      pairs_(options.pairs_max + kPairsReserve),
+      bulks_(options.pairs_max + kPairsReserve),
+      preludes_(options.pairs_max + kPairsReserve) {}
+
+ProxyWorker::~ProxyWorker() {
+  CHECK(pairs_.size() == 0);
+  loop_.SetTurnEnd({});
+}
+
+// --- Configuration ----------------------------------------------------------------------------
+
+void ProxyWorker::SetPool(uint16_t id, std::shared_ptr<const PoolSettings> settings,
+                          std::shared_ptr<const Balancer> balancer) {
+  if (pools_.size() <= id) pools_.resize(id + 1U);
+  if (!pools_[id]) {
+    pools_[id] = std::make_unique<Pool>();
+    pools_[id]->local = PickLocal(options_.seed + id);
+  }
+  Pool& pool = *pools_[id];
+  pool.previous = std::exchange(pool.settings, std::move(settings));
+  SetBalancer(id, std::move(balancer));
+}
+
+void ProxyWorker::SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balancer) {
+  CHECK(id < pools_.size() && pools_[id]);
+  Pool& pool = *pools_[id];
+  pool.local.Adopt(*balancer);
+  pool.balancer = std::move(balancer);
+  ServeQueue(pool);
+}
+
+void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings) {
+  if (listener_settings_.size() <= id) listener_settings_.resize(id + 1U);
+  listener_settings_[id] = std::move(settings);
+}
+
+void ProxyWorker::AddSocket(uint16_t id, net::UniqueFd socket) {
+  CHECK(id < listener_settings_.size() && listener_settings_[id]);
+  listeners_.push_back(std::make_shared<Listener>(*this, id, std::move(socket)));
+  listeners_.back()->Start();
+}
+
+void ProxyWorker::RemoveListener(uint16_t id) {
+  std::erase_if(listeners_, [&](const std::shared_ptr<Listener>& listener) {
+    if (listener->id() != id) return false;
+    listener->Stop();
+    return true;
+  });
+}
+
+void ProxyWorker::StopAccepting() {
+  for (const auto& listener : listeners_) listener->Stop();
+  listeners_.clear();
+}
+
+// --- Connections ------------------------------------------------------------------------------
+
+bool ProxyWorker::Full() const { return pairs_.size() >= options_.pairs_max; }
+
+bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer) {
+  const uint16_t pool = listener_settings_[listener.id()]->pool;
+  const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
+  if (index == net::kNoIndex) return false;
+  WorkerStats::Add(stats_.accepted);
+  stats_.open.store(pairs_.size(), std::memory_order_relaxed);
+  listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
+  pairs_[index].Start(peer);
+  return true;
+}
+
+uint32_t ProxyWorker::IndexOf(const Pair& pair) { return net::Slab<Pair>::IndexOf(pair); }
+
+void ProxyWorker::Finished(Pair& pair) {
+  wheel_.Remove(IndexOf(pair), [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
+  const ListenerSettings& listener = *ListenerOf(pair);
+  if (pair.counted()) listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
+  if (pair.sourced() && listener.source_limits) {
+    listener.source_limits->Leave(pair.client(), loop_.now());
+  }
+  WorkerStats::Add(stats_.ended[static_cast<size_t>(pair.end_reason())]);
+  const bool open = pair.state() == Pair::State::kOpen;
+  if (open) {
+    WorkerStats::Add(stats_.bytes_to_node, pair.bytes(0));
+    WorkerStats::Add(stats_.bytes_to_client, pair.bytes(1));
+  }
+  if (hooks_.access_log == nullptr) return;
+  const uint64_t now = WallMs();
+  hooks_.access_log->Write({.ended_ms = now,
+                            .listener = listener.name,
+                            .pool = SettingsOf(pair).name,
+                            .node = pair.node() == nullptr ? "" : pair.node()->name,
+                            .client = pair.client(),
+                            .queue_ms = pair.queue_ms(),
+                            .connect_ms = pair.connect_ms(),
+                            .duration_ms = now - pair.started_ms(),
+                            .bytes_in = open ? pair.bytes(0) : 0,
+                            .bytes_out = open ? pair.bytes(1) : 0,
+                            .retries = pair.retries(),
+                            .end = EndReasonName(pair.end_reason())});
+}
+
+void ProxyWorker::Free(Pair& pair) {
+  const uint16_t pool = pair.pool();
+  pairs_.Free(IndexOf(pair));
+  stats_.open.store(pairs_.size(), std::memory_order_relaxed);
+  if (pools_[pool]->queued > 0) queues_waiting_ = true;
+}
+
+void ProxyWorker::EndAll(EndReason reason) {
+  pairs_.ForEach([&](uint32_t, Pair& pair) { pair.End(reason); });
+}
+
+uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
+  std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
+  pairs_.ForEach([&](uint32_t index, Pair& pair) {
+    if (pair.node() == node && pair.state() != Pair::State::kClosing) {
+      found.emplace_back(NowMs() - pair.active_ms(), index);
+    }
+  });
+  const size_t take = std::min<size_t>(count, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(take), found.end(),
+                    std::greater<>());
+  for (size_t i = 0; i < take; ++i) pairs_[found[i].second].End(reason);
+  return static_cast<uint32_t>(take);
+}
+
+// --- Waiting for a node -----------------------------------------------------------------------
+
+bool ProxyWorker::Enqueue(Pair& pair) {
+  Pool& pool = PoolOf(pair);
+  if (pool.queued >= pool.settings->queue_max) return false;
+  ++pool.queued;
+  pool.queue.push_back({IndexOf(pair), pair.started_ms()});
+  WorkerStats::Add(stats_.queued);
+  ArmTick();
+  return true;
+}
+
+void ProxyWorker::ServeQueue(Pool& pool) {
+  while (!pool.queue.empty()) {
+    const Pool::Waiting waiting = pool.queue.front();
+    Pair* pair = pairs_.Live(waiting.index) ? &pairs_[waiting.index] : nullptr;
+    if (pair != nullptr && pair->queued_as(waiting.started_ms) && !pair->OnDequeued()) return;
+    pool.queue.pop_front();
+  }
+}
+
+// --- Buffers and time -------------------------------------------------------------------------
+
+void ProxyWorker::Starved(Pair& pair) {
+  WorkerStats::Add(stats_.buffer_starvations);
+  starved_.emplace_back(IndexOf(pair), pair.started_ms());
+}
+
+uint32_t ProxyWorker::TakeName() {
+  if (free_names_.empty()) {
+    names_.emplace_back();
+    return static_cast<uint32_t>(names_.size() - 1);
+  }
+  const uint32_t index = free_names_.back();
+  free_names_.pop_back();
+  return index;
+}
+
+void ProxyWorker::ScheduleAt(Pair& pair, uint32_t from_now_ms) {
+  auto node_of = [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); };
+  const uint32_t index = IndexOf(pair);
+  const uint32_t tick_ms = static_cast<uint32_t>(kTick / std::chrono::milliseconds(1));
+  wheel_.Remove(index, node_of);
+  wheel_.Insert(index, Tick() + (from_now_ms + tick_ms - 1) / tick_ms, node_of);
+  ArmTick();
+}
+
+void ProxyWorker::ArmTick() {
+  if (tick_armed_) return;
+  tick_armed_ = true;
+  loop_.After(kTick, [this] { OnTick(); });
+}
+
+void ProxyWorker::OnTick() {
+  tick_armed_ = false;
+  wheel_.Advance(
+      Tick(), [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); },
+      [this](uint32_t i) { pairs_[i].OnDue(); });
+  bool waiting = false;
+  for (const auto& pool : pools_) {
+    if (!pool || pool->queued == 0) continue;
+    // Other workers' connections end, too, and nobody tells us.
+    ServeQueue(*pool);
+    waiting |= pool->queued > 0;
+  }
+  if (hooks_.access_log != nullptr) hooks_.access_log->Flush(true);
+  if (wheel_.size() > 0 || waiting) ArmTick();
+}
+
+void ProxyWorker::OnTurnEnd() {
+  if (queues_waiting_) {
+    queues_waiting_ = false;
+    for (const auto& pool : pools_) {
+      if (pool && pool->queued > 0) ServeQueue(*pool);
+    }
+  }
+  // One waiter for each free buffer, in order: more would only come back empty-handed.
+  for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty(); --room) {
+    const auto [index, started_ms] = starved_.front();
+    starved_.pop_front();
+    if (pairs_.Live(index) && pairs_[index].started_ms() == started_ms) {
+      pairs_[index].OnBuffersAvailable();
+    }
+  }
+  buffers_->Publish();
+  if (hooks_.access_log != nullptr) {
+    hooks_.access_log->Flush(false);
+    if (hooks_.access_log->waiting()) ArmTick();
+  }
+}
+
+}  // namespace lb

@@ -1,0 +1,189 @@
+// One worker: a thread's share of all connections. It accepts on its listening sockets, owns its
+// Pairs, their buffers and timers, and chooses nodes from snapshots that the control thread hands in.
+//
+// Everything here runs on the worker's thread; other threads reach it with EventLoop::Post. What is
+// shared is counted in relaxed atomics: NodeState, ListenerShared, and this worker's Stats, which
+// anyone may read.
+//
+// End: StopAccepting(), then EndAll() or wait for size() == 0, then drain the loop, then destroy.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "lb/access_log.h"
+#include "lb/balancer.h"
+#include "lb/bulk.h"
+#include "lb/header.h"
+#include "lb/pair.h"
+#include "lb/runtime.h"
+#include "lb/warmup.h"
+#include "net/buffer_pool.h"
+#include "net/event_loop.h"
+#include "net/slab.h"
+#include "net/timer_wheel.h"
+
+namespace lb {
+
+class Listener;
+
+// Written by the worker alone, read by anyone.
+struct WorkerStats {
+  using Counter = std::atomic<uint64_t>;
+  Counter accepted{0};
+  Counter accept_errors{0};    // EMFILE and its like
+  Counter accept_pauses{0};    // no pair or slot was free
+  Counter open{0};             // pairs now
+  Counter bytes_to_node{0};
+  Counter bytes_to_client{0};
+  Counter connect_errors{0};
+  Counter retries{0};
+  Counter redispatches{0};
+  Counter queued{0};
+  Counter buffer_starvations{0};
+  Counter pauses{0};         // a slow reader stopped its sender
+  Counter bulk_entered{0};   // directions that turned to splice
+  Counter bulk_refused{0};   // no descriptor or pipe was to be had
+  Counter bulk_bytes{0};
+  Counter proxy_headers_bad{0};
+  std::array<Counter, kEndReasons> ended{};
+
+  static void Add(Counter& counter, uint64_t by = 1) {
+    counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
+};
+
+class ProxyWorker {
+ public:
+  struct Options {
+    uint32_t pairs_max = 1024;
+    uint32_t buffer_bytes = 4096;
+    uint32_t buffers_initial = 256;
+    uint32_t buffers_max = 16'384;
+    uint64_t seed = 1;
+    uint64_t wall_start_ms = 0;  // the wall clock when the worker is made
+  };
+  struct Hooks {
+    // A node failed for the pool's passive_errors-th time in a row. Worker's thread.
+    std::function<void(Node&, uint32_t errors)> passive_errors;
+    AcceptBudget* budget = nullptr;  // the balancer's own warm-up; may be null
+    AccessLog* access_log = nullptr;  // this worker's; may be null
+  };
+
+  // A tick of the timer wheel.
+  static constexpr net::Duration kTick = std::chrono::milliseconds(50);
+
+  // `loop` and what the hooks name must outlive the worker.
+  static std::expected<std::unique_ptr<ProxyWorker>, std::string> Create(net::EventLoop& loop,
+                                                                         const Options& options,
+                                                                         Hooks hooks);
+  ~ProxyWorker();
+  ProxyWorker(const ProxyWorker&) = delete;
+  ProxyWorker& operator=(const ProxyWorker&) = delete;
+
+  // --- Configuration, handed in by the control thread.
+  void SetPool(uint16_t id, std::shared_ptr<const PoolSettings> settings,
+               std::shared_ptr<const Balancer> balancer);
+  void SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balancer);
+  // Starts accepting on a listening socket (several may serve one listener), or changes the
+  // settings of those that serve `id` already.
+  void AddSocket(uint16_t id, net::UniqueFd socket);
+  void SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings);
+  void RemoveListener(uint16_t id);
+  void StopAccepting();
+
+  // --- Operations.
+  void EndAll(EndReason reason);
+  // Ends up to `count` connections to that node, those idle for longest first; returns how many.
+  uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
+  template <typename F>
+  void ForEachPair(F&& f) {
+    pairs_.ForEach([&](uint32_t, Pair& pair) { f(pair); });
+  }
+  uint32_t size() const { return pairs_.size(); }
+  const WorkerStats& stats() const { return stats_; }
+  net::BufferPool& buffers() { return *buffers_; }
+  net::Ring& ring() { return loop_.ring(); }
+  net::EventLoop& loop() { return loop_; }
+  uint64_t WallMs() const { return options_.wall_start_ms + NowMs(); }
+  // Since the worker was made; wraps after 49 days, as all differences allow.
+  uint32_t NowMs() const {
+    return static_cast<uint32_t>((loop_.now() - epoch_) / std::chrono::milliseconds(1));
+  }
+
+ private:
+  friend class Pair;
+  friend class Listener;
+
+  struct Pool {
+    std::shared_ptr<const PoolSettings> settings;
+    std::shared_ptr<const PoolSettings> previous;  // operations of this turn may still read it
+    std::shared_ptr<const Balancer> balancer;
+    PickLocal local{0};
+    struct Waiting {
+      uint32_t index;
+      uint64_t started_ms;
+    };
+    std::deque<Waiting> queue;  // entries of pairs that left meanwhile are passed over
+    uint32_t queued = 0;
+    uint32_t next_source = 0;
+  };
+
+  ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hooks);
+
+  // From a Listener: a connection, whose peer is known where `peer` is given. False: not even the
+  // reserve has a Pair; the listener closes the socket.
+  bool OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer);
+  // From a Pair.
+  void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
+  void Free(Pair& pair);
+  static uint32_t IndexOf(const Pair& pair);
+  bool Full() const;
+  bool Enqueue(Pair& pair);
+  void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }
+  void Starved(Pair& pair);
+  void ScheduleAt(Pair& pair, uint32_t from_now_ms);
+  Pool& PoolOf(const Pair& pair) { return *pools_[pair.pool()]; }
+  const PoolSettings& SettingsOf(const Pair& pair) { return *PoolOf(pair).settings; }
+  const std::shared_ptr<const ListenerSettings>& ListenerOf(const Pair& pair) {
+    return listener_settings_[pair.listener()];
+  }
+  // Room for a socket address that the kernel fills in; returned by index.
+  uint32_t TakeName();
+  sockaddr_in6& NameAt(uint32_t index) { return names_[index]; }
+  void GiveName(uint32_t index) { free_names_.push_back(index); }
+
+  uint64_t Tick() const { return static_cast<uint64_t>((loop_.now() - epoch_) / kTick); }
+  void ArmTick();
+  void OnTick();
+  void OnTurnEnd();
+  void ServeQueue(Pool& pool);
+
+  net::EventLoop& loop_;
+  const Options options_;
+  Hooks hooks_;
+  const net::Time epoch_;
+  WorkerStats stats_;
+  std::unique_ptr<net::BufferPool> buffers_;
+  net::Slab<Pair> pairs_;
+  net::Slab<Bulk, 64> bulks_;
+  net::Slab<Prelude, 64> preludes_;
+  net::TimerWheel<> wheel_{0};
+  bool tick_armed_ = false;
+  std::vector<std::unique_ptr<Pool>> pools_;  // by id
+  std::vector<std::shared_ptr<const ListenerSettings>> listener_settings_;  // by id
+  std::vector<std::shared_ptr<Listener>> listeners_;
+  std::deque<std::pair<uint32_t, uint64_t>> starved_;  // index and started_ms, in order
+  std::deque<sockaddr_in6> names_;
+  std::vector<uint32_t> free_names_;
+  bool queues_waiting_ = false;  // a connection ended while some waited
+  uint64_t unique_id_ = 0;
+};
+
+}  // namespace lb

@@ -1,0 +1,208 @@
+// The part of a Pair that moves bytes: receive into lent buffers, send from them, give them back.
+
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "lb/pair.h"
+#include "lb/proxy_worker.h"
+
+namespace lb {
+namespace {
+
+// While there is no node yet, the client's first words may wait here; XMPP's openings are short.
+constexpr uint32_t kEarlyBuffers = 4;
+// No direction may take more than this part of the free buffers, so that slow readers share what
+// they leave to others.
+constexpr uint32_t kFairShare = 16;
+
+}  // namespace
+
+uint32_t Pair::BuffersAllowed() const {
+  if (state_ != State::kOpen) return kEarlyBuffers;
+  const net::BufferPool& pool = *worker_.buffers_;
+  const uint32_t configured = worker_.pools_[pool_]->settings->pending_bytes_max / pool.buffer_bytes();
+  const uint32_t unused = pool.free() + pool.maximum() - pool.provided();
+  return std::max(2U, std::min(configured, unused / kFairShare));
+}
+
+void Pair::ArmRecv(unsigned direction) {
+  if (InFlight(kRecv + direction)) return;
+  worker_.ring().RecvMultishot(slot_[direction], worker_.buffers_->group(), false,
+                               Begin(kRecv + direction));
+}
+
+void Pair::OnRecv(unsigned direction, net::Completion completion) {
+  const int32_t result = completion.result;
+  if (result > 0) {
+    OnBytes(direction, completion.buffer(), static_cast<uint32_t>(result));
+    return;
+  }
+  if (state_ == State::kClosing) {
+    FreeIfJoined();
+    return;
+  }
+  if (result == 0) {
+    Set(kEof, direction);
+    // A client that says nothing and leaves the queue would cost a node a connection for nothing.
+    if (state_ == State::kQueued && chain_[0].count == 0) {
+      End(EndReason::kClientClosed);
+      return;
+    }
+    if (state_ == State::kHeader) {
+      WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+      End(EndReason::kProxyHeaderBad);
+      return;
+    }
+    if (Has(kBulk, direction)) LeaveBulk(direction);
+    if (state_ == State::kOpen && chain_[direction].count == 0) {
+      MaybeSend(direction);
+    }
+    return;
+  }
+  if (result == -ENOBUFS) {
+    Set(kStarved, direction);
+    worker_.Starved(*this);
+    return;
+  }
+  if (result == -ECANCELED || result == -EINTR) {
+    // We asked for it: to pause, or to turn to splice.
+    if (Has(kBulk, direction)) {
+      MaybeStartBulk(direction);
+    } else {
+      MaybeResume(direction);
+    }
+    return;
+  }
+  End(SideFailed(direction));
+}
+
+void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
+  net::BufferPool& pool = *worker_.buffers_;
+  pool.Took(buffer, bytes);
+  if (state_ == State::kClosing) {
+    pool.Give(buffer);
+    FreeIfJoined();
+    return;
+  }
+  Append(direction, buffer);
+  if (state_ == State::kHeader) {
+    OnHeaderBytes();
+    return;
+  }
+  if (state_ == State::kOpen) {
+    active_ms_ = worker_.NowMs();
+    bytes_[direction] += bytes;
+    MaybeSend(direction);
+    if (CountsAsBulk(direction, bytes)) WantBulk(direction);
+  }
+  if (chain_[direction].count >= BuffersAllowed()) {
+    Pause(direction);
+  } else if (!InFlight(kRecv + direction) && !Has(kBulk, direction)) {
+    ArmRecv(direction);  // the kernel ended the multishot by itself
+  }
+}
+
+void Pair::Append(unsigned direction, uint16_t buffer) {
+  Chain& chain = chain_[direction];
+  if (chain.count++ == 0) {
+    chain.head = buffer;
+  } else {
+    worker_.buffers_->SetNext(chain.tail, buffer);
+  }
+  chain.tail = buffer;
+}
+
+void Pair::DropHead(unsigned direction) {
+  Chain& chain = chain_[direction];
+  const uint16_t head = chain.head;
+  chain.head = worker_.buffers_->Next(head);
+  chain.offset = 0;
+  if (--chain.count == 0) chain.tail = net::kNoBuffer;
+  worker_.buffers_->Give(head);
+}
+
+void Pair::DropChain(unsigned direction) {
+  while (chain_[direction].count > 0) DropHead(direction);
+}
+
+void Pair::Pause(unsigned direction) {
+  if (Has(kPaused, direction)) return;
+  Set(kPaused, direction);
+  WorkerStats::Add(worker_.stats_.pauses);
+  if (InFlight(kRecv + direction)) worker_.ring().Cancel({this, kRecv + direction});
+}
+
+void Pair::MaybeResume(unsigned direction) {
+  if (Has(kEof, direction) || Has(kStarved, direction) || Has(kBulk, direction)) return;
+  if (Has(kPaused, direction)) {
+    if (chain_[direction].count > BuffersAllowed() / 4) return;
+    Clear(kPaused, direction);
+  }
+  ArmRecv(direction);
+}
+
+void Pair::OnBuffersAvailable() {
+  if (state_ == State::kClosing) return;
+  for (unsigned direction : {0U, 1U}) {
+    if (!Has(kStarved, direction)) continue;
+    Clear(kStarved, direction);
+    if (slot_[direction] != net::kNoSlot) MaybeResume(direction);
+  }
+}
+
+void Pair::MaybeSend(unsigned direction) {
+  if (InFlight(kSend + direction) || (direction == 0 && HeaderPending())) return;
+  if (chain_[direction].count > 0) {
+    StartSend(direction);
+  } else if (Has(kEof, direction) && !Has(kShut, direction)) {
+    FinishDirection(direction);
+  } else if (Has(kBulk, direction)) {
+    MaybeStartBulk(direction);
+  }
+}
+
+void Pair::StartSend(unsigned direction) {
+  const Chain& chain = chain_[direction];
+  worker_.ring().Send(slot_[1 - direction],
+                      worker_.buffers_->Bytes(chain.head).subspan(chain.offset),
+                      Begin(kSend + direction));
+}
+
+void Pair::OnSend(unsigned direction, int32_t result) {
+  if (state_ == State::kClosing) {
+    FreeIfJoined();
+    return;
+  }
+  if (result < 0) {
+    End(SideFailed(1 - direction));
+    return;
+  }
+  active_ms_ = worker_.NowMs();
+  Chain& chain = chain_[direction];
+  const uint32_t sent = chain.offset + static_cast<uint32_t>(result);
+  if (sent >= worker_.buffers_->Length(chain.head)) {
+    DropHead(direction);
+  } else {
+    chain.offset = static_cast<uint16_t>(sent);
+  }
+  if (Has(kPaused, direction) && !InFlight(kRecv + direction)) MaybeResume(direction);
+  MaybeSend(direction);
+}
+
+void Pair::FinishDirection(unsigned direction) {
+  if (end_ == EndReason::kNone) {
+    end_ = direction == 0 ? EndReason::kClientClosed : EndReason::kNodeClosed;
+  }
+  Set(kShut, direction);
+  if (Has(kShut, 1 - direction)) {
+    End(end_);
+    return;
+  }
+  worker_.ring().Shutdown(slot_[1 - direction], SHUT_WR);
+  active_ms_ = worker_.NowMs();
+  Schedule(worker_.SettingsOf(*this).fin_timeout);
+}
+
+}  // namespace lb

@@ -1,0 +1,89 @@
+// What the workers share: nodes, pools and listeners as the data path needs them. The control thread
+// makes these from the configuration; workers only read them, but for the atomics.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "lb/node_state.h"
+#include "net/address.h"
+#include "net/clock.h"
+#include "net/socket.h"
+
+namespace lb {
+
+// A node with its address. Lives from the moment it is known until no snapshot and no connection
+// names it any more; connections hold it through NodeState's count.
+class Node final : public NodeState {
+ public:
+  Node(std::string pool_name, std::string node_name, const net::SocketName& where, uint32_t weight,
+       uint32_t connections_max)
+      : NodeState(weight, connections_max),
+        pool(std::move(pool_name)),
+        name(std::move(node_name)),
+        address(where) {}
+
+  const std::string pool;
+  const std::string name;
+  const net::SocketName address;
+};
+
+enum class SendProxy : uint8_t { kOff, kV1, kV2 };
+
+// Of one pool; immutable. Durations of zero mean "none".
+struct PoolSettings {
+  std::string name;
+  net::Duration connect_timeout{};
+  net::Duration queue_timeout{};
+  net::Duration idle_timeout{};
+  net::Duration fin_timeout{};
+  uint32_t retries = 0;
+  bool redispatch = true;
+  uint32_t queue_max = 0;
+  uint32_t pending_bytes_max = 0;  // received and not yet sent, each direction
+  uint32_t splice_after = 0;       // bytes in a row; 0 = never
+  uint32_t passive_errors = 0;
+  bool hashes_source = false;  // the policy asks for the client's address
+
+  // TCP options of the connections to the nodes; 0 = the system's default.
+  int keepalive_on = 0;
+  int keepalive_idle_s = 0;
+  int keepalive_interval_s = 0;
+  int keepalive_count = 0;
+  int user_timeout_ms = 0;
+
+  SendProxy send_proxy = SendProxy::kOff;
+  bool proxy_unique_id = false;
+  bool proxy_crc32c = false;
+  std::vector<net::SocketName> sources_v4;
+  std::vector<net::SocketName> sources_v6;
+};
+
+// Limits per source address over all workers; defined in lb/source_limits.h.
+class SourceLimits;
+
+// The part of a listener that all workers count in.
+struct ListenerShared {
+  std::atomic<uint32_t> active{0};
+  std::atomic<uint64_t> accepted{0};
+  std::atomic<uint64_t> refused_limit{0};
+  std::atomic<uint64_t> refused_source{0};
+};
+
+struct ListenerSettings {
+  std::string name;
+  uint16_t pool = 0;
+  net::Address bound;  // the first of its addresses
+  bool accept_proxy = false;
+  std::vector<net::Cidr> proxy_trusted;
+  net::Duration proxy_header_timeout{};
+  uint32_t connections_max = 0;
+  std::shared_ptr<SourceLimits> source_limits;  // null without limits
+  std::shared_ptr<ListenerShared> shared;
+};
+
+}  // namespace lb
