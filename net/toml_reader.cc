@@ -612,7 +612,7 @@ std::vector<std::pair<std::string, TomlSection>> TomlSection::NamedSections(
     out.emplace_back(name.str(), TomlSection(parent.impl_->Child(child->as_table(), path,
                                                                  PositionOf(name.source()))));
   }
-  std::ranges::stable_sort(out, {}, [](const auto& entry) {
+  std::ranges::sort(out, {}, [](const auto& entry) {
     const Position& at = entry.second.impl_->at;
     return std::pair(at.line, at.column);
   });
@@ -681,7 +681,7 @@ std::vector<ConfigError> TomlReader::Finish() {
   ParsedFile& file = state_->file;
   file.FindUnknownKeys(file.root);
   auto order = [](const ConfigError& e) { return std::tie(e.line, e.column, e.key, e.what); };
-  std::ranges::stable_sort(file.errors, {}, order);
+  std::ranges::sort(file.errors, {}, order);
   // A key read twice is wrong once.
   auto repeated = std::ranges::unique(file.errors, {}, order);
   file.errors.erase(repeated.begin(), repeated.end());
