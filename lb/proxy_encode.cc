@@ -286,6 +286,22 @@ ProxyEndpoint ProxyEndpoint::FromSockaddr(const sockaddr* address, size_t length
   return endpoint;
 }
 
+ProxyEndpoint ProxyEndpoint::FromAddress(const net::Address& address) {
+  ProxyEndpoint endpoint;
+  std::span<const uint8_t> ip = address.ip();
+  if (ip.empty()) return endpoint;
+  endpoint.family = ip.size() == 4 ? ProxyFamily::kInet : ProxyFamily::kInet6;
+  std::copy(ip.begin(), ip.end(), endpoint.ip.begin());
+  endpoint.port = address.port();
+  return endpoint;
+}
+
+net::Address ProxyEndpoint::ToAddress() const {
+  if (family == ProxyFamily::kInet6) return net::Address::V6(ip, port);
+  if (family == ProxyFamily::kInet) return net::Address::V4({ip[0], ip[1], ip[2], ip[3]}, port);
+  return {};
+}
+
 std::string ProxyEndpoint::ToString() const {
   char text[INET6_ADDRSTRLEN] = "";
   switch (family) {

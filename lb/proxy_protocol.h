@@ -20,7 +20,7 @@
 #include <string>
 #include <string_view>
 
-struct sockaddr;
+#include "net/address.h"
 
 namespace lb {
 
@@ -59,6 +59,8 @@ struct ProxyEndpoint {
 
   // `address` must outlive the endpoint if it is AF_UNIX.
   static ProxyEndpoint FromSockaddr(const sockaddr* address, size_t length);
+  static ProxyEndpoint FromAddress(const net::Address& address);
+  net::Address ToAddress() const;  // none for a Unix path or an unknown one
   std::string ToString() const;  // "192.0.2.1:5222", "[2001:db8::1]:5222", "unix:/run/x", "unknown"
   friend bool operator==(const ProxyEndpoint&, const ProxyEndpoint&) = default;
 };

@@ -494,6 +494,16 @@ TEST(ProxyDecodeTest, RandomBytesBehindTheSignatureNeverEscapeTheHeader) {
   }
 }
 
+TEST(ProxyEndpointTest, IsAnAddressBothWays) {
+  for (const char* text : {"192.0.2.1:5222", "[2001:db8::1]:1"}) {
+    net::Address address = *net::Address::Parse(text);
+    EXPECT_EQ(ProxyEndpoint::FromAddress(address).ToAddress(), address);
+    EXPECT_EQ(ProxyEndpoint::FromAddress(address).ToString(), text);
+  }
+  EXPECT_FALSE(Path("/run/x").ToAddress());
+  EXPECT_EQ(ProxyEndpoint::FromAddress({}).family, ProxyFamily::kUnspec);
+}
+
 TEST(ProxyEndpointTest, ReadsSocketAddresses) {
   sockaddr_in in{};
   in.sin_family = AF_INET;
