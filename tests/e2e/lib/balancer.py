@@ -11,7 +11,6 @@ import urllib.request
 
 from lib import net, toml
 from lib.access_log import AccessLog
-from lib.wait import wait_until
 from lib.workspace import REPO
 
 BINARY = os.environ.get("MONGOOSELB", os.path.join(REPO, "build", "release", "bin", "mongooselb"))
