@@ -3,6 +3,7 @@
 import copy
 import json
 import os
+import re
 import signal
 import subprocess
 import urllib.error
@@ -10,7 +11,6 @@ import urllib.request
 
 from lib import net, toml
 from lib.access_log import AccessLog
-from lib.wait import wait_until
 from lib.workspace import REPO
 
 BINARY = os.environ.get("MONGOOSELB", os.path.join(REPO, "build", "release", "bin", "mongooselb"))
@@ -118,6 +118,19 @@ class Balancer:
         if total is None:
             raise KeyError(f"no metric {name} {labels}")
         return total
+
+    def open_connections(self):
+        """Proxied connections that are open now."""
+        return int(self.metric("mongooselb_connections_active"))
+
+    def node_states(self):
+        """{node: state}, from the 0/1 series, one a state."""
+        states = {}
+        for series, value in self.metrics().items():
+            match = re.match(r'mongooselb_node_state\{.*node="([^"]*)".*state="([^"]*)"', series)
+            if match and value == 1:
+                states[match[1]] = match[2]
+        return states
 
     def ctl(self, *args, timeout_s=60):
         return ctl(self.ctl_socket, *args, timeout_s=timeout_s)

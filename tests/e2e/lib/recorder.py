@@ -8,7 +8,8 @@ from lib.wait import wait_until
 
 
 class Recorder:
-    """`answer` is sent back once the connection has brought `answer_after` bytes."""
+    """`answer` is sent back once the connection has brought `answer_after` bytes, or, with None, when
+    the other side has ended its direction. After that end the recorder closes too."""
 
     def __init__(self, address="127.0.0.1", answer=b"", answer_after=1):
         self.address = address
@@ -55,9 +56,13 @@ class Recorder:
         try:
             while data := connection.recv(65536):
                 self.received[index] += data
-                if self.answer and not answered and len(self.received[index]) >= self.answer_after:
+                if self.answer and not answered and self.answer_after is not None and \
+                        len(self.received[index]) >= self.answer_after:
                     answered = True
                     connection.sendall(self.answer)
+            self.ended[index] = True
+            if self.answer_after is None:
+                connection.sendall(self.answer)
         except OSError:
-            pass
-        self.ended[index] = True
+            self.ended[index] = True
+        connection.close()

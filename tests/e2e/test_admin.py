@@ -1,0 +1,161 @@
+"""What operators see: health endpoints, status, metrics, control socket, access log, systemd."""
+
+import json
+import os
+import re
+import stat
+import subprocess
+import unittest
+
+from lib import net
+from lib.balancer import BINARY, Balancer
+from lib.case import FreshCase
+from lib.load import Load
+from lib.node import node_tables, start_sinks
+from lib.notify import NotifySocket
+from lib.wait import wait_until
+
+
+class Admin(FreshCase):
+    def start(self, log=None, process=None, launcher=()):
+        self.nodes = start_sinks(self.workspace, 2)
+        self.port = net.free_port()
+        self.balancer = Balancer(self.workspace, {
+            "process": process or {}, "log": log or {},
+            "listener": {"c2s": {"bind": f"127.0.0.1:{self.port}", "pool": "xmpp"}},
+            "pool": {"xmpp": {"balance": "roundrobin", "node": node_tables(self.nodes),
+                              "warmup": {"mode": "off"},
+                              "check": [{"type": "tcp", "interval": "500ms",
+                                         "fast_interval": "100ms", "fall": 2}]}},
+        }, launcher=launcher).start()
+
+    def test_livez_and_readyz_and_an_unknown_path(self):
+        self.start()
+        self.assertEqual(self.balancer.get("/livez")[0], 200)
+        self.assertEqual(self.balancer.get("/readyz")[0], 200)
+        self.assertEqual(self.balancer.get("/nothing")[0], 404)
+
+    def test_readyz_is_503_while_the_balancer_drains_and_livez_stays_200(self):
+        self.start(process={"drain_deadline": "60s"})
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(3)
+            self.balancer.process.signal(15)
+            wait_until(lambda: self.balancer.get("/readyz")[0] == 503, "not ready while draining")
+            self.assertEqual(self.balancer.get("/livez")[0], 200)
+            self.assertEqual(load.echo_all(), [])
+
+    def test_status_is_json_that_names_nodes(self):
+        self.start()
+        text = json.dumps(self.balancer.status())
+        for name in ("n1", "n2", "xmpp", "c2s"):
+            self.assertIn(f'"{name}"', text)
+
+    def test_metrics_are_well_formed_and_count_connections(self):
+        self.start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(10)
+            wait_until(lambda: self.balancer.open_connections() == 10, "ten are open")
+            text = self.balancer.get("/metrics")[1]
+        typed, seen = {}, set()
+        for line in text.splitlines():
+            if line.startswith("# TYPE "):
+                _, _, name, kind = line.split(" ")
+                self.assertNotIn(name, typed, "one TYPE line a metric")
+                typed[name] = kind
+            elif line and not line.startswith("#"):
+                match = re.fullmatch(r'([a-z_:][a-z0-9_:]*)(\{.*\})? (\S+)', line)
+                self.assertIsNotNone(match, line)
+                float(match[3])
+                self.assertNotIn(match[1] + (match[2] or ""), seen, "no series twice")
+                seen.add(match[1] + (match[2] or ""))
+                base = re.sub("_(bucket|sum|count)$", "", match[1])
+                self.assertTrue(match[1] in typed or base in typed, f"{line} has no TYPE")
+                self.assertNotIn("127.0.0.1:", line, "no client's address is a label")
+        self.assertIn("mongooselb_build_info", " ".join(seen))
+
+    def test_the_control_socket_is_for_its_owner_only(self):
+        self.start()
+        self.assertEqual(stat.S_IMODE(os.stat(self.balancer.ctl_socket).st_mode), 0o600)
+
+    def test_each_command_answers_in_json_and_for_people(self):
+        self.start()
+        for command in (["list"], ["explain"], ["stats"], ["why", "127.0.0.1"]):
+            with self.subTest(command=command):
+                self.assertTrue(self.balancer.ctl_ok(*command).strip())
+                json.loads(self.balancer.ctl_ok("--json", *command))
+
+    def test_an_unknown_command_or_node_fails_and_says_what_there_is(self):
+        self.start()
+        unknown = self.balancer.ctl("drain", "n9")
+        self.assertNotEqual(unknown.returncode, 0)
+        self.assertRegex(unknown.stdout + unknown.stderr, "n9")
+        self.assertNotEqual(self.balancer.ctl("explode").returncode, 0)
+        done = subprocess.run([BINARY, "ctl", "--socket", self.workspace.path("nobody.sock"), "list"],
+                              capture_output=True, text=True, timeout=10, check=False)
+        self.assertNotEqual(done.returncode, 0)
+        self.assertIn("nobody.sock", done.stdout + done.stderr)
+
+    def test_every_transition_is_logged_with_its_reason(self):
+        self.start()
+        self.nodes[1].kill()
+        wait_until(lambda: self.balancer.node_states().get("n2") == "down", "n2 is down")
+        self.assertRegex(self.balancer.process.log(), r"(?im)n2.*(down).*(refused)|(refused).*n2")
+        self.nodes[1].start()
+        wait_until(lambda: self.balancer.node_states().get("n2") == "up", "n2 is up")
+
+    def test_the_access_log_has_one_complete_line_a_connection(self):
+        self.start()
+        with Load("127.0.0.1", self.port) as load:
+            held = load.hold(20)
+            self.assertEqual(load.echo_all(), [])
+            ports = {h.local_port for h in held}
+            load.close_held(held)
+            lines = self.balancer.access_log.wait_for(20)
+        self.assertEqual({int(e["client"].rpartition(":")[2]) for e in lines}, ports)
+        for entry in lines:
+            self.assertEqual((entry["listener"], entry["pool"], entry["end"]),
+                             ("c2s", "xmpp", "client_closed"))
+            self.assertGreaterEqual(entry["bytes_in"], len("ping 0\n"))
+            self.assertEqual(entry["bytes_out"], entry["bytes_in"] + len("n1\n"))
+            for key in ("queue_ms", "connect_ms", "duration_ms", "retries"):
+                self.assertGreaterEqual(entry[key], 0)
+        self.assertEqual(sum(e["node"] == "n1" for e in lines), 10)
+
+    def test_the_access_log_in_text_has_the_same_fields(self):
+        self.start(log={"access_format": "text"})
+        with Load("127.0.0.1", self.port) as load:
+            load.close_held(load.hold(1))
+            def line():
+                with open(self.balancer.access_log.path, encoding="utf-8") as file:
+                    return file.read()
+            text = wait_until(line, "a line in the access log")
+        for key in ("t", "listener", "pool", "node", "client", "queue_ms", "connect_ms",
+                    "duration_ms", "bytes_in", "bytes_out", "retries", "end"):
+            self.assertRegex(text, rf"(^| ){key}=\S+")
+
+    def test_systemd_is_told_that_it_is_ready_what_it_does_and_that_it_lives(self):
+        notify = NotifySocket(self.workspace.path("notify.sock"))
+        self.addCleanup(notify.close)
+        self.start(launcher=["/usr/bin/env", f"NOTIFY_SOCKET={notify.path}",
+                             "WATCHDOG_USEC=2000000"])
+        notify.wait_for("READY", value="1")
+        notify.wait_for("WATCHDOG", value="1")
+        notify.wait_for("STATUS")
+        before = len(notify.messages)
+        self.balancer.reload({"pool": {"xmpp": {"idle_timeout": "5h"}}})
+        reloading = notify.wait_for("RELOADING", after=before, value="1")
+        self.assertIn("MONOTONIC_USEC", reloading)
+        notify.wait_for("READY", after=before, value="1")
+        self.balancer.process.signal(15)
+        notify.wait_for("STOPPING", value="1")
+
+    def test_version_and_help(self):
+        for option in ("--version", "--help"):
+            done = subprocess.run([BINARY, option], capture_output=True, text=True, timeout=10,
+                                  check=False)
+            self.assertEqual(done.returncode, 0, option)
+            self.assertIn("mongooselb" if option == "--help" else ".", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
