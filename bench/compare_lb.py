@@ -3,9 +3,6 @@ sink. One thread or worker each, the same four nodes, least connections, checks 
 access log line a connection into a file in memory."""
 
 import os
-import shutil
-import sys
-import tempfile
 
 import compare_lib as lib
 
@@ -112,129 +109,56 @@ interval = "5s"
 """
 
 
-class Peer:
-    """One balancer, started fresh by each `with`."""
-
-    def __init__(self, name, directory):
-        self.name = name
-        self.port = PORTS[name]
-        path = os.path.join(directory, name + ".conf")
-        stdout = None
-        if name.startswith("haproxy"):
-            text = haproxy_config(name == "haproxy_splice")
-            command = ["haproxy", "-db", "-f", path]
-            stdout = os.path.join(directory, name + ".access")
-        elif name == "nginx":
-            text, command = nginx_config(directory), ["nginx", "-c", path, "-p", directory]
-        else:
-            text, command = ours_config(directory), [lib.program("mongooselb"), "run", path]
-        with open(path, "w", encoding="ascii") as file:
-            file.write(text)
-        self.process = lib.Process(name, command, lib.cores()[0], directory, stdout)
-
-    def __enter__(self):
-        lib.refuse_taken_port("127.0.0.1", self.port)
-        self.process.__enter__()
-        lib.wait_until_serving(self.process, "127.0.0.1", self.port)
-        return self
-
-    def __exit__(self, *error):
-        self.process.__exit__(*error)
-
-    def target(self):
-        return [f"127.0.0.1:{self.port}"]
-
-    def pids(self):
-        self.process.check_alive()
-        return self.process.all_pids()
-
-    def extra_cpu_s(self, _result):
-        return 0.0
+def make_server(name, directory):
+    path = os.path.join(directory, name + ".conf")
+    stdout = None
+    if name.startswith("haproxy"):
+        config = haproxy_config(name == "haproxy_splice")
+        command = ["haproxy", "-db", "-f", path]
+        stdout = os.path.join(directory, name + ".access")
+    elif name == "nginx":
+        config, command = nginx_config(directory), ["nginx", "-c", path, "-p", directory]
+    else:
+        config, command = ours_config(directory), [lib.program("mongooselb"), "run", path]
+    return lib.Server(name, command, PORTS[name], directory, config, stdout)
 
 
-class Direct:
-    """The generator straight to the sink: what the two of them cost, which no balancer can undercut
-    in throughput."""
-
-    name = "direct"
-
-    def __init__(self, sink):
-        self.sink = sink
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        pass
-
-    def target(self):
-        return [f"{address}:{lib.SINK_PORT}" for address in lib.SINK_ADDRESSES]
-
-    def pids(self):
-        return self.sink.all_pids()
-
-    def extra_cpu_s(self, result):
-        return result["generator_cpu_s"]
+def measure_connect(server, results, seconds):
+    result = lib.load(["connect", *server.target(), "-c", "64", "-d", f"{seconds}s"],
+                      server.pids())
+    results.add("connection_cpu_us", server.name,
+                server.cpu_s(result) / result["completed"] * 1e6)
+    results.add("connections_per_s", server.name, result["achieved_per_s"])
 
 
-def measure_connect(peer, results, seconds):
-    result = lib.load(["connect", *peer.target(), "-c", "64", "-d", f"{seconds}s"], peer.pids())
-    cpu = lib.server_cpu_s(result) + peer.extra_cpu_s(result)
-    results.add("connection_cpu_us", peer.name, cpu / result["completed"] * 1e6)
-    results.add("connections_per_s", peer.name, result["achieved_per_s"])
+def echo_arguments(server, seconds):
+    return ["echo", *server.target(), "-c", str(ECHO_CONNECTIONS), "--payload", "300",
+            "-d", f"{seconds}s"]
 
 
-def measure_echo(peer, results, seconds):
-    common = [*peer.target(), "-c", str(ECHO_CONNECTIONS), "--payload", "300", "-d", f"{seconds}s"]
-    result = lib.load(["echo", *common], peer.pids())
-    cpu = lib.server_cpu_s(result) + peer.extra_cpu_s(result)
-    results.add("echo_cpu_us", peer.name, cpu / result["completed"] * 1e6)
-    paced = lib.load(["echo", *common, "--rate", str(ECHO_RATE)], peer.pids())
-    results.add("echo_p99_us", peer.name, paced["phases"]["total"]["p99_us"])
+def measure_echo(server, results, seconds):
+    result = lib.load(echo_arguments(server, seconds), server.pids())
+    results.add("echo_cpu_us", server.name, server.cpu_s(result) / result["completed"] * 1e6)
 
 
-def measure_bulk(peer, results, gigabytes):
-    result = lib.load(["bulk", *peer.target(), "-c", "4", "--gigabytes", str(gigabytes)],
-                      peer.pids())
-    cpu = lib.server_cpu_s(result) + peer.extra_cpu_s(result)
-    results.add("bulk_cpu_s_per_gb", peer.name, cpu / (result["bytes"] / 1e9))
+def measure_paced_echo(server, results, seconds):
+    result = lib.load([*echo_arguments(server, seconds), "--rate", str(ECHO_RATE)], server.pids())
+    results.add("echo_p99_us", server.name, result["phases"]["total"]["p99_us"])
 
 
-def measure_idle(peer, results):
-    """On a fresh process: what a pool kept from earlier runs would hide the growth."""
-    pids = peer.pids()
-    before = lib.settled_rss(pids)
-    with lib.IdleLoad([*peer.target(), "-c", str(IDLE_CONNECTIONS)]) as idle:
-        if idle.held != IDLE_CONNECTIONS:
-            raise lib.Invalid(f"{peer.name}: {idle.held} of {IDLE_CONNECTIONS} connections held")
-        held = lib.settled_rss(pids)
-    results.add("idle_rss_bytes", peer.name, (held - before) / IDLE_CONNECTIONS)
-    results.note(f"RSS {peer.name}: {before / 1e6:.1f} MB at rest, {held / 1e6:.1f} MB with "
-                 f"{IDLE_CONNECTIONS} idle connections")
+def measure_bulk(server, results, gigabytes):
+    result = lib.load(["bulk", *server.target(), "-c", "4", "--gigabytes", str(gigabytes)],
+                      server.pids())
+    results.add("bulk_cpu_s_per_gb", server.name, server.cpu_s(result) / (result["bytes"] / 1e9))
 
 
-def attempt(results, peer, measure, *arguments):
-    """An INVALID run is repeated once, then left out and said."""
-    for last in (False, True):
-        try:
-            return measure(peer, results, *arguments)
-        except lib.Invalid as error:
-            if last:
-                results.note(f"INVALID and left out: {peer.name} {error}")
-                print(f"  {peer.name}: {error}", file=sys.stderr)
-    return None
-
-
-def one_round(peers, results, quick):
+def one_round(servers, results, quick):
     connect_s, echo_s, gigabytes = (1.5, 1.5, 1.5) if quick else (4, 4, 4)
-    for peer in peers:
-        if peer.name != "haproxy_splice":
-            attempt(results, peer, measure_connect, connect_s)
-    for peer in peers:
-        if peer.name != "haproxy_splice":
-            attempt(results, peer, measure_echo, echo_s)
-    for peer in peers:
-        attempt(results, peer, measure_bulk, gigabytes)
+    for measure, size in ((measure_connect, connect_s), (measure_echo, echo_s),
+                          (measure_paced_echo, echo_s), (measure_bulk, gigabytes)):
+        for server in servers:
+            if server.name != "haproxy_splice" or measure is measure_bulk:
+                lib.attempt(results, server, measure, size)
 
 
 def describe(results):
@@ -250,32 +174,18 @@ def describe(results):
 def run(quick):
     results = lib.Results(METRICS)
     describe(results)
-    memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
-    directory = tempfile.mkdtemp(prefix="mongoose-compare-", dir=memory)
-    try:
-        with lib.start_sink(directory) as sink:
-            lib.wait_until_serving(sink, lib.SINK_ADDRESSES[0], lib.SINK_PORT)
-            names = lib.wanted(["haproxy", "haproxy_splice", "nginx", "ours"])
-            for name in names:
-                if name != "haproxy_splice":
-                    with Peer(name, directory) as peer:
-                        attempt(results, peer, measure_idle)
-            run_rounds(results, directory, sink, names, quick)
-    finally:
-        shutil.rmtree(directory, ignore_errors=True)
+    names = lib.wanted(["haproxy", "haproxy_splice", "nginx", "ours"])
+    with lib.Scratch() as directory, lib.start_sink(directory) as sink:
+        lib.wait_until_serving(sink, lib.SINK_ADDRESSES[0], lib.SINK_PORT)
+        for name in names:
+            if name != "haproxy_splice":
+                with make_server(name, directory) as server:
+                    lib.attempt(results, server, lib.measure_idle, "idle_rss_bytes",
+                                IDLE_CONNECTIONS)
+        servers = [make_server(name, directory) for name in names]
+        if lib.wanted(["direct"]):
+            servers.append(lib.Direct(sink))
+        with lib.Together(servers) as running:
+            lib.repeat(3 if quick else 7, 130 if quick else 3600,
+                       lambda _: one_round(running, results, quick))
     return results.metrics()
-
-
-def run_rounds(results, directory, sink, names, quick):
-    peers = [Peer(name, directory) for name in names]
-    if lib.wanted(["direct"]):
-        peers.append(Direct(sink))
-    started = []
-    try:
-        for peer in peers:
-            started.append(peer.__enter__())
-        lib.repeat(3 if quick else 7, 140 if quick else 3600,
-                   lambda _: one_round(started, results, quick))
-    finally:
-        for peer in reversed(started):
-            peer.__exit__(None, None, None)

@@ -10,6 +10,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 REPO = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -111,7 +112,7 @@ def _children(pid):
 
 
 def rss_bytes(pids):
-    """Resident memory of the processes together; pages they share are shared out (Pss)."""
+    """Resident memory of the processes together."""
     total = 0
     for pid in pids:
         with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
@@ -204,6 +205,102 @@ def refuse_taken_port(address, port):
             raise Failure(f"{address}:{port} is taken already")
 
 
+class Server:
+    """A server under test: started, proved to serve, pinned; stopped at the end of the block."""
+
+    def __init__(self, name, command, port, directory, config, stdout=None, wrap=None):
+        self.name = name
+        self.port = port
+        self.wrap = wrap
+        with open(os.path.join(directory, name + ".conf"), "w", encoding="ascii") as file:
+            file.write(config)
+        self.process = Process(name, command, cores()[0], directory, stdout)
+
+    def __enter__(self):
+        refuse_taken_port("127.0.0.1", self.port)
+        self.process.__enter__()
+        try:
+            wait_until_serving(self.process, "127.0.0.1", self.port, self.wrap)
+        except BaseException:
+            self.process.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *error):
+        self.process.__exit__(*error)
+
+    def target(self):
+        return [f"127.0.0.1:{self.port}"]
+
+    def pids(self):
+        self.process.check_alive()
+        return self.process.all_pids()
+
+    def cpu_s(self, result):
+        """CPU that the measured side took in the window."""
+        return server_cpu_s(result)
+
+
+class Direct:
+    """The generator straight to the sink: what the two of them cost, which no balancer can undercut
+    in throughput."""
+
+    name = "direct"
+
+    def __init__(self, sink):
+        self.sink = sink
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
+
+    def target(self):
+        return [f"{address}:{SINK_PORT}" for address in SINK_ADDRESSES]
+
+    def pids(self):
+        return self.sink.all_pids()
+
+    def cpu_s(self, result):
+        return server_cpu_s(result) + result["generator_cpu_s"]
+
+
+class Together:
+    """Starts all, in order; stops all, whatever happens."""
+
+    def __init__(self, servers):
+        self.servers = servers
+        self.started = []
+
+    def __enter__(self):
+        try:
+            for server in self.servers:
+                self.started.append(server.__enter__())
+        except BaseException:
+            self.__exit__()
+            raise
+        return self.started
+
+    def __exit__(self, *_):
+        for server in reversed(self.started):
+            server.__exit__(None, None, None)
+        self.started = []
+
+
+class Scratch:
+    """A folder in memory for configurations, sockets and logs; removed at the end."""
+
+    def __enter__(self):
+        self.path = tempfile.mkdtemp(prefix="mongoose-compare-",
+                                     dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        os.chmod(self.path, 0o755)
+        return self.path
+
+    def __exit__(self, *_):
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
 def start_sink(directory):
     listens = [f"{address}:{SINK_PORT}" for address in SINK_ADDRESSES]
     return Process("sink", [program("mongoosebench"), "sink", *listens], cores()[1], directory)
@@ -276,6 +373,35 @@ def settled_rss(pids, limit_s=10):
         same = same + 1 if abs(now - last) <= 4096 else 0
         last = now
     return last
+
+
+def measure_idle(server, results, metric, connections, extra=()):
+    """RSS per connection at rest, on a fresh process: what a pool kept from earlier runs would hide
+    the growth."""
+    pids = server.pids()
+    before = settled_rss(pids)
+    with IdleLoad([*server.target(), "-c", str(connections), *extra]) as idle:
+        if idle.held != connections:
+            raise Invalid(f"idle: {idle.held} of {connections} connections held")
+        held = settled_rss(pids)
+    results.add(metric, server.name, (held - before) / connections)
+    results.note(f"RSS {server.name}: {before / 1e6:.1f} MB at rest, {held / 1e6:.1f} MB with "
+                 f"{connections} idle connections")
+
+
+ATTEMPTS = 3
+
+
+def attempt(results, server, measure, *arguments):
+    """An INVALID run is repeated, then left out and said."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return measure(server, results, *arguments)
+        except Invalid as error:
+            print(f"  {server.name}: {error}", file=sys.stderr)
+            if left == 0:
+                results.note(f"INVALID and left out: {server.name} {error}")
+    return None
 
 
 # ---- results -------------------------------------------------------------------------------------

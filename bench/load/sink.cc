@@ -79,6 +79,17 @@ Sink::~Sink() {
   if (epoll_ >= 0) close(epoll_);
 }
 
+std::vector<Endpoint> Sink::Bound() const {
+  std::vector<Endpoint> bound;
+  for (const int fd : listeners_) {
+    Endpoint at;
+    at.length = sizeof(at.storage);
+    getsockname(fd, reinterpret_cast<sockaddr*>(&at.storage), &at.length);
+    bound.push_back(at);
+  }
+  return bound;
+}
+
 void Sink::Run(const std::atomic<bool>& stop) {
   epoll_event events[kEventsMax];
   while (!stop.load(std::memory_order_relaxed)) {

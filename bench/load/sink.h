@@ -47,7 +47,10 @@ class Sink {
 
   // Serves until `stop` is true (looked at ten times a second).
   void Run(const std::atomic<bool>& stop);
+  // Only when Run() is over.
   const SinkStats& Stats() const { return stats_; }
+  // Where it really listens, in the order of `listens`: port 0 has become a port.
+  std::vector<Endpoint> Bound() const;
 
  private:
   struct Peer {

@@ -1,0 +1,82 @@
+#include "bench/load/report.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+namespace bench {
+namespace {
+
+using testing::HasSubstr;
+
+class ReportTest : public testing::Test {
+ protected:
+  std::string Write(const std::string& text) {
+    path_ = std::filesystem::temp_directory_path() /
+            ("bench_report_test." + std::to_string(getpid()) + ".json");
+    std::ofstream(path_) << text;
+    return path_;
+  }
+  void TearDown() override { std::filesystem::remove(path_); }
+
+  static Result Good() {
+    Result result;
+    result.mode = "echo";
+    result.target = "127.0.0.1:1";
+    result.offered = result.started = result.completed = 100;
+    result.opened = 10;
+    result.window.wall_ns = 1'000'000'000;
+    result.window.watched_ns = {2'000'000};
+    result.watched = {42};
+    for (int i = 0; i < 100; ++i) result.total.Record(1'000'000);
+    return result;
+  }
+
+ private:
+  std::filesystem::path path_;
+};
+
+TEST_F(ReportTest, WhatIsWrittenCanBeReadAndComparedWithItself) {
+  Result result = Good();
+  JudgeResult(result);
+  ASSERT_THAT(result.invalid, testing::IsEmpty());
+  const auto measures = ReadMeasures(Write(ToJson(result)));
+  ASSERT_TRUE(measures.has_value()) << measures.error();
+  EXPECT_FALSE(HasRegression(Compare(*measures, *measures, 0)));
+  const auto cpu = std::find_if(measures->begin(), measures->end(),
+                                [](const Measure& m) { return m.name == "server_cpu_us_per_op"; });
+  ASSERT_NE(cpu, measures->end());
+  EXPECT_DOUBLE_EQ(cpu->value, 20);
+}
+
+TEST_F(ReportTest, AnInvalidRunIsNotComparable) {
+  Result result = Good();
+  result.failed[0] = 50;
+  JudgeResult(result);
+  EXPECT_THAT(ReadMeasures(Write(ToJson(result))).error(), HasSubstr("INVALID"));
+}
+
+TEST_F(ReportTest, TheComparisonsOwnFormGivesTheMeasuresOfOurs) {
+  const auto measures = ReadMeasures(Write(
+      R"({"area":"lb","machine":"m","metrics":[
+          {"name":"connections_per_s","unit":"1/s","better":"higher","runs":3,
+           "results":{"ours":9,"haproxy":3}},
+          {"name":"x","unit":"us","better":"lower","runs":1,"results":{"haproxy":3}}]})"));
+  ASSERT_TRUE(measures.has_value()) << measures.error();
+  ASSERT_EQ(measures->size(), 1U);
+  EXPECT_EQ(measures->front().better, Better::kHigher);
+  EXPECT_DOUBLE_EQ(measures->front().value, 9);
+}
+
+TEST_F(ReportTest, OtherFilesAreRefusedByName) {
+  EXPECT_THAT(ReadMeasures("/nonexistent.json").error(), HasSubstr("cannot be read"));
+  EXPECT_THAT(ReadMeasures(Write("[1,")).error(), HasSubstr("is no JSON object"));
+  EXPECT_THAT(ReadMeasures(Write("{}")).error(), HasSubstr("neither a result"));
+}
+
+}  // namespace
+}  // namespace bench
