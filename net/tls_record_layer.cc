@@ -202,8 +202,21 @@ TlsRecordStatus TlsRecordLayer::Feed(TlsRecordPool& pool, std::span<uint8_t> in,
                                      TlsPlaintext* plain) {
   Release(pool);
   plain->Clear();
+  return FeedMore(pool, in, plain);
+}
+
+void TlsRecordLayer::Adopt(TlsStaging* staging) {
+  // A partial record stays the first of the list.
+  staging->delivered = true;
+  TlsStaging** link = holds_partial_record() ? &staging_->next : &staging_;
+  staging->next = *link;
+  *link = staging;
+}
+
+TlsRecordStatus TlsRecordLayer::FeedMore(TlsRecordPool& pool, std::span<uint8_t> in,
+                                         TlsPlaintext* plain) {
   if (ended()) return status();
-  if (staging_ != nullptr && !in.empty()) in = FinishStaged(pool, in, plain);
+  if (holds_partial_record() && !in.empty()) in = FinishStaged(pool, in, plain);
   while (!ended() && in.size() >= kTlsHeaderBytes) {
     size_t payload = 0;
     TlsAlert wrong = CheckHeader(in.data(), &payload);

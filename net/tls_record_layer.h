@@ -77,8 +77,13 @@ class TlsRecordLayer {
   // same call is genuine and stays in `plain`.
   TlsRecordStatus Feed(TlsRecordPool& pool, std::span<uint8_t> in, TlsPlaintext* plain);
 
+  // The same, but keeps what stands in `plain` (at most kMaxSpans - 3 spans) and what it points to.
+  TlsRecordStatus FeedMore(TlsRecordPool& pool, std::span<uint8_t> in, TlsPlaintext* plain);
+
   // Gives back what earlier plaintext held; Feed() does it too.
   void Release(TlsRecordPool& pool);
+  // Keeps a buffer whose plaintext was handed out until the next Release().
+  void Adopt(TlsStaging* staging);
 
   // Seals as much as fits, own control records first. Needs kTlsRecordOverhead + 1 bytes of room at
   // least, and 64 more while wants_output(); a room of 16406 bytes gives whole records. Consumes
