@@ -14,8 +14,8 @@ constexpr net::Duration kPause = std::chrono::milliseconds(100);
 
 }  // namespace
 
-Listener::Listener(ProxyWorker& worker, uint16_t id, net::UniqueFd socket)
-    : worker_(worker), id_(id), socket_(std::move(socket)) {}
+Listener::Listener(ProxyWorker& worker, uint16_t id, uint32_t socket_id, net::UniqueFd socket)
+    : worker_(worker), id_(id), socket_id_(socket_id), socket_(std::move(socket)) {}
 
 bool Listener::OneByOne() const {
   const AcceptBudget* budget = worker_.hooks_.budget;

@@ -20,9 +20,10 @@ class ProxyWorker;
 
 class Listener final : public net::Target, public std::enable_shared_from_this<Listener> {
  public:
-  Listener(ProxyWorker& worker, uint16_t id, net::UniqueFd socket);
+  Listener(ProxyWorker& worker, uint16_t id, uint32_t socket_id, net::UniqueFd socket);
 
   uint16_t id() const { return id_; }
+  uint32_t socket_id() const { return socket_id_; }
   void Start() { Arm(); }
   // No more connections from here. The object lives until its operation has come back.
   void Stop();
@@ -36,6 +37,7 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
 
   ProxyWorker& worker_;
   const uint16_t id_;
+  const uint32_t socket_id_;
   net::UniqueFd socket_;
   bool stopped_ = false;
   bool multishot_ = false;

@@ -69,15 +69,15 @@ void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSetting
   listener_settings_[id] = std::move(settings);
 }
 
-void ProxyWorker::AddSocket(uint16_t id, net::UniqueFd socket) {
+void ProxyWorker::AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket) {
   CHECK(id < listener_settings_.size() && listener_settings_[id]);
-  listeners_.push_back(std::make_shared<Listener>(*this, id, std::move(socket)));
+  listeners_.push_back(std::make_shared<Listener>(*this, id, socket_id, std::move(socket)));
   listeners_.back()->Start();
 }
 
-void ProxyWorker::RemoveListener(uint16_t id) {
+void ProxyWorker::RemoveSocket(uint32_t socket_id) {
   std::erase_if(listeners_, [&](const std::shared_ptr<Listener>& listener) {
-    if (listener->id() != id) return false;
+    if (listener->socket_id() != socket_id) return false;
     listener->Stop();
     return true;
   });

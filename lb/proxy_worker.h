@@ -91,11 +91,12 @@ class ProxyWorker {
   void SetPool(uint16_t id, std::shared_ptr<const PoolSettings> settings,
                std::shared_ptr<const Balancer> balancer);
   void SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balancer);
-  // Starts accepting on a listening socket (several may serve one listener), or changes the
-  // settings of those that serve `id` already.
-  void AddSocket(uint16_t id, net::UniqueFd socket);
+  // Sets or changes what holds for a listener; its connections go by it from then on.
   void SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings);
-  void RemoveListener(uint16_t id);
+  // Starts accepting on a listening socket; several may serve one listener. `socket_id` names it
+  // for RemoveSocket.
+  void AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket);
+  void RemoveSocket(uint32_t socket_id);
   void StopAccepting();
 
   // --- Operations.

@@ -1,40 +1,36 @@
 // Limits per source address, counted over all workers: connections at once, and new ones a second.
 //
-// The table is of fixed size and split into shards with a lock each; it is asked only where a limit
-// is configured, twice a connection. Thread-safe.
+// SourceTable is one thread's; this puts shards of it behind a lock each. It is asked only where a
+// limit is configured, twice a connection. Thread-safe.
 #pragma once
 
-#include <cstdint>
 #include <memory>
 
+#include "lb/source_table.h"
 #include "net/address.h"
 #include "net/clock.h"
 
 namespace lb {
 
-struct SourceLimitOptions {
-  uint32_t connections_max = 0;  // at once; 0 = none
-  double rate = 0;               // new ones a second; 0 = none
-  uint32_t entries_max = 65'536;
-  uint8_t prefix_v6 = 64;
-  uint64_t seed = 0;  // of the hash: peers choose the keys
-};
-
 class SourceLimits {
  public:
-  explicit SourceLimits(const SourceLimitOptions& options);
+  explicit SourceLimits(const SourceTableConfig& config);
   ~SourceLimits();
 
-  // Counts a connection in; false when it is one too many (then it is not counted). Each true owes
-  // one Leave().
-  bool Enter(const net::Address& source, net::Time now);
-  void Leave(const net::Address& source, net::Time now);
+  // Counts a connection in. An admission owes one Release() of its handle.
+  SourceTable::Admission Admit(const net::Address& source, net::Time now);
+  void Release(const net::Address& source, SourceTable::Handle handle);
+  // After a reload; counts stay.
+  void SetLimits(uint32_t connections_max, double rate);
+  SourceTable::Counters counters() const;
 
  private:
   struct Shard;
-  const SourceLimitOptions options_;
+  Shard& ShardOf(const SourceKey& key) const;
+
+  const uint8_t prefix_v6_;
+  HashKey shard_key_;
   std::unique_ptr<Shard[]> shards_;
-  Shard& ShardOf(const net::Address& source);
 };
 
 }  // namespace lb

@@ -1,0 +1,75 @@
+// Runs checks over sockets: connects, carries bytes between a CheckScript and the peer, keeps the
+// time, and reports one verdict. The scripts know what is said; this knows how.
+//
+// Control thread. Destroying a Probe ends it without a report.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "lb/check_script.h"
+#include "net/address.h"
+#include "net/event_loop.h"
+#include "net/http.h"
+#include "net/stream.h"
+
+namespace lb {
+
+// One run of one check.
+class Probe final : private net::StreamHandler {
+ public:
+  using Done = std::move_only_function<void(bool ok, const std::string& why)>;
+
+  Probe(net::EventLoop& loop, const net::SocketName& address, std::unique_ptr<CheckScript> script,
+        net::Duration timeout, Done done);
+  ~Probe();
+  Probe(const Probe&) = delete;
+  Probe& operator=(const Probe&) = delete;
+
+ private:
+  void OnConnected() override;
+  void OnData(std::span<const uint8_t> data) override;
+  void OnEnd() override;
+  void OnClosed(std::string_view why) override;
+  void Look();
+
+  net::EventLoop& loop_;
+  std::unique_ptr<CheckScript> script_;
+  Done done_;
+  std::shared_ptr<net::Stream> stream_;
+  net::EventLoop::TimerId timer_;
+  bool reported_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for a report on its way
+};
+
+// One HTTP GET whose body is wanted.
+class HttpFetch final : private net::StreamHandler {
+ public:
+  // The body of a 200, or why there is none.
+  using Done = std::move_only_function<void(std::expected<std::string, std::string>)>;
+
+  HttpFetch(net::EventLoop& loop, const net::SocketName& address, std::string host,
+            std::string path, net::Duration timeout, size_t bytes_max, Done done);
+  ~HttpFetch();
+  HttpFetch(const HttpFetch&) = delete;
+  HttpFetch& operator=(const HttpFetch&) = delete;
+
+ private:
+  void OnConnected() override;
+  void OnData(std::span<const uint8_t> data) override;
+  void OnEnd() override;
+  void OnClosed(std::string_view why) override;
+  void Report(std::expected<std::string, std::string> result);
+
+  net::EventLoop& loop_;
+  std::string request_;
+  net::HttpResponseParser parser_;
+  Done done_;
+  std::shared_ptr<net::Stream> stream_;
+  net::EventLoop::TimerId timer_;
+  bool reported_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for a report on its way
+};
+
+}  // namespace lb

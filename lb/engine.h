@@ -1,0 +1,71 @@
+// The worker threads: starts them, hands them what changes, asks them, and ends them.
+//
+// Used by the control thread only. Workers never wait for the control thread, so it may wait for
+// them: a question takes as long as the turn of a loop.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lb/access_log.h"
+#include "lb/proxy_worker.h"
+#include "lb/warmup.h"
+#include "net/event_loop.h"
+#include "net/socket.h"
+
+namespace lb {
+
+class Engine {
+ public:
+  struct Options {
+    uint32_t workers = 1;
+    uint32_t connections_max = 100'000;  // of all workers
+    uint32_t buffer_bytes = 4096;
+    uint32_t buffers_max = 1024;  // of each worker
+    int access_log_fd = -1;       // -1: no access log; stays the caller's
+    AccessLogFormat access_log_format = AccessLogFormat::kText;
+    uint64_t seed = 1;
+  };
+  using PassiveErrors = std::function<void(Node&, uint32_t errors)>;
+
+  // `budget` may be null, and must outlive the engine; `passive_errors` runs on workers' threads.
+  static std::expected<std::unique_ptr<Engine>, std::string> Start(const Options& options,
+                                                                   AcceptBudget* budget,
+                                                                   PassiveErrors passive_errors);
+  // Ends all connections that are left.
+  ~Engine();
+
+  size_t workers() const { return threads_.size(); }
+  // Queues `task` on worker `index`, or on each.
+  void Post(size_t index, std::function<void(ProxyWorker&)> task);
+  void PostAll(const std::function<void(ProxyWorker&)>& task);
+  // Runs `task` on each worker, one after the other, and waits.
+  void AskAll(const std::function<void(ProxyWorker&)>& task);
+
+  const WorkerStats& stats(size_t index) const { return threads_[index]->worker->stats(); }
+  uint64_t Sum(const std::atomic<uint64_t> WorkerStats::* counter) const;
+  uint64_t Ended(EndReason reason) const;
+  uint64_t open() const { return Sum(&WorkerStats::open); }
+  uint64_t access_log_dropped() const;
+  void ReopenAccessLog(int fd);
+
+ private:
+  struct Thread {
+    std::unique_ptr<net::EventLoop> loop;
+    std::unique_ptr<AccessLog> access_log;
+    std::unique_ptr<ProxyWorker> worker;
+    std::jthread thread;
+  };
+  Engine() = default;
+  void RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
+                 const PassiveErrors& passive_errors, std::function<void(std::string)> started);
+
+  net::SystemClock clock_;
+  std::vector<std::unique_ptr<Thread>> threads_;
+};
+
+}  // namespace lb
