@@ -1,0 +1,90 @@
+#include <algorithm>
+
+#include "lb/check_script.h"
+#include "lb/json_path.h"
+#include "net/http.h"
+
+namespace lb {
+namespace {
+
+class HttpCheck final : public CheckScript {
+ public:
+  HttpCheck(const CheckSpec& spec, std::string_view node_address)
+      : spec_(spec),
+        request_(Serialize(spec, node_address)),
+        parser_(kHttpCheckBytesMax, spec.method == "HEAD") {}
+
+  std::string_view OnConnected() override { return request_; }
+
+  void OnData(std::string_view bytes) override {
+    if (outcome() != CheckOutcome::kPending) return;
+    auto complete = parser_.Feed(bytes);
+    if (!complete) {
+      Fail("the answer: " + std::string(ToString(complete.error())));
+    } else if (*complete) {
+      Judge();
+    }
+  }
+
+  void OnClosed() override {
+    if (outcome() != CheckOutcome::kPending) return;
+    auto complete = parser_.Eof();
+    if (!complete) {
+      Fail("closed before the answer: " + std::string(ToString(complete.error())));
+    } else {
+      Judge();
+    }
+  }
+
+ private:
+  static std::string Serialize(const CheckSpec& spec, std::string_view node_address) {
+    net::HttpClientRequest request;
+    request.method = spec.method;
+    request.target = spec.path;
+    request.host = spec.host.empty() ? std::string(node_address) : spec.host;
+    for (const auto& [name, value] : spec.headers) request.headers.push_back({name, value});
+    if (!spec.user.empty()) {
+      request.headers.push_back(
+          {"Authorization", net::BasicAuthorization(spec.user, spec.password)});
+    }
+    if (!spec.body.empty() && net::FindHeader(request.headers, "Content-Type").empty()) {
+      request.headers.push_back({"Content-Type", "application/json"});
+    }
+    request.body = spec.body;
+    return net::SerializeRequest(request);
+  }
+
+  void Judge() {
+    const net::HttpReply& reply = parser_.reply();
+    if (reply.status != spec_.expect_status) {
+      Fail("status " + std::to_string(reply.status) + ", expected " +
+           std::to_string(spec_.expect_status));
+      return;
+    }
+    if (spec_.expect_json.empty()) {
+      Conclude(CheckOutcome::kPassed, "status " + std::to_string(reply.status));
+      return;
+    }
+    auto value = JsonValueAt(reply.body, spec_.expect_json);
+    if (!value) {
+      Fail(Printable(value.error()));
+    } else if (*value != spec_.expect_value) {
+      Fail(spec_.expect_json + " is \"" + Printable(*value) + "\", expected \"" +
+           spec_.expect_value + "\"");
+    } else {
+      Conclude(CheckOutcome::kPassed, spec_.expect_json + " is \"" + Printable(*value) + "\"");
+    }
+  }
+
+  const CheckSpec& spec_;
+  std::string request_;
+  net::HttpResponseParser parser_;
+};
+
+}  // namespace
+
+std::unique_ptr<CheckScript> MakeHttpCheck(const CheckSpec& spec, std::string_view node_address) {
+  return std::make_unique<HttpCheck>(spec, node_address);
+}
+
+}  // namespace lb

@@ -1,0 +1,161 @@
+#include <expat.h>
+
+#include <memory>
+
+#include "lb/check_script.h"
+
+namespace lb {
+namespace {
+
+constexpr char kSeparator = '\n';  // cannot stand in a namespace or a name
+constexpr std::string_view kStreams = "http://etherx.jabber.org/streams";
+constexpr std::string_view kConditions = "urn:ietf:params:xml:ns:xmpp-streams";
+constexpr std::string_view kEnd = "</stream:stream>";
+
+struct Name {
+  std::string_view xmlns;
+  std::string_view local;
+};
+
+Name Split(const char* name) {
+  std::string_view text(name);
+  size_t at = text.find(kSeparator);
+  if (at == std::string_view::npos) return {{}, text};
+  return {text.substr(0, at), text.substr(at + 1)};
+}
+
+std::string Escaped(std::string_view text) {
+  std::string out;
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&apos;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+  return out;
+}
+
+class XmppCheck final : public CheckScript {
+ public:
+  explicit XmppCheck(const CheckSpec& spec)
+      : opening_("<?xml version='1.0'?><stream:stream xmlns='" + Escaped(spec.xmlns) +
+                 "' xmlns:stream='" + std::string(kStreams) + "' to='" + Escaped(spec.to) +
+                 "' version='1.0'>"),
+        parser_(XML_ParserCreateNS("UTF-8", kSeparator)) {
+    if (parser_ == nullptr) {
+      Fail("out of memory");
+      return;
+    }
+    // Expat would wait for more bytes before it looks again at a token cut by a segment's end; then
+    // the last token of the features might wait for ever. Our bound keeps the cost of looking
+    // small.
+    XML_SetReparseDeferralEnabled(parser_.get(), XML_FALSE);
+    XML_SetUserData(parser_.get(), this);
+    XML_SetElementHandler(parser_.get(), &XmppCheck::OnStart, &XmppCheck::OnEnd);
+    XML_SetStartDoctypeDeclHandler(parser_.get(), &XmppCheck::OnDoctype);
+  }
+
+  std::string_view OnConnected() override { return opening_; }
+
+  void OnData(std::string_view bytes) override {
+    if (outcome() != CheckOutcome::kPending) return;
+    size_t allowed = kXmppCheckBytesMax - seen_;
+    bool over = bytes.size() > allowed;
+    if (over) bytes = bytes.substr(0, allowed);
+    seen_ += bytes.size();
+    XML_Status status =
+        XML_Parse(parser_.get(), bytes.data(), static_cast<int>(bytes.size()), XML_FALSE);
+    if (outcome() != CheckOutcome::kPending) return;
+    if (status == XML_STATUS_ERROR) {
+      Fail(std::string("not XML: ") + XML_ErrorString(XML_GetErrorCode(parser_.get())));
+    } else if (over) {
+      Fail("no <stream:features> within " + std::to_string(kXmppCheckBytesMax) + " bytes");
+    }
+  }
+
+  void OnClosed() override {
+    Fail(depth_ == 0 ? "closed before a stream was opened" : "closed before <stream:features>");
+  }
+
+  std::string_view Farewell() const override { return opened_ ? kEnd : std::string_view(); }
+
+ private:
+  struct FreeParser {
+    void operator()(XML_Parser parser) const { XML_ParserFree(parser); }
+  };
+
+  static void OnStart(void* self, const char* name, const char** attributes) {
+    static_cast<XmppCheck*>(self)->Start(Split(name), attributes);
+  }
+  static void OnEnd(void* self, const char* name) {
+    static_cast<XmppCheck*>(self)->End(Split(name));
+  }
+  static void OnDoctype(void* self, const char*, const char*, const char*, int) {
+    static_cast<XmppCheck*>(self)->Stop("a document type declaration in the stream");
+  }
+
+  void Stop(std::string why) {
+    Fail(std::move(why));
+    XML_StopParser(parser_.get(), XML_FALSE);
+  }
+
+  void Start(Name name, const char**) {
+    ++depth_;
+    bool stream_ns = name.xmlns == kStreams;
+    if (depth_ == 1) {
+      if (!stream_ns || name.local != "stream") {
+        Stop("opened with <" + Printable(name.local) + ">, not with a stream");
+      }
+      opened_ = true;
+    } else if (depth_ == 2) {
+      in_features_ = stream_ns && name.local == "features";
+      in_error_ = stream_ns && name.local == "error";
+      if (!in_features_ && !in_error_) {
+        Stop("<" + Printable(name.local) + "> came before <stream:features>");
+      }
+    } else if (depth_ == 3 && in_error_ && name.xmlns == kConditions && name.local != "text") {
+      Stop("stream error: " + Printable(name.local));
+    }
+  }
+
+  void End(Name) {
+    --depth_;
+    if (depth_ != 1) return;
+    if (in_error_) Stop("stream error without a condition");
+    if (in_features_) {
+      Conclude(CheckOutcome::kPassed, "stream features came");
+      XML_StopParser(parser_.get(), XML_FALSE);
+    }
+  }
+
+  std::string opening_;
+  std::unique_ptr<XML_ParserStruct, FreeParser> parser_;
+  size_t seen_ = 0;
+  int depth_ = 0;
+  bool opened_ = false;
+  bool in_features_ = false;
+  bool in_error_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<CheckScript> MakeXmppCheck(const CheckSpec& spec) {
+  return std::make_unique<XmppCheck>(spec);
+}
+
+}  // namespace lb

@@ -1,0 +1,51 @@
+// The answers of nodes to active checks (xmpp, and http with a JSON expectation): whole or in
+// pieces they get the same verdict, and everything is bounded.
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "lb/check_script.h"
+#include "net/check.h"
+
+namespace {
+
+lb::CheckSpec SpecOf(bool xmpp) {
+  lb::CheckSpec spec;
+  spec.type = xmpp ? lb::CheckType::kXmpp : lb::CheckType::kHttp;
+  spec.to = "im.example";
+  spec.expect_json = "data.server.status.statusCode";
+  spec.expect_value = "RUNNING";
+  return spec;
+}
+
+}  // namespace
+
+// The first byte chooses the check and the size of the pieces.
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  static const lb::CheckSpec kXmpp = SpecOf(true);
+  static const lb::CheckSpec kHttp = SpecOf(false);
+  const lb::CheckSpec& spec = (data[0] & 1) != 0 ? kXmpp : kHttp;
+  size_t piece = 1 + (data[0] >> 1);
+  std::string_view peer(reinterpret_cast<const char*>(data + 1), size - 1);
+
+  auto whole = lb::MakeCheckScript(spec, "192.0.2.1:1");
+  whole->OnConnected();
+  whole->OnData(peer);
+  auto pieces = lb::MakeCheckScript(spec, "192.0.2.1:1");
+  pieces->OnConnected();
+  for (size_t at = 0; at < peer.size(); at += piece) {
+    std::vector<char> copy(
+        peer.begin() + static_cast<ptrdiff_t>(at),
+        peer.begin() + static_cast<ptrdiff_t>(std::min(at + piece, peer.size())));
+    pieces->OnData({copy.data(), copy.size()});
+  }
+  CHECK(whole->outcome() == pieces->outcome());
+  whole->OnClosed();
+  CHECK(whole->outcome() != lb::CheckOutcome::kPending);
+  CHECK(!whole->why().empty() && whole->why().size() < 1'024);
+  for (char c : whole->why()) CHECK(c >= 0x20 && c < 0x7f);
+  return 0;
+}
