@@ -36,6 +36,8 @@ int StatusOf(HttpError error);               // 400, 413, 431, 505
 struct HttpHeader {
   std::string name;
   std::string value;
+
+  bool operator==(const HttpHeader&) const = default;
 };
 
 // The first header of that name (case does not matter); "" if there is none.

@@ -216,6 +216,7 @@ struct ParsedFile {
   };
 
   std::string name;
+  bool readable = true;
   toml::table root;
   std::vector<ConfigError> errors;
   std::unordered_map<const toml::table*, Asked> asked;
@@ -348,6 +349,7 @@ TomlSection& TomlSection::operator=(const TomlSection&) = default;
 bool TomlSection::present() const { return impl_->table != nullptr; }
 const std::string& TomlSection::path() const { return impl_->path; }
 int TomlSection::line() const { return impl_->at.line; }
+int TomlSection::LineOf(std::string_view key) const { return impl_->PositionOfKey(key).line; }
 
 bool TomlSection::Has(std::string_view key) const { return impl_->Find(key) != nullptr; }
 
@@ -637,6 +639,7 @@ TomlReader TomlReader::FromString(std::string_view text, std::string name) {
     file.root = std::move(result).table();
   } else {
     const toml::parse_error& error = result.error();
+    file.readable = false;
     file.Add(PositionOf(error.source()), "", "not TOML: " + std::string(error.description()), "");
   }
   return TomlReader(std::move(state));
@@ -645,6 +648,7 @@ TomlReader TomlReader::FromString(std::string_view text, std::string name) {
 TomlReader TomlReader::FromFile(const std::string& path) {
   auto failed = [&path](std::string what, std::string remedy) {
     TomlReader reader = FromString("", path);
+    reader.state_->file.readable = false;
     reader.state_->file.Add({}, "", std::move(what), std::move(remedy));
     return reader;
   };
@@ -669,6 +673,8 @@ TomlReader TomlReader::FromFile(const std::string& path) {
   }
   return FromString(text, path);
 }
+
+bool TomlReader::readable() const { return state_->file.readable; }
 
 TomlSection TomlReader::root() const {
   auto impl = std::make_shared<TomlSection::Impl>();

@@ -57,6 +57,7 @@ class TomlSection {
   bool present() const;             // stands in the file
   const std::string& path() const;  // "pool.xmpp"; "" for the root
   int line() const;
+  int LineOf(std::string_view key) const;  // of the section where the key is absent
 
   bool Has(std::string_view key) const;  // also marks the key as known
 
@@ -111,6 +112,8 @@ class TomlReader {
   TomlReader(TomlReader&&) noexcept;
   TomlReader& operator=(TomlReader&&) noexcept;
 
+  // False where the file cannot be read or is no TOML: then that is the only error worth telling.
+  bool readable() const;
   TomlSection root() const;
   // Adds an error for each unknown key and returns all errors in the order of the file. Syntax
   // errors and an unreadable file are errors like any other; then root() is empty.

@@ -313,6 +313,8 @@ TEST(TomlReader, CallersErrorsStandAtTheirKeyOrSection) {
   TomlReader reader = TomlReader::FromString("\n[a]\nx = 1\n", "t.toml");
   TomlSection a = reader.root().Section("a");
   a.Int("x", 0);
+  EXPECT_EQ(a.LineOf("x"), 3);
+  EXPECT_EQ(a.LineOf("absent"), 2);
   a.Error("x", "is odd", "make it even");
   a.Error("", "is incomplete");
   a.Error("x", "is odd", "make it even");
@@ -334,6 +336,7 @@ TEST(TomlReader, MissingAndEmptyRequiredKeysAreErrors) {
 
 TEST(TomlReader, ASyntaxErrorHasItsLineAndLeavesTheRootEmpty) {
   TomlReader reader = TomlReader::FromString("a = 1\nb = = 2\n", "t.toml");
+  EXPECT_FALSE(reader.readable());
   EXPECT_FALSE(reader.root().Has("a"));
   auto errors = reader.Finish();
   ASSERT_EQ(errors.size(), 1U);
@@ -371,6 +374,7 @@ TEST_F(TomlFileTest, ReadsAFileAndNamesItInErrors) {
   std::string path = folder_ + "/a.toml";
   std::ofstream(path) << "x = \"1\"\n";
   TomlReader reader = TomlReader::FromFile(path);
+  EXPECT_TRUE(reader.readable());
   reader.root().Int("x", 0);
   auto errors = Messages(reader);
   ASSERT_EQ(errors.size(), 1U);
@@ -379,6 +383,7 @@ TEST_F(TomlFileTest, ReadsAFileAndNamesItInErrors) {
 
 TEST_F(TomlFileTest, AMissingFileIsAnError) {
   TomlReader reader = TomlReader::FromFile(folder_ + "/none.toml");
+  EXPECT_FALSE(reader.readable());
   EXPECT_THAT(Messages(reader),
               ElementsAre(folder_ + "/none.toml: cannot be opened: No such file or directory; "
                                     "check the path and its permissions"));

@@ -1,0 +1,254 @@
+// mongooselb.toml as values: every key with its default, judged as a whole. conf/mongooselb.toml
+// shows and explains each key; whoever adds one adds it there too (a test holds the two together).
+//
+//   auto config = LoadConfig("/etc/mongooselb/mongooselb.toml");
+//   if (!config) for (const auto& error : config.error()) std::cerr << error.ToString() << '\n';
+//
+// Host names are not resolved here, so that a file can be checked anywhere; ResolveNode does that
+// when the program runs. The one thing read beside the file are the password files of checks.
+//
+// Start-up, reload and `check` only; any one thread. No value is changed afterwards.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/balancer.h"
+#include "lb/runtime.h"
+#include "lb/warmup.h"
+#include "net/address.h"
+#include "net/clock.h"
+#include "net/http.h"
+#include "net/log.h"
+#include "net/toml_reader.h"
+
+namespace lb {
+
+// Bounds of the file's lists. (Nodes of a pool: kPoolNodesMax.)
+inline constexpr size_t kListenersMax = 64;
+inline constexpr size_t kPoolsMax = 256;
+inline constexpr size_t kBindsMax = 32;
+inline constexpr size_t kChecksMax = 8;
+inline constexpr size_t kTrustedMax = 256;
+inline constexpr size_t kCheckHeadersMax = 32;
+inline constexpr size_t kSourceAddressesMax = 64;
+inline constexpr size_t kNameMax = 64;  // bytes of a listener's, pool's or node's name
+
+// Where a value stood, for what is found out later: a bind that fails, a name without an address.
+// No part of a configuration's meaning: two origins are always equal.
+struct ConfigOrigin {
+  std::string file;
+  int line = 0;
+  std::string key;  // "pool.xmpp.node[1].address"
+
+  net::ConfigError Error(std::string what, std::string remedy = "") const {
+    return {.file = file,
+            .line = line,
+            .column = 0,
+            .key = key,
+            .what = std::move(what),
+            .remedy = std::move(remedy)};
+  }
+  bool operator==(const ConfigOrigin&) const { return true; }
+};
+
+struct ProcessConfig {
+  uint32_t workers = 0;  // 0 = one per CPU
+  uint32_t connections_max = 100'000;
+  std::string user;   // empty: stay who we are
+  std::string group;  // empty: the user's
+  std::string ctl_socket = "/run/mongooselb/ctl.sock";
+  ConfigOrigin ctl_socket_origin;
+  std::optional<net::Endpoint> admin_listen;  // nullopt = off
+  ConfigOrigin admin_listen_origin;
+  net::Duration drain_deadline = std::chrono::minutes(10);
+  uint32_t buffer_bytes = 4096;
+  uint32_t buffers = 1024;  // per worker; a power of two
+  std::string state_file;   // empty: overrides end with the process
+
+  bool operator==(const ProcessConfig&) const = default;
+};
+
+enum class AccessLogTarget : uint8_t { kOff, kStderr, kFile };
+
+struct LogConfig {
+  net::LogLevel level = net::LogLevel::kInfo;
+  net::LogFormat format = net::LogFormat::kText;
+  AccessLogTarget access = AccessLogTarget::kOff;
+  std::string access_file;  // kFile: an absolute path
+  ConfigOrigin access_origin;
+  net::LogFormat access_format = net::LogFormat::kText;
+
+  bool operator==(const LogConfig&) const = default;
+};
+
+enum class ListenerMode : uint8_t { kTcp, kTls, kStartTls, kSni };
+std::string_view ListenerModeName(ListenerMode mode);
+
+struct ListenerConfig {
+  std::string name;
+  ConfigOrigin bind_origin;
+  std::vector<net::Endpoint> binds;  // at least one; addresses or Unix sockets, no host names
+  std::string pool;
+  size_t pool_index = 0;  // in Config::pools
+  ListenerMode mode = ListenerMode::kTcp;
+  uint32_t backlog = 4096;
+  bool accept_proxy = false;
+  std::vector<net::Cidr> proxy_trusted;  // empty = all
+  net::Duration proxy_header_timeout = std::chrono::seconds(1);
+  uint32_t connections_max = 0;         // 0 = none
+  uint32_t source_connections_max = 0;  // 0 = none
+  double source_rate = 0;               // a second; 0 = none
+  uint32_t source_table_max = 65'536;
+  uint8_t source_prefix_v6 = 64;
+
+  bool operator==(const ListenerConfig&) const = default;
+};
+
+struct NodeConfig {
+  std::string name;
+  ConfigOrigin origin;    // of the address
+  net::Endpoint address;  // may be a host name: ResolveNode
+  uint32_t weight = 100;
+  bool backup = false;
+  uint32_t connections_max = 0;  // 0 = none
+
+  bool operator==(const NodeConfig&) const = default;
+};
+
+enum class DiscoverRecord : uint8_t { kA, kAaaa, kSrv };
+
+struct DiscoverConfig {
+  ConfigOrigin origin;
+  DiscoverRecord record = DiscoverRecord::kA;
+  std::string name;
+  uint16_t port = 0;                     // kA, kAaaa; an SRV record has its own
+  std::optional<net::Address> resolver;  // nullopt: the first of /etc/resolv.conf
+  net::Duration interval = std::chrono::seconds(30);
+  uint32_t nodes_max = 64;
+  uint32_t weight = 100;  // of kA and kAaaa nodes, and the mean of kSrv nodes
+
+  bool operator==(const DiscoverConfig&) const = default;
+};
+
+enum class CheckType : uint8_t { kTcp, kHttp, kXmpp };
+std::string_view CheckTypeName(CheckType type);
+
+// What a node is before its first result.
+enum class CheckStart : uint8_t { kChecking, kUp, kDown };
+
+struct CheckConfig {
+  ConfigOrigin origin;
+  CheckType type = CheckType::kTcp;
+  net::Duration interval = std::chrono::seconds(5);
+  net::Duration fast_interval = std::chrono::seconds(1);  // while a transition is under way
+  net::Duration timeout = std::chrono::seconds(2);
+  uint32_t rise = 2;
+  uint32_t fall = 3;
+  double jitter = 0.1;  // share of the interval, both ways
+  uint16_t port = 0;    // 0 = the node's
+  CheckStart start = CheckStart::kChecking;
+
+  // kHttp
+  std::string method = "GET";
+  std::string path = "/";
+  std::string host;  // empty: the node's address
+  std::vector<net::HttpHeader> headers;
+  std::string body;
+  std::string user;
+  std::string password;  // the content of password_file: a secret
+  int expect_status = 200;
+  std::string expect_json;  // a dotted path; empty: the body does not matter
+  std::string expect_value;
+
+  // kXmpp
+  std::string to;
+  std::string xmlns = "jabber:client";
+
+  bool operator==(const CheckConfig&) const = default;
+};
+
+// The cluster-status API of the pool's nodes.
+struct StatusConfig {
+  ConfigOrigin origin;
+  std::string path = "/api/cluster/status";
+  uint16_t port = 0;
+  net::Duration interval = std::chrono::seconds(2);
+  net::Duration timeout = std::chrono::seconds(1);
+  uint32_t fall = 3;
+  bool netsplit = true;
+
+  bool operator==(const StatusConfig&) const = default;
+};
+
+inline bool operator==(const WarmupConfig& a, const WarmupConfig& b) {
+  return a.mode == b.mode && a.duration == b.duration && a.start_rate == b.start_rate &&
+         a.end_rate == b.end_rate && a.aggression == b.aggression && a.share_cap == b.share_cap &&
+         a.min_weight == b.min_weight;
+}
+inline bool operator==(const AcceptWarmupConfig& a, const AcceptWarmupConfig& b) {
+  return a.enabled == b.enabled && a.initial_rate == b.initial_rate && a.growth == b.growth &&
+         a.interval == b.interval;
+}
+
+struct PoolConfig {
+  std::string name;
+  ConfigOrigin origin;
+  Policy balance = Policy::kP2c;
+  double bounded_load = 1.25;
+  double panic_threshold = 0;  // 0 = never
+  uint32_t retries = 3;
+  bool redispatch = true;
+  uint32_t queue_max = 1024;
+  uint32_t passive_errors = 3;  // 0 = off
+  uint32_t pending_bytes_max = 256 * 1024;
+  uint32_t splice_after = 256 * 1024;  // 0 = never
+
+  net::Duration connect_timeout = std::chrono::seconds(5);
+  net::Duration queue_timeout = std::chrono::seconds(10);
+  net::Duration idle_timeout{};  // 0 = none
+  net::Duration fin_timeout = std::chrono::seconds(30);
+  net::Duration tcp_user_timeout = std::chrono::seconds(90);
+  net::Duration keepalive_idle = std::chrono::seconds(60);  // 0 = off
+  net::Duration keepalive_interval = std::chrono::seconds(20);
+  uint32_t keepalive_count = 4;
+
+  SendProxy send_proxy = SendProxy::kOff;
+  bool proxy_unique_id = false;                // with kV2
+  bool proxy_crc32c = false;                   // with kV2
+  std::vector<net::Address> source_addresses;  // port 0
+
+  std::vector<NodeConfig> nodes;
+  std::optional<DiscoverConfig> discover;
+  std::vector<CheckConfig> checks;  // all must be up; none = always up
+  std::optional<StatusConfig> status;
+  WarmupConfig warmup;
+
+  bool operator==(const PoolConfig&) const = default;
+};
+
+struct Config {
+  std::string file;
+  ProcessConfig process;
+  LogConfig log;
+  AcceptWarmupConfig warmup;  // the balancer's own
+  std::vector<ListenerConfig> listeners;
+  std::vector<PoolConfig> pools;
+
+  bool operator==(const Config&) const = default;
+};
+
+// All mistakes of the file, in its order; never a configuration with mistakes.
+std::expected<Config, std::vector<net::ConfigError>> LoadConfig(const std::string& path);
+std::expected<Config, std::vector<net::ConfigError>> ParseConfig(std::string_view text,
+                                                                 std::string name);
+
+// The node's address, looked up if it is a host name: the first that the system's resolver gives.
+// Blocks for as long as the resolver takes.
+std::expected<net::Endpoint, net::ConfigError> ResolveNode(const NodeConfig& node);
+
+}  // namespace lb

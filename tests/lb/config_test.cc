@@ -1,0 +1,825 @@
+#include "lb/config.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <vector>
+
+namespace lb {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::minutes;
+using std::chrono::seconds;
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::StartsWith;
+
+constexpr std::string_view kGood = R"([process]
+workers = 2
+
+[listener.c2s]
+bind = "127.0.0.1:5222"
+pool = "xmpp"
+
+[pool.xmpp]
+balance = "leastconn"
+
+[[pool.xmpp.node]]
+name = "n1"
+address = "127.0.0.1:15222"
+
+[[pool.xmpp.node]]
+name = "n2"
+address = "xmpp2.example.org:5222"
+)";
+
+std::vector<std::string> Mistakes(std::string_view text) {
+  std::vector<std::string> out;
+  auto config = ParseConfig(text, "lb.toml");
+  if (!config) {
+    for (const auto& error : config.error()) out.push_back(error.ToString());
+  }
+  return out;
+}
+
+// The good file with one text replaced.
+std::string With(std::string_view from, std::string_view to) {
+  std::string text(kGood);
+  size_t at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+// The good file with lines added to one of its sections.
+std::string InListener(const std::string& lines) {
+  return With("pool = \"xmpp\"\n", "pool = \"xmpp\"\n" + lines + "\n");
+}
+std::string InPool(const std::string& lines) {
+  return With("balance = \"leastconn\"\n", lines + "\n");
+}
+std::string InNode(const std::string& lines) {
+  return With("name = \"n1\"\n", "name = \"n1\"\n" + lines + "\n");
+}
+std::string InProcess(const std::string& lines) { return With("workers = 2\n", lines + "\n"); }
+std::string AtEnd(const std::string& lines) { return std::string(kGood) + lines + "\n"; }
+
+TEST(Config, AGoodFileIsRead) {
+  auto config = ParseConfig(kGood, "lb.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  EXPECT_EQ(config->process.workers, 2U);
+  EXPECT_EQ(config->process.admin_listen->ToString(), "127.0.0.1:8404");
+  ASSERT_EQ(config->listeners.size(), 1U);
+  EXPECT_EQ(config->listeners[0].name, "c2s");
+  ASSERT_EQ(config->listeners[0].binds.size(), 1U);
+  EXPECT_EQ(config->listeners[0].binds[0].ToString(), "127.0.0.1:5222");
+  EXPECT_EQ(config->listeners[0].pool_index, 0U);
+  EXPECT_EQ(config->listeners[0].bind_origin.line, 5);
+  ASSERT_EQ(config->pools.size(), 1U);
+  const PoolConfig& pool = config->pools[0];
+  EXPECT_EQ(pool.balance, Policy::kLeastConn);
+  ASSERT_EQ(pool.nodes.size(), 2U);
+  EXPECT_EQ(pool.nodes[1].name, "n2");
+  EXPECT_EQ(pool.nodes[1].address.kind, net::Endpoint::Kind::kHost);
+  EXPECT_EQ(pool.nodes[1].origin.line, 17);
+  EXPECT_EQ(pool.nodes[1].origin.key, "pool.xmpp.node[2].address");
+  EXPECT_THAT(pool.checks, IsEmpty());
+  EXPECT_FALSE(pool.status);
+}
+
+TEST(Config, EveryKeyArrives) {
+  auto config = ParseConfig(R"(
+[process]
+connections_max = 5000
+user = "lb"
+group = "lb"
+ctl_socket = "/tmp/ctl.sock"
+admin_listen = ""
+drain_deadline = "5m"
+buffer_bytes = "8KiB"
+buffers = 2048
+state_file = "/var/lib/lb/state"
+[log]
+level = "warn"
+format = "json"
+access = "/var/log/lb.log"
+access_format = "json"
+[warmup]
+enabled = true
+initial_rate = "500/s"
+growth = 1
+interval = "1m"
+[listener.a]
+bind = ["[::1]:1", "unix:/run/a.sock"]
+pool = "p"
+mode = "tcp"
+backlog = 100
+accept_proxy = true
+proxy_trusted = ["10.0.0.0/8", "::1"]
+proxy_header_timeout = "2s"
+connections_max = 1000
+source_connections_max = 10
+source_rate = "60/m"
+source_table_max = 1024
+source_prefix_v6 = 56
+[pool.p]
+balance = "maglev"
+bounded_load = 2
+connect_timeout = "1s"
+retries = 1
+redispatch = false
+queue_max = 7
+queue_timeout = "3s"
+idle_timeout = "1h"
+fin_timeout = "2s"
+tcp_user_timeout = "9s"
+keepalive_idle = "0"
+keepalive_interval = "7s"
+keepalive_count = 5
+send_proxy = "v2"
+send_proxy_tlvs = ["crc32c"]
+source_addresses = ["127.0.0.2", "::1"]
+panic_threshold = 0.5
+passive_errors = 9
+pending_bytes_max = "1MiB"
+splice_after = "0"
+[[pool.p.node]]
+name = "n"
+address = "[2001:db8::1]:5222"
+weight = 50
+backup = true
+connections_max = 99
+[pool.p.discover]
+record = "srv"
+name = "_xmpp-client._tcp.example.org"
+resolver = "127.0.0.1:5353"
+interval = "10s"
+nodes_max = 8
+weight = 10
+[[pool.p.check]]
+type = "http"
+interval = "3s"
+fast_interval = "500ms"
+timeout = "1s"
+rise = 1
+fall = 4
+jitter = 0.2
+port = 5280
+start = "up"
+method = "POST"
+path = "/api/graphql"
+host = "localhost"
+headers = ["Content-Type: application/json", "X-A:b"]
+body = "{}"
+expect_status = 201
+expect_json = "data.server.status.statusCode"
+expect_value = "RUNNING"
+[[pool.p.check]]
+type = "xmpp"
+to = "example.org"
+namespace = "jabber:server"
+[pool.p.status]
+path = "/status"
+port = 5281
+interval = "1s"
+timeout = "500ms"
+fall = 2
+netsplit = false
+[pool.p.warmup]
+mode = "envoy"
+duration = "2m"
+start_rate = "5/s"
+end_rate = "50/s"
+aggression = 2
+share_cap = 3
+min_weight = 0.2
+)",
+                            "lb.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  const ProcessConfig& process = config->process;
+  EXPECT_EQ(process.connections_max, 5000U);
+  EXPECT_EQ(process.user + process.group, "lblb");
+  EXPECT_EQ(process.ctl_socket, "/tmp/ctl.sock");
+  EXPECT_FALSE(process.admin_listen);
+  EXPECT_EQ(process.drain_deadline, minutes(5));
+  EXPECT_EQ(process.buffer_bytes, 8192U);
+  EXPECT_EQ(process.buffers, 2048U);
+  EXPECT_EQ(process.state_file, "/var/lib/lb/state");
+  EXPECT_EQ(config->log.level, net::LogLevel::kWarn);
+  EXPECT_EQ(config->log.format, net::LogFormat::kJson);
+  EXPECT_EQ(config->log.access, AccessLogTarget::kFile);
+  EXPECT_EQ(config->log.access_file, "/var/log/lb.log");
+  EXPECT_EQ(config->log.access_format, net::LogFormat::kJson);
+  EXPECT_TRUE(config->warmup.enabled);
+  EXPECT_EQ(config->warmup.initial_rate, 500);
+  EXPECT_EQ(config->warmup.growth, 1);
+  EXPECT_EQ(config->warmup.interval, minutes(1));
+
+  const ListenerConfig& listener = config->listeners.at(0);
+  EXPECT_EQ(listener.binds.at(1).ToString(), "unix:/run/a.sock");
+  EXPECT_EQ(listener.backlog, 100U);
+  EXPECT_TRUE(listener.accept_proxy);
+  EXPECT_EQ(listener.proxy_trusted.at(0).ToString(), "10.0.0.0/8");
+  EXPECT_EQ(listener.proxy_header_timeout, seconds(2));
+  EXPECT_EQ(listener.connections_max, 1000U);
+  EXPECT_EQ(listener.source_connections_max, 10U);
+  EXPECT_EQ(listener.source_rate, 1);
+  EXPECT_EQ(listener.source_table_max, 1024U);
+  EXPECT_EQ(listener.source_prefix_v6, 56);
+
+  const PoolConfig& pool = config->pools.at(0);
+  EXPECT_EQ(pool.balance, Policy::kMaglev);
+  EXPECT_EQ(pool.bounded_load, 2);
+  EXPECT_EQ(pool.connect_timeout, seconds(1));
+  EXPECT_EQ(pool.retries, 1U);
+  EXPECT_FALSE(pool.redispatch);
+  EXPECT_EQ(pool.queue_max, 7U);
+  EXPECT_EQ(pool.queue_timeout, seconds(3));
+  EXPECT_EQ(pool.idle_timeout, minutes(60));
+  EXPECT_EQ(pool.fin_timeout, seconds(2));
+  EXPECT_EQ(pool.tcp_user_timeout, seconds(9));
+  EXPECT_EQ(pool.keepalive_idle, seconds(0));
+  EXPECT_EQ(pool.keepalive_interval, seconds(7));
+  EXPECT_EQ(pool.keepalive_count, 5U);
+  EXPECT_EQ(pool.send_proxy, SendProxy::kV2);
+  EXPECT_FALSE(pool.proxy_unique_id);
+  EXPECT_TRUE(pool.proxy_crc32c);
+  EXPECT_EQ(pool.source_addresses.at(1).IpToString(), "::1");
+  EXPECT_EQ(pool.panic_threshold, 0.5);
+  EXPECT_EQ(pool.passive_errors, 9U);
+  EXPECT_EQ(pool.pending_bytes_max, 1U << 20);
+  EXPECT_EQ(pool.splice_after, 0U);
+  EXPECT_EQ(pool.nodes.at(0).weight, 50U);
+  EXPECT_TRUE(pool.nodes.at(0).backup);
+  EXPECT_EQ(pool.nodes.at(0).connections_max, 99U);
+
+  EXPECT_EQ(pool.discover->record, DiscoverRecord::kSrv);
+  EXPECT_EQ(pool.discover->name, "_xmpp-client._tcp.example.org");
+  EXPECT_EQ(pool.discover->resolver->ToString(), "127.0.0.1:5353");
+  EXPECT_EQ(pool.discover->interval, seconds(10));
+  EXPECT_EQ(pool.discover->nodes_max, 8U);
+  EXPECT_EQ(pool.discover->weight, 10U);
+
+  const CheckConfig& http = pool.checks.at(0);
+  EXPECT_EQ(http.type, CheckType::kHttp);
+  EXPECT_EQ(http.interval, seconds(3));
+  EXPECT_EQ(http.fast_interval, milliseconds(500));
+  EXPECT_EQ(http.timeout, seconds(1));
+  EXPECT_EQ(http.rise, 1U);
+  EXPECT_EQ(http.fall, 4U);
+  EXPECT_EQ(http.jitter, 0.2);
+  EXPECT_EQ(http.port, 5280);
+  EXPECT_EQ(http.start, CheckStart::kUp);
+  EXPECT_EQ(http.method + http.path + http.host, "POST/api/graphqllocalhost");
+  EXPECT_EQ(http.headers.at(1).name, "X-A");
+  EXPECT_EQ(http.headers.at(1).value, "b");
+  EXPECT_EQ(http.body, "{}");
+  EXPECT_EQ(http.expect_status, 201);
+  EXPECT_EQ(http.expect_json, "data.server.status.statusCode");
+  EXPECT_EQ(http.expect_value, "RUNNING");
+  EXPECT_EQ(pool.checks.at(1).to, "example.org");
+  EXPECT_EQ(pool.checks.at(1).xmlns, "jabber:server");
+
+  EXPECT_EQ(pool.status->path, "/status");
+  EXPECT_EQ(pool.status->port, 5281);
+  EXPECT_EQ(pool.status->interval, seconds(1));
+  EXPECT_EQ(pool.status->timeout, milliseconds(500));
+  EXPECT_EQ(pool.status->fall, 2U);
+  EXPECT_FALSE(pool.status->netsplit);
+  EXPECT_EQ(pool.warmup.mode, WarmupMode::kEnvoy);
+  EXPECT_EQ(pool.warmup.duration, minutes(2));
+  EXPECT_EQ(pool.warmup.start_rate, 5);
+  EXPECT_EQ(pool.warmup.end_rate, 50);
+  EXPECT_EQ(pool.warmup.aggression, 2);
+  EXPECT_EQ(pool.warmup.share_cap, 3);
+  EXPECT_EQ(pool.warmup.min_weight, 0.2);
+}
+
+struct Mistake {
+  std::string text;
+  std::string message;
+};
+
+// Each text has exactly one mistake, and this is what is said about it.
+void ExpectEach(const std::vector<Mistake>& mistakes) {
+  for (const Mistake& mistake : mistakes) {
+    EXPECT_THAT(Mistakes(mistake.text), ElementsAre(mistake.message)) << mistake.text;
+  }
+}
+
+TEST(ConfigMistakes, OfListeners) {
+  ExpectEach({
+      {With("pool = \"xmpp\"", "pool = \"xmp\""),
+       "lb.toml:6: listener.c2s.pool: is 'xmp', but there is no [pool.xmp]; did you mean 'xmpp'?"},
+      {With("pool = \"xmpp\"", "pool = \"zzzzzz\""),
+       "lb.toml:6: listener.c2s.pool: is 'zzzzzz', but there is no [pool.zzzzzz]; pools of this "
+       "file: xmpp"},
+      {With("pool = \"xmpp\"\n", ""),
+       "lb.toml:4: listener.c2s.pool: is required, but missing; add pool = \"...\""},
+      {With("bind = \"127.0.0.1:5222\"\n", ""),
+       "lb.toml:4: listener.c2s.bind: is required, but missing; add bind = \"0.0.0.0:5222\""},
+      {With("bind = \"127.0.0.1:5222\"", "bind = []"),
+       "lb.toml:5: listener.c2s.bind: names no address; add one, as in bind = \"0.0.0.0:5222\""},
+      {With("bind = \"127.0.0.1:5222\"", "bind = \"127.0.0.1\""),
+       "lb.toml:5: listener.c2s.bind: is '127.0.0.1', which has no port; write ADDRESS:PORT, as in "
+       "\"192.0.2.1:5222\" or \"[2001:db8::1]:5222\""},
+      {With("bind = \"127.0.0.1:5222\"", "bind = \"localhost:5222\""),
+       "lb.toml:5: listener.c2s.bind: is 'localhost:5222', but an address of this machine is "
+       "expected; write its IP address, or 0.0.0.0 or [::] for all"},
+      {With("bind = \"127.0.0.1:5222\"", "bind = [\"127.0.0.1:1\", \"127.0.0.1:1\"]"),
+       "lb.toml:5: listener.c2s.bind: is '127.0.0.1:1', which listener.c2s.bind has already; give "
+       "each its own address or port"},
+      {AtEnd("[listener.s2s]\nbind = \"127.0.0.1:5222\"\npool = \"xmpp\""),
+       "lb.toml:19: listener.s2s.bind: is '127.0.0.1:5222', which listener.c2s.bind has already; "
+       "give each its own address or port"},
+      {With("bind = \"127.0.0.1:5222\"", "bind = \"127.0.0.1:8404\""),
+       "lb.toml:5: listener.c2s.bind: is '127.0.0.1:8404', which process.admin_listen has already; "
+       "give each its own address or port"},
+      {InListener("mode = \"starttls\""),
+       "lb.toml:7: listener.c2s.mode: is 'starttls', which this build does not have; use \"tcp\""},
+      {InListener("mode = \"tpc\""),
+       "lb.toml:7: listener.c2s.mode: is 'tpc', which is not known; did you mean 'tcp'? use one "
+       "of: tcp, tls, starttls, sni"},
+      {InListener("proxy_trusted = [\"10.0.0.0/8\"]"),
+       "lb.toml:7: listener.c2s.proxy_trusted: has no effect without accept_proxy; add "
+       "accept_proxy = true, or remove it"},
+      {InListener("accept_proxy = true\nproxy_trusted = [\"10.0.0.1/8\"]"),
+       "lb.toml:8: listener.c2s.proxy_trusted: is '10.0.0.1/8', which has bits set behind its "
+       "prefix; write \"10.0.0.0/8\" for the network, or the address alone"},
+      {InListener("source_prefix_v6 = 129"),
+       "lb.toml:7: listener.c2s.source_prefix_v6: is 129, which is above the largest allowed, 128; "
+       "set it between 1 and 128"},
+      {InListener("connections_max = 200000"),
+       "lb.toml:7: listener.c2s.connections_max: is 200000, which process.connections_max, 100000, "
+       "never lets it reach; raise process.connections_max or lower this one"},
+      {InListener("connections_max = 10\nsource_connections_max = 11"),
+       "lb.toml:8: listener.c2s.source_connections_max: is 11, which the limit for all sources, "
+       "10, never lets it reach; set it below, or to 0 for none"},
+      {With("[listener.c2s]", "[listener.\"c 2s\"]"),
+       "lb.toml:4: listener.'c 2s': has the name 'c 2s', which cannot be used in commands; use up "
+       "to 64 letters, digits and the characters - _ . : @"},
+      {"[pool.a]\n[[pool.a.node]]\nname = \"n\"\naddress = \"127.0.0.1:1\"\n",
+       "lb.toml: there is no listener; add a [listener.NAME] with bind and pool"},
+  });
+}
+
+TEST(ConfigMistakes, OfPoolsAndNodes) {
+  ExpectEach({
+      {InPool("balanse = \"p2c\""),
+       "lb.toml:9: pool.xmpp.balanse: unknown key; did you mean 'balance'?"},
+      {InPool("connect_timeout = 5"),
+       "lb.toml:9: pool.xmpp.connect_timeout: is 5 without a unit of time; write a number and a "
+       "unit in quotes, as in \"5s\"; units: ns, us, ms, s, m, h, d"},
+      {InPool("bounded_load = 0.5"),
+       "lb.toml:9: pool.xmpp.bounded_load: is below 1, at which no node may have its fair share; "
+       "set it to 1 or more, or to 0 for no bound"},
+      {InPool("retries = 17"),
+       "lb.toml:9: pool.xmpp.retries: is 17, which is above the largest allowed, 16; set it "
+       "between 0 and 16"},
+      {InPool("keepalive_idle = \"1500ms\""),
+       "lb.toml:9: pool.xmpp.keepalive_idle: is not a whole number of seconds; the system counts "
+       "in seconds"},
+      {InPool("pending_bytes_max = 1024"),
+       "lb.toml:9: pool.xmpp.pending_bytes_max: is 1024 bytes, which is less than one buffer, "
+       "process.buffer_bytes, 4096; set it to at least that"},
+      {InPool("send_proxy_tlvs = [\"uniqe_id\"]"),
+       "lb.toml:9: pool.xmpp.send_proxy_tlvs: holds 'uniqe_id', which is not known; use unique_id, "
+       "crc32c"},
+      {InPool("source_addresses = \"127.0.0.1:5\""),
+       "lb.toml:9: pool.xmpp.source_addresses: holds '127.0.0.1:5', which is not an IP address; "
+       "write addresses of this machine without ports, as in \"192.0.2.1\""},
+      {InPool("source_addresses = [\"::1\", \"0::1\"]"),
+       "lb.toml:9: pool.xmpp.source_addresses: holds '0::1' twice; remove one"},
+      {With("name = \"n2\"", "name = \"n1\""),
+       "lb.toml:16: pool.xmpp.node[2].name: is 'n1', which the node of line 12 has already; give "
+       "each node of a pool its own name"},
+      {With("name = \"n1\"\n", ""),
+       "lb.toml:11: pool.xmpp.node[1].name: is required, but missing; add name = \"...\""},
+      {With("name = \"n1\"", "name = \"n 1\""),
+       "lb.toml:12: pool.xmpp.node[1].name: has the name 'n 1', which cannot be used in commands; "
+       "use up to 64 letters, digits and the characters - _ . : @"},
+      {With("address = \"127.0.0.1:15222\"", "address = \"127.0.0.1:0\""),
+       "lb.toml:13: pool.xmpp.node[1].address: has the port 0; write the port on which the node "
+       "listens"},
+      {With("address = \"127.0.0.1:15222\"", "address = \"300.0.0.1:5222\""),
+       "lb.toml:13: pool.xmpp.node[1].address: is '300.0.0.1:5222', which holds no IPv4 address; "
+       "write ADDRESS:PORT, as in \"192.0.2.1:5222\" or \"[2001:db8::1]:5222\""},
+      {InNode("weight = 1001"),
+       "lb.toml:13: pool.xmpp.node[1].weight: is 1001, which is above the largest allowed, 1000; "
+       "set it between 0 and 1000"},
+      {"[listener.a]\nbind = \"127.0.0.1:1\"\npool = \"a\"\n[pool.a]\n",
+       "lb.toml:4: pool.a: has no node; add [[pool.a.node]] with name and address, or "
+       "[pool.a.discover]"},
+      {AtEnd("[pool.xmpp.warmup]\nstart_rate = \"2000/s\""),
+       "lb.toml:19: pool.xmpp.warmup.start_rate: makes the ramp fall: end_rate is below "
+       "start_rate; set end_rate to at least start_rate"},
+      {AtEnd("[pool.xmpp.warmup]\nshare_cap = 0.5"),
+       "lb.toml:19: pool.xmpp.warmup.share_cap: is below 1, at which a warming node never gets its "
+       "fair share; set it to 1 or more, or to 0 for no cap"},
+      {AtEnd("[pool.xmpp.status]\npath = \"/x\""),
+       "lb.toml:18: pool.xmpp.status.port: is required, but missing; add port = 5280"},
+  });
+}
+
+TEST(ConfigMistakes, OfProcessAndLog) {
+  ExpectEach({
+      {InProcess("workers = -3"),
+       "lb.toml:2: process.workers: is -3, which is below the smallest allowed, 0; set it between "
+       "0 and 256"},
+      {InProcess("workers = \"one\""),
+       "lb.toml:2: process.workers: is a string, but a whole number is expected; write it without "
+       "quotes"},
+      {InProcess("worker = 1"), "lb.toml:2: process.worker: unknown key; did you mean 'workers'?"},
+      {InProcess("buffers = 1000"),
+       "lb.toml:2: process.buffers: is 1000, which is no power of two; set it to 512 or 1024"},
+      {InProcess("ctl_socket = \"ctl.sock\""),
+       "lb.toml:2: process.ctl_socket: is 'ctl.sock', which is not an absolute path; begin it with "
+       "\"/\""},
+      {InProcess("ctl_socket = \"\""),
+       "lb.toml:2: process.ctl_socket: is empty; name the socket for mongooselb ctl"},
+      {InProcess("ctl_socket = \"/" + std::string(107, 'x') + "\""),
+       "lb.toml:2: process.ctl_socket: is 108 bytes long, which is above the largest allowed, 107; "
+       "choose a shorter path"},
+      {InProcess("admin_listen = \"localhost:8404\""),
+       "lb.toml:2: process.admin_listen: is 'localhost:8404', but an address of this machine is "
+       "expected; write its IP address and port, as in \"127.0.0.1:8404\""},
+      {AtEnd("[log]\naccess = \"access.log\""),
+       "lb.toml:19: log.access: is 'access.log', which is not known; use \"off\", \"stderr\" or "
+       "the absolute path of a file"},
+      {AtEnd("[warmup]\ninitial_rate = \"1/m\""),
+       "lb.toml:19: warmup.initial_rate: is below 1/s, at which nobody gets in; set enabled = "
+       "false to have no warm-up"},
+      {AtEnd("[proces]\nworkers = 1"),
+       "lb.toml:18: proces: unknown section; did you mean 'process'?"},
+  });
+}
+
+TEST(ConfigMistakes, BuffersThatNoMemoryHoldsAreRefused) {
+  EXPECT_THAT(
+      Mistakes(InProcess("buffers = 32768\nbuffer_bytes = \"1MiB\"")),
+      Contains("lb.toml:2: process.buffers: times buffer_bytes is 32 GiB a worker, which is "
+               "above the largest allowed, 16 GiB; lower one of the two"));
+}
+
+TEST(ConfigMistakes, OfDiscovery) {
+  auto with = [](const std::string& lines) { return AtEnd("[pool.xmpp.discover]\n" + lines); };
+  ExpectEach({
+      {with("record = \"a\"\nname = \"x.example\""),
+       "lb.toml:18: pool.xmpp.discover.port: is required for address records, but missing; add "
+       "port = 5222"},
+      {with("record = \"srv\"\nname = \"x.example\"\nport = 1"),
+       "lb.toml:21: pool.xmpp.discover.port: has no meaning for SRV records, which have their own; "
+       "remove it"},
+      {with("record = \"mx\"\nname = \"x.example\"\nport = 1"),
+       "lb.toml:19: pool.xmpp.discover.record: is 'mx', which is not known; use one of: a, aaaa, "
+       "srv"},
+      {with("record = \"a\"\nname = \"x y\"\nport = 1"),
+       "lb.toml:20: pool.xmpp.discover.name: is 'x y', which is not a domain name; write it as in "
+       "\"xmpp.example.org\""},
+      {with("record = \"a\"\nname = \"x\"\nport = 1\nresolver = \"ns1\""),
+       "lb.toml:22: pool.xmpp.discover.resolver: is 'ns1', which has no port; write the resolver's "
+       "address, as in \"127.0.0.1:5353\""},
+      {with("record = \"a\"\nname = \"x\"\nport = 1\nnodes_max = 256"),
+       "lb.toml:22: pool.xmpp.discover.nodes_max: has 258 entries, which is above the largest "
+       "allowed, 256; remove some"},
+  });
+  auto good = ParseConfig(with("record = \"a\"\nname = \"x\"\nport = 1\nresolver = \"::1\""), "f");
+  ASSERT_TRUE(good);
+  EXPECT_EQ(good->pools[0].discover->resolver->ToString(), "[::1]:53");
+}
+
+TEST(ConfigMistakes, OfChecks) {
+  auto with = [](const std::string& lines) { return AtEnd("[[pool.xmpp.check]]\n" + lines); };
+  ExpectEach({
+      {with("interval = \"5s\""),
+       "lb.toml:18: pool.xmpp.check[1].type: is required, but missing; add type = \"...\""},
+      {with("type = \"htp\"\npath = \"/x\""),
+       "lb.toml:19: pool.xmpp.check[1].type: is 'htp', which is not known; did you mean 'http'? "
+       "use one of: tcp, http, xmpp"},
+      {with("type = \"tcp\"\npath = \"/x\""),
+       "lb.toml:20: pool.xmpp.check[1].path: belongs to checks of type \"http\"; remove it, or set "
+       "type = \"http\""},
+      {with("type = \"xmpp\""),
+       "lb.toml:18: pool.xmpp.check[1].to: is required, but missing; add to = \"...\""},
+      {with("type = \"xmpp\"\nto = \"a'/><x\""),
+       "lb.toml:20: pool.xmpp.check[1].to: is 'a'/><x', which is not a domain; write the XMPP "
+       "domain that the node serves"},
+      {with("type = \"xmpp\"\nto = \"a\"\nnamespace = \"jabber:cleint\""),
+       "lb.toml:21: pool.xmpp.check[1].namespace: is 'jabber:cleint', which is not known; did you "
+       "mean 'jabber:client'? use one of: jabber:client, jabber:server"},
+      {with("type = \"tcp\"\nfast_interval = \"9s\""),
+       "lb.toml:20: pool.xmpp.check[1].fast_interval: is above interval; set it to at most "
+       "interval"},
+      {with("type = \"http\"\npath = \"x\""),
+       "lb.toml:20: pool.xmpp.check[1].path: is 'x', which is not an HTTP path; begin it with "
+       "\"/\" and escape blanks as %20"},
+      {with("type = \"http\"\nmethod = \"GET /\""),
+       "lb.toml:20: pool.xmpp.check[1].method: is 'GET /', which is not an HTTP method; use GET, "
+       "HEAD or POST"},
+      {with("type = \"http\"\nheaders = \"X-A b\""),
+       "lb.toml:20: pool.xmpp.check[1].headers: holds 'X-A b', which is not an HTTP header; write "
+       "\"Name: value\""},
+      {with("type = \"http\"\nheaders = [\"X: a\\nY: b\"]"),
+       "lb.toml:20: pool.xmpp.check[1].headers: holds 'X: a\\nY: b', which is not an HTTP header; "
+       "write \"Name: value\""},
+      {with("type = \"http\"\nheaders = [\"Content-length: 1\"]"),
+       "lb.toml:20: pool.xmpp.check[1].headers: holds 'Content-length', which the check writes by "
+       "itself; remove it; for Host and Authorization there are host, user and password_file"},
+      {with("type = \"http\"\nexpect_json = \"a.b\""),
+       "lb.toml:20: pool.xmpp.check[1].expect_json: stands alone, but expect_json and expect_value "
+       "belong together; name the path of a value in the answer, and the value"},
+      {with("type = \"http\"\nuser = \"u\""),
+       "lb.toml:20: pool.xmpp.check[1].user: has no password; add password_file = \"/path\""},
+      {with("type = \"http\"\nuser = \"u\"\npassword_file = \"/nonexistent/p\""),
+       "lb.toml:21: pool.xmpp.check[1].password_file: '/nonexistent/p' cannot be read: No such "
+       "file or directory; check the path and its permissions"},
+      {with("type = \"tcp\"\nport = 99") +
+           "[[pool.xmpp.node]]\nname = \"u\"\naddress = \"unix:/run/u\"\n",
+       "lb.toml:20: pool.xmpp.check[1].port: cannot be asked of node 'u', which is a Unix socket; "
+       "give the node an IP address, or remove the port"},
+  });
+}
+
+TEST(ConfigMistakes, AllAreToldInOneRunInTheOrderOfTheFile) {
+  std::string text = With("workers = 2", "worker = 2");
+  text.replace(text.find("leastconn"), 9, "leastcon ");
+  text.replace(text.find("127.0.0.1:15222"), 15, "127.0.0.1;15222");
+  auto mistakes = Mistakes(text);
+  ASSERT_EQ(mistakes.size(), 3U);
+  EXPECT_THAT(mistakes[0], StartsWith("lb.toml:2: process.worker: "));
+  EXPECT_THAT(mistakes[1], StartsWith("lb.toml:9: pool.xmpp.balance: "));
+  EXPECT_THAT(mistakes[2], StartsWith("lb.toml:13: pool.xmpp.node[1].address: "));
+}
+
+TEST(ConfigMistakes, WhatIsNoTomlIsTheOnlyMistakeTold) {
+  auto mistakes = Mistakes(With("workers = 2", "workers = = 2"));
+  ASSERT_EQ(mistakes.size(), 1U);
+  EXPECT_THAT(mistakes[0], StartsWith("lb.toml:2: not TOML: "));
+  auto missing = LoadConfig("/nonexistent/lb.toml");
+  ASSERT_FALSE(missing);
+  ASSERT_EQ(missing.error().size(), 1U);
+  EXPECT_EQ(missing.error()[0].ToString(),
+            "/nonexistent/lb.toml: cannot be opened: No such file or directory; check the path and "
+            "its permissions");
+}
+
+TEST(ConfigMistakes, ListsAreBounded) {
+  std::string nodes(kGood);
+  for (int i = 0; i < 300; ++i) {
+    nodes +=
+        "[[pool.xmpp.node]]\nname = \"x" + std::to_string(i) + "\"\naddress = \"127.0.0.1:1\"\n";
+  }
+  EXPECT_THAT(Mistakes(nodes),
+              Contains(HasSubstr("pool.xmpp.node: has 302 entries, which is above the largest "
+                                 "allowed, 256; remove some")));
+}
+
+class PasswordFile : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = ::testing::TempDir() + "config_XXXXXX";
+    folder_ = mkdtemp(pattern.data());
+    path_ = folder_ + "/password";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void Write(std::string_view text, mode_t mode) {
+    std::ofstream(path_) << text;
+    ASSERT_EQ(chmod(path_.c_str(), mode), 0);
+  }
+  std::string Text() {
+    return AtEnd("[[pool.xmpp.check]]\ntype = \"http\"\nuser = \"u\"\npassword_file = \"" + path_ +
+                 "\"");
+  }
+  std::string folder_;
+  std::string path_;
+};
+
+TEST_F(PasswordFile, IsReadWithoutItsLineEnd) {
+  Write("s3 cret\n", 0600);
+  auto config = ParseConfig(Text(), "lb.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  EXPECT_EQ(config->pools[0].checks[0].password, "s3 cret");
+}
+
+TEST_F(PasswordFile, ThatOthersMayReadIsRefused) {
+  for (mode_t mode : {0640U, 0604U, 0620U, 0602U, 0644U}) {
+    Write("secret\n", mode);
+    char octal[8];
+    std::snprintf(octal, sizeof(octal), "%04o", mode);
+    EXPECT_THAT(
+        Mistakes(Text()),
+        ElementsAre("lb.toml:21: pool.xmpp.check[1].password_file: '" + path_ + "' has the mode " +
+                    octal + ", so that others than its owner may read or write it; chmod 0600 " +
+                    path_));
+  }
+  Write("secret\n", 0400);
+  EXPECT_THAT(Mistakes(Text()), IsEmpty());
+}
+
+TEST_F(PasswordFile, WithoutOnePlainLineIsRefusedWithoutShowingIt) {
+  for (const std::string& text :
+       {std::string(), std::string("\n"), std::string("a\nb\n"), std::string(2000, 'x')}) {
+    Write(text, 0600);
+    EXPECT_THAT(Mistakes(Text()),
+                ElementsAre("lb.toml:21: pool.xmpp.check[1].password_file: '" + path_ +
+                            "' does not hold one line with a password; write the password alone, "
+                            "up to 1024 bytes"));
+    ASSERT_EQ(std::remove(path_.c_str()), 0);
+  }
+  std::filesystem::create_directory(path_);
+  ASSERT_EQ(chmod(path_.c_str(), 0700), 0);
+  EXPECT_THAT(Mistakes(Text()), ElementsAre("lb.toml:21: pool.xmpp.check[1].password_file: '" +
+                                            path_ + "' is not a file"));
+}
+
+// --- conf/mongooselb.toml: the file that operators read ------------------------------------------
+
+std::vector<std::string> ExampleLines() {
+  std::ifstream in(MONGOOSE_SOURCE_DIR "/conf/mongooselb.toml");
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(in, line);) lines.push_back(line);
+  return lines;
+}
+
+std::string Joined(const std::vector<std::string>& lines) {
+  std::string out;
+  for (const std::string& line : lines) out += line + "\n";
+  return out;
+}
+
+// "#key = value" and "#[section]"; prose has a blank behind its "#".
+bool IsCommentedKey(const std::string& line) {
+  return line.size() > 1 && line[0] == '#' && line[1] != ' ' && line[1] != '[';
+}
+bool IsCommentedSection(const std::string& line) { return line.starts_with("#["); }
+
+TEST(ConfigExample, ParsesAsItIs) {
+  ASSERT_THAT(ExampleLines(), ::testing::Not(IsEmpty()));
+  EXPECT_THAT(Mistakes(Joined(ExampleLines())), IsEmpty());
+}
+
+TEST(ConfigExample, UncommentingAnyKeyOfAnActiveSectionChangesNothing) {
+  std::vector<std::string> lines = ExampleLines();
+  auto plain = ParseConfig(Joined(lines), "lb.toml");
+  ASSERT_TRUE(plain);
+  bool active = true;
+  int keys = 0;
+  for (std::string& line : lines) {
+    if (line.starts_with("[")) active = true;
+    if (IsCommentedSection(line)) active = false;
+    if (!active || !IsCommentedKey(line)) continue;
+    std::string key = line.substr(1);
+    std::swap(line, key);
+    auto config = ParseConfig(Joined(lines), "lb.toml");
+    ASSERT_TRUE(config) << line << ": " << config.error()[0].ToString();
+    EXPECT_TRUE(*config == *plain) << "not the default: " << line;
+    std::swap(line, key);
+    ++keys;
+  }
+  EXPECT_GT(keys, 50);
+}
+
+TEST(ConfigExample, UncommentingAnyWholeSectionParses) {
+  const std::vector<std::string> lines = ExampleLines();
+  int sections = 0;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (!IsCommentedSection(lines[i])) continue;
+    std::vector<std::string> changed = lines;
+    changed[i].erase(0, 1);
+    for (size_t j = i + 1;
+         j < lines.size() && lines[j].starts_with("#") && !IsCommentedSection(lines[j]); ++j) {
+      if (IsCommentedKey(lines[j])) changed[j].erase(0, 1);
+    }
+    EXPECT_THAT(Mistakes(Joined(changed)), IsEmpty()) << lines[i];
+    ++sections;
+  }
+  EXPECT_EQ(sections, 5);
+}
+
+TEST(ConfigExample, ShowsEveryKey) {
+  std::string text = Joined(ExampleLines());
+  for (const char* key : {"workers",
+                          "connections_max",
+                          "user",
+                          "group",
+                          "ctl_socket",
+                          "admin_listen",
+                          "drain_deadline",
+                          "buffer_bytes",
+                          "buffers",
+                          "state_file",
+                          "level",
+                          "format",
+                          "access",
+                          "access_format",
+                          "enabled",
+                          "initial_rate",
+                          "growth",
+                          "interval",
+                          "bind",
+                          "pool",
+                          "mode",
+                          "backlog",
+                          "accept_proxy",
+                          "proxy_trusted",
+                          "proxy_header_timeout",
+                          "source_connections_max",
+                          "source_rate",
+                          "source_table_max",
+                          "source_prefix_v6",
+                          "balance",
+                          "bounded_load",
+                          "connect_timeout",
+                          "retries",
+                          "redispatch",
+                          "queue_max",
+                          "queue_timeout",
+                          "idle_timeout",
+                          "fin_timeout",
+                          "tcp_user_timeout",
+                          "keepalive_idle",
+                          "keepalive_interval",
+                          "keepalive_count",
+                          "send_proxy",
+                          "send_proxy_tlvs",
+                          "source_addresses",
+                          "panic_threshold",
+                          "passive_errors",
+                          "pending_bytes_max",
+                          "splice_after",
+                          "name",
+                          "address",
+                          "weight",
+                          "backup",
+                          "record",
+                          "port",
+                          "resolver",
+                          "nodes_max",
+                          "type",
+                          "fast_interval",
+                          "timeout",
+                          "rise",
+                          "fall",
+                          "jitter",
+                          "start",
+                          "method",
+                          "path",
+                          "host",
+                          "headers",
+                          "body",
+                          "password_file",
+                          "expect_status",
+                          "expect_json",
+                          "expect_value",
+                          "to",
+                          "namespace",
+                          "netsplit",
+                          "duration",
+                          "start_rate",
+                          "end_rate",
+                          "aggression",
+                          "share_cap",
+                          "min_weight"}) {
+    EXPECT_THAT(text, HasSubstr(std::string(key) + " = ")) << key;
+  }
+}
+
+// --- Names into addresses ------------------------------------------------------------------------
+
+NodeConfig NodeAt(std::string_view address) {
+  return {.name = "n",
+          .origin = {.file = "lb.toml", .line = 7, .key = "pool.p.node[1].address"},
+          .address = net::Endpoint::Parse(address).value()};
+}
+
+TEST(ResolveNode, AddressesAndPathsStayAsTheyAre) {
+  EXPECT_EQ(ResolveNode(NodeAt("[::1]:5222"))->ToString(), "[::1]:5222");
+  EXPECT_EQ(ResolveNode(NodeAt("unix:/run/x"))->ToString(), "unix:/run/x");
+}
+
+TEST(ResolveNode, AHostNameBecomesItsAddress) {
+  auto endpoint = ResolveNode(NodeAt("localhost:5222"));
+  ASSERT_TRUE(endpoint) << endpoint.error().ToString();
+  EXPECT_EQ(endpoint->kind, net::Endpoint::Kind::kIp);
+  EXPECT_TRUE(endpoint->address.IsLoopback());
+  EXPECT_EQ(endpoint->address.port(), 5222);
+  EXPECT_EQ(endpoint->port, 5222);
+}
+
+TEST(ResolveNode, AnUnknownHostIsToldWithItsLineAndRemedy) {
+  auto endpoint = ResolveNode(NodeAt("nowhere.invalid:5222"));
+  ASSERT_FALSE(endpoint);
+  EXPECT_THAT(endpoint.error().ToString(),
+              StartsWith("lb.toml:7: pool.p.node[1].address: host 'nowhere.invalid' cannot be "
+                         "resolved: "));
+  EXPECT_THAT(endpoint.error().remedy, HasSubstr("write the IP address"));
+}
+
+}  // namespace
+}  // namespace lb
