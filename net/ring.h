@@ -91,6 +91,17 @@ struct RingStats {
   uint64_t silent_errors = 0;  // failures of operations without a Tag
 };
 
+// What a buffer of RecvMsgMultishot() holds; points into that buffer.
+struct ReceivedMessage {
+  bool valid = false;  // false: the kernel's layout does not fit, or the payload was cut off
+  void* name = nullptr;
+  uint32_t name_size = 0;
+  void* control = nullptr;
+  uint32_t control_size = 0;
+  std::span<const uint8_t> payload;
+};
+ReceivedMessage ReadReceivedMessage(std::span<uint8_t> buffer, const msghdr& shape);
+
 class Ring {
  public:
   struct Impl;
@@ -139,6 +150,15 @@ class Ring {
   // and still complete. A Connect() must have completed before: its later steps run after
   // operations queued behind it, and would meet whoever got the slot next.
   void Close(Slot slot);
+
+  // --- Datagrams, on a plain descriptor.
+  // Receives into provided buffers of `group` until an error or no buffer (-ENOBUFS). Each buffer
+  // holds the sender's name, control data and payload, laid out as ReadReceivedMessage() reads
+  // them; `shape` says how much room names and control data have, and must live until the last
+  // completion.
+  void RecvMsgMultishot(int fd, const msghdr* shape, uint16_t group, Tag tag);
+  // `message` and all that it points to must live until the completion.
+  void SendMsg(int fd, const msghdr* message, Tag tag);
 
   // --- Plain descriptors (event and signal descriptors).
   void PollFd(int fd, uint32_t events, Tag tag);  // multishot

@@ -333,6 +333,40 @@ void Ring::PollFd(int fd, uint32_t events, Tag tag) {
   sqe->user_data = Encode(tag);
 }
 
+void Ring::RecvMsgMultishot(int fd, const msghdr* shape, uint16_t group, Tag tag) {
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  // The kernel only reads the lengths.
+  io_uring_prep_recvmsg_multishot(sqe, fd, const_cast<msghdr*>(shape), 0);
+  sqe->flags |= IOSQE_BUFFER_SELECT;
+  sqe->buf_group = group;
+  sqe->user_data = Encode(tag);
+}
+
+void Ring::SendMsg(int fd, const msghdr* message, Tag tag) {
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  io_uring_prep_sendmsg(sqe, fd, message, 0);
+  sqe->user_data = Encode(tag);
+}
+
+ReceivedMessage ReadReceivedMessage(std::span<uint8_t> buffer, const msghdr& shape) {
+  ReceivedMessage message;
+  io_uring_recvmsg_out out;
+  size_t fixed = sizeof out + shape.msg_namelen + shape.msg_controllen;
+  if (buffer.size() < fixed) return message;
+  std::memcpy(&out, buffer.data(), sizeof out);
+  if (out.namelen > shape.msg_namelen || out.controllen > shape.msg_controllen ||
+      (out.flags & MSG_TRUNC) != 0) {
+    return message;
+  }
+  message.valid = true;
+  message.name = buffer.data() + sizeof out;
+  message.name_size = out.namelen;
+  message.control = buffer.data() + sizeof out + shape.msg_namelen;
+  message.control_size = out.controllen;
+  message.payload = buffer.subspan(fixed);
+  return message;
+}
+
 void Ring::Cancel(Tag tag) {
   io_uring_sqe* sqe = impl_->Get(stats_);
   io_uring_prep_cancel64(sqe, Encode(tag), 0);
