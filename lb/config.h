@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "lb/balancer.h"
+#include "lb/check_script.h"
 #include "lb/runtime.h"
 #include "lb/warmup.h"
 #include "net/address.h"
@@ -134,9 +135,6 @@ struct DiscoverConfig {
 
   bool operator==(const DiscoverConfig&) const = default;
 };
-
-enum class CheckType : uint8_t { kTcp, kHttp, kXmpp };
-std::string_view CheckTypeName(CheckType type);
 
 // What a node is before its first result.
 enum class CheckStart : uint8_t { kChecking, kUp, kDown };

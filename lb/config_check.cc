@@ -163,18 +163,6 @@ void RefuseKeys(const TomlSection& section, const Keys& keys, std::string_view t
 
 }  // namespace
 
-std::string_view CheckTypeName(CheckType type) {
-  switch (type) {
-    case CheckType::kTcp:
-      return "tcp";
-    case CheckType::kHttp:
-      return "http";
-    case CheckType::kXmpp:
-      return "xmpp";
-  }
-  return "?";
-}
-
 void JudgePath(const TomlSection& section, std::string_view key, std::string_view path) {
   bool plain = path.starts_with('/') && std::ranges::none_of(path, [](char c) {
                  return static_cast<unsigned char>(c) <= 0x20 || c == 0x7f || c == '#';
