@@ -110,7 +110,7 @@ void ProxyWorker::Finished(Pair& pair) {
   const ListenerSettings& listener = *ListenerOf(pair);
   if (pair.counted()) listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
   if (pair.sourced() && listener.source_limits) {
-    listener.source_limits->Leave(pair.client(), loop_.now());
+    listener.source_limits->Leave(pair.client());
   }
   WorkerStats::Add(stats_.ended[static_cast<size_t>(pair.end_reason())]);
   const bool open = pair.state() == Pair::State::kOpen;

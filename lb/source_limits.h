@@ -6,6 +6,7 @@
 
 #include <memory>
 
+#include "lb/hash.h"
 #include "lb/source_table.h"
 #include "net/address.h"
 #include "net/clock.h"
@@ -14,22 +15,24 @@ namespace lb {
 
 class SourceLimits {
  public:
-  explicit SourceLimits(const SourceTableConfig& config);
+  // `key` is a secret, drawn at the start of the process.
+  SourceLimits(const SourceTableConfig& config, const HashKey& key);
   ~SourceLimits();
 
-  // Counts a connection in. An admission owes one Release() of its handle.
-  SourceTable::Admission Admit(const net::Address& source, net::Time now);
-  void Release(const net::Address& source, SourceTable::Handle handle);
+  // Counts a connection in; false when it is one too many (then it is not counted). Each true owes
+  // one Leave().
+  bool Enter(const net::Address& source, net::Time now);
+  void Leave(const net::Address& source);
   // After a reload; counts stay.
   void SetLimits(uint32_t connections_max, double rate);
   SourceTable::Counters counters() const;
 
  private:
   struct Shard;
-  Shard& ShardOf(const SourceKey& key) const;
+  Shard& ShardOf(const SourceKey& source) const;
 
   const uint8_t prefix_v6_;
-  HashKey shard_key_;
+  const HashKey key_;
   std::unique_ptr<Shard[]> shards_;
 };
 

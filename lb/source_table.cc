@@ -119,6 +119,17 @@ void SourceTable::Release(Handle handle) {
   --entry.held;
 }
 
+void SourceTable::ReleaseSource(const SourceKey& source) {
+  for (size_t set : SetsOf(source)) {
+    for (size_t way = 0; way < kWays; ++way) {
+      Entry& entry = entries_[set + way];
+      if (entry.held == 0 || entry.key != source) continue;
+      --entry.held;
+      return;
+    }
+  }
+}
+
 uint32_t SourceTable::Held(const SourceKey& source) const {
   for (size_t set : SetsOf(source)) {
     for (size_t way = 0; way < kWays; ++way) {

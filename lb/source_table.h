@@ -67,6 +67,9 @@ class SourceTable {
   // nothing.
   Admission Admit(const SourceKey& source, net::Time now);
   void Release(Handle handle);
+  // The same for callers without room for a handle. A source that was let in untracked and is
+  // tracked by now may give back one connection too many; never more than it holds.
+  void ReleaseSource(const SourceKey& source);
 
   // After a reload; entries and counts stay.
   void SetLimits(uint32_t connections_max, double rate);
