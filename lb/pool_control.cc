@@ -539,6 +539,36 @@ PoolView PoolControl::View() const {
   return view;
 }
 
+std::string PoolControl::WhyFrom(const net::Address& source) const {
+  // A choice of our own, given back at once. It costs a warming node a token, no more.
+  PickLocal local(random_.Peek());
+  local.Adopt(*balancer_);
+  const PickResult picked =
+      balancer_->Pick({.source_hash = source.HashIp(0), .now = loop_.now()}, local);
+  if (picked.node == nullptr) {
+    return "nowhere: " + std::string(PickFailureName(picked.failure));
+  }
+  picked.node->Release();
+  const std::string node = entries_[picked.index]->config.name;
+  if (config_.balance == Policy::kSource || config_.balance == Policy::kMaglev) {
+    return "to " + node + ": " + std::string(PolicyName(config_.balance)) +
+           " sends this address there while it is up and not over its bound";
+  }
+  std::string shares;
+  for (const NodeExplanation& one : balancer_->Explain(loop_.now(), View().arrivals_per_s)) {
+    if (!one.candidate) continue;
+    shares += (shares.empty() ? "" : ", ") + one.name + " " +
+              std::to_string(static_cast<int>(std::round(100 * one.share_expected))) + "%";
+  }
+  return "to " + node + " by " + std::string(PolicyName(config_.balance)) +
+         ", this time; the chances are " + shares;
+}
+
+uint64_t PoolControl::Active(std::string_view node) const {
+  const Entry* entry = Find(node);
+  return entry == nullptr ? 0 : entry->node->active();
+}
+
 // --- Operators --------------------------------------------------------------------------------
 
 Done PoolControl::Ready(std::string_view node) {

@@ -121,6 +121,10 @@ class PoolControl {
   bool HasNode(std::string_view node) const { return Find(node) != nullptr; }
   std::vector<std::string> NodeNames() const;
 
+  // Where a new connection from that address would go, in words.
+  std::string WhyFrom(const net::Address& source) const;
+  uint64_t Active(std::string_view node) const;
+
   Done Ready(std::string_view node);
   Done Maint(std::string_view node);
   Done Drain(std::string_view node, const DrainOrder& order);

@@ -15,6 +15,9 @@ class FastRandom {
     return Mix(state_);
   }
 
+  // A value for seeding another generator, without moving this one.
+  constexpr uint64_t Peek() const { return Mix(state_); }
+
   // Uniform in [0, bound); bound > 0. The bias is below bound / 2^32.
   constexpr uint32_t Below(uint32_t bound) {
     return static_cast<uint32_t>(((Next() >> 32) * bound) >> 32);
