@@ -94,7 +94,10 @@ void Balancer::BuildMaglev() {
       walk.earned += static_cast<double>(walk.weight) / static_cast<double>(heaviest);
       if (walk.earned < 1) continue;
       walk.earned -= 1;
-      while (maglev_[walk.at] != kFree) walk.at = (walk.at + walk.step) % size;
+      while (maglev_[walk.at] != kFree) {
+        walk.at += walk.step;
+        if (walk.at >= size) walk.at -= size;
+      }
       maglev_[walk.at] = walk.slot;
       if (++filled == size) return;
     }

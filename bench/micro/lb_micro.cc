@@ -5,6 +5,8 @@
 #include <string>
 
 #include "lb/balancer.h"
+#include "lb/proxy_protocol.h"
+#include "lb/source_table.h"
 
 namespace {
 
@@ -69,6 +71,41 @@ void BM_BuildSnapshot(benchmark::State& state, lb::Policy policy) {
 BENCHMARK_CAPTURE(BM_BuildSnapshot, p2c, lb::Policy::kP2c)->Arg(16);
 BENCHMARK_CAPTURE(BM_BuildSnapshot, source, lb::Policy::kSource)->Arg(16);
 BENCHMARK_CAPTURE(BM_BuildSnapshot, maglev, lb::Policy::kMaglev)->Arg(16);
+
+void BM_ProxyV2(benchmark::State& state, bool decode) {
+  auto source = lb::ProxyEndpoint::FromAddress(*net::Address::Parse("192.0.2.1:40000"));
+  auto destination = lb::ProxyEndpoint::FromAddress(*net::Address::Parse("192.0.2.2:5222"));
+  lb::ProxyTlvsOut tlvs;
+  tlvs.unique_id = "0123456789abcdef";
+  tlvs.crc32c = true;
+  std::vector<uint8_t> bytes(512);
+  size_t size = *lb::EncodeProxyV2(source, destination, tlvs, bytes);
+  lb::ProxyHeader header;
+  for (auto _ : state) {
+    if (decode) {
+      benchmark::DoNotOptimize(lb::DecodeProxyHeader({bytes.data(), size}, header));
+    } else {
+      benchmark::DoNotOptimize(lb::EncodeProxyV2(source, destination, tlvs, bytes));
+    }
+  }
+}
+BENCHMARK_CAPTURE(BM_ProxyV2, encode, false);
+BENCHMARK_CAPTURE(BM_ProxyV2, decode, true);
+
+void BM_SourceTable(benchmark::State& state) {
+  lb::SourceTable table({.connections_max = 100, .rate = 1e6}, {1, 2});
+  uint32_t n = 0;
+  for (auto _ : state) {
+    n = n * 1'664'525 + 1'013'904'223;
+    lb::SourceKey key{};
+    key[12] = static_cast<uint8_t>(n >> 24);
+    key[13] = static_cast<uint8_t>(n >> 16);
+    auto admission = table.Admit(key, kStart);
+    benchmark::DoNotOptimize(admission);
+    table.Release(admission.handle);
+  }
+}
+BENCHMARK(BM_SourceTable);
 
 }  // namespace
 
