@@ -128,7 +128,7 @@ struct DiscoverConfig {
   DiscoverRecord record = DiscoverRecord::kA;
   std::string name;
   uint16_t port = 0;                     // kA, kAaaa; an SRV record has its own
-  std::optional<net::Address> resolver;  // nullopt: the first of /etc/resolv.conf
+  std::optional<net::Address> resolver;  // nullopt: those of /etc/resolv.conf
   net::Duration interval = std::chrono::seconds(30);
   uint32_t nodes_max = 64;
   uint32_t weight = 100;  // of kA and kAaaa nodes, and the mean of kSrv nodes
