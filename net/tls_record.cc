@@ -107,6 +107,7 @@ struct TlsRecordPool::Crypto {
   std::array<CipherSlot, 3> seal;
   std::array<CipherSlot, 3> open;
   std::array<EVP_MAC_CTX*, 2> hmac{};  // SHA-256, SHA-384
+  std::array<bool, 2> hmac_keyed{};    // holds a secret other than zeros
 
   ~Crypto() {
     for (CipherSlot& slot : seal) Free(&slot);
@@ -195,7 +196,9 @@ struct TlsRecordOps {
     info[n++] = 0;  // no context
     info[n++] = 1;  // HKDF-Expand's block counter
     size_t secret_bytes = Info(suite).secret_bytes;
-    EVP_MAC_CTX* hmac = pool.crypto_->hmac[secret_bytes == 48 ? 1 : 0];
+    size_t digest = secret_bytes == 48 ? 1 : 0;
+    EVP_MAC_CTX* hmac = pool.crypto_->hmac[digest];
+    pool.crypto_->hmac_keyed[digest] = true;
     std::array<uint8_t, 64> block;
     size_t block_bytes = 0;
     bool ok = EVP_MAC_init(hmac, secret, secret_bytes, nullptr) == 1 &&
@@ -247,6 +250,11 @@ void TlsRecordPool::EndTurn() {
   };
   for (CipherSlot& slot : crypto_->seal) rekey(&slot, 1);
   for (CipherSlot& slot : crypto_->open) rekey(&slot, 0);
+  for (size_t i = 0; i < crypto_->hmac.size(); ++i) {
+    if (!crypto_->hmac_keyed[i]) continue;
+    EVP_MAC_init(crypto_->hmac[i], zeros.data(), zeros.size(), nullptr);
+    crypto_->hmac_keyed[i] = false;
+  }
 }
 
 TlsStaging* TlsRecordPool::GetStaging(size_t bytes) {
