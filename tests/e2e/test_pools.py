@@ -129,7 +129,7 @@ class Pools(FreshCase):
             {"type": "tcp", **FAST},
             {"type": "http", "port": port, "method": "POST", "path": "/api/graphql", "body": query,
              "headers": ["Content-Type: application/json"], "user": "admin",
-             "password_file": password, "expect_status": [200],
+             "password_file": password, "expect_status": 200,
              "expect_json": "data.server.status.statusCode", "expect_value": "RUNNING", **FAST}]})
         self.wait_serving({"n1"})
         method, path, headers, body = apis[0].requests[0]
