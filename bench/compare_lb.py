@@ -175,6 +175,7 @@ def run(quick):
     results = lib.Results(METRICS)
     describe(results)
     names = lib.wanted(["haproxy", "haproxy_splice", "nginx", "ours"])
+    lib.need("mongoosebench", *(["mongooselb"] if "ours" in names else []))
     with lib.Scratch() as directory, lib.start_sink(directory) as sink:
         lib.wait_until_serving(sink, lib.SINK_ADDRESSES[0], lib.SINK_PORT)
         for name in names:

@@ -51,6 +51,12 @@ def program(name):
     return path
 
 
+def need(*names):
+    """Fails before anything has been measured when one of our programs is missing."""
+    for name in names:
+        program(name)
+
+
 def install(packages):
     """Installs the Debian packages of missing programs. `packages`: program or file -> package."""
     search = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
@@ -90,6 +96,14 @@ def set_up_network():
                 file.write(value)
         except OSError as error:
             raise Failure(f"cannot set net.ipv4.{name} to {value}: {error}; run as root") from error
+
+
+def set_up_memory():
+    """A /dev/shm of our own, which goes with the namespace, for configurations and logs."""
+    done = subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs", "/dev/shm"],
+                          capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise Failure(f"cannot mount a file system in memory: {done.stderr.strip()}; run as root")
 
 
 def cores():
@@ -292,8 +306,7 @@ class Scratch:
     """A folder in memory for configurations, sockets and logs; removed at the end."""
 
     def __enter__(self):
-        self.path = tempfile.mkdtemp(prefix="mongoose-compare-",
-                                     dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+        self.path = tempfile.mkdtemp(prefix="mongoose-compare-", dir="/dev/shm")
         os.chmod(self.path, 0o755)
         return self.path
 
@@ -488,10 +501,16 @@ def print_table(area, machine_text, metrics):
             print("- " + note)
 
 
-def write_json(path, area, machine_text, metrics):
+def open_json(path):
+    """Opened before the work, so that a wrong path costs no run; emptied only by write_json."""
     try:
-        with open(path, "w", encoding="utf-8") as file:
-            json.dump({"area": area, "machine": machine_text, "metrics": metrics}, file, indent=1)
-            file.write("\n")
+        return open(path, "a", encoding="utf-8")
     except OSError as error:
-        raise Failure(f"cannot write {path}: {error}") from error
+        raise Failure(f"cannot write {path}: {error.strerror}") from error
+
+
+def write_json(file, area, machine_text, metrics):
+    with file:
+        file.truncate(0)
+        json.dump({"area": area, "machine": machine_text, "metrics": metrics}, file, indent=1)
+        file.write("\n")

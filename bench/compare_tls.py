@@ -242,6 +242,7 @@ def run(quick):
     results = lib.Results(METRICS)
     describe(results)
     names = lib.wanted(["haproxy", "nginx", "hitch", "ours"])
+    lib.need("mongoosebench", "tls_floor", *(["mongooselb"] if "ours" in names else []))
     with lib.Scratch() as directory, lib.start_sink(directory) as sink:
         make_certificates(directory)
         lib.wait_until_serving(sink, lib.SINK_ADDRESSES[0], lib.SINK_PORT)

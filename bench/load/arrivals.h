@@ -16,7 +16,7 @@
 
 namespace bench {
 
-enum class ArrivalKind { kConstant, kPoisson };
+enum class ArrivalKind : std::uint8_t { kConstant, kPoisson };
 
 const char* ToString(ArrivalKind kind);
 

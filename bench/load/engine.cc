@@ -15,7 +15,7 @@
 namespace bench {
 namespace {
 
-constexpr std::size_t kBufferBytes = 256 * 1024;
+constexpr std::size_t kBufferBytes = std::size_t{256} * 1024;
 constexpr int kEventsMax = 512;
 constexpr std::int64_t kHousekeepingNs = 1'000'000'000;
 

@@ -19,7 +19,7 @@ namespace bench {
 
 inline constexpr std::int64_t kNever = INT64_MAX;
 
-enum class ConnState { kFree, kConnecting, kHandshaking, kIdle, kBusy };
+enum class ConnState : std::uint8_t { kFree, kConnecting, kHandshaking, kIdle, kBusy };
 const char* ToString(ConnState state);
 
 struct Conn {

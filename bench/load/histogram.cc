@@ -45,6 +45,18 @@ void Histogram::Clear() {
   max_ = 0;
 }
 
+bool Histogram::Restore(std::size_t index, std::uint64_t count) {
+  if (index >= counts_.size()) return false;
+  if (count == 0) return true;
+  const auto edge = static_cast<std::int64_t>(std::min<std::uint64_t>(UpperEdge(index), INT64_MAX));
+  counts_[index] += count;
+  min_ = count_ == 0 ? edge : std::min(min_, edge);
+  max_ = std::max(max_, edge);
+  sum_ += static_cast<double>(edge) * static_cast<double>(count);
+  count_ += count;
+  return true;
+}
+
 double Histogram::Mean() const { return count_ == 0 ? 0 : sum_ / static_cast<double>(count_); }
 
 std::int64_t Histogram::Quantile(double q) const {

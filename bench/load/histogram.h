@@ -23,6 +23,9 @@ class Histogram {
   void Record(std::int64_t value_ns);
   void Merge(const Histogram& other);
   void Clear();
+  // Puts back what ForEachBucket gave: `count` values in a bucket. False for a bucket that does not
+  // exist. Minimum and maximum become the edges of the buckets.
+  bool Restore(std::size_t index, std::uint64_t count);
 
   std::uint64_t Count() const { return count_; }
   std::int64_t Min() const { return count_ == 0 ? 0 : min_; }

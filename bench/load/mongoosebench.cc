@@ -147,6 +147,19 @@ std::expected<EngineOptions, std::string> MakeEngineOptions(const Arguments& arg
   return options;
 }
 
+// The exit status: whether the result may be believed.
+int Report(const Arguments& args, const Result& result) {
+  const std::string document = ToJson(result) + "\n";
+  if (args.json == "-") {
+    std::cout << document << std::flush;
+  } else if (!args.json.empty()) {
+    std::ofstream file(args.json);
+    if (!(file << document)) return Complain("cannot write " + args.json);
+  }
+  if (!args.quiet) std::cerr << ToText(result);
+  return result.invalid.empty() ? 0 : kExitInvalid;
+}
+
 // Runs `scenario` and reports. `longest_ns` bounds the run whatever happens.
 int RunScenario(const Arguments& args, const char* mode, const std::string& prime_request,
                 Scenario& scenario, std::int64_t longest_ns) {
@@ -159,15 +172,7 @@ int RunScenario(const Arguments& args, const char* mode, const std::string& prim
   result.mode = mode;
   (*engine)->Run(scenario, MonotonicNs() + longest_ns);
   JudgeResult(result);
-  const std::string document = ToJson(result) + "\n";
-  if (args.json == "-") {
-    std::cout << document << std::flush;
-  } else if (!args.json.empty()) {
-    std::ofstream file(args.json);
-    if (!(file << document)) return Complain("cannot write " + args.json);
-  }
-  if (!args.quiet) std::cerr << ToText(result);
-  return result.invalid.empty() ? 0 : kExitInvalid;
+  return Report(args, result);
 }
 
 constexpr std::int64_t kOpeningLimitNs = 120'000'000'000;
@@ -272,6 +277,11 @@ int RunCompare(const Arguments& args) {
                 ToString(c.change));
   }
   return HasRegression(comparisons) ? kExitInvalid : 0;
+}
+
+int RunMerge(const Arguments& args) {
+  const auto sum = Merge(args.targets);
+  return sum ? Report(args, *sum) : Complain(sum.error());
 }
 
 // ---- the command line --------------------------------------------------------------------------
@@ -381,6 +391,11 @@ int Main(int argc, char** argv) {
   compare->add_option("--tolerance", args.tolerance, "share that may be lost")
       ->check(CLI::Range(0.0, 10.0))
       ->capture_default_str();
+  CLI::App* merge = command("merge", "results of generators that ran side by side, as one", 1,
+                            [&] { return RunMerge(args); });
+  merge->add_option("result", args.targets, "A.json B.json ...")->required();
+  merge->add_option("--json", args.json, "write the result to this file, - for standard output");
+  merge->add_flag("-q,--quiet", args.quiet, "no text on standard error");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -60,6 +60,61 @@ std::vector<NamedPhase> Phases(const Result& result) {
           {"pacing_lag", result.pacing_lag}};
 }
 
+std::expected<json, std::string> ReadObject(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return std::unexpected(path + ": cannot be read");
+  json document = json::parse(file, nullptr, false);
+  if (document.is_discarded() || !document.is_object()) {
+    return std::unexpected(path + ": is no JSON object");
+  }
+  return document;
+}
+
+void AddPhase(const json& phase, Histogram& histogram) {
+  for (const json& bucket : phase.at("buckets")) {
+    if (!histogram.Restore(bucket.at(0).get<std::size_t>(), bucket.at(1).get<std::uint64_t>())) {
+      throw json::other_error::create(500, "no such bucket", nullptr);
+    }
+  }
+}
+
+void AddFailures(const json& failures, Result& sum) {
+  for (std::size_t i = 0; i < kFailReasons; ++i) {
+    const char* name = ToString(static_cast<FailReason>(i));
+    if (failures.contains(name)) sum.failed[i] += failures.at(name).get<std::uint64_t>();
+  }
+}
+
+void AddRun(const json& run, Result& sum) {
+  const auto count = [&](const char* name) { return run.at(name).get<std::uint64_t>(); };
+  sum.mode = run.at("mode").get<std::string>();
+  sum.target = run.at("target").get<std::string>();
+  sum.open_loop = run.at("open_loop").get<bool>();
+  sum.tls = run.at("tls").get<bool>();
+  sum.offered += count("offered");
+  sum.started += count("started");
+  sum.completed += count("completed");
+  sum.bytes += count("bytes");
+  sum.shed += count("shed");
+  sum.opened += count("opened");
+  sum.held += count("held");
+  sum.held_max += count("held_max");
+  sum.lost += count("lost");
+  sum.retries += count("retries");
+  sum.handshakes += count("handshakes");
+  sum.resumed += count("resumed");
+  AddFailures(run.at("failures"), sum);
+  const auto wall_ns = static_cast<std::int64_t>(run.at("seconds").get<double>() * 1e9);
+  sum.window.wall_ns = std::max(sum.window.wall_ns, wall_ns);
+  sum.window.own_ns += static_cast<std::int64_t>(run.at("generator_cpu_s").get<double>() * 1e9);
+  const json& phases = run.at("phases");
+  AddPhase(phases.at("tcp_connect"), sum.tcp_connect);
+  AddPhase(phases.at("tls_handshake"), sum.tls_handshake);
+  AddPhase(phases.at("reply"), sum.reply);
+  AddPhase(phases.at("total"), sum.total);
+  AddPhase(phases.at("pacing_lag"), sum.pacing_lag);
+}
+
 std::expected<std::vector<Measure>, std::string> FromCompareForm(const json& document) {
   std::vector<Measure> measures;
   for (const json& metric : document.at("metrics")) {
@@ -213,16 +268,29 @@ std::string ToText(const Result& result) {
   return text;
 }
 
-std::expected<std::vector<Measure>, std::string> ReadMeasures(const std::string& path) {
-  std::ifstream file(path);
-  if (!file) return std::unexpected(path + ": cannot be read");
-  const json document = json::parse(file, nullptr, false);
-  if (document.is_discarded() || !document.is_object()) {
-    return std::unexpected(path + ": is no JSON object");
+std::expected<Result, std::string> Merge(const std::vector<std::string>& paths) {
+  Result sum;
+  for (const std::string& path : paths) {
+    const auto document = ReadObject(path);
+    if (!document) return std::unexpected(document.error());
+    try {
+      AddRun(*document, sum);
+      for (const json& reason : document->at("invalid")) {
+        sum.invalid.push_back(path + ": " + reason.get<std::string>());
+      }
+    } catch (const json::exception& error) {
+      return std::unexpected(path + ": no result of mongoosebench (" + error.what() + ")");
+    }
   }
+  return sum;
+}
+
+std::expected<std::vector<Measure>, std::string> ReadMeasures(const std::string& path) {
+  const auto document = ReadObject(path);
+  if (!document) return std::unexpected(document.error());
   try {
     auto measures =
-        document.contains("metrics") ? FromCompareForm(document) : FromRunForm(document);
+        document->contains("metrics") ? FromCompareForm(*document) : FromRunForm(*document);
     if (!measures) return std::unexpected(path + ": " + measures.error());
     if (measures->empty()) return std::unexpected(path + ": holds no measures to compare");
     return measures;

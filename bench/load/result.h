@@ -13,7 +13,15 @@
 namespace bench {
 
 // Why an operation or a connection came to nothing.
-enum class FailReason { kConnect, kHandshake, kReset, kClosed, kTimeout, kMismatch, kResources };
+enum class FailReason : std::uint8_t {
+  kConnect,
+  kHandshake,
+  kReset,
+  kClosed,
+  kTimeout,
+  kMismatch,
+  kResources
+};
 inline constexpr std::size_t kFailReasons = 7;
 const char* ToString(FailReason reason);
 

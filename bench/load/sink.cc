@@ -12,8 +12,8 @@
 namespace bench {
 namespace {
 
-constexpr std::size_t kReadBytes = 64 * 1024;
-constexpr std::size_t kPatternBytes = 256 * 1024;
+constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
+constexpr std::size_t kPatternBytes = std::size_t{256} * 1024;
 constexpr std::size_t kFirstLineMax = 64;
 constexpr int kEventsMax = 512;
 constexpr std::string_view kAnswer = "200 served\n";

@@ -19,7 +19,7 @@
 
 namespace bench {
 
-enum class SinkMode { kAuto, kEcho, kDiscard, kRespond };
+enum class SinkMode : std::uint8_t { kAuto, kEcho, kDiscard, kRespond };
 const char* ToString(SinkMode mode);
 std::expected<SinkMode, std::string> ParseSinkMode(std::string_view text);
 

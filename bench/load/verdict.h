@@ -41,7 +41,7 @@ std::vector<std::string> Judge(const RunHealth& health, const HealthLimits& limi
 
 // ---- is B worse than A? ------------------------------------------------------------------------
 
-enum class Better { kLower, kHigher };
+enum class Better : std::uint8_t { kLower, kHigher };
 
 struct Measure {
   std::string name;
@@ -49,7 +49,7 @@ struct Measure {
   double value = 0;
 };
 
-enum class Change { kSame, kImproved, kRegressed, kMissing };
+enum class Change : std::uint8_t { kSame, kImproved, kRegressed, kMissing };
 
 const char* ToString(Change change);
 

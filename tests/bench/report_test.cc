@@ -53,6 +53,40 @@ TEST_F(ReportTest, WhatIsWrittenCanBeReadAndComparedWithItself) {
   EXPECT_DOUBLE_EQ(cpu->value, 20);
 }
 
+TEST_F(ReportTest, MergedGeneratorsHaveSummedCountsAndTheQuantilesOfTheUnion) {
+  Result result = Good();
+  for (int i = 0; i < 3; ++i) result.total.Record(50'000'000);
+  JudgeResult(result);
+  const std::string path = Write(ToJson(result));
+  const auto sum = Merge({path, path});
+  ASSERT_TRUE(sum.has_value()) << sum.error();
+  EXPECT_EQ(sum->completed, 200U);
+  EXPECT_EQ(sum->total.Count(), 206U);
+  for (const double q : {0.5, 0.97, 0.98}) {
+    EXPECT_NEAR(static_cast<double>(sum->total.Quantile(q)),
+                static_cast<double>(result.total.Quantile(q)), 1e6)
+        << q;
+  }
+  EXPECT_THAT(sum->invalid, testing::IsEmpty());
+}
+
+TEST_F(ReportTest, AMergeIsInvalidWhenOneOfItsPartsIs) {
+  Result result = Good();
+  result.shed = 1;
+  JudgeResult(result);
+  const auto sum = Merge({Write(ToJson(result))});
+  ASSERT_TRUE(sum.has_value());
+  EXPECT_THAT(sum->invalid, testing::ElementsAre(HasSubstr("shed")));
+}
+
+TEST_F(ReportTest, AMergeRefusesBucketsThatDoNotExist) {
+  std::string text = ToJson(Good());
+  const std::size_t at = text.find("\"buckets\":[[");
+  ASSERT_NE(at, std::string::npos);
+  text.insert(at + 12, "9");  // the index grows by a leading digit
+  EXPECT_THAT(Merge({Write(text)}).error(), HasSubstr("no result of mongoosebench"));
+}
+
 TEST_F(ReportTest, AnInvalidRunIsNotComparable) {
   Result result = Good();
   result.failed[0] = 50;
