@@ -108,10 +108,13 @@ PoolControl::PoolControl(net::EventLoop& loop, Engine& engine, uint16_t id, Pool
       last_measure_(loop.now()) {
   SetNodes(nodes, false);
   Publish(true);
+  StartDiscovery();
   tick_ = loop_.After(kTick, [this] { Tick(); });
 }
 
 PoolControl::~PoolControl() {
+  *alive_ = false;
+  discovery_.reset();
   loop_.CancelTimer(tick_);
   for (const EntryPtr& entry : entries_) Retire(*entry);
 }
@@ -224,6 +227,7 @@ void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discover
 
 void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
                               const std::vector<net::SocketName>& sources) {
+  const bool discovery_changed = config.discover != config_.discover;
   const bool checks_changed =
       config.checks != config_.checks || config.status != config_.status ||
       config.passive_errors != config_.passive_errors;
@@ -237,6 +241,27 @@ void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>
     }
   }
   Publish(true);
+  if (discovery_changed) StartDiscovery();
+}
+
+void PoolControl::StartDiscovery() {
+  discovery_.reset();
+  if (!config_.discover) return;
+  discovery_ = std::make_unique<Discovery>(
+      name(), *config_.discover,
+      [this, &loop = loop_, alive = alive_](const std::vector<DiscoveredNode>& found) {
+        std::vector<ResolvedNode> nodes;
+        for (const DiscoveredNode& node : found) {
+          nodes.push_back({.name = node.name,
+                           .address = node.address.ToSocketName(),
+                           .address_text = node.address.ToString(),
+                           .weight = node.weight,
+                           .backup = node.backup});
+        }
+        loop.Post([this, alive, nodes = std::move(nodes)] {
+          if (*alive) Discovered(nodes);
+        });
+      });
 }
 
 void PoolControl::Discovered(const std::vector<ResolvedNode>& nodes) {

@@ -14,6 +14,7 @@
 #include "lb/balancer.h"
 #include "lb/check_runner.h"
 #include "lb/config.h"
+#include "lb/discovery.h"
 #include "lb/drain_plan.h"
 #include "lb/engine.h"
 #include "lb/health_check.h"
@@ -194,6 +195,7 @@ class PoolControl {
   void JudgeSplit();
   void Log(const Entry& entry, const NodeHealth::Changed& changed);
   void AfterHealth(Entry& entry, NodeHealth::Changed changed);
+  void StartDiscovery();
   void Tick();
   void StepWarmups();
   void StepPaces();
@@ -221,6 +223,8 @@ class PoolControl {
   net::Time last_measure_{};
   net::Time last_publish_{};
   bool dirty_ = false;
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what other threads post
+  std::unique_ptr<Discovery> discovery_;
 };
 
 }  // namespace lb

@@ -1,0 +1,308 @@
+// mongooselb: check a configuration, run it, or talk to a running balancer.
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/admin.h"
+#include "lb/config.h"
+#include "lb/control.h"
+#include "lb/ctl_client.h"
+#include "lb/ctl_server.h"
+#include "lb/upgrade.h"
+#include "net/event_loop.h"
+#include "net/log.h"
+#include "net/privileges.h"
+#include "net/service_manager.h"
+#include "net/signals.h"
+#include "net/socket.h"
+
+namespace lb {
+namespace {
+
+constexpr const char* kUsage =
+    "mongooselb, a load balancer for XMPP\n"
+    "\n"
+    "  mongooselb check FILE            judge a configuration: every mistake, with its remedy\n"
+    "  mongooselb run FILE              run it; SIGHUP reloads, SIGTERM drains, twice ends at once\n"
+    "  mongooselb ctl [--socket PATH] [--json] COMMAND ...\n"
+    "                                   ask or order a running balancer (ctl --help lists all)\n"
+    "  mongooselb --version | --help\n"
+    "\n"
+    "Every key of FILE is explained in conf/mongooselb.toml.\n";
+
+// Exit codes of check and run.
+constexpr int kExitFailed = 1;
+constexpr int kExitUsage = 2;
+
+int PrintErrors(const std::vector<net::ConfigError>& errors) {
+  for (const net::ConfigError& error : errors) std::cerr << error.ToString() << '\n';
+  return kExitFailed;
+}
+
+int Check(const std::string& path) {
+  auto config = LoadConfig(path);
+  if (!config) return PrintErrors(config.error());
+  std::vector<net::ConfigError> errors;
+  for (const PoolConfig& pool : config->pools) {
+    for (const NodeConfig& node : pool.nodes) {
+      if (auto endpoint = ResolveNode(node); !endpoint) errors.push_back(endpoint.error());
+    }
+  }
+  if (!errors.empty()) return PrintErrors(errors);
+  std::cout << path << ": good; " << config->listeners.size() << " listeners, "
+            << config->pools.size() << " pools\n";
+  return 0;
+}
+
+// Descriptors are few (sockets live in the rings), but each ring's table is bounded by the limit.
+void RaiseDescriptorLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+// One running balancer: the control thread's loop and all that hangs on it.
+class Process {
+ public:
+  Process(std::string program, std::string config_path, int inherit_fd)
+      : program_(std::move(program)),
+        config_path_(std::move(config_path)),
+        inherit_fd_(inherit_fd) {}
+
+  int Run() {
+    auto config = LoadConfig(config_path_);
+    if (!config) return PrintErrors(config.error());
+    net::ConfigureLog({.level = config->log.level, .format = config->log.format});
+    RaiseDescriptorLimit();
+    auto loop = net::EventLoop::Create({}, clock_);
+    if (!loop) {
+      std::cerr << "mongooselb: " << loop.error() << '\n';
+      return kExitFailed;
+    }
+    loop_ = std::move(*loop);
+    const int result = Serve(std::move(*config));
+    service_.reset();
+    signals_.reset();
+    ctl_.reset();
+    admin_.reset();
+    control_.reset();
+    loop_->Drain(std::chrono::seconds(2));
+    return result;
+  }
+
+ private:
+  int Serve(Config config) {
+    Inheritance inheritance;
+    if (inherit_fd_ >= 0) {
+      auto taken = TakeOver(inherit_fd_);
+      if (!taken) {
+        std::cerr << "mongooselb: cannot take over: " << taken.error() << '\n';
+        return kExitFailed;
+      }
+      inheritance = std::move(*taken);
+    }
+    // Operators' sockets first: a second balancer with the same file must fail before it binds.
+    if (auto errors = OpenOperatorSockets(config, inheritance); !errors.empty()) {
+      return PrintErrors(errors);
+    }
+    control_ = std::make_unique<Control>(*loop_, config_path_);
+    const ProcessConfig process = config.process;
+    if (auto started = control_->Start(std::move(config), inherit_fd_ >= 0 ? &inheritance : nullptr);
+        !started) {
+      return PrintErrors(started.error());
+    }
+    if (auto dropped = net::DropPrivileges(process.user, process.group); !dropped) {
+      std::cerr << config_path_ << ": process.user: " << dropped.error() << '\n';
+      return kExitFailed;
+    }
+    ServeOperators();
+    signals_ = std::make_unique<net::SignalWatcher>(
+        *loop_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP, SIGUSR1},
+        [this](int signal) { OnSignal(signal); });
+    service_ = std::make_unique<net::ServiceManager>(*loop_, [this] { return StatusLine(); });
+    if (inherit_fd_ >= 0) TellReady(inherit_fd_);
+    service_->Ready();
+    const ProcessView view = control_->Process();
+    net::Log(net::LogLevel::kInfo, "lb", "running",
+             {{"version", view.version},
+              {"workers", view.workers},
+              {"nodes", view.nodes_total},
+              {"file", config_path_}});
+    loop_->Run();
+    net::Log(net::LogLevel::kInfo, "lb", "ended", {{"connections_cut", cut_}});
+    return 0;
+  }
+
+  static net::UniqueFd Inherited(Inheritance& inheritance, const std::string& name) {
+    for (Inheritance::Socket& socket : inheritance.sockets) {
+      if (socket.bind == name && socket.fd) return std::move(socket.fd);
+    }
+    return {};
+  }
+
+  std::vector<net::ConfigError> OpenOperatorSockets(const Config& config,
+                                                    Inheritance& inheritance) {
+    std::vector<net::ConfigError> errors;
+    auto open = [&](const net::SocketName& name, const char* inherited, const ConfigOrigin& origin) {
+      net::UniqueFd fd = Inherited(inheritance, inherited);
+      if (fd) return fd;
+      auto made = net::Listen(name.get(), name.size(), {.backlog = 64, .unix_mode = 0600});
+      if (!made) {
+        errors.push_back(origin.Error(made.error()));
+        return net::UniqueFd();
+      }
+      return std::move(*made);
+    };
+    ctl_fd_ = open(net::SocketName::Unix(config.process.ctl_socket), kCtlSocketName,
+                   config.process.ctl_socket_origin);
+    ctl_path_ = config.process.ctl_socket;
+    if (config.process.admin_listen) {
+      admin_fd_ = open(config.process.admin_listen->ToSocketName(), kAdminSocketName,
+                       config.process.admin_listen_origin);
+    }
+    if (!config.process.user.empty()) net::GiveFile(ctl_path_, config.process.user);
+    return errors;
+  }
+
+  static net::UniqueFd Duplicate(const net::UniqueFd& fd) {
+    return net::UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+  }
+
+  void ServeOperators() {
+    ctl_ = std::make_unique<CtlServer>(*loop_, *control_, Duplicate(ctl_fd_),
+                                       CtlHooks{.reload = [this] { return Reload(); },
+                                                .upgrade = [this] { return Upgrade(); }});
+    if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
+  }
+
+  std::expected<std::string, std::vector<net::ConfigError>> Reload() {
+    service_->Reloading();
+    auto result = control_->Reload();
+    service_->Ready();
+    return result;
+  }
+
+  Done Upgrade() {
+    Inheritance inheritance;
+    inheritance.sockets = control_->DuplicateSockets();
+    inheritance.sockets.push_back({kCtlSocketName, Duplicate(ctl_fd_)});
+    if (admin_fd_) inheritance.sockets.push_back({kAdminSocketName, Duplicate(admin_fd_)});
+    inheritance.state = control_->SaveState(true);
+    auto pid = HandOver(program_, config_path_, inheritance);
+    if (!pid) return std::unexpected(Refusal{pid.error()});
+    service_->MainPid(*pid);
+    handed_over_ = true;
+    net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", *pid}});
+    // The answer to the operator still has to go out from here.
+    loop_->Post([this] { LeaveOperators(); });
+    BeginDrain();
+    return "process " + std::to_string(*pid) + " took over; this one finishes its connections";
+  }
+
+  // The new process answers operators from now on; who is connected here is served to the end.
+  void LeaveOperators() {
+    ctl_->StopAccepting();
+    if (admin_) admin_->StopAccepting();
+    ctl_fd_.Reset();
+    admin_fd_.Reset();
+  }
+
+  void OnSignal(int signal) {
+    switch (signal) {
+      case SIGHUP:
+        static_cast<void>(Reload().has_value());
+        break;
+      case SIGUSR1:
+        control_->ReopenLogs();
+        break;
+      default:
+        if (control_->state() == ProcessState::kDraining) {
+          control_->EndNow();
+        } else {
+          service_->Stopping();
+          BeginDrain();
+        }
+    }
+  }
+
+  void BeginDrain() {
+    control_->BeginDrain(control_->config().process.drain_deadline, [this](uint64_t cut) {
+      cut_ = cut;
+      if (!handed_over_) unlink(ctl_path_.c_str());
+      loop_->Stop();
+    });
+  }
+
+  std::string StatusLine() const {
+    const ProcessView view = control_->Process();
+    return std::to_string(view.connections) + " connections, " + std::to_string(view.nodes_up) +
+           "/" + std::to_string(view.nodes_total) + " nodes up" + (view.split ? ", NETSPLIT" : "") +
+           ", " + std::string(ProcessStateName(view.state));
+  }
+
+  const std::string program_;
+  const std::string config_path_;
+  const int inherit_fd_;
+  net::SystemClock clock_;
+  std::unique_ptr<net::EventLoop> loop_;
+  net::UniqueFd ctl_fd_;
+  net::UniqueFd admin_fd_;
+  std::string ctl_path_;
+  std::unique_ptr<Control> control_;
+  std::unique_ptr<AdminServer> admin_;
+  std::unique_ptr<CtlServer> ctl_;
+  std::unique_ptr<net::SignalWatcher> signals_;
+  std::unique_ptr<net::ServiceManager> service_;
+  bool handed_over_ = false;
+  uint64_t cut_ = 0;
+};
+
+// The path under which a newer binary will be found, after packages were updated.
+std::string ProgramPath() {
+  std::error_code error;
+  return std::filesystem::read_symlink("/proc/self/exe", error).string();
+}
+
+int Main(int argc, char** argv) {
+  const std::vector<std::string_view> words(argv + 1, argv + argc);
+  if (words.empty()) {
+    std::cerr << kUsage;
+    return kExitUsage;
+  }
+  if (words[0] == "--help" || words[0] == "-h") {
+    std::cout << kUsage;
+    return 0;
+  }
+  if (words[0] == "--version") {
+    std::cout << "mongooselb " << MONGOOSE_VERSION << '\n';
+    return 0;
+  }
+  if (words[0] == "ctl") return RunCtl(argc - 1, argv + 1);
+  if (words[0] == "check" && words.size() == 2) return Check(std::string(words[1]));
+  const bool inherits = words.size() == 4 && words[2] == "--inherit";
+  if (words[0] == "run" && (words.size() == 2 || inherits)) {
+    signal(SIGPIPE, SIG_IGN);
+    net::BlockSignals({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
+    return Process(ProgramPath(), std::string(words[1]), inherits ? std::atoi(argv[4]) : -1).Run();
+  }
+  std::cerr << "mongooselb: what is '" << words[0] << "'?\n\n" << kUsage;
+  return kExitUsage;
+}
+
+}  // namespace
+}  // namespace lb
+
+int main(int argc, char** argv) { return lb::Main(argc, argv); }
