@@ -39,6 +39,11 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
     OnBytes(direction, completion.buffer(), static_cast<uint32_t>(result));
     return;
   }
+  // An end or a failure may hold a buffer all the same: nothing is in it, but it was lent.
+  if (completion.has_buffer()) {
+    worker_.buffers_->Took(completion.buffer(), 0);
+    worker_.buffers_->Give(completion.buffer());
+  }
   if (state_ == State::kClosing) {
     FreeIfJoined();
     return;
