@@ -228,7 +228,7 @@ void Pair::Place(const PickResult& picked) {
         return;
       }
       Enter(State::kQueued);
-      ArmRecv(0);
+      MaybeResume(0);
       Schedule(settings.queue_timeout);
       return;
     case PickFailure::kAllExcluded:
@@ -271,7 +271,7 @@ void Pair::ConnectTo(Node& node) {
     options.source_size = source.size();
   }
   worker_.ring().Connect(slot_[1], options, Begin(kConnect));
-  if (!InFlight(kRecv) && !Has(kEof) && !Has(kPaused)) ArmRecv(0);
+  MaybeResume(0);
   if (!wheel_.in()) Schedule(pool.settings->connect_timeout);
 }
 

@@ -104,8 +104,8 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
   }
   if (chain_[direction].count >= BuffersAllowed()) {
     Pause(direction);
-  } else if (!InFlight(kRecv + direction) && !Has(kBulk, direction)) {
-    ArmRecv(direction);  // the kernel ended the multishot by itself
+  } else if (!InFlight(kRecv + direction)) {
+    MaybeResume(direction);  // the kernel ended the multishot by itself
   }
 }
 
