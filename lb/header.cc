@@ -80,6 +80,7 @@ void Pair::OnHeaderBytes() {
     if (source) client_ = source;
   }
   Consume(decoded.size);
+  bytes_[0] = bytes.size() - decoded.size;
   AdmitSource();
 }
 

@@ -96,9 +96,9 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
     OnHeaderBytes();
     return;
   }
+  bytes_[direction] += bytes;
   if (state_ == State::kOpen) {
     active_ms_ = worker_.NowMs();
-    bytes_[direction] += bytes;
     MaybeSend(direction);
     if (CountsAsBulk(direction, bytes)) WantBulk(direction);
   }
