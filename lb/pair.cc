@@ -272,7 +272,8 @@ void Pair::ConnectTo(Node& node) {
   }
   worker_.ring().Connect(slot_[1], options, Begin(kConnect));
   MaybeResume(0);
-  if (!wheel_.in()) Schedule(pool.settings->connect_timeout);
+  // In any case: the wheel may still hold the later deadline of a header or of the queue.
+  Schedule(pool.settings->connect_timeout);
 }
 
 void Pair::OnConnect(int32_t result) {
