@@ -67,6 +67,10 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
     return;
   }
   if (result == -ENOBUFS) {
+    if (Has(kBulk, direction)) {  // it was to end anyway
+      MaybeStartBulk(direction);
+      return;
+    }
     Set(kStarved, direction);
     worker_.Starved(*this);
     return;
