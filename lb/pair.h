@@ -96,6 +96,10 @@ class alignas(128) Pair final : public net::Target {
   bool queued_as(uint64_t started_ms) const {
     return state_ == State::kQueued && started_ms_ == started_ms;
   }
+  bool starved_as(uint64_t started_ms) const {
+    return state_ != State::kClosing && started_ms_ == started_ms &&
+           (Has(kStarved, 0) || Has(kStarved, 1));
+  }
   bool counted() const { return Has(kCounted); }
   bool sourced() const { return Has(kSourced); }
   net::WheelNode& wheel_node() { return wheel_; }

@@ -11,6 +11,8 @@ namespace {
 
 // Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop it.
 constexpr uint32_t kPairsReserve = 512;
+// Entries of connections that left, beyond those that a line may hold, before it is swept.
+constexpr size_t kStaleMax = 64;
 
 }  // namespace
 
@@ -173,7 +175,7 @@ bool ProxyWorker::Enqueue(Pair& pair) {
 
 void ProxyWorker::ServeQueue(Pool& pool) {
   while (!pool.queue.empty()) {
-    const Pool::Waiting waiting = pool.queue.front();
+    const Waiting waiting = pool.queue.front();
     Pair* pair = pairs_.Live(waiting.index) ? &pairs_[waiting.index] : nullptr;
     if (pair != nullptr && pair->queued_as(waiting.started_ms) && !pair->OnDequeued()) return;
     pool.queue.pop_front();
@@ -184,7 +186,15 @@ void ProxyWorker::ServeQueue(Pool& pool) {
 
 void ProxyWorker::Starved(Pair& pair) {
   WorkerStats::Add(stats_.buffer_starvations);
-  starved_.emplace_back(IndexOf(pair), pair.started_ms());
+  // Without a free buffer nobody is taken out of line; those that left meanwhile must not add up.
+  if (starved_.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
+    std::erase_if(starved_, [this](const Waiting& waiting) { return !IsStarved(waiting); });
+  }
+  starved_.push_back({IndexOf(pair), pair.started_ms()});
+}
+
+bool ProxyWorker::IsStarved(const Waiting& waiting) {
+  return pairs_.Live(waiting.index) && pairs_[waiting.index].starved_as(waiting.started_ms);
 }
 
 uint32_t ProxyWorker::TakeName() {
@@ -235,15 +245,18 @@ void ProxyWorker::OnTurnEnd() {
       if (pool && pool->queued > 0) ServeQueue(*pool);
     }
   }
-  // One waiter for each free buffer, in order: more would only come back empty-handed.
-  for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty(); --room) {
-    const auto [index, started_ms] = starved_.front();
-    starved_.pop_front();
-    if (pairs_.Live(index) && pairs_[index].started_ms() == started_ms) {
-      pairs_[index].OnBuffersAvailable();
-    }
-  }
+  // First, since it may add buffers: who waits must not wait for the next turn then.
   buffers_->Publish();
+  // One waiter for each free buffer, in order: more would only come back empty-handed.
+  for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty();) {
+    const Waiting waiting = starved_.front();
+    starved_.pop_front();
+    if (!IsStarved(waiting)) continue;
+    pairs_[waiting.index].OnBuffersAvailable();
+    --room;
+  }
+  // Those who were woken may need none after all; the next ones get their turn soon.
+  if (!starved_.empty() && buffers_->free() > 0) ArmTick();
   if (hooks_.access_log != nullptr) {
     hooks_.access_log->Flush(false);
     if (hooks_.access_log->waiting()) ArmTick();
