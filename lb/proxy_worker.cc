@@ -166,6 +166,13 @@ uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reaso
 bool ProxyWorker::Enqueue(Pair& pair) {
   Pool& pool = PoolOf(pair);
   if (pool.queued >= pool.settings->queue_max) return false;
+  // While its first one waits, those that left the queue must not add up behind it.
+  if (pool.queue.size() > 2 * size_t{pool.queued} + kStaleMax) {
+    std::erase_if(pool.queue, [this](const Waiting& waiting) {
+      return !pairs_.Live(waiting.index) ||
+             !pairs_[waiting.index].queued_as(waiting.started_ms);
+    });
+  }
   ++pool.queued;
   pool.queue.push_back({IndexOf(pair), pair.started_ms()});
   WorkerStats::Add(stats_.queued);
