@@ -95,11 +95,17 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
     FreeIfJoined();
     return;
   }
-  Append(direction, buffer);
   if (state_ == State::kHeader) {
+    // A header that comes byte by byte must not take a buffer for each.
+    if (chain_[0].count > 0 && pool.Extend(chain_[0].tail, pool.Bytes(buffer))) {
+      pool.Give(buffer);
+    } else {
+      Append(0, buffer);
+    }
     OnHeaderBytes();
     return;
   }
+  Append(direction, buffer);
   bytes_[direction] += bytes;
   if (state_ == State::kOpen) {
     active_ms_ = worker_.NowMs();
