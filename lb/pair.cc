@@ -280,6 +280,7 @@ void Pair::OnConnect(int32_t result) {
   if (state_ == State::kClosing) {
     worker_.ring().Close(slot_[1]);
     slot_[1] = net::kNoSlot;
+    ReleaseNode();
     FreeIfJoined();
     return;
   }
@@ -401,8 +402,12 @@ void Pair::OnDue() {
     case State::kOpen:
       OnDueOpen();
       break;
-    case State::kNaming:
     case State::kClosing:
+      if (!InFlight(kConnect)) break;
+      worker_.ring().Cancel({this, kConnect});
+      Schedule(kCancelAgain);
+      break;
+    case State::kNaming:
       break;
   }
 }
@@ -456,7 +461,8 @@ void Pair::End(EndReason reason) {
   if (end_ == EndReason::kNone) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
   worker_.Finished(*this);
-  ReleaseNode();
+  // A connect on its way still reads the node's address.
+  if (!InFlight(kConnect)) ReleaseNode();
   if (in_flight_ != 0) CancelAll();
   worker_.ring().Close(slot_[0]);
   if (slot_[1] != net::kNoSlot && !InFlight(kConnect)) {
@@ -464,6 +470,7 @@ void Pair::End(EndReason reason) {
     slot_[1] = net::kNoSlot;
   }
   state_ = State::kClosing;
+  if (InFlight(kConnect)) Schedule(kCancelAgain);
   FreeIfJoined();
 }
 

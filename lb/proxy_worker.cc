@@ -138,6 +138,8 @@ void ProxyWorker::Finished(Pair& pair) {
 
 void ProxyWorker::Free(Pair& pair) {
   const uint16_t pool = pair.pool();
+  wheel_.Remove(IndexOf(pair),
+                [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   pairs_.Free(IndexOf(pair));
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   if (pools_[pool]->queued > 0) queues_waiting_ = true;
