@@ -54,7 +54,8 @@ void ProxyWorker::SetPool(uint16_t id, std::shared_ptr<const PoolSettings> setti
     pools_[id]->local = PickLocal(options_.seed + id);
   }
   Pool& pool = *pools_[id];
-  pool.previous = std::exchange(pool.settings, std::move(settings));
+  if (pool.settings) retiring_.push_back(pool.settings);
+  pool.settings = std::move(settings);
   SetBalancer(id, std::move(balancer));
 }
 
@@ -248,6 +249,8 @@ void ProxyWorker::OnTick() {
 }
 
 void ProxyWorker::OnTurnEnd() {
+  // What was queued before they were replaced is with the kernel by the next turn's end.
+  if (!retired_.empty() || !retiring_.empty()) retired_ = std::exchange(retiring_, {});
   if (queues_waiting_) {
     queues_waiting_ = false;
     for (const auto& pool : pools_) {

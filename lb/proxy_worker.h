@@ -129,7 +129,6 @@ class ProxyWorker {
 
   struct Pool {
     std::shared_ptr<const PoolSettings> settings;
-    std::shared_ptr<const PoolSettings> previous;  // operations of this turn may still read it
     std::shared_ptr<const Balancer> balancer;
     PickLocal local{0};
     std::deque<Waiting> queue;  // entries of pairs that left meanwhile are passed over
@@ -185,6 +184,9 @@ class ProxyWorker {
   std::deque<Waiting> starved_;  // those that found no buffer, in order
   std::deque<sockaddr_in6> names_;
   std::vector<uint32_t> free_names_;
+  // Replaced settings that operations of this turn, or of the one before, may still read.
+  std::vector<std::shared_ptr<const PoolSettings>> retiring_;
+  std::vector<std::shared_ptr<const PoolSettings>> retired_;
   bool queues_waiting_ = false;  // a connection ended while some waited
   uint64_t unique_id_ = 0;
 };
