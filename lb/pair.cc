@@ -144,6 +144,9 @@ void Pair::OnNamed(int32_t result) {
     FreeIfJoined();
   } else if (state_ == State::kNaming) {
     Admit();
+  } else if (Has(kNoName, 1)) {
+    Clear(kNoName, 1);
+    StartHeaderOut();
   }
 }
 
