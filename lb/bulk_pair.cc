@@ -9,6 +9,7 @@
 #include <poll.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "lb/bulk.h"
@@ -39,7 +40,7 @@ bool Pair::CountsAsBulk(unsigned direction, uint32_t bytes) {
     if (run != 0) set_run(0);
     return false;
   }
-  const uint32_t step = after / kSteps;
+  const uint32_t step = std::max(after / kSteps, 1U);
   if (bytes_[direction] / step == (bytes_[direction] - bytes) / step) return false;
   set_run(run + 1);
   return run + 1 >= kSteps;

@@ -80,6 +80,7 @@ void Pair::OnHeaderBytes() {
     if (source) client_ = source;
   }
   Consume(decoded.size);
+  bytes_[0] = bytes.size() - decoded.size;
   AdmitSource();
 }
 
@@ -99,6 +100,11 @@ void Pair::Consume(size_t bytes) {
 // --- Out --------------------------------------------------------------------------------------
 
 void Pair::StartHeaderOut() {
+  // Only after a reload that asks for the header: else the name was there before the node.
+  if (InFlight(kName)) {
+    Set(kNoName, 1);
+    return;
+  }
   // The client's view of us is a property of its socket, which the ring can hand out but not ask.
   if (worker_.ring().features().fd_install) {
     worker_.ring().InstallFd(slot_[0], Begin(kLocal));

@@ -144,6 +144,9 @@ void Pair::OnNamed(int32_t result) {
     FreeIfJoined();
   } else if (state_ == State::kNaming) {
     Admit();
+  } else if (Has(kNoName, 1)) {
+    Clear(kNoName, 1);
+    StartHeaderOut();
   }
 }
 
@@ -228,7 +231,7 @@ void Pair::Place(const PickResult& picked) {
         return;
       }
       Enter(State::kQueued);
-      ArmRecv(0);
+      MaybeResume(0);
       Schedule(settings.queue_timeout);
       return;
     case PickFailure::kAllExcluded:
@@ -271,14 +274,16 @@ void Pair::ConnectTo(Node& node) {
     options.source_size = source.size();
   }
   worker_.ring().Connect(slot_[1], options, Begin(kConnect));
-  if (!InFlight(kRecv) && !Has(kEof) && !Has(kPaused)) ArmRecv(0);
-  if (!wheel_.in()) Schedule(pool.settings->connect_timeout);
+  MaybeResume(0);
+  // In any case: the wheel may still hold the later deadline of a header or of the queue.
+  Schedule(pool.settings->connect_timeout);
 }
 
 void Pair::OnConnect(int32_t result) {
   if (state_ == State::kClosing) {
     worker_.ring().Close(slot_[1]);
     slot_[1] = net::kNoSlot;
+    ReleaseNode();
     FreeIfJoined();
     return;
   }
@@ -400,8 +405,12 @@ void Pair::OnDue() {
     case State::kOpen:
       OnDueOpen();
       break;
-    case State::kNaming:
     case State::kClosing:
+      if (!InFlight(kConnect)) break;
+      worker_.ring().Cancel({this, kConnect});
+      Schedule(kCancelAgain);
+      break;
+    case State::kNaming:
       break;
   }
 }
@@ -455,7 +464,8 @@ void Pair::End(EndReason reason) {
   if (end_ == EndReason::kNone) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
   worker_.Finished(*this);
-  ReleaseNode();
+  // A connect on its way still reads the node's address.
+  if (!InFlight(kConnect)) ReleaseNode();
   if (in_flight_ != 0) CancelAll();
   worker_.ring().Close(slot_[0]);
   if (slot_[1] != net::kNoSlot && !InFlight(kConnect)) {
@@ -463,6 +473,7 @@ void Pair::End(EndReason reason) {
     slot_[1] = net::kNoSlot;
   }
   state_ = State::kClosing;
+  if (InFlight(kConnect)) Schedule(kCancelAgain);
   FreeIfJoined();
 }
 

@@ -96,6 +96,10 @@ class alignas(128) Pair final : public net::Target {
   bool queued_as(uint64_t started_ms) const {
     return state_ == State::kQueued && started_ms_ == started_ms;
   }
+  bool starved_as(uint64_t started_ms) const {
+    return state_ != State::kClosing && started_ms_ == started_ms &&
+           (Has(kStarved, 0) || Has(kStarved, 1));
+  }
   bool counted() const { return Has(kCounted); }
   bool sourced() const { return Has(kSourced); }
   net::WheelNode& wheel_node() { return wheel_; }
@@ -126,6 +130,7 @@ class alignas(128) Pair final : public net::Target {
     kCounted = 1U << 5U,  // (direction 0 only) counted in the listener
     kSourced = 1U << 6U,  // (direction 0 only) counted at its source address
     kTimers = 1U << 7U,   // (direction 0 only) the node's socket has its TCP timers
+    kNoName = 1U << 7U,   // (direction 1 only) our PROXY header waits for the client's address
   };
 
   // Received and not yet sent: a chain of buffers.
@@ -196,7 +201,9 @@ class alignas(128) Pair final : public net::Target {
   // header.cc: PROXY headers, in and out.
   void OnHeaderBytes();
   void Consume(size_t bytes);
-  bool HeaderPending() const { return InFlight(kHeaderOut) || InFlight(kLocal); }
+  bool HeaderPending() const {
+    return InFlight(kHeaderOut) || InFlight(kLocal) || Has(kNoName, 1);
+  }
   void StartHeaderOut();
   void OnLocalFd(int32_t result);
   void SendHeaderOut(const net::Address& local);

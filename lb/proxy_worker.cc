@@ -11,6 +11,8 @@ namespace {
 
 // Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop it.
 constexpr uint32_t kPairsReserve = 512;
+// Entries of connections that left, beyond those that a line may hold, before it is swept.
+constexpr size_t kStaleMax = 64;
 
 }  // namespace
 
@@ -52,7 +54,8 @@ void ProxyWorker::SetPool(uint16_t id, std::shared_ptr<const PoolSettings> setti
     pools_[id]->local = PickLocal(options_.seed + id);
   }
   Pool& pool = *pools_[id];
-  pool.previous = std::exchange(pool.settings, std::move(settings));
+  if (pool.settings) retiring_.push_back(pool.settings);
+  pool.settings = std::move(settings);
   SetBalancer(id, std::move(balancer));
 }
 
@@ -136,6 +139,8 @@ void ProxyWorker::Finished(Pair& pair) {
 
 void ProxyWorker::Free(Pair& pair) {
   const uint16_t pool = pair.pool();
+  wheel_.Remove(IndexOf(pair),
+                [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   pairs_.Free(IndexOf(pair));
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   if (pools_[pool]->queued > 0) queues_waiting_ = true;
@@ -164,6 +169,13 @@ uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reaso
 bool ProxyWorker::Enqueue(Pair& pair) {
   Pool& pool = PoolOf(pair);
   if (pool.queued >= pool.settings->queue_max) return false;
+  // While its first one waits, those that left the queue must not add up behind it.
+  if (pool.queue.size() > 2 * size_t{pool.queued} + kStaleMax) {
+    std::erase_if(pool.queue, [this](const Waiting& waiting) {
+      return !pairs_.Live(waiting.index) ||
+             !pairs_[waiting.index].queued_as(waiting.started_ms);
+    });
+  }
   ++pool.queued;
   pool.queue.push_back({IndexOf(pair), pair.started_ms()});
   WorkerStats::Add(stats_.queued);
@@ -173,7 +185,7 @@ bool ProxyWorker::Enqueue(Pair& pair) {
 
 void ProxyWorker::ServeQueue(Pool& pool) {
   while (!pool.queue.empty()) {
-    const Pool::Waiting waiting = pool.queue.front();
+    const Waiting waiting = pool.queue.front();
     Pair* pair = pairs_.Live(waiting.index) ? &pairs_[waiting.index] : nullptr;
     if (pair != nullptr && pair->queued_as(waiting.started_ms) && !pair->OnDequeued()) return;
     pool.queue.pop_front();
@@ -184,7 +196,15 @@ void ProxyWorker::ServeQueue(Pool& pool) {
 
 void ProxyWorker::Starved(Pair& pair) {
   WorkerStats::Add(stats_.buffer_starvations);
-  starved_.emplace_back(IndexOf(pair), pair.started_ms());
+  // Without a free buffer nobody is taken out of line; those that left meanwhile must not add up.
+  if (starved_.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
+    std::erase_if(starved_, [this](const Waiting& waiting) { return !IsStarved(waiting); });
+  }
+  starved_.push_back({IndexOf(pair), pair.started_ms()});
+}
+
+bool ProxyWorker::IsStarved(const Waiting& waiting) {
+  return pairs_.Live(waiting.index) && pairs_[waiting.index].starved_as(waiting.started_ms);
 }
 
 uint32_t ProxyWorker::TakeName() {
@@ -229,21 +249,26 @@ void ProxyWorker::OnTick() {
 }
 
 void ProxyWorker::OnTurnEnd() {
+  // What was queued before they were replaced is with the kernel by the next turn's end.
+  if (!retired_.empty() || !retiring_.empty()) retired_ = std::exchange(retiring_, {});
   if (queues_waiting_) {
     queues_waiting_ = false;
     for (const auto& pool : pools_) {
       if (pool && pool->queued > 0) ServeQueue(*pool);
     }
   }
-  // One waiter for each free buffer, in order: more would only come back empty-handed.
-  for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty(); --room) {
-    const auto [index, started_ms] = starved_.front();
-    starved_.pop_front();
-    if (pairs_.Live(index) && pairs_[index].started_ms() == started_ms) {
-      pairs_[index].OnBuffersAvailable();
-    }
-  }
+  // First, since it may add buffers: who waits must not wait for the next turn then.
   buffers_->Publish();
+  // One waiter for each free buffer, in order: more would only come back empty-handed.
+  for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty();) {
+    const Waiting waiting = starved_.front();
+    starved_.pop_front();
+    if (!IsStarved(waiting)) continue;
+    pairs_[waiting.index].OnBuffersAvailable();
+    --room;
+  }
+  // Those who were woken may need none after all; the next ones get their turn soon.
+  if (!starved_.empty() && buffers_->free() > 0) ArmTick();
   if (hooks_.access_log != nullptr) {
     hooks_.access_log->Flush(false);
     if (hooks_.access_log->waiting()) ArmTick();

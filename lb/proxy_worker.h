@@ -122,15 +122,16 @@ class ProxyWorker {
   friend class Pair;
   friend class Listener;
 
+  // A Pair in a line. When it has left, or its place was taken by another, the entry is stale.
+  struct Waiting {
+    uint32_t index;
+    uint64_t started_ms;
+  };
+
   struct Pool {
     std::shared_ptr<const PoolSettings> settings;
-    std::shared_ptr<const PoolSettings> previous;  // operations of this turn may still read it
     std::shared_ptr<const Balancer> balancer;
     PickLocal local{0};
-    struct Waiting {
-      uint32_t index;
-      uint64_t started_ms;
-    };
     std::deque<Waiting> queue;  // entries of pairs that left meanwhile are passed over
     uint32_t queued = 0;
     uint32_t next_source = 0;
@@ -149,6 +150,7 @@ class ProxyWorker {
   bool Enqueue(Pair& pair);
   void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }
   void Starved(Pair& pair);
+  bool IsStarved(const Waiting& waiting);
   void ScheduleAt(Pair& pair, uint32_t from_now_ms);
   Pool& PoolOf(const Pair& pair) { return *pools_[pair.pool()]; }
   const PoolSettings& SettingsOf(const Pair& pair) { return *PoolOf(pair).settings; }
@@ -180,9 +182,12 @@ class ProxyWorker {
   std::vector<std::unique_ptr<Pool>> pools_;  // by id
   std::vector<std::shared_ptr<const ListenerSettings>> listener_settings_;  // by id
   std::vector<std::shared_ptr<Listener>> listeners_;
-  std::deque<std::pair<uint32_t, uint64_t>> starved_;  // index and started_ms, in order
+  std::deque<Waiting> starved_;  // those that found no buffer, in order
   std::deque<sockaddr_in6> names_;
   std::vector<uint32_t> free_names_;
+  // Replaced settings that operations of this turn, or of the one before, may still read.
+  std::vector<std::shared_ptr<const PoolSettings>> retiring_;
+  std::vector<std::shared_ptr<const PoolSettings>> retired_;
   bool queues_waiting_ = false;  // a connection ended while some waited
   uint64_t unique_id_ = 0;
 };

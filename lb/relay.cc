@@ -39,6 +39,11 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
     OnBytes(direction, completion.buffer(), static_cast<uint32_t>(result));
     return;
   }
+  // An end or a failure may hold a buffer all the same: nothing is in it, but it was lent.
+  if (completion.has_buffer()) {
+    worker_.buffers_->Took(completion.buffer(), 0);
+    worker_.buffers_->Give(completion.buffer());
+  }
   if (state_ == State::kClosing) {
     FreeIfJoined();
     return;
@@ -62,6 +67,10 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
     return;
   }
   if (result == -ENOBUFS) {
+    if (Has(kBulk, direction)) {  // it was to end anyway
+      MaybeStartBulk(direction);
+      return;
+    }
     Set(kStarved, direction);
     worker_.Starved(*this);
     return;
@@ -86,21 +95,27 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
     FreeIfJoined();
     return;
   }
-  Append(direction, buffer);
   if (state_ == State::kHeader) {
+    // A header that comes byte by byte must not take a buffer for each.
+    if (chain_[0].count > 0 && pool.Extend(chain_[0].tail, pool.Bytes(buffer))) {
+      pool.Give(buffer);
+    } else {
+      Append(0, buffer);
+    }
     OnHeaderBytes();
     return;
   }
+  Append(direction, buffer);
+  bytes_[direction] += bytes;
   if (state_ == State::kOpen) {
     active_ms_ = worker_.NowMs();
-    bytes_[direction] += bytes;
     MaybeSend(direction);
     if (CountsAsBulk(direction, bytes)) WantBulk(direction);
   }
   if (chain_[direction].count >= BuffersAllowed()) {
     Pause(direction);
-  } else if (!InFlight(kRecv + direction) && !Has(kBulk, direction)) {
-    ArmRecv(direction);  // the kernel ended the multishot by itself
+  } else if (!InFlight(kRecv + direction)) {
+    MaybeResume(direction);  // the kernel ended the multishot by itself
   }
 }
 

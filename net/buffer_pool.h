@@ -10,6 +10,7 @@
 // comes back: who got that waits in line (StarvedQueue) and is woken in order.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <expected>
 #include <memory>
@@ -46,6 +47,13 @@ class BufferPool {
     length_[id] = static_cast<uint16_t>(bytes);
     next_[id] = kNoBuffer;
     --free_;
+  }
+  // Copies bytes behind those of a buffer that we hold; false when they do not fit.
+  bool Extend(uint16_t id, std::span<const uint8_t> bytes) {
+    if (length_[id] + bytes.size() > buffer_bytes_) return false;
+    std::copy(bytes.begin(), bytes.end(), At(id) + length_[id]);
+    length_[id] = static_cast<uint16_t>(length_[id] + bytes.size());
+    return true;
   }
   // Back to the kernel. Visible to it after Publish().
   void Give(uint16_t id) {

@@ -76,9 +76,10 @@ struct RingFeatures {
 
 // What a new outgoing socket gets before it connects.
 struct ConnectOptions {
-  const sockaddr* address = nullptr;  // must live until the completion
+  // Both must live until the ring has run once more; the kernel copies them as they are submitted.
+  const sockaddr* address = nullptr;
   socklen_t address_size = 0;
-  const sockaddr* source = nullptr;  // bound first where given; must live until the completion
+  const sockaddr* source = nullptr;  // bound first where given
   socklen_t source_size = 0;
   bool no_delay = true;  // TCP_NODELAY
 };
