@@ -375,6 +375,35 @@ TEST(BalancerTest, ANodeThatLeavesMovesOnlyItsOwnSources) {
   }
 }
 
+TEST(BalancerTest, ANodeThatGainsWeightOrJoinsTakesSourcesAndMovesNoneBetweenOthers) {
+  Pool pool(Policy::kSource, {100, 100, 100});
+  auto before = Placement(pool, 20'000);
+  pool.state(1).SetEffectiveWeight(150 * kWeightScale);
+  pool.Build();
+  auto heavier = Placement(pool, 20'000);
+  int gained = 0;
+  for (const auto& [source, name] : before) {
+    if (heavier[source] == name) continue;
+    ASSERT_EQ(heavier[source], "node1");
+    ++gained;
+  }
+  EXPECT_GT(gained, 20'000 / 20);
+  EXPECT_LT(gained, 20'000 / 5);  // from 1/3 to 3/7 of all
+  BalancerNode joined;
+  joined.name = "node9";
+  joined.state = std::make_shared<NodeState>(100);
+  pool.nodes.push_back(joined);
+  pool.Build();
+  auto after = Placement(pool, 20'000);
+  int moved = 0;
+  for (const auto& [source, name] : heavier) {
+    if (after[source] == name) continue;
+    ASSERT_EQ(after[source], "node9");
+    ++moved;
+  }
+  EXPECT_LT(moved, 20'000 * 0.3);  // its share is 100 of 450
+}
+
 TEST(BalancerTest, PlacementBySourceDoesNotDependOnTheOrderOfNodes) {
   for (auto p : {Policy::kSource, Policy::kMaglev}) {
     Pool pool(p, {100, 200, 100});
