@@ -39,6 +39,8 @@ std::expected<std::unique_ptr<BufferPool>, std::string> BufferPool::Create(Ring&
   pool->memory_ = static_cast<uint8_t*>(memory);
   pool->length_ = reinterpret_cast<uint16_t*>(pool->memory_ + data);
   pool->next_ = pool->length_ + options.maximum;
+  // The first buffers will be used in any case: their pages are taken now, not on the data path.
+  madvise(memory, size_t{options.initial} * options.buffer_bytes, MADV_POPULATE_WRITE);
   while (pool->provided_ < options.initial) {
     pool->Give(static_cast<uint16_t>(pool->provided_++));
   }
