@@ -26,8 +26,8 @@
 
 namespace lb {
 
-inline constexpr size_t kXmppCheckBytesMax = 16 * 1024;
-inline constexpr size_t kHttpCheckBytesMax = 256 * 1024;
+inline constexpr size_t kXmppCheckBytesMax = size_t{16} * 1024;
+inline constexpr size_t kHttpCheckBytesMax = size_t{256} * 1024;
 
 enum class CheckType : uint8_t { kTcp, kHttp, kXmpp };
 std::string_view CheckTypeName(CheckType type);  // "tcp", "http", "xmpp"

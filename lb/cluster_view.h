@@ -21,9 +21,9 @@
 
 namespace lb {
 
-inline constexpr size_t kClusterStatusMax = 256 * 1024;  // bytes of the body
-inline constexpr size_t kClusterNodesMax = 256;          // in each list
-inline constexpr size_t kClusterNameMax = 255;           // bytes of a name
+inline constexpr size_t kClusterStatusMax = size_t{256} * 1024;  // bytes of the body
+inline constexpr size_t kClusterNodesMax = 256;                  // in each list
+inline constexpr size_t kClusterNameMax = 255;                   // bytes of a name
 
 enum class ClusterState : uint8_t {
   kStarting,

@@ -9,7 +9,7 @@
 
 namespace lb {
 
-inline constexpr size_t kJsonPathBodyMax = 256 * 1024;
+inline constexpr size_t kJsonPathBodyMax = size_t{256} * 1024;
 inline constexpr size_t kJsonNestingMax = 32;
 
 // False when brackets nest deeper than kJsonNestingMax: checked before a parser that would build
