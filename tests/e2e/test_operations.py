@@ -150,6 +150,38 @@ class Operations(FreshCase):
             wait_until(lambda: not net.accepts("127.0.0.1", second), "the second listener is closed")
             self.assert_nothing_lost(load, [])
 
+    def test_a_binary_upgrade_loses_and_refuses_nobody(self):
+        self.start(process={"drain_deadline": "60s"})
+        self.balancer.ctl_ok("weight", "n1", "50")
+        with Load("127.0.0.1", self.port) as load:
+            held = load.hold(OPEN)
+            load.arrive(rate=RATE)
+            self.more_arrivals(load, 100)
+            first = self.balancer.upgrade()
+            self.more_arrivals(load, 200)
+            second = self.balancer.upgrade()  # and once more, while the first still finishes
+            self.more_arrivals(load, 200)
+            arrivals = load.stop_arrivals()
+            self.assert_nothing_lost(load, arrivals)
+            self.assertTrue(first.alive(), "the first process carries the open connections")
+            self.assertEqual(self.balancer.get("/readyz")[0], 200)
+            load.close_held(held)
+            self.assertEqual(first.wait_exit(20), 0)
+            second.wait_exit(20)
+        self.wait_served_by({"n1", "n2", "n3"})
+        self.assertIn("50", self.balancer.ctl_ok("list"), "the weight was taken over")
+
+    def test_an_upgrade_with_a_wrong_file_fails_and_the_old_process_goes_on(self):
+        self.start(nodes=2)
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(20)
+            self.balancer.write_config({"pool": {"xmpp": {"balence": "p2c"}}})
+            done = self.balancer.ctl("upgrade")
+            self.assertNotEqual(done.returncode, 0, done.stdout)
+            self.wait_served_by({"n1", "n2"})
+            self.assertTrue(self.balancer.process.alive())
+            self.assert_nothing_lost(load, [])
+
     def test_weight_zero_takes_a_node_out_and_maint_closes_it(self):
         self.start()
         with Load("127.0.0.1", self.port) as load:

@@ -166,5 +166,15 @@ class Balancer:
         self.write_config(extra)
         return self.ctl_ok("reload")
 
+    def upgrade(self):
+        """A new process of the same binary takes over. Returns the old one, which finishes."""
+        old = self.process
+        self.ctl_ok("upgrade")
+        pid = self.status()["process"]["pid"]
+        if pid == old.pid:
+            raise CtlError(f"ctl upgrade succeeded, but pid {pid} still answers")
+        self.process = self.workspace.adopt(f"{self.name}-{pid}", pid, old.log_path)
+        return old
+
     def sighup(self):
         self.process.signal(signal.SIGHUP)

@@ -67,6 +67,43 @@ class Process:
             raise Timeout(f"{self.name} (pid {self.pid}) did not end within {deadline_s:g} s") from None
 
 
+class Adopted:
+    """A process that a child of ours has started, to be ended by its pid like our own."""
+
+    def __init__(self, name, pid, log_path):
+        self.name = name
+        self.pid = pid
+        self.log_path = log_path
+        self._start = start_time(pid)
+
+    log = Process.log
+
+    def alive(self):
+        try:
+            return start_time(self.pid) == self._start
+        except FileNotFoundError:
+            return False
+
+    def signal(self, number):
+        if self.alive():
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self.signal(signal.SIGKILL)
+        wait_until(lambda: not self.alive(), f"{self.name} is gone", 10)
+
+    def stop(self, deadline_s=10.0):
+        """SIGTERM, SIGKILL at the deadline."""
+        self.signal(signal.SIGTERM)
+        try:
+            wait_until(lambda: not self.alive(), f"{self.name} is gone", deadline_s)
+        except Timeout:
+            self.kill()
+
+    def wait_exit(self, deadline_s):
+        wait_until(lambda: not self.alive(), f"{self.name} (pid {self.pid}) has ended", deadline_s)
+
+
 class Workspace:
     def __init__(self, name, folder=None, detached=False):
         self.name = name
@@ -121,6 +158,12 @@ class Workspace:
                                      env=full_env, cwd=cwd or self.folder,
                                      start_new_session=self.detached)
         process = Process(name, popen, log_path)
+        self.processes.append(process)
+        return process
+
+    def adopt(self, name, pid, log_path):
+        """Looks after a process that one of ours has started."""
+        process = Adopted(name, pid, log_path)
         self.processes.append(process)
         return process
 
