@@ -64,6 +64,7 @@ struct Certificate {
   KeyPtr key;
   std::string ocsp;
   int64_t ocsp_next_update = 0;
+  std::vector<uint8_t> end_point;  // tls-server-end-point
   std::string file;
 };
 
@@ -87,6 +88,7 @@ std::expected<void, TlsConfigError> LoadChain(const std::string& path, Certifica
     return std::unexpected(TlsConfigError{path, "holds no certificate in PEM form",
                                           "it must begin with -----BEGIN CERTIFICATE-----"});
   }
+  certificate->end_point = TlsServerEndPoint(certificate->leaf.get());
   certificate->chain.reset(sk_X509_new_null());
   while (X509* next = PEM_read_bio_X509(bio.get(), nullptr, nullptr, nullptr)) {
     sk_X509_push(certificate->chain.get(), next);
@@ -217,10 +219,12 @@ void ApplyPolicy(SSL_CTX* context, const TlsPolicy& policy, TlsConfigErrors* err
   }
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                    SSL_OP_CIPHER_SERVER_PREFERENCE | SSL_OP_PRIORITIZE_CHACHA);
+  // NO_AUTO_CHAIN: the chain is what the file holds, instead of a search in every handshake.
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+                                SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(context, 0);
-  InstallTlsCapture(context);
+  // OpenSSL formats the lines in hex, some 12 us a handshake, so only where they are used.
+  if (policy.take_over) InstallTlsCapture(context);
 }
 
 void LoadVerification(SSL_CTX* context, const std::string& ca, const std::string& crl,
@@ -313,6 +317,9 @@ struct TlsServerContext::Impl {
   bool alpn_required = false;
   bool strict_sni = false;
   std::shared_ptr<TlsTicketKeys> tickets;
+  // Fetched once: EVP_aes_256_cbc() would search for it in every handshake.
+  std::unique_ptr<EVP_CIPHER, Deleter<EVP_CIPHER_free>> ticket_cipher{
+      EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr)};
 };
 
 namespace {
@@ -411,17 +418,17 @@ int OnStatusRequest(SSL* ssl, void* arg) {
   return SSL_TLSEXT_ERR_NOACK;
 }
 
-bool SetTicketKey(const TlsTicketKey& key, const unsigned char* iv, EVP_CIPHER_CTX* cipher,
-                  EVP_MAC_CTX* mac, int encrypt) {
+bool SetTicketKey(const ServerImpl& impl, const TlsTicketKey& key, const unsigned char* iv,
+                  EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int encrypt) {
   std::array<char, 7> digest = {"SHA256"};
   TlsTicketKey copy = key;  // OSSL_PARAM wants it writable
   std::array<OSSL_PARAM, 3> params = {
       OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, copy.hmac.data(), copy.hmac.size()),
       OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
       OSSL_PARAM_construct_end()};
-  bool ok =
-      EVP_MAC_CTX_set_params(mac, params.data()) == 1 &&
-      EVP_CipherInit_ex(cipher, EVP_aes_256_cbc(), nullptr, copy.aes.data(), iv, encrypt) == 1;
+  bool ok = EVP_MAC_CTX_set_params(mac, params.data()) == 1 &&
+            EVP_CipherInit_ex(cipher, impl.ticket_cipher.get(), nullptr, copy.aes.data(), iv,
+                              encrypt) == 1;
   OPENSSL_cleanse(&copy, sizeof(copy));
   return ok;
 }
@@ -430,18 +437,19 @@ bool SetTicketKey(const TlsTicketKey& key, const unsigned char* iv, EVP_CIPHER_C
 int OnTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
                 EVP_MAC_CTX* mac, int encrypt) {
   auto* impl = static_cast<ServerImpl*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ImplIndex()));
-  if (impl == nullptr || impl->tickets == nullptr) return encrypt != 0 ? -1 : 0;
+  if (impl == nullptr || impl->tickets == nullptr || impl->ticket_cipher == nullptr)
+    return encrypt != 0 ? -1 : 0;
   std::shared_ptr<const TlsTicketKeySet> set = impl->tickets->set();
   if (encrypt != 0) {
     const TlsTicketKey& current = set->keys[TlsTicketKeySet::kCurrent];
     std::memcpy(name, current.name.data(), current.name.size());
-    if (RAND_bytes(iv, EVP_CIPHER_get_iv_length(EVP_aes_256_cbc())) != 1) return -1;
-    return SetTicketKey(current, iv, cipher, mac, 1) ? 1 : -1;
+    if (RAND_bytes(iv, 16) != 1) return -1;
+    return SetTicketKey(*impl, current, iv, cipher, mac, 1) ? 1 : -1;
   }
   for (size_t i = 0; i < set->keys.size(); ++i) {
     const TlsTicketKey& key = set->keys[i];
     if (std::memcmp(name, key.name.data(), key.name.size()) != 0) continue;
-    if (!SetTicketKey(key, iv, cipher, mac, 0)) return -1;
+    if (!SetTicketKey(*impl, key, iv, cipher, mac, 0)) return -1;
     // TLS 1.3 clients use a ticket once, so they need a new one each time.
     bool renew = i != TlsTicketKeySet::kCurrent || SSL_version(ssl) == TLS1_3_VERSION;
     return renew ? 2 : 1;
@@ -598,6 +606,15 @@ std::expected<std::shared_ptr<const TlsServerContext>, TlsConfigErrors> TlsServe
 
 int TlsServerContext::SiteFor(std::string_view server_name) const {
   return FindSite(*impl_, server_name);
+}
+
+std::span<const uint8_t> TlsServerContext::EndPointOf(const x509_st* used) const {
+  for (const auto& site : impl_->sites) {
+    for (const Certificate& certificate : site->certificates) {
+      if (certificate.leaf.get() == used) return certificate.end_point;
+    }
+  }
+  return {};
 }
 
 SSL_CTX* TlsServerContext::native() const { return impl_->sites.front()->context.get(); }
