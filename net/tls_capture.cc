@@ -13,6 +13,7 @@ namespace {
 
 constexpr std::string_view kClientLabel = "CLIENT_TRAFFIC_SECRET_0 ";
 constexpr std::string_view kServerLabel = "SERVER_TRAFFIC_SECRET_0 ";
+constexpr std::string_view kExporterLabel = "EXPORTER_SECRET ";
 constexpr size_t kRandomHex = 64;
 
 int CaptureIndex() {
@@ -68,10 +69,16 @@ void OnMessage(int write, int, int content_type, const void* data, size_t length
 TlsCapture::~TlsCapture() {
   OPENSSL_cleanse(client_secret.data(), client_secret.size());
   OPENSSL_cleanse(server_secret.data(), server_secret.size());
+  OPENSSL_cleanse(exporter_secret.data(), exporter_secret.size());
 }
 
 void TlsCapture::OnKeylogLine(const char* line) {
   std::string_view text(line);
+  if (text.starts_with(kExporterLabel)) {
+    // Only a shortcut: without it OpenSSL computes the exporter.
+    exporter_bytes = ParseSecret(text.substr(kExporterLabel.size()), &exporter_secret);
+    return;
+  }
   bool client = text.starts_with(kClientLabel);
   if (!client && !text.starts_with(kServerLabel)) return;
   text.remove_prefix(kClientLabel.size());

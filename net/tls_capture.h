@@ -15,6 +15,8 @@ namespace net {
 struct TlsCapture {
   std::array<uint8_t, 48> client_secret{};  // CLIENT_TRAFFIC_SECRET_0
   std::array<uint8_t, 48> server_secret{};
+  std::array<uint8_t, 48> exporter_secret{};  // EXPORTER_SECRET, for channel binding
+  uint8_t exporter_bytes = 0;
   uint8_t client_bytes = 0;
   uint8_t server_bytes = 0;
   bool is_server = true;

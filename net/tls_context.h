@@ -20,6 +20,7 @@
 #include <cstdint>
 #include <expected>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -29,6 +30,7 @@
 
 struct ssl_ctx_st;
 struct ssl_session_st;
+struct x509_st;
 
 namespace net {
 
@@ -117,6 +119,9 @@ class TlsServerContext {
   // The site that a name chooses: index into the options' sites, or -1 (strict_sni only). "" is a
   // client without SNI and gets the default.
   int SiteFor(std::string_view server_name) const;
+
+  // tls-server-end-point of one of our certificates, hashed when it was loaded.
+  std::span<const uint8_t> EndPointOf(const x509_st* used) const;
 
   ssl_ctx_st* native() const;  // the default site's; for tls_engine
   struct Impl;

@@ -342,7 +342,8 @@ void TlsEngine::OnHandshakeDone() {
   TlsOpenSsl& session = *openssl_;
   bool resumed = SSL_session_reused(session.ssl) == 1;
   ++(resumed ? worker_->counters_.handshakes_resumed : worker_->counters_.handshakes_full);
-  session.facts = CollectTlsFacts(session.ssl, session.is_server);
+  session.facts = CollectTlsFacts(session.ssl);
+  BindChannel();
   if (session.facts->peer) worker_->counters_.rejected_names += session.facts->peer->rejected_names;
   if (!session.capture) {
     Decide(TlsTakeOver::kOff);
@@ -353,6 +354,28 @@ void TlsEngine::OnHandshakeDone() {
   bool wait = !session.is_server && SSL_version(session.ssl) == TLS1_3_VERSION &&
               !session.session_key.empty();
   if (!wait) TryTakeOver();
+}
+
+void TlsEngine::BindChannel() {
+  TlsOpenSsl& session = *openssl_;
+  TlsFacts& facts = *session.facts;
+  if (session.is_server) {
+    std::span<const uint8_t> known = session.server->EndPointOf(SSL_get_certificate(session.ssl));
+    facts.server_end_point.assign(known.begin(), known.end());
+  } else if (X509* peer = SSL_get0_peer_certificate(session.ssl)) {
+    facts.server_end_point = TlsServerEndPoint(peer);
+  }
+  TlsSuite suite{};
+  if (facts.version == TLS1_3_VERSION && session.capture && FindSuite(session.ssl, &suite)) {
+    const TlsCapture& capture = *session.capture;
+    facts.exporter.resize(32);
+    if (TlsExport(*worker_->records_, suite,
+                  std::span(capture.exporter_secret).first(capture.exporter_bytes),
+                  kTlsExporterLabel, facts.exporter)) {
+      return;
+    }
+  }
+  facts.exporter = TlsExporterBinding(session.ssl);
 }
 
 // The capture has served, whatever came of it.

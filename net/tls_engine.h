@@ -210,6 +210,7 @@ class TlsEngine {
   bool OnOpenSsl() const;
   void Handshake(TlsFeed* feed);
   void OnHandshakeDone();
+  void BindChannel();
   void FailOpenSsl();
   void ReadOpenSsl(TlsFeed* feed, TlsPlaintext* plain);
   TlsSealed WriteOpenSsl(std::span<const std::span<const uint8_t>> parts, std::span<uint8_t> out);

@@ -15,7 +15,6 @@ namespace net {
 namespace {
 
 constexpr size_t kMaxNames = 100;  // of each kind; a certificate may list thousands
-constexpr std::string_view kExporterLabel = "EXPORTER-Channel-Binding";
 
 std::string_view View(const ASN1_STRING* text) {
   return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
@@ -85,34 +84,6 @@ void ReadSubject(X509* certificate, TlsPeerCertificate* facts) {
   OPENSSL_free(utf8);
 }
 
-// RFC 5929 section 4.1: the hash of the certificate's signature algorithm, SHA-256 in place of MD5
-// and SHA-1.
-std::vector<uint8_t> EndPointHash(X509* certificate) {
-  int digest_nid = NID_undef;
-  if (X509_get_signature_info(certificate, &digest_nid, nullptr, nullptr, nullptr) != 1 ||
-      digest_nid == NID_undef) {
-    return {};
-  }
-  if (digest_nid == NID_md5 || digest_nid == NID_sha1) digest_nid = NID_sha256;
-  const EVP_MD* digest = EVP_get_digestbynid(digest_nid);
-  std::vector<uint8_t> hash(EVP_MAX_MD_SIZE);
-  unsigned n = 0;
-  if (digest == nullptr || X509_digest(certificate, digest, hash.data(), &n) != 1) return {};
-  hash.resize(n);
-  return hash;
-}
-
-std::vector<uint8_t> Exporter(SSL* ssl) {
-  if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1) return {};
-  std::vector<uint8_t> value(32);
-  // RFC 9266: no context, which in TLS 1.3 is the same as an empty one; in TLS 1.2 it is not.
-  if (SSL_export_keying_material(ssl, value.data(), value.size(), kExporterLabel.data(),
-                                 kExporterLabel.size(), nullptr, 0, 0) != 1) {
-    return {};
-  }
-  return value;
-}
-
 char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; }
 
 bool EqualIgnoreCase(std::string_view a, std::string_view b) {
@@ -136,7 +107,35 @@ TlsPeerCertificate DescribeCertificate(X509* certificate) {
   return facts;
 }
 
-std::unique_ptr<TlsFacts> CollectTlsFacts(SSL* ssl, bool is_server) {
+// RFC 5929 section 4.1: the hash of the certificate's signature algorithm, SHA-256 in place of MD5
+// and SHA-1.
+std::vector<uint8_t> TlsServerEndPoint(X509* certificate) {
+  int digest_nid = NID_undef;
+  if (X509_get_signature_info(certificate, &digest_nid, nullptr, nullptr, nullptr) != 1 ||
+      digest_nid == NID_undef) {
+    return {};
+  }
+  if (digest_nid == NID_md5 || digest_nid == NID_sha1) digest_nid = NID_sha256;
+  const EVP_MD* digest = EVP_get_digestbynid(digest_nid);
+  std::vector<uint8_t> hash(EVP_MAX_MD_SIZE);
+  unsigned n = 0;
+  if (digest == nullptr || X509_digest(certificate, digest, hash.data(), &n) != 1) return {};
+  hash.resize(n);
+  return hash;
+}
+
+std::vector<uint8_t> TlsExporterBinding(SSL* ssl) {
+  if (SSL_version(ssl) < TLS1_3_VERSION && SSL_get_extms_support(ssl) != 1) return {};
+  std::vector<uint8_t> value(32);
+  // RFC 9266: no context, which in TLS 1.3 is the same as an empty one; in TLS 1.2 it is not.
+  if (SSL_export_keying_material(ssl, value.data(), value.size(), kTlsExporterLabel.data(),
+                                 kTlsExporterLabel.size(), nullptr, 0, 0) != 1) {
+    return {};
+  }
+  return value;
+}
+
+std::unique_ptr<TlsFacts> CollectTlsFacts(SSL* ssl) {
   auto facts = std::make_unique<TlsFacts>();
   facts->version = SSL_version(ssl);
   facts->version_name = SSL_get_version(ssl);
@@ -154,9 +153,6 @@ std::unique_ptr<TlsFacts> CollectTlsFacts(SSL* ssl, bool is_server) {
     facts->peer->verified = result == X509_V_OK && SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
     if (result != X509_V_OK) facts->peer->verify_error = X509_verify_cert_error_string(result);
   }
-  X509* server = is_server ? SSL_get_certificate(ssl) : peer;
-  if (server != nullptr) facts->server_end_point = EndPointHash(server);
-  facts->exporter = Exporter(ssl);
   return facts;
 }
 

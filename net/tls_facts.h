@@ -50,8 +50,14 @@ struct TlsFacts {
   std::vector<uint8_t> exporter;
 };
 
-// Reads the facts of a finished handshake.
-std::unique_ptr<TlsFacts> CollectTlsFacts(ssl_st* ssl, bool is_server);
+// Reads the facts of a finished handshake but for the channel bindings, which cost more and which
+// the engine often knows already.
+std::unique_ptr<TlsFacts> CollectTlsFacts(ssl_st* ssl);
+
+// The channel bindings, the long way.
+std::vector<uint8_t> TlsServerEndPoint(x509_st* certificate);
+std::vector<uint8_t> TlsExporterBinding(ssl_st* ssl);
+inline constexpr std::string_view kTlsExporterLabel = "EXPORTER-Channel-Binding";
 
 // Exposed for tests: names and fingerprint of a certificate, `verified` untouched.
 TlsPeerCertificate DescribeCertificate(x509_st* certificate);

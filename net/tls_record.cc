@@ -179,12 +179,13 @@ struct TlsRecordOps {
     return Load(&pool.crypto_->open[static_cast<size_t>(state.suite)], state.suite, state.rx, 0);
   }
 
-  // HKDF-Expand-Label with an empty context (RFC 8446 section 7.1). All our outputs are at most one
-  // hash long, so HKDF-Expand is a single HMAC.
+  // HKDF-Expand-Label (RFC 8446 section 7.1). All our outputs are at most one hash long, so
+  // HKDF-Expand is a single HMAC.
   static bool ExpandLabel(TlsRecordPool& pool, TlsSuite suite, const uint8_t* secret,
-                          std::string_view label, std::span<uint8_t> out) {
-    DCHECK(label.size() <= 16 && out.size() <= Info(suite).secret_bytes);
-    std::array<uint8_t, 32> info;
+                          std::string_view label, std::span<uint8_t> out,
+                          std::span<const uint8_t> context = {}) {
+    DCHECK(label.size() <= 32 && out.size() <= Info(suite).secret_bytes && context.size() <= 48);
+    std::array<uint8_t, 96> info;
     size_t n = 0;
     info[n++] = 0;
     info[n++] = static_cast<uint8_t>(out.size());
@@ -193,7 +194,9 @@ struct TlsRecordOps {
     n += 6;
     std::memcpy(&info[n], label.data(), label.size());
     n += label.size();
-    info[n++] = 0;  // no context
+    info[n++] = static_cast<uint8_t>(context.size());
+    if (!context.empty()) std::memcpy(&info[n], context.data(), context.size());
+    n += context.size();
     info[n++] = 1;  // HKDF-Expand's block counter
     size_t secret_bytes = Info(suite).secret_bytes;
     size_t digest = secret_bytes == 48 ? 1 : 0;
@@ -322,6 +325,33 @@ bool NextTlsKey(TlsRecordPool& pool, TlsSuite suite, TlsDirection* direction) {
   if (ok) std::memcpy(direction->secret.data(), used.data(), used.size());
   OPENSSL_cleanse(next.data(), next.size());
   return ok && TlsRecordOps::Derive(pool, suite, direction);
+}
+
+namespace {
+
+// Hash of the empty string.
+constexpr std::array<uint8_t, 32> kEmptySha256 = {
+    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
+    0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55};
+constexpr std::array<uint8_t, 48> kEmptySha384 = {
+    0x38, 0xb0, 0x60, 0xa7, 0x51, 0xac, 0x96, 0x38, 0x4c, 0xd9, 0x32, 0x7e, 0xb1, 0xb1, 0xe3, 0x6a,
+    0x21, 0xfd, 0xb7, 0x11, 0x14, 0xbe, 0x07, 0x43, 0x4c, 0x0c, 0xc7, 0xbf, 0x63, 0xf6, 0xe1, 0xda,
+    0x27, 0x4e, 0xde, 0xbf, 0xe7, 0x6f, 0x65, 0xfb, 0xd5, 0x1a, 0xd2, 0xf1, 0x48, 0x98, 0xb9, 0x5b};
+
+}  // namespace
+
+bool TlsExport(TlsRecordPool& pool, TlsSuite suite, std::span<const uint8_t> exporter_secret,
+               std::string_view label, std::span<uint8_t> out) {
+  size_t secret_bytes = TlsSecretBytes(suite);
+  if (exporter_secret.size() != secret_bytes || label.size() > 32 || out.size() > 32) return false;
+  std::span<const uint8_t> empty_hash = kEmptySha256;
+  if (secret_bytes == 48) empty_hash = kEmptySha384;
+  std::array<uint8_t, 48> derived;
+  bool ok = TlsRecordOps::ExpandLabel(pool, suite, exporter_secret.data(), label,
+                                      std::span(derived).first(secret_bytes), empty_hash) &&
+            TlsRecordOps::ExpandLabel(pool, suite, derived.data(), "exporter", out, empty_hash);
+  OPENSSL_cleanse(derived.data(), derived.size());
+  return ok;
 }
 
 namespace {

@@ -115,7 +115,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     layer.Flush(Pool(), out);
     CHECK(!layer.wants_output());
   };
-  while (!input.empty() && got.size() < (1u << 17)) {
+  while (!input.empty() && got.size() < (1u << 15)) {
     peer.Step(input);
     size_t piece = size_t{input.Byte()} * 8 + 1;
     while (peer.wire.size() >= piece) {
