@@ -1,6 +1,7 @@
 #include "dns/compile.h"
 
 #include <algorithm>
+#include <atomic>
 #include <numeric>
 #include <set>
 
@@ -448,7 +449,6 @@ struct Compiler::Impl {
   std::vector<std::shared_ptr<const Answer>> dynamic;
   std::map<Name, uint32_t> node_of;
   std::shared_ptr<const Image> published;
-  uint64_t generation = 0;
 
   Impl(std::vector<PoolConfig> p, uint64_t seed) : pools(std::move(p)), random(seed) {}
 
@@ -637,7 +637,8 @@ void Compiler::Impl::FillSlots() {
 std::shared_ptr<const Generation> Compiler::Impl::Publish(uint32_t now,
                                                           const SignatureStore& signatures) {
   auto made = std::make_shared<Generation>();
-  made->id = ++generation;
+  static std::atomic<uint64_t> generations{0};  // over all compilers: reloads make new ones
+  made->id = ++generations;
   made->image = published;
   made->dynamic = dynamic;
   made->validity = signatures.ValidityAt(now);
@@ -648,8 +649,9 @@ Compiler::Compiler(std::vector<ZoneInput> zones, std::vector<PoolConfig> pools, 
     : impl_(std::make_unique<Impl>(std::move(pools), seed)) {
   CHECK(impl_->pools.size() <= kPoolsMax);
   // Parents first: a zone below another replaces the parent's cut.
-  std::ranges::stable_sort(zones, {},
-                           [](const ZoneInput& zone) { return zone.zone->apex.label_count(); });
+  std::ranges::sort(zones, [](const ZoneInput& a, const ZoneInput& b) {
+    return a.zone->apex.label_count() < b.zone->apex.label_count();
+  });
   for (const ZoneInput& zone : zones) impl_->zones.push_back(MakeContext(zone));
 }
 
@@ -704,8 +706,10 @@ std::vector<Record> Compiler::Records(const Zone& zone, const std::vector<PoolCo
   for (const auto& [name, sets] : MakePoolSets(zone, pools, views)) {
     for (const auto& [type, set] : sets) add(set.set);
   }
-  std::ranges::stable_sort(
-      records, [](const Record& a, const Record& b) { return (a.owner <=> b.owner) < 0; });
+  std::ranges::sort(records, [](const Record& a, const Record& b) {
+    auto order = a.owner <=> b.owner;
+    return order != 0 ? order < 0 : a.type < b.type;
+  });
   return records;
 }
 

@@ -37,6 +37,8 @@ struct ResponderConfig {
   RateLimitConfig rate_limit;
   uint32_t signatures_per_second = 2000;  // made on demand, by one worker
   uint32_t tcp_idle_ms = 15'000;          // told to clients that ask (RFC 7828)
+
+  bool operator==(const ResponderConfig&) const = default;
 };
 
 struct Client {

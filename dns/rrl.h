@@ -24,6 +24,8 @@ struct RateLimitConfig {
   uint8_t prefix_v6 = 56;
   uint32_t table_entries = 65'536;
   std::vector<net::Cidr> exempt = {};
+
+  bool operator==(const RateLimitConfig&) const = default;
 };
 
 enum class RateVerdict { kSend, kSlip, kDrop };

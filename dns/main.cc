@@ -1,0 +1,268 @@
+// mongoosedns: check, run, keygen, ctl. The life of a query is told in dns/README.md.
+#include <poll.h>
+#include <sys/signalfd.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <cstdio>
+
+#include "dns/admin.h"
+#include "dns/config.h"
+#include "dns/control.h"
+#include "dns/ctl_client.h"
+#include "dns/ctl_server.h"
+#include "dns/zone_text.h"
+#include "net/clock.h"
+#include "net/log.h"
+
+namespace dns {
+namespace {
+
+constexpr net::Duration kStatusInterval = std::chrono::seconds(5);
+
+// Signals as events of the loop. SIGTERM and SIGINT stop, a second one ends at once; SIGHUP
+// reloads.
+class Signals final : private net::Target {
+ public:
+  Signals(net::EventLoop& loop, net::Task stop, net::Task reload)
+      : loop_(loop), stop_(std::move(stop)), reload_(std::move(reload)) {
+    sigset_t set = Set();
+    fd_ = net::UniqueFd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
+    loop_.Hold();
+    loop_.ring().PollFd(fd_.get(), POLLIN, {this, 0});
+  }
+  void Close() { loop_.ring().Cancel({this, 0}); }
+
+  // Before any thread starts, so that all of them leave signals to the loop.
+  static void Block() {
+    sigset_t set = Set();
+    pthread_sigmask(SIG_BLOCK, &set, nullptr);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGCHLD, SIG_IGN);  // upgrades are not waited for
+  }
+
+ private:
+  static sigset_t Set() {
+    sigset_t set;
+    sigemptyset(&set);
+    for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+    return set;
+  }
+  void OnCompletion(unsigned, net::Completion completion) override {
+    if (!completion.more()) loop_.Release();
+    signalfd_siginfo info;
+    while (read(fd_.get(), &info, sizeof info) == sizeof info) {
+      if (info.ssi_signo == SIGHUP) {
+        reload_();
+      } else if (stopping_) {
+        _exit(1);
+      } else {
+        stopping_ = true;
+        stop_();
+      }
+    }
+  }
+
+  net::EventLoop& loop_;
+  net::Task stop_;
+  net::Task reload_;
+  net::UniqueFd fd_;
+  bool stopping_ = false;
+};
+
+void PrintErrors(const std::vector<std::string>& errors) {
+  for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
+}
+
+int Check(const std::string& file) {
+  auto config = LoadConfig(file);
+  if (!config) {
+    PrintErrors(config.error());
+    return kExitRefused;
+  }
+  std::printf("%s: good: %zu zones, %zu pools\n", file.c_str(), config->zones.size(),
+              config->pools.size());
+  return kExitDone;
+}
+
+void TellSystemd(net::EventLoop& loop, const Control& control) {
+  sd_notifyf(0, "STATUS=%s", control.StatusLine().c_str());
+  loop.After(kStatusInterval, [&loop, &control] { TellSystemd(loop, control); });
+}
+
+// The loop itself pings: a loop that hangs is restarted.
+void PingWatchdog(net::EventLoop& loop, net::Duration interval) {
+  sd_notify(0, "WATCHDOG=1");
+  loop.After(interval, [&loop, interval] { PingWatchdog(loop, interval); });
+}
+
+void ReloadTold(Control& control) {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
+             static_cast<unsigned long long>(now.tv_sec) * 1'000'000ULL +
+                 static_cast<unsigned long long>(now.tv_nsec) / 1000ULL);
+  control.Reload();
+  sd_notify(0, "READY=1");
+}
+
+int Fail(const std::string& why) {
+  std::fprintf(stderr, "mongoosedns: %s\n", why.c_str());
+  return kExitRefused;
+}
+
+int Run(const std::string& file, const std::string& take_over_path) {
+  Signals::Block();
+  auto config = LoadConfig(file);
+  if (!config) {
+    PrintErrors(config.error());
+    return kExitRefused;
+  }
+  net::ConfigureLog(config->log);
+  InheritedSockets inherited;
+  std::optional<TakeOver> take_over;
+  if (!take_over_path.empty()) {
+    auto begun = TakeOver::Begin(take_over_path);
+    if (!begun) return Fail("cannot take over: " + begun.error());
+    inherited = std::move(begun->sockets);
+    take_over = std::move(*begun);
+  }
+  net::SystemClock clock;
+  auto loop = net::EventLoop::Create({}, clock);
+  if (!loop) return Fail(loop.error());
+  std::string ctl_path = config->ctl_socket;
+  std::string admin_listen = config->admin_listen;
+  auto control = Control::Create(**loop, std::move(*config), std::move(inherited));
+  if (!control) return Fail(control.error());
+  if (take_over) (*control)->Restore(take_over->state);
+  AdminServer admin(**loop, **control);
+  if (!admin_listen.empty()) {
+    if (std::string error = admin.Listen(admin_listen); !error.empty()) return Fail(error);
+  }
+  if (std::string error = (*control)->Start(); !error.empty()) return Fail(error);
+  if (take_over) {
+    // We serve already: from here on both do, until the old one has left.
+    if (std::string error = take_over->Finish(); !error.empty()) return Fail(error);
+  }
+  auto end = [&](bool handed_over) {
+    net::Log(net::LogLevel::kInfo, "server", "stopping", {{"handed_over", handed_over}});
+    if (!handed_over) sd_notify(0, "STOPPING=1");
+    (*control)->Stop(handed_over, [&] { (*loop)->Stop(); });
+  };
+  Signals signals(**loop, [&] { end(false); }, [&] { ReloadTold(**control); });
+  CtlServer ctl(**loop, **control, ctl_path, [&] { end(true); });
+  if (!ctl_path.empty()) {
+    if (std::string error = ctl.Start(); !error.empty()) return Fail(error);
+  }
+  net::Log(net::LogLevel::kInfo, "server", "serving",
+           {{"version", MONGOOSE_VERSION}, {"file", file}, {"taken_over", take_over.has_value()}});
+  sd_notifyf(0, "READY=1\nMAINPID=%lld", static_cast<long long>(getpid()));
+  TellSystemd(**loop, **control);
+  uint64_t watchdog_us = 0;
+  if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
+    PingWatchdog(**loop, std::chrono::microseconds(watchdog_us / 3));
+  }
+  (*loop)->Run();
+  ctl.Stop();
+  signals.Close();
+  (*loop)->Drain(std::chrono::seconds(2));
+  net::Log(net::LogLevel::kInfo, "server", "stopped");
+  return kExitDone;
+}
+
+int Keygen(const std::string& zone_text, const std::string& algorithm_text,
+           const std::string& directory) {
+  auto zone = Name::FromText(zone_text, Name());
+  if (!zone) return Fail("'" + zone_text + "' is not a domain name: it " + zone.error());
+  Algorithm algorithm =
+      algorithm_text == "ed25519" ? Algorithm::kEd25519 : Algorithm::kEcdsaP256Sha256;
+  SigningKey key = SigningKey::Generate(*zone, algorithm);
+  auto path = key.Write(directory);
+  if (!path) return Fail(path.error());
+  std::printf("; key %s\n; give this to the parent zone:\n%s\n", path->c_str(),
+              ToText({key.zone(), Type::kDs, kDnskeyTtl, key.Ds()}).c_str());
+  return kExitDone;
+}
+
+// The ctl commands, each with its own help.
+void AddCtl(CLI::App& app, CtlRequest& request) {
+  app.require_subcommand(1);
+  app.add_option("--socket", request.socket, "the server's ctl_socket")->capture_default_str();
+  app.add_flag("--json", request.json, "print JSON");
+  app.fallthrough();
+  auto add = [&](const char* name, const char* help) {
+    CLI::App* command = app.add_subcommand(name, help);
+    command->callback([&request, name] { request.command = name; });
+    return command;
+  };
+  add("states", "every balancer: in or out, and why");
+  add("status", "the process: version, uptime, workers");
+  add("stats", "what has been counted");
+  CLI::App* top = add("top", "states and rates, each second");
+  top->add_option("--rounds", request.rounds, "end after so many");
+  CLI::App* explain = add("explain", "the answer for a name: each address, its share, and why");
+  explain->add_option("name", request.name)->required();
+  explain->add_option("--if-down", request.if_down, "as if this balancer or address were down");
+  const std::vector<std::pair<const char*, const char*>> overrides = {
+      {"drain", "step a balancer out"},
+      {"down", "take a balancer out at once"},
+      {"up", "give a balancer out whatever its checks say"},
+      {"auto", "let the checks decide again"}};
+  for (const auto& [name, help] : overrides) {
+    CLI::App* command = add(name, help);
+    command->add_option("balancer", request.balancer)->required();
+    command->add_option("--pool", request.pool, "in this pool only");
+  }
+  add("reload", "apply the configuration again, whole or not at all");
+  CLI::App* upgrade = add("upgrade", "let a new process take over, without a lost query");
+  upgrade->add_option("--binary", request.binary, "the new program [the same file]");
+  CLI::App* acme = app.add_subcommand("acme", "ACME dns-01 challenges");
+  acme->require_subcommand(1);
+  CLI::App* set = acme->add_subcommand("set", "publish a challenge at _acme-challenge.NAME");
+  set->add_option("name", request.name)->required();
+  set->add_option("token", request.token)->required();
+  set->add_option("--seconds", request.seconds, "for so long")->capture_default_str();
+  set->callback([&request] { request.command = "acme_set"; });
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("Authoritative DNS for XMPP balancers: shuffled, healthy, explained.");
+  app.set_version_flag("--version", MONGOOSE_VERSION);
+  app.require_subcommand(1);
+  std::string file;
+  std::string take_over;
+  std::string zone;
+  std::string algorithm = "ecdsa-p256";
+  std::string directory = ".";
+  CtlRequest request;
+  CLI::App* check = app.add_subcommand("check", "judge a configuration file without starting");
+  check->add_option("file", file)->required();
+  CLI::App* run = app.add_subcommand("run", "serve");
+  run->add_option("file", file)->required();
+  run->add_option("--takeover", take_over,
+                  "take the sockets over from the server at this ctl socket");
+  CLI::App* keygen = app.add_subcommand("keygen", "make a DNSSEC key for a zone");
+  keygen->add_option("zone", zone)->required();
+  keygen->add_option("--algorithm", algorithm)
+      ->check(CLI::IsMember({"ecdsa-p256", "ed25519"}))
+      ->capture_default_str();
+  keygen->add_option("--directory", directory)->capture_default_str();
+  CLI::App* ctl = app.add_subcommand("ctl", "ask a running server");
+  AddCtl(*ctl, request);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? kExitDone : kExitUsage;
+  }
+  if (check->parsed()) return Check(file);
+  if (run->parsed()) return Run(file, take_over);
+  if (keygen->parsed()) return Keygen(zone, algorithm, directory);
+  return RunCtl(request);
+}
+
+}  // namespace
+}  // namespace dns
+
+int main(int argc, char** argv) { return dns::Main(argc, argv); }

@@ -1,0 +1,324 @@
+"""Operating mongoosedns: health, drain, warm-up, overrides, reload, upgrade, several DNS nodes, ACME,
+explain, and wrong configurations. Each waits for conditions, never for time."""
+
+import json
+import os
+import subprocess
+import threading
+import time
+import unittest
+
+import dns.message
+import dns.query
+import dns.rcode
+
+import dns_lib as lib
+
+NAME = "xmpp.example.org"
+
+
+def two_balancers():
+    first = lib.Balancer("127.0.0.2")
+    second = lib.Balancer("127.0.0.3", first.port)
+    return first, second
+
+
+class Health(unittest.TestCase):
+    def setUp(self):
+        self.first, self.second = two_balancers()
+        self.addCleanup(self.second.stop)
+        self.first_stopped = False
+        config = lib.BASE + lib.pool(
+            [("lb1", "127.0.0.2", 100), ("lb2", "127.0.0.3", 100)],
+            extra='drain = "1s"\nwarmup = "0s"\nsteps = 4', check=lib.status_check(self.first.port))
+        self.server = lib.Server(config + lib.ZONE, {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(self.server.stop)
+        lib.wait_for(lambda: all(self.server.balancer_state(n)["standing"] == "up"
+                                 for n in ("lb1", "lb2")), "both are up")
+
+    def stop_first(self):
+        self.first.stop()
+        self.addCleanup(lambda: None)
+
+    def srv_targets(self):
+        answer = self.server.query("_xmpp-client._tcp.example.org", "SRV").answer[0]
+        return sorted(str(rdata.target).split(".")[0] for rdata in answer)
+
+    def test_a_dead_balancer_leaves_a_and_srv_and_comes_back(self):
+        self.assertEqual(sorted(self.server.addresses(NAME)), ["127.0.0.2", "127.0.0.3"])
+        port = self.first.port
+        self.first.stop()
+        lib.wait_for(lambda: self.server.addresses(NAME) == ["127.0.0.3"], "lb1 is out")
+        self.assertEqual(self.srv_targets(), ["lb2"])
+        state = self.server.balancer_state("lb1")
+        self.assertEqual(state["standing"], "down")
+        self.assertIn("refused", state["reason"])
+        back = lib.Balancer("127.0.0.2", port)
+        self.addCleanup(back.stop)
+        lib.wait_for(lambda: len(self.server.addresses(NAME)) == 2, "lb1 is back")
+
+    def test_what_the_status_says_decides(self):
+        self.first.reply["nodes_up"] = 0
+        lib.wait_for(lambda: self.server.addresses(NAME) == ["127.0.0.3"], "no node behind lb1")
+        self.assertIn("0 of 3 nodes", self.server.balancer_state("lb1")["reason"])
+        self.first.reply["nodes_up"] = 1
+        lib.wait_for(lambda: len(self.server.addresses(NAME)) == 2, "a node is back")
+        for raw, why in ((b"not json", "not a JSON object"), (b"[]", "not a JSON object"),
+                         (b'{"state":"sideways"}', "unknown state"), (b"{" * 100_000, "")):
+            self.first.raw = raw
+            lib.wait_for(lambda: self.server.balancer_state("lb1")["standing"] == "down",
+                         f"down for {raw[:20]}")
+            lib.wait_for(lambda: why in self.server.balancer_state("lb1")["reason"], why)
+            self.first.raw = None
+            lib.wait_for(lambda: self.server.balancer_state("lb1")["standing"] == "up", "up again")
+
+    def test_a_draining_balancer_is_stepped_out_before_it_stops(self):
+        self.first.reply["state"] = "draining"
+        shares = []
+
+        def drained():
+            state = self.server.balancer_state("lb1")
+            shares.append(round(state["share"], 3))
+            return state["standing"] == "drained"
+
+        lib.wait_for(drained, "lb1 is drained")
+        self.assertEqual(self.server.addresses(NAME), ["127.0.0.3"])
+        self.assertTrue(any(0 < share < 0.5 for share in shares), shares)
+        self.assertEqual(shares, sorted(shares, reverse=True))
+
+    def test_warm_up_of_the_balancer_scales_its_share(self):
+        self.first.reply["warmup"] = 0.25
+        lib.wait_for(lambda: self.server.balancer_state("lb1")["standing"] == "warming", "warming")
+        self.assertAlmostEqual(self.server.balancer_state("lb1")["share"], 0.2)
+        self.first.reply["warmup"] = 1.0
+        lib.wait_for(lambda: self.server.balancer_state("lb1")["share"] == 0.5, "warm")
+
+    def test_overrides_are_obeyed_and_survive_a_restart(self):
+        self.server.ctl("down", "lb1")
+        self.assertEqual(self.server.addresses(NAME), ["127.0.0.3"])
+        self.assertEqual(self.server.balancer_state("lb1")["standing"], "forced_down")
+        self.server.process.terminate()
+        self.assertEqual(self.server.process.wait(15), 0)
+        self.server.start()
+        self.assertEqual(self.server.addresses(NAME), ["127.0.0.3"])
+        self.server.ctl("auto", "lb1")
+        lib.wait_for(lambda: len(self.server.addresses(NAME)) == 2, "lb1 is checked again")
+        self.server.ctl("drain", "lb2")
+        lib.wait_for(lambda: self.server.addresses(NAME) == ["127.0.0.2"], "lb2 is drained")
+        refused = self.server.ctl("down", "lb9", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("no balancer 'lb9'", refused.stdout)
+
+    def test_when_all_are_down_all_are_given_out_and_it_is_said(self):
+        self.first.reply["state"] = self.second.reply["state"] = "starting"
+        lib.wait_for(lambda: self.server.states()["pools"][0]["all_down"], "all are down")
+        self.assertEqual(len(self.server.addresses(NAME)), 2)
+        self.assertFalse([b for b in self.server.states()["pools"][0]["balancers"]
+                          if b["standing"] != "down"])
+
+    def test_explain_tells_shares_and_what_if(self):
+        explained = json.loads(self.server.ctl("explain", NAME, "--if-down", "lb1").stdout)
+        now, then = explained["sets"][0], explained["sets_then"][0]
+        self.assertEqual({r["balancer"]: r["share"] for r in now["records"]},
+                         {"lb1": 0.5, "lb2": 0.5})
+        self.assertEqual([r["balancer"] for r in then["records"]], ["lb2"])
+        refused = self.server.ctl("explain", "nowhere.example.org", check=False)
+        self.assertEqual(refused.returncode, 1)
+
+    def test_metrics_have_one_series_a_state(self):
+        text = self.server.page("/metrics")
+        self.assertIn('mongoosedns_balancer_state{pool="xmpp",balancer="lb1",state="up"} 1', text)
+        self.assertIn('mongoosedns_balancer_state{pool="xmpp",balancer="lb1",state="down"} 0', text)
+        self.assertIn('mongoosedns_queries_total{transport="udp"}', text)
+        stats = json.loads(self.server.ctl("stats").stdout)
+        self.assertIn("queries", stats)
+        top = self.server.ctl("top", "--rounds", "2").stdout.splitlines()
+        self.assertEqual(len(top), 2)
+
+
+class Acme(unittest.TestCase):
+    def test_a_challenge_is_there_for_its_time(self):
+        server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                            {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        self.assertEqual(server.query("_acme-challenge.example.org", "TXT").rcode(),
+                         dns.rcode.NXDOMAIN)
+        server.ctl("acme", "set", "example.org", "token-one", "--seconds", "2")
+        server.ctl("acme", "set", "example.org", "token-two", "--seconds", "600")
+        answer = server.query("_acme-challenge.example.org", "TXT").answer[0]
+        self.assertEqual({r.strings[0] for r in answer}, {b"token-one", b"token-two"})
+        lib.wait_for(lambda: len(server.query("_acme-challenge.example.org", "TXT").answer[0]) == 1,
+                     "the first one is gone")
+        refused = server.ctl("acme", "set", "example.com", "token", check=False)
+        self.assertEqual(refused.returncode, 1)
+
+
+class Asker(threading.Thread):
+    """Asks without pause and counts queries that got no answer in time."""
+
+    def __init__(self, port):
+        super().__init__(daemon=True)
+        self.port = port
+        self.asked = 0
+        self.lost = 0
+        self.ending = False
+        self.start()
+
+    def run(self):
+        query = dns.message.make_query(NAME, "A")
+        while not self.ending:
+            self.asked += 1
+            try:
+                answer = dns.query.udp(query, "127.0.0.1", port=self.port, timeout=5)
+                if not answer.answer:
+                    self.lost += 1
+            except Exception:  # a timeout, or an ICMP error while no socket is there
+                self.lost += 1
+
+    def end(self):
+        self.ending = True
+        self.join(10)
+
+
+class ReloadAndUpgrade(unittest.TestCase):
+    def setUp(self):
+        self.server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 100)]) + lib.ZONE +
+                                 '\n[rate_limit]\nresponses = "0"\n',
+                                 {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(self.server.stop)
+
+    def rewrite(self, old, new):
+        with open(self.server.config_path, encoding="utf-8") as file:
+            text = file.read()
+        self.assertIn(old, text)
+        with open(self.server.config_path, "w", encoding="utf-8") as file:
+            file.write(text.replace(old, new))
+
+    def test_reload_applies_whole_or_not_at_all_and_loses_no_query(self):
+        askers = [Asker(self.server.port) for _ in range(2)]
+        self.rewrite("198.51.100.1", "198.51.100.2")
+        self.server.reload()
+        self.assertEqual(self.server.addresses(NAME), ["198.51.100.2"])
+        self.rewrite("198.51.100.2", "198.51.100.3")
+        self.rewrite("ttl_max = 60", "ttl_maximum = 60")
+        refused = self.server.ctl("reload", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertIn("ttl_max", refused.stdout)
+        self.assertEqual(self.server.addresses(NAME), ["198.51.100.2"])
+        self.rewrite("ttl_maximum = 60", "ttl_max = 60")
+        self.rewrite('nsid = "ns1.test"', 'nsid = "other"')  # this one starts the workers anew
+        for _ in range(5):
+            self.server.reload()
+        self.assertEqual(self.server.addresses(NAME), ["198.51.100.3"])
+        self.server.process.send_signal(1)  # SIGHUP
+        lib.wait_for(lambda: 'mongoosedns_reloads_total{result="applied"} 7' in
+                     self.server.page("/metrics"), "SIGHUP reloads, too")
+        for asker in askers:
+            asker.end()
+            self.assertGreater(asker.asked, 10)
+            self.assertEqual(asker.lost, 0)
+
+    def test_upgrade_takes_the_sockets_over_and_loses_no_query(self):
+        askers = [Asker(self.server.port) for _ in range(2)]
+        before = self.server.metric('mongoosedns_queries_total{transport="udp"}')
+        for _ in range(3):
+            old = json.loads(self.server.ctl("status").stdout)["pid"]
+            new = json.loads(self.server.ctl("upgrade").stdout)["pid"]
+            self.server.taken_over_pid = new
+            self.assertNotEqual(old, new)
+            lib.wait_for(lambda: not os.path.exists(f"/proc/{old}") or
+                         self.server.process.poll() is not None, "the old process ends")
+        for asker in askers:
+            asker.end()
+            self.assertGreater(asker.asked, 10)
+            self.assertEqual(asker.lost, 0)
+        after = lib.wait_for(lambda: self.server.metric(
+            'mongoosedns_queries_total{transport="udp"}'), "metrics")
+        self.assertGreater(after, before)
+
+
+class Majority(unittest.TestCase):
+    """Three DNS nodes; one sees a balancer that the others do not, and the other way round."""
+
+    def test_the_majority_decides_who_is_down(self):
+        balancer = lib.Balancer("127.0.0.2")
+        self.addCleanup(balancer.stop)
+        servers = []
+        # Each node checks through a port of its own, so that a test can blind one of them.
+        eyes = [lib.Balancer("127.0.0.2") for _ in range(3)]
+        ports = [lib.free_port() for _ in range(3)]
+        for i in range(3):
+            peers = ", ".join(f'"127.0.0.1:{p}"' for j, p in enumerate(ports) if j != i)
+            config = lib.BASE.replace("@ADMIN@", str(ports[i])) + lib.pool(
+                [("lb1", "127.0.0.2", 100), ("lb2", "127.0.0.3", 100)],
+                check=lib.status_check(eyes[i].port).replace('rise = 2', 'rise = 1'))
+            config += f'[quorum]\npeers = [{peers}]\ninterval = "100ms"\n' + lib.ZONE
+            server = lib.Server(config, {"example.org.zone": lib.ZONE_TEXT}, wait=False)
+            server.admin_port = ports[i]
+            servers.append(server)
+            self.addCleanup(server.stop)
+        for server in servers:
+            lib.wait_for(lambda s=server: s.page("/readyz") == "ok\n", "ready")
+            lib.wait_for(lambda s=server: s.balancer_state("lb1")["standing"] == "up", "lb1 is up")
+        eyes[0].stop()  # node 0 is blind: two others outvote it
+        lib.wait_for(lambda: "1 of 3 DNS nodes" in servers[0].balancer_state("lb1")["reason"],
+                     "node 0 is outvoted")
+        self.assertEqual(servers[0].balancer_state("lb1")["standing"], "up")
+        eyes[1].stop()  # now two of three see it down
+        for server in servers:
+            lib.wait_for(lambda s=server: s.balancer_state("lb1")["standing"] == "down",
+                         "the majority sees lb1 down")
+        self.assertIn("2 of 3 DNS nodes", servers[2].balancer_state("lb1")["reason"])
+        eyes[2].stop()
+
+
+class BadConfiguration(unittest.TestCase):
+    def check(self, config, *expected):
+        server = lib.Server.__new__(lib.Server)
+        import tempfile
+        with tempfile.TemporaryDirectory() as directory:
+            server.directory, server.port, server.admin_port, server.tls_port = directory, 1, 2, 3
+            server.write("example.org.zone", lib.ZONE_TEXT)
+            path = server.write("c.toml", server.fill(config))
+            result = subprocess.run([lib.PROGRAM, "check", path], capture_output=True, text=True,
+                                    timeout=20)
+        self.assertEqual(result.returncode, 1, result.stdout + result.stderr)
+        for text in expected:
+            self.assertIn(text, result.stderr)
+
+    def test_mistakes_are_named_with_file_line_key_and_remedy(self):
+        good_pool = lib.pool([("lb1", "198.51.100.1", 100)])
+        self.check(lib.BASE.replace("workers", "wrokers") + good_pool + lib.ZONE,
+                   "c.toml:4: server.wrokers", "workers")
+        self.check(lib.BASE + good_pool + lib.ZONE.replace('pool = "xmpp"', 'pool = "xmmp"'),
+                   "did you mean 'xmpp'")
+        self.check(lib.BASE + lib.pool([("lb1", "198.51.100.1.9.9.9", 100)]) + lib.ZONE,
+                   "not an IP address")
+        self.check(lib.BASE + good_pool + lib.ZONE.replace("xmpp-client:5222", "xmpp:99999"),
+                   "write SERVICE:PORT")
+        self.check(lib.BASE + good_pool + lib.ZONE.replace("example.org.zone", "missing.zone"),
+                   "cannot be opened")
+        self.check(lib.BASE + good_pool + '[zone."example.org"]\nns = ["ns1"]\n'
+                   'records = ["www A 192.0.2.300"]\n', "www A 192.0.2.300")
+        self.check("[server]\n", "server.listen", "no zone")
+
+    def test_a_port_in_use_is_an_error_at_start(self):
+        server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                            {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        config = server.config_path
+        import socket
+        taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(taken.close)
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+        text = open(config, encoding="utf-8").read().replace(f":{server.port}\"", f":{port}\"")
+        other = server.write("other.toml", text)
+        result = subprocess.run([lib.PROGRAM, "run", other], capture_output=True, text=True,
+                                timeout=20)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("is another DNS server running there?", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
