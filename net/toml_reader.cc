@@ -1,7 +1,6 @@
 #include "net/toml_reader.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -14,6 +13,7 @@
 #include <unordered_map>
 
 #include "net/text.h"
+#include "net/units.h"
 
 // Without exceptions toml::parse() answers with a result; header-only, in this one file.
 #define TOML_EXCEPTIONS 0
@@ -87,76 +87,10 @@ std::string Joined(const std::vector<std::string_view>& names) {
   return out;
 }
 
-struct Unit {
-  std::string_view name;
-  int64_t size;
-};
-
-constexpr std::array<Unit, 7> kTimeUnits = {{{"d", 86'400'000'000'000},
-                                             {"h", 3'600'000'000'000},
-                                             {"m", 60'000'000'000},
-                                             {"s", 1'000'000'000},
-                                             {"ms", 1'000'000},
-                                             {"us", 1'000},
-                                             {"ns", 1}}};
-constexpr std::array<Unit, 5> kByteUnits = {{{"TiB", int64_t{1} << 40},
-                                             {"GiB", int64_t{1} << 30},
-                                             {"MiB", int64_t{1} << 20},
-                                             {"KiB", int64_t{1} << 10},
-                                             {"B", 1}}};
-// Events per unit of so many seconds.
-constexpr std::array<Unit, 4> kRateUnits = {{{"/d", 86'400}, {"/h", 3'600}, {"/m", 60}, {"/s", 1}}};
-
-// With the largest unit that divides it: 90s, not 90000ms.
-template <size_t N>
-std::string WithUnit(int64_t value, const std::array<Unit, N>& units) {
-  if (value == 0) return "0";
-  for (const Unit& unit : units) {
-    if (value % unit.size == 0) return std::to_string(value / unit.size) + std::string(unit.name);
-  }
-  return std::to_string(value);
-}
-
-std::string BytesInWords(int64_t value) {
-  std::string text = WithUnit(value, kByteUnits);
-  if (text.ends_with("B") && !text.ends_with("iB")) text.pop_back();
-  return text;
-}
-
 std::string NumberInWords(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%g", value);
   return text.data();
-}
-
-template <typename T>
-std::optional<T> ParseWhole(std::string_view text) {
-  T value{};
-  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return value;
-}
-
-// "1.5h" → 5400 s in the smallest unit. nullopt: not a number with one of the units, negative, or
-// more than fits.
-template <size_t N>
-std::optional<int64_t> ParseWithUnit(std::string_view text, const std::array<Unit, N>& units) {
-  size_t digits = text.find_first_not_of("0123456789.");
-  if (digits == std::string_view::npos || digits == 0) return std::nullopt;
-  std::string_view number = text.substr(0, digits);
-  std::string_view name = text.substr(digits);
-  auto unit = std::ranges::find(units, name, &Unit::name);
-  if (unit == units.end()) return std::nullopt;
-  if (auto whole = ParseWhole<int64_t>(number)) {
-    int64_t value = 0;
-    if (__builtin_mul_overflow(*whole, unit->size, &value)) return std::nullopt;
-    return value;
-  }
-  auto decimal = ParseWhole<double>(number);
-  if (!decimal) return std::nullopt;
-  double value = std::round(*decimal * static_cast<double>(unit->size));
-  if (value >= 9.2e18) return std::nullopt;
-  return static_cast<int64_t>(value);
 }
 
 // Optimal string alignment: insert, delete, replace, or swap two neighbours.
@@ -443,79 +377,66 @@ Duration TomlSection::Time(std::string_view key, Duration fallback, Duration min
                            Duration max) const {
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return fallback;
-  constexpr std::string_view kRemedy =
-      "write a number and a unit in quotes, as in \"5s\"; units: ns, us, ms, s, m, h, d";
-  std::optional<int64_t> value;
+  std::optional<Duration> value;
   if (const auto* whole = node->as_integer()) {
     if (whole->get() != 0) {
       impl_->Error(key, "is " + std::to_string(whole->get()) + " without a unit of time",
-                   std::string(kRemedy));
+                   std::string(kDurationRemedy));
       return fallback;
     }
-    value = 0;
+    value = Duration(0);
   } else if (const auto* text = node->as_string()) {
-    value = text->get() == "0" ? 0 : ParseWithUnit(text->get(), kTimeUnits);
+    value = ParseDuration(text->get());
     if (!value) {
       impl_->Error(key, "is " + Quoted(text->get()) + ", which is not a length of time",
-                   std::string(kRemedy));
+                   std::string(kDurationRemedy));
       return fallback;
     }
   } else {
-    impl_->WrongType(key, *node, "a length of time", std::string(kRemedy));
+    impl_->WrongType(key, *node, "a length of time", std::string(kDurationRemedy));
     return fallback;
   }
-  auto show = [](int64_t ns) { return WithUnit(ns, kTimeUnits); };
-  bool fits = impl_->InRange(key, *value, int64_t{min.count()}, int64_t{max.count()}, show);
-  return fits ? Duration(*value) : fallback;
+  auto show = [](int64_t ns) { return DurationText(Duration(ns)); };
+  bool fits = impl_->InRange(key, value->count(), int64_t{min.count()}, int64_t{max.count()}, show);
+  return fits ? *value : fallback;
 }
 
 int64_t TomlSection::Bytes(std::string_view key, int64_t fallback, IntRange range) const {
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return fallback;
-  constexpr std::string_view kRemedy =
-      "write a number of bytes, or with a unit in quotes, as in \"64KiB\"; units: KiB, MiB, GiB, "
-      "TiB";
   std::optional<int64_t> value;
   if (const auto* whole = node->as_integer()) {
     value = whole->get();
   } else if (const auto* text = node->as_string()) {
-    value = ParseWhole<int64_t>(text->get());
-    if (!value) value = ParseWithUnit(text->get(), kByteUnits);
+    value = ParseBytes(text->get());
     if (!value) {
       impl_->Error(key, "is " + Quoted(text->get()) + ", which is not a number of bytes",
-                   std::string(kRemedy));
+                   std::string(kBytesRemedy));
       return fallback;
     }
   } else {
-    impl_->WrongType(key, *node, "a number of bytes", std::string(kRemedy));
+    impl_->WrongType(key, *node, "a number of bytes", std::string(kBytesRemedy));
     return fallback;
   }
-  return impl_->InRange(key, *value, range.min, range.max, BytesInWords) ? *value : fallback;
+  return impl_->InRange(key, *value, range.min, range.max, BytesText) ? *value : fallback;
 }
 
 double TomlSection::Rate(std::string_view key, double fallback, double max) const {
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return fallback;
-  constexpr std::string_view kRemedy =
-      "write a number by a unit in quotes, as in \"200/s\"; units: /s, /m, /h, /d; \"0\" for none";
   if (const auto* whole = node->as_integer(); whole != nullptr && whole->get() == 0) return 0;
   const auto* text = node->as_string();
   if (text == nullptr) {
-    impl_->WrongType(key, *node, "a rate", std::string(kRemedy));
+    impl_->WrongType(key, *node, "a rate", std::string(kRateRemedy));
     return fallback;
   }
-  if (text->get() == "0") return 0;
-  std::string_view view = text->get();
-  size_t slash = std::min(view.find('/'), view.size());
-  auto number = ParseWhole<double>(view.substr(0, slash));
-  auto unit = std::ranges::find(kRateUnits, view.substr(slash), &Unit::name);
-  if (!number || unit == kRateUnits.end() || !std::isfinite(*number) || *number < 0) {
-    impl_->Error(key, "is " + Quoted(view) + ", which is not a rate", std::string(kRemedy));
+  auto value = ParseRate(text->get());
+  if (!value) {
+    impl_->Error(key, "is " + Quoted(text->get()) + ", which is not a rate",
+                 std::string(kRateRemedy));
     return fallback;
   }
-  double value = *number / static_cast<double>(unit->size);
-  auto show = [](double rate) { return NumberInWords(rate) + "/s"; };
-  return impl_->InRange(key, value, 0.0, max, show) ? value : fallback;
+  return impl_->InRange(key, *value, 0.0, max, RateText) ? *value : fallback;
 }
 
 uint32_t TomlSection::FileMode(std::string_view key, uint32_t fallback) const {
@@ -663,7 +584,7 @@ TomlReader TomlReader::FromFile(const std::string& path) {
     text.append(chunk.data(), static_cast<size_t>(in.gcount()));
     if (text.size() > kFileBytesMax) {
       return failed(
-          "is above the largest size allowed, " + BytesInWords(static_cast<int64_t>(kFileBytesMax)),
+          "is above the largest size allowed, " + BytesText(static_cast<int64_t>(kFileBytesMax)),
           "check that it is the configuration");
     }
   }
