@@ -304,6 +304,8 @@ CtlServer::~CtlServer() {
   core_->sessions.clear();
 }
 
+void CtlServer::StopAccepting() { core_->acceptor.reset(); }
+
 size_t CtlServer::sessions() const { return core_->sessions.size(); }
 
 }  // namespace lb

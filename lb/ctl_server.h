@@ -48,6 +48,8 @@ class CtlServer {
   CtlServer& operator=(const CtlServer&) = delete;
 
   size_t sessions() const;
+  // Sessions go on; new ones are another process's.
+  void StopAccepting();
 
  private:
   class Session;

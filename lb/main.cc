@@ -215,7 +215,7 @@ class Process {
   // The new process answers operators from now on; who is connected here is served to the end.
   void LeaveOperators() {
     ctl_->StopAccepting();
-    if (admin_) admin_->StopAccepting();
+    admin_.reset();
     ctl_fd_.Reset();
     admin_fd_.Reset();
   }
