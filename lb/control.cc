@@ -342,7 +342,7 @@ ProcessView Control::Process() const {
   view.uptime_s = net::Seconds(loop_.now() - started_);
   view.workers = engine_->workers();
   view.connections = engine_->open();
-  view.connections_max = config_.process.connections_max;
+  view.connections_max = engine_->connections_max();
   view.accepts_per_s = accepts_per_s_;
   if (budget_ && budget_->warming()) {
     view.accept_rate = budget_->rate();
@@ -428,7 +428,7 @@ std::vector<CounterView> Control::Counters() const {
   add("mongooselb_connections_active", "Proxied connections that are open now", false,
       static_cast<double>(engine_->open()));
   add("mongooselb_connections_max", "The most that the process takes", false,
-      config_.process.connections_max);
+      engine_->connections_max());
   add("mongooselb_accepts_per_second", "New connections in the last second", false, accepts_per_s_);
   add("mongooselb_reloads_total", "Configurations applied", true, static_cast<double>(reloads_));
   add("mongooselb_reloads_failed_total", "Configurations refused", true,

@@ -1,17 +1,21 @@
 #include "lb/engine.h"
 
 #include <pthread.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <future>
 #include <latch>
 
 #include "net/check.h"
+#include "net/log.h"
 
 namespace lb {
 namespace {
 
-// Connections that were accepted and have no Pair yet, or whose old Pair waits for its operations.
+// Sockets beyond two a connection: those that were accepted and have no Pair yet, and those whose
+// Pair waits for its operations.
 constexpr uint32_t kSlotReserve = 1024;
 // How long the operations of ended connections may take to come back.
 constexpr net::Duration kDrainLimit = std::chrono::seconds(5);
@@ -29,6 +33,7 @@ std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options&
                                                                   PassiveErrors passive_errors) {
   CHECK(options.workers > 0);
   std::unique_ptr<Engine> engine(new Engine());
+  engine->FitToLimits(options);
   for (size_t index = 0; index < options.workers; ++index) {
     engine->threads_.push_back(std::make_unique<Thread>());
     Thread& thread = *engine->threads_.back();
@@ -50,15 +55,35 @@ std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options&
   return engine;
 }
 
+// A ring's table of sockets is bounded by the limit of open files, whatever else is open.
+void Engine::FitToLimits(const Options& options) {
+  uint32_t each = (options.connections_max + options.workers - 1) / options.workers;
+  slot_reserve_ = kSlotReserve;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < UINT32_MAX) {
+    const auto slots = static_cast<uint32_t>(limit.rlim_cur);
+    slot_reserve_ = std::min(kSlotReserve, slots / 8);
+    each = std::min(each, slots / 2 - slot_reserve_);
+  }
+  connections_max_ = each * options.workers;
+  if (connections_max_ < options.connections_max) {
+    net::Log(net::LogLevel::kWarn, "lb", "the limit of open files allows fewer connections",
+             {{"connections_max", options.connections_max},
+              {"allowed", connections_max_},
+              {"limit", limit.rlim_cur},
+              {"remedy", "LimitNOFILE=1048576 (ulimit -n), or more workers"}});
+  }
+}
+
 void Engine::RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
                        const PassiveErrors& passive_errors,
                        std::function<void(std::string)> started) {
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index + 1)).c_str());
-  const uint32_t pairs = options.connections_max / options.workers + 1;
+  const uint32_t pairs = connections_max_ / options.workers;
   auto loop = net::EventLoop::Create({.submission_entries = 4096,
                                       .completion_entries = 16'384,
-                                      .accept_slots = pairs + kSlotReserve,
-                                      .outgoing_slots = pairs + kSlotReserve},
+                                      .accept_slots = pairs + slot_reserve_,
+                                      .outgoing_slots = pairs + slot_reserve_},
                                      clock_);
   if (!loop) {
     started(loop.error());

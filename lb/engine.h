@@ -40,6 +40,8 @@ class Engine {
   ~Engine();
 
   size_t workers() const { return threads_.size(); }
+  // As asked for, or what the limit of open files allows.
+  uint32_t connections_max() const { return connections_max_; }
   // Queues `task` on worker `index`, or on each.
   void Post(size_t index, std::function<void(ProxyWorker&)> task);
   void PostAll(const std::function<void(ProxyWorker&)>& task);
@@ -61,10 +63,13 @@ class Engine {
     std::jthread thread;
   };
   Engine() = default;
+  void FitToLimits(const Options& options);
   void RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
                  const PassiveErrors& passive_errors, std::function<void(std::string)> started);
 
   net::SystemClock clock_;
+  uint32_t connections_max_ = 0;
+  uint32_t slot_reserve_ = 0;
   std::vector<std::unique_ptr<Thread>> threads_;
 };
 

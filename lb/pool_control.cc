@@ -161,6 +161,7 @@ PoolControl::EntryPtr PoolControl::MakeEntry(const ResolvedNode& config, bool di
   entry->discovered = discovered;
   entry->node = std::make_shared<Node>(name(), config.name, config.address, config.weight,
                                        config.connections_max);
+  if (balancer_ != nullptr) entry->warmup.Observe(false, "", loop_.now());  // joins a running pool
   SetUpHealth(*entry, false, AdminState::kReady);
   return entry;
 }
@@ -179,7 +180,14 @@ void PoolControl::SetUpHealth(Entry& entry, bool was_up, AdminState admin) {
     ScheduleCheck(entry, i, entry.health->check(i).FirstIn(random_));
   }
   if (config_.status) ScheduleFetch(entry, net::Duration::zero());
-  entry.warmup.Observe(entry.health->choosable(), entry.health->incarnation(), loop_.now());
+  ObserveWarmup(entry);
+}
+
+// A node that is still being looked at for the first time is neither up nor down: with the balancer
+// itself it starts warm. One that joined later starts cold (MakeEntry).
+bool PoolControl::ObserveWarmup(Entry& entry) {
+  if (entry.health->condition() == NodeCondition::kChecking) return false;
+  return entry.warmup.Observe(entry.health->choosable(), entry.health->incarnation(), loop_.now());
 }
 
 void PoolControl::Retire(Entry& entry) {
@@ -382,7 +390,7 @@ void PoolControl::Log(const Entry& entry, const NodeHealth::Changed& changed) {
 
 void PoolControl::AfterHealth(Entry& entry, NodeHealth::Changed changed) {
   if (changed) Log(entry, changed);
-  if (entry.warmup.Observe(entry.health->choosable(), entry.health->incarnation(), loop_.now())) {
+  if (ObserveWarmup(entry)) {
     if (config_.warmup.mode == WarmupMode::kOff) {
       entry.warmup.Stop();
     } else {

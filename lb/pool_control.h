@@ -194,6 +194,7 @@ class PoolControl {
   void OnCluster(Entry& entry, std::expected<std::string, std::string> body);
   void JudgeSplit();
   void Log(const Entry& entry, const NodeHealth::Changed& changed);
+  bool ObserveWarmup(Entry& entry);
   void AfterHealth(Entry& entry, NodeHealth::Changed changed);
   void StartDiscovery();
   void Tick();
