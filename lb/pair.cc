@@ -166,10 +166,9 @@ void Pair::Admit() {
     return;
   }
   const auto& trusted = listener.proxy_trusted;
-  const bool trust = trusted.empty() || std::any_of(trusted.begin(), trusted.end(),
-                                                    [&](const net::Cidr& c) {
-                                                      return c.Contains(client_);
-                                                    });
+  const bool trust =
+      trusted.empty() || std::any_of(trusted.begin(), trusted.end(),
+                                     [&](const net::Cidr& c) { return c.Contains(client_); });
   if (!trust) {
     WorkerStats::Add(worker_.stats_.proxy_headers_bad);
     End(EndReason::kProxyHeaderBad);
