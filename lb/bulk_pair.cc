@@ -1,6 +1,6 @@
 // The part of a Pair that carries bulk: when a direction has brought full buffers for long enough,
-// its bytes go from socket to socket through a pipe and never see user space; when it idles, it goes
-// back to buffers, and the descriptors with it.
+// its bytes go from socket to socket through a pipe and never see user space; when it idles, it
+// goes back to buffers, and the descriptors with it.
 //
 // splice(2) is called directly: as an operation of the ring it would always go to a kernel thread.
 // The ring only says when the sockets are ready.

@@ -137,10 +137,9 @@ void Pair::SendHeaderOut(const net::Address& local) {
     end = std::to_chars(end, last, ++worker_.unique_id_, 16).ptr;
     tlvs.unique_id = {unique_id.data(), static_cast<size_t>(end - unique_id.data())};
   }
-  const auto size =
-      settings.send_proxy == SendProxy::kV1
-          ? EncodeProxyV1(EndpointOf(client_), EndpointOf(local), header)
-          : EncodeProxyV2(EndpointOf(client_), EndpointOf(local), tlvs, header);
+  const auto size = settings.send_proxy == SendProxy::kV1
+                        ? EncodeProxyV1(EndpointOf(client_), EndpointOf(local), header)
+                        : EncodeProxyV2(EndpointOf(client_), EndpointOf(local), tlvs, header);
   CHECK(size.has_value());  // two addresses and a short id always fit
   extra_ = worker_.preludes_.Allocate();
   if (extra_ == net::kNoIndex) {
@@ -158,7 +157,8 @@ void Pair::OnHeaderOut(int32_t result) {
   if (state_ != State::kClosing && result > 0) {
     prelude.sent = static_cast<uint16_t>(prelude.sent + result);
     if (prelude.sent < prelude.size) {
-      worker_.ring().Send(slot_[1], std::span(prelude.bytes).first(prelude.size).subspan(prelude.sent),
+      worker_.ring().Send(slot_[1],
+                          std::span(prelude.bytes).first(prelude.size).subspan(prelude.sent),
                           Begin(kHeaderOut));
       return;
     }

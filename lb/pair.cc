@@ -166,10 +166,9 @@ void Pair::Admit() {
     return;
   }
   const auto& trusted = listener.proxy_trusted;
-  const bool trust = trusted.empty() || std::any_of(trusted.begin(), trusted.end(),
-                                                    [&](const net::Cidr& c) {
-                                                      return c.Contains(client_);
-                                                    });
+  const bool trust =
+      trusted.empty() || std::any_of(trusted.begin(), trusted.end(),
+                                     [&](const net::Cidr& c) { return c.Contains(client_); });
   if (!trust) {
     WorkerStats::Add(worker_.stats_.proxy_headers_bad);
     End(EndReason::kProxyHeaderBad);
@@ -461,7 +460,8 @@ void Pair::CancelAll() {
 void Pair::End(EndReason reason) {
   if (state_ == State::kClosing) return;
   // What began the end is what it is called: a reset after one side had closed is no new reason.
-  if (end_ == EndReason::kNone) end_ = reason;
+  // That the other side never closed is one.
+  if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
   worker_.Finished(*this);
   // A connect on its way still reads the node's address.

@@ -2,15 +2,16 @@
 //
 //   accept → [kNaming] → [kHeader] → [kQueued] → kConnecting ⇄ kRetryWait → kOpen → kClosing → gone
 //
-// A Pair belongs to one worker and one thread. It is the Target of all its operations: the number of
-// an operation says what it was, a bit in in_flight_ says that it has not come back. A Pair is freed
-// when it is closing and no bit is left; buffers and slots go back to their owners no earlier.
+// A Pair belongs to one worker and one thread. It is the Target of all its operations: the number
+// of an operation says what it was, a bit in in_flight_ says that it has not come back. A Pair is
+// freed when it is closing and no bit is left; buffers and slots go back to their owners no
+// earlier.
 //
 // Direction d carries bytes from side d to side 1 - d; side 0 is the client, side 1 the node.
 //
-// An idle connection is these 128 bytes and nothing else: buffers belong to the pool and are lent to
-// bytes in flight, timers are a link in the worker's wheel, and what few connections need for a while
-// (a PROXY header, a splice) stands in a slab of its own, found by extra_.
+// An idle connection is these 128 bytes and nothing else: buffers belong to the pool and are lent
+// to bytes in flight, timers are a link in the worker's wheel, and what few connections need for a
+// while (a PROXY header, a splice) stands in a slab of its own, found by extra_.
 #pragma once
 
 #include <cstdint>
@@ -71,8 +72,8 @@ class alignas(128) Pair final : public net::Target {
   void Start(const net::Address* peer);
   // The wheel came up. May free the Pair.
   void OnDue();
-  // A node of its pool may have room again; false when none has. Else it leaves the queue, and may be
-  // freed.
+  // A node of its pool may have room again; false when none has. Else it leaves the queue, and may
+  // be freed.
   bool OnDequeued();
   // A buffer came back after this Pair had found none.
   void OnBuffersAvailable();
@@ -201,9 +202,7 @@ class alignas(128) Pair final : public net::Target {
   // header.cc: PROXY headers, in and out.
   void OnHeaderBytes();
   void Consume(size_t bytes);
-  bool HeaderPending() const {
-    return InFlight(kHeaderOut) || InFlight(kLocal) || Has(kNoName, 1);
-  }
+  bool HeaderPending() const { return InFlight(kHeaderOut) || InFlight(kLocal) || Has(kNoName, 1); }
   void StartHeaderOut();
   void OnLocalFd(int32_t result);
   void SendHeaderOut(const net::Address& local);
@@ -234,7 +233,7 @@ class alignas(128) Pair final : public net::Target {
   // Payload received from each side. Until a node is found the second one holds, as bits, which
   // nodes were tried.
   uint64_t bytes_[2] = {0, 0};
-  uint64_t started_ms_;    // wall clock
+  uint64_t started_ms_;     // wall clock
   uint32_t active_ms_ = 0;  // worker clock; the last byte or change of state
   uint16_t connect_ms_ = 0;
   uint16_t queue_ms_ = 0;

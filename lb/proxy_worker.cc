@@ -9,7 +9,8 @@
 namespace lb {
 namespace {
 
-// Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop it.
+// Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop
+// it.
 constexpr uint32_t kPairsReserve = 512;
 // Entries of connections that left, beyond those that a line may hold, before it is swept.
 constexpr size_t kStaleMax = 64;
@@ -109,7 +110,8 @@ bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Addr
 uint32_t ProxyWorker::IndexOf(const Pair& pair) { return net::Slab<Pair>::IndexOf(pair); }
 
 void ProxyWorker::Finished(Pair& pair) {
-  wheel_.Remove(IndexOf(pair), [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
+  wheel_.Remove(IndexOf(pair),
+                [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   const ListenerSettings& listener = *ListenerOf(pair);
   if (pair.counted()) listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
   if (pair.sourced() && listener.source_limits) {
@@ -172,8 +174,7 @@ bool ProxyWorker::Enqueue(Pair& pair) {
   // While its first one waits, those that left the queue must not add up behind it.
   if (pool.queue.size() > 2 * size_t{pool.queued} + kStaleMax) {
     std::erase_if(pool.queue, [this](const Waiting& waiting) {
-      return !pairs_.Live(waiting.index) ||
-             !pairs_[waiting.index].queued_as(waiting.started_ms);
+      return !pairs_.Live(waiting.index) || !pairs_[waiting.index].queued_as(waiting.started_ms);
     });
   }
   ++pool.queued;

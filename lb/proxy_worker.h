@@ -1,5 +1,6 @@
 // One worker: a thread's share of all connections. It accepts on its listening sockets, owns its
-// Pairs, their buffers and timers, and chooses nodes from snapshots that the control thread hands in.
+// Pairs, their buffers and timers, and chooses nodes from snapshots that the control thread hands
+// in.
 //
 // Everything here runs on the worker's thread; other threads reach it with EventLoop::Post. What is
 // shared is counted in relaxed atomics: NodeState, ListenerShared, and this worker's Stats, which
@@ -37,9 +38,9 @@ class Listener;
 struct WorkerStats {
   using Counter = std::atomic<uint64_t>;
   Counter accepted{0};
-  Counter accept_errors{0};    // EMFILE and its like
-  Counter accept_pauses{0};    // no pair or slot was free
-  Counter open{0};             // pairs now
+  Counter accept_errors{0};  // EMFILE and its like
+  Counter accept_pauses{0};  // no pair or slot was free
+  Counter open{0};           // pairs now
   Counter bytes_to_node{0};
   Counter bytes_to_client{0};
   Counter connect_errors{0};
@@ -47,9 +48,9 @@ struct WorkerStats {
   Counter redispatches{0};
   Counter queued{0};
   Counter buffer_starvations{0};
-  Counter pauses{0};         // a slow reader stopped its sender
-  Counter bulk_entered{0};   // directions that turned to splice
-  Counter bulk_refused{0};   // no descriptor or pipe was to be had
+  Counter pauses{0};        // a slow reader stopped its sender
+  Counter bulk_entered{0};  // directions that turned to splice
+  Counter bulk_refused{0};  // no descriptor or pipe was to be had
   Counter bulk_bytes{0};
   Counter proxy_headers_bad{0};
   std::array<Counter, kEndReasons> ended{};
@@ -72,7 +73,7 @@ class ProxyWorker {
   struct Hooks {
     // A node failed for the pool's passive_errors-th time in a row. Worker's thread.
     std::function<void(Node&, uint32_t errors)> passive_errors;
-    AcceptBudget* budget = nullptr;  // the balancer's own warm-up; may be null
+    AcceptBudget* budget = nullptr;   // the balancer's own warm-up; may be null
     AccessLog* access_log = nullptr;  // this worker's; may be null
   };
 
@@ -179,7 +180,7 @@ class ProxyWorker {
   net::Slab<Prelude, 64> preludes_;
   net::TimerWheel<> wheel_{0};
   bool tick_armed_ = false;
-  std::vector<std::unique_ptr<Pool>> pools_;  // by id
+  std::vector<std::unique_ptr<Pool>> pools_;                                // by id
   std::vector<std::shared_ptr<const ListenerSettings>> listener_settings_;  // by id
   std::vector<std::shared_ptr<Listener>> listeners_;
   std::deque<Waiting> starved_;  // those that found no buffer, in order

@@ -22,7 +22,8 @@ constexpr uint32_t kFairShare = 16;
 uint32_t Pair::BuffersAllowed() const {
   if (state_ != State::kOpen) return kEarlyBuffers;
   const net::BufferPool& pool = *worker_.buffers_;
-  const uint32_t configured = worker_.pools_[pool_]->settings->pending_bytes_max / pool.buffer_bytes();
+  const uint32_t configured =
+      worker_.pools_[pool_]->settings->pending_bytes_max / pool.buffer_bytes();
   const uint32_t unused = pool.free() + pool.maximum() - pool.provided();
   return std::max(2U, std::min(configured, unused / kFairShare));
 }
