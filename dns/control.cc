@@ -244,7 +244,7 @@ std::string Control::Start() {
   for (const ZoneConfig& zone : config_->zones) {
     for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
   }
-  if (!config_->peers.empty()) AskPeers();
+  AskPeers();
   Housekeeping();
   return "";
 }

@@ -227,13 +227,19 @@ bool CtlServer::Answer(int fd, const std::string& line) {
 }
 
 void CtlServer::HandOver(int fd) {
-  InheritedSockets shared;
-  std::string state;
-  std::string why = OnLoop([&] {
-    shared = control_.ShareSockets();
-    state = control_.HandOverJson();
+  // Shared with the task, which may run after we have given up waiting.
+  struct Handed {
+    InheritedSockets sockets;
+    std::string state;
+  };
+  auto handed = std::make_shared<Handed>();
+  std::string why = OnLoop([this, handed] {
+    handed->sockets = control_.ShareSockets();
+    handed->state = control_.HandOverJson();
     return std::string();
   });
+  const InheritedSockets& shared = handed->sockets;
+  const std::string& state = handed->state;
   size_t count = shared.udp.size() + shared.tcp.size();
   if (!why.empty() || count > kTakeOverSocketsMax) {
     SendAll(fd, (why.empty() ? Error("too many sockets to hand over") : why) + "\n");

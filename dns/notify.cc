@@ -12,10 +12,11 @@
 namespace dns {
 
 Bytes MakeNotify(const Name& apex, uint16_t id) {
-  Bytes out(kHeaderBytes);
-  Put16(out.data(), id);
-  Put16(out.data() + 2, 0x2400);  // opcode NOTIFY, AA
-  Put16(out.data() + 4, 1);
+  Bytes out;
+  Append16(out, id);
+  Append16(out, 0x2400);  // opcode NOTIFY, AA
+  Append16(out, 1);
+  for (int section = 0; section < 3; ++section) Append16(out, 0);
   Append(out, apex.wire());
   Append16(out, static_cast<uint16_t>(Type::kSoa));
   Append16(out, kClassIn);

@@ -444,11 +444,11 @@ void Responder::AnswerTsig(const Now& now, Builder& builder) {
   builder.with_padding = false;
   builder.rcode = Rcode::kNotAuth;
   size_t rdata_size = query_.tsig_algorithm.size() + 16;
-  if (!builder.Fits(query_.tsig_key.size() + 10 + rdata_size)) return;
+  if (!builder.Fits(query_.tsig_key().size() + 10 + rdata_size)) return;
   // TSIG is the last record, so the OPT stands before it.
   uint8_t* at = builder.out.data() + builder.size + builder.opt_bytes;
-  std::memcpy(at, query_.tsig_key.data(), query_.tsig_key.size());
-  at += query_.tsig_key.size();
+  std::memcpy(at, query_.tsig_key().data(), query_.tsig_key().size());
+  at += query_.tsig_key().size();
   Put16(at, static_cast<uint16_t>(Type::kTsig));
   Put16(at + 2, kClassAny);
   Put32(at + 4, 0);
@@ -515,7 +515,7 @@ size_t Responder::Finish(const Client& client, Builder& builder) {
     ++builder.additional;
   }
   if (query_.has_tsig && builder.rcode == Rcode::kNotAuth) {
-    size_t tsig = query_.tsig_key.size() + 10 + query_.tsig_algorithm.size() + 16;
+    size_t tsig = query_.tsig_key().size() + 10 + query_.tsig_algorithm.size() + 16;
     if (builder.size + tsig <= builder.limit) {
       builder.size += tsig;
       ++builder.additional;

@@ -89,10 +89,41 @@ bool ParseOpt(const uint8_t* fixed, ByteView rdata, Edns& edns) {
   return edns.version != 0 || ParseOptions(rdata, edns);
 }
 
+// The bytes that an owner name takes at `at`; a pointer ends it and is not followed. 0: none.
+size_t OwnerSize(ByteView packet, size_t at) {
+  size_t i = at;
+  while (i < packet.size() && packet[i] != 0 && packet[i] <= kLabelBytesMax) i += packet[i] + 1u;
+  if (i >= packet.size() || i - at >= kNameBytesMax) return 0;
+  if (packet[i] == 0) return i + 1 - at;
+  return packet[i] >= 0xc0 && i + 2 <= packet.size() ? i + 2 - at : 0;
+}
+
+// The key's name in full. It may end in a pointer into the question's name, which has none; any
+// other pointer is refused.
+bool ReadTsigKey(ByteView packet, size_t at, size_t owner, Query& query) {
+  size_t labels = owner - 1;
+  ByteView tail = ByteView(packet).subspan(at + labels, 1);
+  bool compressed = owner >= 2 && packet[at + owner - 2] >= 0xc0 && packet[at + owner - 1] != 0;
+  if (compressed) {
+    labels = owner - 2;
+    size_t target = Get16(packet.data() + at + labels) & 0x3fffu;
+    size_t end = kHeaderBytes + query.name_size;
+    size_t label = kHeaderBytes;
+    while (label < target && label < end) label += packet[label] + 1u;
+    if (label != target || target >= end) return false;
+    tail = packet.subspan(target, end - target);
+  }
+  if (labels + tail.size() > kNameBytesMax) return false;
+  std::copy_n(packet.data() + at, labels, query.tsig_key_bytes.begin());
+  std::ranges::copy(tail, query.tsig_key_bytes.begin() + static_cast<std::ptrdiff_t>(labels));
+  query.tsig_key_size = static_cast<uint8_t>(labels + tail.size());
+  return true;
+}
+
 // The records behind the question: an OPT and a TSIG at most, TSIG last, and nothing behind them.
 bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
   for (size_t i = 0; i < count; ++i) {
-    size_t owner = NameSize(packet, at);
+    size_t owner = OwnerSize(packet, at);
     if (owner == 0 || packet.size() - at - owner < 10) return false;
     const uint8_t* fixed = packet.data() + at + owner;
     size_t rdata_size = Get16(fixed + 8);
@@ -105,8 +136,8 @@ bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
       if (i + 1 != count) return false;  // RFC 8945 §5.1: TSIG is the last record
       size_t algorithm = NameSize(rdata, 0);
       if (algorithm == 0 || rdata.size() - algorithm < 10) return false;
+      if (!ReadTsigKey(packet, at, owner, query)) return false;
       query.has_tsig = true;
-      query.tsig_key = packet.subspan(at, owner);
       query.tsig_algorithm = rdata.first(algorithm);
     } else {
       return false;
@@ -116,16 +147,13 @@ bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
   return at == packet.size();
 }
 
-// An IXFR query carries the SOA that the asker has (RFC 1995 §3). It is stepped over, not believed;
-// its owner may be compressed, and the pointer is not followed. The size of the record, or 0.
+// An IXFR query carries the SOA that the asker has (RFC 1995 §3). It is stepped over, not believed.
+// The size of the record, or 0.
 size_t SkipIxfrSoa(ByteView packet, size_t at) {
-  size_t i = at;
-  while (i < packet.size() && packet[i] != 0 && packet[i] <= kLabelBytesMax) i += packet[i] + 1u;
-  if (i >= packet.size() || i - at >= kNameBytesMax) return 0;
-  i += packet[i] == 0 ? 1u : 2u;
-  if (i > packet.size() || packet.size() - i < 10) return 0;
-  size_t end = i + 10 + Get16(packet.data() + i + 8);
-  return end <= packet.size() ? end - at : 0;
+  size_t owner = OwnerSize(packet, at);
+  if (owner == 0 || packet.size() - at - owner < 10) return 0;
+  size_t size = owner + 10 + Get16(packet.data() + at + owner + 8);
+  return size <= packet.size() - at ? size : 0;
 }
 
 }  // namespace

@@ -106,13 +106,15 @@ struct Query {
   Edns edns;
   // The TSIG record's owner (the key's name) and what an error reply must echo.
   bool has_tsig = false;
-  std::span<const uint8_t> tsig_key;
+  uint8_t tsig_key_size = 0;
+  std::array<uint8_t, kNameBytesMax> tsig_key_bytes;
   std::span<const uint8_t> tsig_algorithm;
   // The name in lower case, followed by at least eight zero bytes.
   alignas(8) std::array<uint8_t, 272> name;
 
   bool recursion_desired() const { return (flags & 0x0100) != 0; }
   uint8_t opcode() const { return static_cast<uint8_t>(flags >> 11 & 0xf); }
+  std::span<const uint8_t> tsig_key() const { return {tsig_key_bytes.data(), tsig_key_size}; }
   std::span<const uint8_t> lower_name() const { return {name.data(), name_size}; }
   size_t question_end() const {
     return name_size == 0 ? kHeaderBytes : kHeaderBytes + name_size + 4u;

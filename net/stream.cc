@@ -110,7 +110,7 @@ void Stream::OnRecv(int32_t result) {
 
 bool Stream::Write(std::string_view data) {
   if (state_ == State::kClosed || close_when_sent_) return false;
-  if (queued() + waiting_.size() + data.size() > kQueueBytesMax) {
+  if (queued() + data.size() > kQueueBytesMax) {
     Close("the peer reads too slowly", true);
     return false;
   }
@@ -124,12 +124,12 @@ bool Stream::Write(std::string_view data) {
 }
 
 void Stream::StartSend() {
-  if (sending_ || queued() == 0) return;
+  if (sending_ || unsent() == 0) return;
   sending_ = true;
   Began();
   loop_.Hold();
   const auto* data = reinterpret_cast<const uint8_t*>(out_.data());
-  loop_.ring().Send(slot_, {data + out_sent_, queued()}, {this, kSend});
+  loop_.ring().Send(slot_, {data + out_sent_, unsent()}, {this, kSend});
 }
 
 void Stream::OnSend(int32_t result) {
@@ -140,12 +140,12 @@ void Stream::OnSend(int32_t result) {
     return;
   }
   out_sent_ += static_cast<size_t>(result);
-  if (queued() == 0) {
+  if (unsent() == 0) {
     out_.clear();
     out_sent_ = 0;
     out_.swap(waiting_);
   }
-  if (queued() > 0) {
+  if (unsent() > 0) {
     StartSend();
     return;
   }
@@ -162,7 +162,7 @@ void Stream::CloseWhenSent() {
   if (state_ == State::kOpen) {
     state_ = State::kClosing;
     if (!sending_) {
-      if (queued() == 0) {
+      if (unsent() == 0) {
         // Not from inside the handler's own call.
         loop_.Post([self = shared_from_this()] { self->Close("", true); });
       } else {

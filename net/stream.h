@@ -65,13 +65,16 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   void PauseReading() { reading_paused_ = true; }
   void ResumeReading();
 
-  size_t queued() const { return out_.size() - out_sent_; }
+  // Bytes that were written and that the kernel has not taken.
+  size_t queued() const { return unsent() + waiting_.size(); }
   bool open() const { return state_ == State::kOpen; }
 
  private:
   enum class State : uint8_t { kConnecting, kOpen, kClosing, kClosed };
   enum Op : unsigned { kConnect, kRecv, kSend };
 
+  // Of what is with the kernel, or goes to it next.
+  size_t unsent() const { return out_.size() - out_sent_; }
   void OnCompletion(unsigned op, Completion completion) override;
   void OnConnect(int32_t result);
   void OnRecv(int32_t result);

@@ -208,6 +208,22 @@ TEST_F(AttackTest, Case28TsigIsRefusedWithBadKeyAndNeverTransfers) {
   EXPECT_EQ(world_.transfer, nullptr);
 }
 
+TEST_F(AttackTest, Case28ACompressedTsigKeyNameIsReadOnceAndOnlyFromTheQuestion) {
+  Bytes axfr = QueryBuilder{.name = "example.org.", .type = 252}.Build();
+  for (uint8_t target : std::initializer_list<uint8_t>{12, 13, 20, 24, 25, 29, 200, 255}) {
+    Bytes packet = axfr;
+    packet[11] = 1;
+    Append(packet, Bytes{3, 'k', 'e', 'y', 0xc0, target, 0, 250, 0, 255, 0, 0, 0, 0, 0, 17, 0});
+    packet.resize(packet.size() + 16);
+    Response response = test::ReadResponse(world_.Ask(packet, Transport::kTcp));
+    bool label = target == 12 || target == 20 || target == 24;  // example.org, org, the root
+    EXPECT_EQ(response.rcode, label ? 9 : kFormErr) << int{target};
+    if (target == 20) {
+      EXPECT_EQ(response.Section(3)[0].owner, N("key.org."));
+    }
+  }
+}
+
 // ---- Case 30
 
 TEST_F(AttackTest, Case30SerialsCompareByRfc1982) {

@@ -132,13 +132,19 @@ class Clients(unittest.TestCase):
         probe = os.path.join(self.keys, "probe.json")
         port = self.server.port
         lib.run(lib.have("dnsviz"), "probe", "-A", "-d", "0", "-x",
-                f"example.org+:ns1.example.org=127.0.0.1:{port}", "-D",
-                f"example.org:{self._ds_file()}", "-a", ".", "-o", probe, "example.org",
-                "www.example.org", "xmpp.example.org", timeout=120)
+                f"example.org+:ns1.example.org=127.0.0.1:{port}", "-a", "example.org", "-o", probe,
+                "example.org", "www.example.org", "xmpp.example.org", timeout=120)
         anchor = os.path.join(self.keys, "viz.anchor")
         with open(anchor, "w", encoding="utf-8") as file:
             file.write(self.dnskey + "\n")
-        result = lib.run("dnsviz", "grok", "-r", probe, "-t", anchor, "-l", "error", timeout=120)
+        # Debian's pygraphviz has lost the module that dnsviz reads its version from; the program is
+        # started with that module put back.
+        grok = ("import sys, types, pygraphviz; release = types.ModuleType('pygraphviz.release'); "
+                "release.version = pygraphviz.__version__; pygraphviz.release = release; "
+                "sys.modules['pygraphviz.release'] = release; "
+                "from dnsviz.commands import grok; grok.main(['grok'] + sys.argv[1:])")
+        result = lib.run("/usr/bin/python3", "-c", grok, "-r", probe, "-t", anchor, "-l", "info",
+                         timeout=120)
         report = json.loads(result.stdout or "{}")
         errors = []
 
@@ -153,12 +159,10 @@ class Clients(unittest.TestCase):
 
         collect(report, "")
         self.assertEqual(errors, [])
-
-    def _ds_file(self):
-        path = os.path.join(self.keys, "ds")
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(self.ds + "\n")
-        return path
+        # That nothing is wrong is worth something only where something was judged.
+        for name in ("example.org.", "www.example.org.", "xmpp.example.org."):
+            self.assertIn(name, report)
+            self.assertIn('"SECURE"', json.dumps(report[name]), name)
 
     # --- dnspython
 

@@ -15,6 +15,7 @@ import threading
 import time
 import urllib.request
 
+import dns.exception
 import dns.message
 import dns.query
 
@@ -45,7 +46,7 @@ def wait_for(condition, what, seconds=15.0):
             last = condition()
             if last:
                 return last
-        except (OSError, AssertionError, ValueError) as error:
+        except (OSError, AssertionError, ValueError, dns.exception.DNSException) as error:
             last = error
         time.sleep(0.02)
     raise AssertionError(f"{what}: not within {seconds} s; last: {last}")

@@ -136,6 +136,23 @@ class Health(unittest.TestCase):
         self.assertEqual(len(top), 2)
 
 
+class Addresses(unittest.TestCase):
+    def test_wildcards_answer_from_the_address_that_was_asked_and_ipv6_works(self):
+        config = lib.BASE.replace('["127.0.0.1:@PORT@"]', '["0.0.0.0:@PORT@", "[::]:@PORT@"]')
+        for engine in ("recvmmsg", "io_uring"):
+            with self.subTest(engine=engine):
+                server = lib.Server(config.replace("workers = 1", f'workers = 1\nudp_engine = "{engine}"') +
+                                    lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                                    {"example.org.zone": lib.ZONE_TEXT})
+                self.addCleanup(server.stop)
+                query = dns.message.make_query(NAME, "A")
+                for address in ("127.0.0.1", "127.0.0.5", "127.9.9.9", "::1"):
+                    for ask in (dns.query.udp, dns.query.tcp):  # they check where answers come from
+                        answer = ask(query, address, port=server.port, timeout=5)
+                        self.assertEqual(answer.answer[0][0].address, "198.51.100.1")
+                self.assertNotIn("recvmmsg instead", server.log_text())
+
+
 class Acme(unittest.TestCase):
     def test_a_challenge_is_there_for_its_time(self):
         server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
@@ -300,7 +317,7 @@ class BadConfiguration(unittest.TestCase):
                    "cannot be opened")
         self.check(lib.BASE + good_pool + '[zone."example.org"]\nns = ["ns1"]\n'
                    'records = ["www A 192.0.2.300"]\n', "www A 192.0.2.300")
-        self.check("[server]\n", "server.listen", "no zone")
+        self.check("[server]\n", "server.listen: is missing")
 
     def test_a_port_in_use_is_an_error_at_start(self):
         server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
@@ -312,7 +329,8 @@ class BadConfiguration(unittest.TestCase):
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
-        text = open(config, encoding="utf-8").read().replace(f":{server.port}\"", f":{port}\"")
+        with open(config, encoding="utf-8") as file:
+            text = file.read().replace(f":{server.port}\"", f":{port}\"")
         other = server.write("other.toml", text)
         result = subprocess.run([lib.PROGRAM, "run", other], capture_output=True, text=True,
                                 timeout=20)

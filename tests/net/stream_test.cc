@@ -180,5 +180,25 @@ TEST(EventLoop, RunsTimersInOrderAndPostedTasksFromOtherThreads) {
   EXPECT_TRUE(RunUntil(**loop, [&] { return sum == 1000; }));
 }
 
+TEST_F(StreamTest, QueuedCountsWhatWaitsBehindASendInFlight) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in address = BoundAddress(listener.get());
+  std::shared_ptr<Stream> accepted;
+  Acceptor acceptor(*loop_, std::move(listener),
+                    [&](Slot slot) { accepted = Stream::Accepted(*loop_, slot, &far_); });
+  auto stream = Stream::Connect(*loop_, Plain(address), sizeof address, &near_);
+  ASSERT_TRUE(RunUntil(*loop_, [&] { return near_.connected && accepted; }));
+  std::string part(100'000, 'x');
+  for (size_t i = 1; i <= 5; ++i) {  // the first is with the ring, the others wait
+    stream->Write(part);
+    EXPECT_EQ(stream->queued(), i * part.size());
+  }
+  ASSERT_TRUE(RunUntil(*loop_, [&] { return far_.received.size() == 5 * part.size(); }));
+  EXPECT_TRUE(RunUntil(*loop_, [&] { return near_.drained > 0; }));
+  EXPECT_EQ(stream->queued(), 0u);
+  stream->Abort();
+  accepted->Abort();
+}
+
 }  // namespace
 }  // namespace net
