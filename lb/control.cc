@@ -18,6 +18,9 @@ namespace lb {
 namespace {
 
 constexpr net::Duration kMeasureEvery = std::chrono::seconds(1);
+// How long a start waits for the first results of all checks.
+constexpr net::Duration kFirstLookWithin = std::chrono::seconds(3);
+constexpr net::Duration kFirstLookEvery = std::chrono::milliseconds(10);
 constexpr net::Duration kDrainLook = std::chrono::milliseconds(100);
 
 uint64_t Secret() {
@@ -87,6 +90,7 @@ Control::Control(net::EventLoop& loop, std::string config_path)
 
 Control::~Control() {
   loop_.CancelTimer(measure_);
+  loop_.CancelTimer(start_);
   pools_.clear();
   engine_.reset();
 }
@@ -131,9 +135,38 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   } else if (!state_file.empty()) {
     if (auto text = ReadStateFile(state_file)) RestoreState(*text, false);
   }
-  state_ = ProcessState::kRunning;
   measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
+  LookAtStart(loop_.now() + kFirstLookWithin);
   return {};
+}
+
+void Control::LookAtStart(net::Time give_up) {
+  const bool settled = std::all_of(pools_.begin(), pools_.end(),
+                                   [](const auto& pool) { return pool.second->Settled(); });
+  if (!settled && loop_.now() < give_up) {
+    start_ = loop_.After(kFirstLookEvery, [this, give_up] { LookAtStart(give_up); });
+    return;
+  }
+  state_ = ProcessState::kRunning;
+  StartAccepting();
+  if (on_running_) loop_.Post([on_running = std::move(on_running_)] { on_running(); });
+}
+
+// Gives the workers the sockets that they do not have yet.
+void Control::StartAccepting() {
+  for (const auto& [name, listener] : listeners_) {
+    for (auto& [bind, sockets] : listener->sockets) {
+      for (Socket& socket : sockets) {
+        if (socket.accepting) continue;
+        socket.accepting = true;
+        auto fd = std::make_shared<net::UniqueFd>(Duplicate(socket.fd));
+        engine_->Post(socket.worker,
+                      [id = listener->id, socket_id = socket.id, fd](ProxyWorker& worker) {
+                        worker.AddSocket(id, socket_id, std::move(*fd));
+                      });
+      }
+    }
+  }
 }
 
 std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
@@ -320,16 +353,12 @@ void Control::CommitListeners(const Config& config, Prepared& prepared) {
       // workers (taken over from a larger process): a worker serves several.
       const size_t count = std::max(fresh->second.size(), engine_->workers());
       for (size_t i = 0; i < count; ++i) {
-        net::UniqueFd own = Duplicate(fresh->second[i % fresh->second.size()]);
-        auto shared_fd = std::make_shared<net::UniqueFd>(Duplicate(own));
-        sockets.push_back({next_socket_id_++, i % engine_->workers(), std::move(own)});
-        engine_->Post(sockets.back().worker, [id = control->id, socket_id = sockets.back().id,
-                                              shared_fd](ProxyWorker& worker) {
-          worker.AddSocket(id, socket_id, std::move(*shared_fd));
-        });
+        sockets.push_back({next_socket_id_++, i % engine_->workers(),
+                           Duplicate(fresh->second[i % fresh->second.size()])});
       }
     }
   }
+  if (state_ == ProcessState::kRunning) StartAccepting();
 }
 
 // --- Views ------------------------------------------------------------------------------------
@@ -571,6 +600,7 @@ std::optional<uint64_t> Control::DrainRemaining(const std::string& node) const {
 
 void Control::BeginDrain(net::Duration deadline, std::function<void(uint64_t)> done) {
   if (state_ == ProcessState::kDraining) return;
+  loop_.CancelTimer(start_);
   state_ = ProcessState::kDraining;
   drained_ = std::move(done);
   drain_deadline_ = loop_.now() + deadline;

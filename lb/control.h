@@ -116,6 +116,9 @@ class Control {
   // been started. `inherited` may be null.
   std::expected<void, std::vector<net::ConfigError>> Start(Config config, Inheritance* inherited);
   const Config& config() const { return config_; }
+  // Called once, when connections are taken: each node has had its first look, or was given long
+  // enough for one. Until then they wait in the listen queue. Set before Start().
+  void SetOnRunning(std::function<void()> on_running) { on_running_ = std::move(on_running); }
 
   // Reads the file again and applies it whole or not at all. `error` texts are one a line.
   std::expected<std::string, std::vector<net::ConfigError>> Reload();
@@ -154,6 +157,7 @@ class Control {
     uint32_t id = 0;
     size_t worker = 0;
     net::UniqueFd fd;  // ours; the worker has a duplicate
+    bool accepting = false;
   };
   struct ListenerControl {
     uint16_t id = 0;
@@ -183,6 +187,8 @@ class Control {
   std::expected<Found, Refusal> FindNode(const std::string& node) const;
   void RestoreState(const std::string& json, bool warm);
   void SaveStateFile();
+  void LookAtStart(net::Time give_up);
+  void StartAccepting();
   void Measure();
   void LookAtDrain();
   Done AfterOrder(Done done);
@@ -202,6 +208,8 @@ class Control {
   std::map<std::string, std::unique_ptr<ListenerControl>> listeners_;
   std::map<std::string, uint16_t> listener_ids_;
   uint32_t next_socket_id_ = 1;
+  std::function<void()> on_running_;
+  net::EventLoop::TimerId start_{};
   net::EventLoop::TimerId measure_{};
   uint64_t accepted_seen_ = 0;
   double accepts_per_s_ = 0;

@@ -119,6 +119,7 @@ class Process {
       return PrintErrors(errors);
     }
     control_ = std::make_unique<Control>(*loop_, config_path_);
+    control_->SetOnRunning([this] { OnRunning(); });
     const ProcessConfig process = config.process;
     if (auto started = control_->Start(std::move(config), inherit_fd_ >= 0 ? &inheritance : nullptr);
         !started) {
@@ -133,17 +134,21 @@ class Process {
         *loop_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP, SIGUSR1},
         [this](int signal) { OnSignal(signal); });
     service_ = std::make_unique<net::ServiceManager>(*loop_, [this] { return StatusLine(); });
+    loop_->Run();
+    net::Log(net::LogLevel::kInfo, "lb", "ended", {{"connections_cut", cut_}});
+    return 0;
+  }
+
+  void OnRunning() {
     if (inherit_fd_ >= 0) TellReady(inherit_fd_);
     service_->Ready();
     const ProcessView view = control_->Process();
     net::Log(net::LogLevel::kInfo, "lb", "running",
              {{"version", view.version},
               {"workers", view.workers},
+              {"nodes_up", view.nodes_up},
               {"nodes", view.nodes_total},
               {"file", config_path_}});
-    loop_->Run();
-    net::Log(net::LogLevel::kInfo, "lb", "ended", {{"connections_cut", cut_}});
-    return 0;
   }
 
   static net::UniqueFd Inherited(Inheritance& inheritance, const std::string& name) {

@@ -141,6 +141,7 @@ void Pair::OnNamed(int32_t result) {
   worker_.GiveName(extra_);
   extra_ = net::kNoIndex;
   if (state_ == State::kClosing) {
+    worker_.LogEnd(*this);
     FreeIfJoined();
   } else if (state_ == State::kNaming) {
     Admit();
@@ -464,6 +465,8 @@ void Pair::End(EndReason reason) {
   if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
   worker_.Finished(*this);
+  // Refused in the turn that brought it: who it was is not known yet (OnNamed).
+  if (!InFlight(kName)) worker_.LogEnd(*this);
   // A connect on its way still reads the node's address.
   if (!InFlight(kConnect)) ReleaseNode();
   if (in_flight_ != 0) CancelAll();

@@ -554,6 +554,12 @@ NodeView PoolControl::ViewOf(const Entry& entry, const NodeExplanation& explanat
   return view;
 }
 
+bool PoolControl::Settled() const {
+  return std::all_of(entries_.begin(), entries_.end(), [](const EntryPtr& entry) {
+    return entry->health->condition() != NodeCondition::kChecking;
+  });
+}
+
 PoolView PoolControl::View() const {
   PoolView view;
   view.name = name();

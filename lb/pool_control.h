@@ -118,6 +118,8 @@ class PoolControl {
   // Nodes that DNS names now, beside those of the file.
   void Discovered(const std::vector<ResolvedNode>& nodes);
 
+  // Every node is known to be up, down or out.
+  bool Settled() const;
   PoolView View() const;
   bool HasNode(std::string_view node) const { return Find(node) != nullptr; }
   std::vector<std::string> NodeNames() const;

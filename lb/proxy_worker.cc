@@ -123,7 +123,12 @@ void ProxyWorker::Finished(Pair& pair) {
     WorkerStats::Add(stats_.bytes_to_node, pair.bytes(0));
     WorkerStats::Add(stats_.bytes_to_client, pair.bytes(1));
   }
+}
+
+void ProxyWorker::LogEnd(const Pair& pair) {
   if (hooks_.access_log == nullptr) return;
+  const bool open = pair.state() == Pair::State::kOpen;
+  const ListenerSettings& listener = *ListenerOf(pair);
   const uint64_t now = WallMs();
   hooks_.access_log->Write({.ended_ms = now,
                             .listener = listener.name,

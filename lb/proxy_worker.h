@@ -145,6 +145,7 @@ class ProxyWorker {
   bool OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer);
   // From a Pair.
   void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
+  void LogEnd(const Pair& pair);
   void Free(Pair& pair);
   static uint32_t IndexOf(const Pair& pair);
   bool Full() const;

@@ -170,7 +170,7 @@ class Balancer:
         """A new process of the same binary takes over. Returns the old one, which finishes."""
         old = self.process
         self.ctl_ok("upgrade")
-        pid = self.status()["process"]["pid"]
+        pid = self.status()["pid"]
         if pid == old.pid:
             raise CtlError(f"ctl upgrade succeeded, but pid {pid} still answers")
         self.process = self.workspace.adopt(f"{self.name}-{pid}", pid, old.log_path)
