@@ -31,7 +31,7 @@ bool Pair::CountsAsBulk(unsigned direction, uint32_t bytes) {
   const uint32_t after = worker_.SettingsOf(*this).splice_after;
   if (after == 0 || Has(kBulk, direction) || !worker_.ring().features().fd_install) return false;
   const unsigned shift = 4 * direction;
-  const unsigned run = bulk_run_ >> shift & 15U;
+  const unsigned run = unsigned{bulk_run_} >> shift & 15U;
   if (run == kNeverAgain) return false;
   auto set_run = [&](unsigned value) {
     bulk_run_ = static_cast<uint8_t>((bulk_run_ & ~(15U << shift)) | value << shift);

@@ -114,7 +114,7 @@ class Proxy {
     worker->SetListener(0, std::make_shared<ListenerSettings>(listener));
     net::UniqueFd socket = ListenLoopback();
     where = BoundAddress(socket.get());
-    worker->AddSocket(0, std::move(socket));
+    worker->AddSocket(0, 1, std::move(socket));
   }
   ~Proxy() {
     worker->StopAccepting();

@@ -98,8 +98,8 @@ struct Plan {
     listener.proxy_header_timeout = gentle ? seconds(1'000) : milliseconds(Between(200, 2'000));
     if (Chance(0.2)) listener.connections_max = Between(3, 30);
     if (Chance(0.2)) {
-      listener.source_limits =
-          std::make_shared<lb::SourceLimits>(lb::SourceLimitOptions{.connections_max = 2});
+      listener.source_limits = std::make_shared<lb::SourceLimits>(
+          lb::SourceTableConfig{.entries_max = 1'024, .connections_max = 2}, lb::HashKey{1, 2});
     }
   }
 

@@ -93,7 +93,7 @@ class World {
     worker->SetPool(0, std::make_shared<lb::PoolSettings>(options_.pool), MakeBalancer());
     worker->SetListener(0, std::make_shared<lb::ListenerSettings>(options_.listener));
     listener = network.Listen();
-    worker->AddSocket(0, net::UniqueFd(listener));
+    worker->AddSocket(0, 1, net::UniqueFd(listener));
   }
 
   ~World() {

@@ -18,6 +18,8 @@
 // completion, an address that changes before its connect is submitted, a shutdown before the sends
 // have ended, a buffer that is provided twice. What is left at the end shows in the counts below.
 //
+// Not simulated: splice (InstallFd, Poll) and datagrams; RingFeatures says so for the former.
+//
 // One thread. At most one Network at a time.
 #pragma once
 
