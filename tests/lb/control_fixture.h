@@ -51,7 +51,7 @@ class ControlTest : public testing::Test {
   // `pool_extra` lines go into [pool.xmpp].
   void WriteConfig(const std::string& pool_extra) {
     std::ofstream file(config_path());
-    file << "[process]\nworkers = 1\n[listener.c2s]\nbind = \"127.0.0.1:" << ntohs(listen_.sin_port)
+    file << "[process]\nworkers = 1\nconnections_max = 1000\n[listener.c2s]\nbind = \"127.0.0.1:" << ntohs(listen_.sin_port)
          << "\"\npool = \"xmpp\"\n"
          << "[pool.xmpp]\nbalance = \"roundrobin\"\n"
          << pool_extra << "\n[pool.xmpp.warmup]\nmode = \"off\"\n";
