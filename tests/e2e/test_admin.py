@@ -99,7 +99,7 @@ class Admin(FreshCase):
         self.start()
         self.nodes[1].kill()
         wait_until(lambda: self.balancer.node_states().get("n2") == "down", "n2 is down")
-        self.assertRegex(self.balancer.process.log(), r"(?im)n2.*(down).*(refused)|(refused).*n2")
+        self.assertRegex(self.balancer.process.log(), r"node is down .*node=n2 .*why=\"Connection refused\"")
         self.nodes[1].start()
         wait_until(lambda: self.balancer.node_states().get("n2") == "up", "n2 is up")
 
