@@ -20,7 +20,8 @@ from lib.workspace import Workspace, saved_processes, stop_saved  # pylint: disa
 DOMAIN = "chat.example"
 NODES = 3
 # Pairs that chat. Prosody nodes share accounts, not sessions: a pair has one source address, and
-# balance = "source" keeps both on one node. Several addresses show the spread.
+# balance = "source" keeps both on one node (bounded_load = 0: even when others hold less). Several
+# addresses show the spread.
 PAIRS = [("alice", "bob", "127.0.1.1"), ("carol", "dave", "127.0.1.2"),
          ("erin", "frank", "127.0.1.3"), ("grace", "heidi", "127.0.1.4"),
          ("ivan", "judy", "127.0.1.5"), ("mallory", "niaj", "127.0.1.6")]
@@ -76,7 +77,7 @@ class Demo:
             "process": {"admin_listen": f"127.0.0.1:{self.port(8404)}"},
             "listener": {"c2s": {"bind": f"127.0.0.1:{port}", "pool": "xmpp"}},
             "pool": {"xmpp": {
-                "balance": "source", "node": node_tables(self.nodes),
+                "balance": "source", "bounded_load": 0.0, "node": node_tables(self.nodes),
                 "check": [{"type": "tcp", **check}, {"type": "xmpp", "to": DOMAIN, **check}],
                 "warmup": {"mode": "off"}}},
         }, name=name)

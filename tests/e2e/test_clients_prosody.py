@@ -24,7 +24,7 @@ class ClientsOfProsody(ClientCases, EndToEndCase):
         cls.lb_port = net.free_port()
         cls.balancer = Balancer(cls.workspace, {
             "listener": {"c2s": {"bind": f"127.0.0.1:{cls.lb_port}", "pool": "xmpp"}},
-            "pool": {"xmpp": {"balance": "source", "node": node_tables(cls.nodes),
+            "pool": {"xmpp": {"balance": "source", "bounded_load": 0.0, "node": node_tables(cls.nodes),
                               "check": [{"type": "tcp", "interval": "1s", "fast_interval": "200ms"},
                                         {"type": "xmpp", "to": cls.domain, "interval": "1s",
                                          "fast_interval": "200ms"}]}},

@@ -94,7 +94,7 @@ class Pools(FreshCase):
         with Load("127.0.0.1", self.port) as load:
             held = load.hold(10)
             load.arrive(rate=10)
-            wait_until(lambda: self.balancer.metric("mongooselb_pool_queued") >= 3, "some queue")
+            wait_until(lambda: self.balancer.metric("mongooselb_queued_total") >= 3, "some queue")
             self.assertEqual(load.arrivals, [], "nobody was served or turned away")
             load.close_held(held)
             wait_until(lambda: len(load.arrivals) >= 5, "they are served")

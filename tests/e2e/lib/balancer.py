@@ -55,7 +55,7 @@ class Balancer:
         self.ctl_socket = workspace.path(f"{name}.sock")
         self.access_log = AccessLog(workspace.path(f"{name}.access.jsonl"))
         self.config = merged({
-            "process": {"workers": 1, "ctl_socket": self.ctl_socket,
+            "process": {"workers": 1, "connections_max": 8000, "ctl_socket": self.ctl_socket,
                         "admin_listen": f"127.0.0.1:{net.free_port()}"},
             "log": {"level": "info", "access": self.access_log.path, "access_format": "json"},
         }, config)
@@ -144,7 +144,8 @@ class Balancer:
         return done.stdout
 
     def ctl_json(self, *args, timeout_s=60):
-        return json.loads(self.ctl_ok("--json", *args, timeout_s=timeout_s))
+        """The last of its objects, one a line: those before it tell of progress."""
+        return json.loads(self.ctl_ok("--json", *args, timeout_s=timeout_s).splitlines()[-1])
 
     # --- resources ---
 
