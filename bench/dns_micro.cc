@@ -57,7 +57,7 @@ struct World {
   }
 };
 
-Bytes Query(std::string_view name, uint16_t type, bool dnssec) {
+Bytes MakeQuery(std::string_view name, uint16_t type, bool dnssec) {
   Bytes out = {0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, static_cast<uint8_t>(dnssec ? 1 : 0)};
   Append(out, Name::FromText(name)->wire());
   Append16(out, type);
@@ -68,7 +68,7 @@ Bytes Query(std::string_view name, uint16_t type, bool dnssec) {
 
 void Answer(benchmark::State& state, size_t balancers, bool sign, const char* name, uint16_t type) {
   World world(balancers, sign);
-  Bytes query = Query(name, type, sign);
+  Bytes query = MakeQuery(name, type, sign);
   std::vector<uint8_t> out(kUdpBytesMax);
   Client client{net::Address::V4({192, 0, 2, 1}, 0), Transport::kUdp};
   Now now{1'700'000'000, 1000};
@@ -102,7 +102,7 @@ Bytes PointerChain() {
 }
 
 Bytes ManyOptions() {
-  Bytes packet = Query("www8.bench.test.", 1, true);
+  Bytes packet = MakeQuery("www8.bench.test.", 1, true);
   packet.resize(packet.size() - 2);
   Append16(packet, 65'000);
   for (int i = 0; i < 16'250; ++i) Append(packet, Bytes{0, 3, 0, 0});
@@ -110,7 +110,7 @@ Bytes ManyOptions() {
 }
 
 Bytes ManyRecords() {
-  Bytes packet = Query("www8.bench.test.", 1, false);
+  Bytes packet = MakeQuery("www8.bench.test.", 1, false);
   Put16(packet.data() + 10, 4000);
   for (int i = 0; i < 4000; ++i) {
     Append(packet, Bytes{0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4});

@@ -109,6 +109,7 @@ void ReadServer(const net::TomlSection& server, Config& config) {
   config.pin_cpus = server.Bool("pin_cpus", false);
   config.responder.udp_bytes =
       static_cast<uint16_t>(server.Int("udp_bytes", 1232, {.min = 512, .max = 4096}));
+  config.udp.dont_fragment = config.responder.udp_bytes <= 1232;
   config.responder.nsid = server.String("nsid");
   config.responder.version = server.String("version");
   config.responder.id = server.String("id");

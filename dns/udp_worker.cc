@@ -45,9 +45,11 @@ std::expected<net::UniqueFd, std::string> BindUdp(const net::Address& address,
   if (!set(SOL_SOCKET, SO_RCVBUFFORCE, options.receive_buffer_bytes)) {
     set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer_bytes);
   }
-  // Fragments of our answers can be spoofed; answers are kept below the usual MTU instead.
-  if (name.family() == AF_INET) set(IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_OMIT);
-  if (name.family() == AF_INET6) set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_OMIT);
+  // Both ignore what (spoofed) ICMP messages say of the path's MTU.
+  int discover = options.dont_fragment ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT;
+  static_assert(IP_PMTUDISC_PROBE == IPV6_PMTUDISC_PROBE && IP_PMTUDISC_OMIT == IPV6_PMTUDISC_OMIT);
+  if (name.family() == AF_INET) set(IPPROTO_IP, IP_MTU_DISCOVER, discover);
+  if (name.family() == AF_INET6) set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover);
   if (address.IsUnspecified()) {
     if (name.family() == AF_INET) set(IPPROTO_IP, IP_PKTINFO, 1);
     if (name.family() == AF_INET6) set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);

@@ -33,6 +33,9 @@ struct UdpWorkerOptions {
   UdpEngine engine = UdpEngine::kRecvmmsg;
   int receive_buffer_bytes = 4 << 20;
   int cpu = -1;  // pinned to this one; -1: not
+  // Answers are small enough for every path, so that they are sent with DF and never in fragments,
+  // which can be spoofed (RFC 9715). It also spares the kernel the search for an IP identification.
+  bool dont_fragment = true;
 };
 
 // A bound UDP socket with SO_REUSEPORT. On a wildcard address it reports the destination of each
