@@ -87,6 +87,7 @@ Control::Control(net::EventLoop& loop, std::string config_path)
 
 Control::~Control() {
   loop_.CancelTimer(measure_);
+  loop_.CancelTimer(look_at_tls_);
   pools_.clear();
   engine_.reset();
 }
@@ -133,6 +134,7 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   }
   state_ = ProcessState::kRunning;
   measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
+  LookAtTls();
   return {};
 }
 
@@ -164,6 +166,7 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   Commit(std::move(*config), std::move(*prepared));
   ++reloads_;
   last_reload_error_.clear();
+  expiry_warned_.clear();
   net::Log(net::LogLevel::kInfo, "lb", "configuration reloaded", {{"file", config_path_}});
   return "reloaded " + config_path_;
 }
@@ -226,6 +229,7 @@ std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare
       }
     }
   }
+  PrepareTls(config, &prepared, &errors);
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return prepared;
 }
@@ -247,11 +251,12 @@ void Control::CommitPools(const Config& config, Prepared& prepared) {
     const std::vector<ResolvedNode>& nodes = prepared.nodes[pool.name];
     auto present = pools_.find(pool.name);
     if (present != pools_.end()) {
-      present->second->Reconfigure(pool, nodes, SourcesOf(pool));
+      present->second->Reconfigure(pool, nodes, SourcesOf(pool), prepared.clients[pool.name]);
     } else {
       pools_[pool.name] = std::make_unique<PoolControl>(loop_, *engine_, id.first->second, pool,
                                                         nodes, seed_ ^ id.first->second,
-                                                        SourcesOf(pool));
+                                                        SourcesOf(pool),
+                                                        prepared.clients[pool.name]);
     }
   }
 }
@@ -300,16 +305,8 @@ void Control::CommitListeners(const Config& config, Prepared& prepared) {
     }
     control->config = listener;
     control->limits = LimitsFor(listener, control->limits);
-    auto settings = std::make_shared<ListenerSettings>();
-    settings->name = listener.name;
-    settings->pool = pool_ids_.at(listener.pool);
-    settings->bound = listener.binds.front().address;
-    settings->accept_proxy = listener.accept_proxy;
-    settings->proxy_trusted = listener.proxy_trusted;
-    settings->proxy_header_timeout = listener.proxy_header_timeout;
-    settings->connections_max = listener.connections_max;
-    settings->source_limits = control->limits;
-    settings->shared = control->shared;
+    control->tls = prepared.servers[listener.name];
+    auto settings = SettingsFor(listener, *control);
     engine_->PostAll(
         [id = control->id, settings](ProxyWorker& worker) { worker.SetListener(id, settings); });
     for (const net::Endpoint& bind : listener.binds) {
@@ -482,6 +479,7 @@ std::vector<CounterView> Control::Counters() const {
   }
   views.push_back(std::move(listener_active));
   views.push_back(std::move(refused));
+  AddTlsCounters(&views);
   return views;
 }
 
