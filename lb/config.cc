@@ -1,12 +1,12 @@
 #include "lb/config.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <map>
 
 #include "lb/config_pool.h"
 #include "lb/config_read.h"
+#include "lb/config_tls.h"
 #include "net/text.h"
 
 namespace lb {
@@ -19,23 +19,10 @@ constexpr uint32_t kWorkersMax = 256;
 constexpr uint32_t kConnectionsMax = 10'000'000;
 constexpr int64_t kBufferMemoryMax = int64_t{16} << 30;  // per worker
 
-// The modes that this build speaks.
-constexpr std::array kBuiltModes = {ListenerMode::kTcp};
-
 const std::vector<std::pair<std::string_view, net::LogFormat>>& FormatNames() {
   static const std::vector<std::pair<std::string_view, net::LogFormat>> names = {
       {"text", net::LogFormat::kText}, {"json", net::LogFormat::kJson}};
   return names;
-}
-
-// An absolute path, or nothing.
-std::string Path(const TomlSection& section, std::string_view key, std::string_view fallback) {
-  std::string path = section.String(key, fallback);
-  if (!path.empty() && path.front() != '/') {
-    section.Error(key, "is " + net::Quoted(path) + ", which is not an absolute path",
-                  "begin it with \"/\"");
-  }
-  return path;
 }
 
 ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
@@ -44,7 +31,7 @@ ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
   out.connections_max = Natural(section, "connections_max", 100'000, 1, kConnectionsMax);
   out.user = section.String("user");
   out.group = section.String("group");
-  out.ctl_socket = Path(section, "ctl_socket", out.ctl_socket);
+  out.ctl_socket = AbsolutePath(section, "ctl_socket", out.ctl_socket);
   out.ctl_socket_origin = OriginOf(section, "ctl_socket", file);
   if (out.ctl_socket.empty()) {
     section.Error("ctl_socket", "is empty", "name the socket for mongooselb ctl");
@@ -80,7 +67,7 @@ ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
                       std::to_string(kBufferMemoryMax >> 30) + " GiB",
                   "lower one of the two");
   }
-  out.state_file = Path(section, "state_file", "");
+  out.state_file = AbsolutePath(section, "state_file", "");
   return out;
 }
 
@@ -161,23 +148,6 @@ void ReadProxy(const TomlSection& section, ListenerConfig& out) {
   }
 }
 
-void ReadMode(const TomlSection& section, ListenerConfig& out) {
-  out.mode = section.Enum<ListenerMode>("mode", out.mode,
-                                        {{"tcp", ListenerMode::kTcp},
-                                         {"tls", ListenerMode::kTls},
-                                         {"starttls", ListenerMode::kStartTls},
-                                         {"sni", ListenerMode::kSni}});
-  if (std::ranges::find(kBuiltModes, out.mode) != kBuiltModes.end()) return;
-  std::string built;
-  for (ListenerMode mode : kBuiltModes) {
-    built += (built.empty() ? "\"" : ", \"") + std::string(ListenerModeName(mode)) + "\"";
-  }
-  section.Error(
-      "mode",
-      "is '" + std::string(ListenerModeName(out.mode)) + "', which this build does not have",
-      "use " + built);
-}
-
 ListenerConfig ReadListener(const std::string& name, const TomlSection& section,
                             const std::string& file) {
   ListenerConfig out;
@@ -186,7 +156,7 @@ ListenerConfig ReadListener(const std::string& name, const TomlSection& section,
   out.bind_origin = OriginOf(section, "bind", file);
   ReadBinds(section, out);
   out.pool = section.RequiredString("pool");
-  ReadMode(section, out);
+  ReadListenerTls(section, file, out);
   out.backlog = Natural(section, "backlog", out.backlog, 1, 1 << 20);
   ReadProxy(section, out);
   out.connections_max = Natural(section, "connections_max", 0, 0, kConnectionsMax);
@@ -203,21 +173,26 @@ void JudgePools(const TomlSection& root, Config& config,
                 const std::vector<std::pair<std::string, TomlSection>>& listeners) {
   std::vector<std::string_view> names;
   for (const PoolConfig& pool : config.pools) names.push_back(pool.name);
+  auto find = [&](const std::string& pool, const TomlSection& section, size_t& index) {
+    if (pool.empty()) return;
+    auto it = std::ranges::find(names, std::string_view(pool));
+    if (it != names.end()) {
+      index = static_cast<size_t>(it - names.begin());
+      return;
+    }
+    std::string_view nearest = net::Nearest(pool, names);
+    section.Error("pool", "is " + net::Quoted(pool) + ", but there is no [pool." + pool + "]",
+                  !nearest.empty() ? "did you mean '" + std::string(nearest) + "'?"
+                  : names.empty()  ? "add it"
+                                   : "pools of this file: " + Listed(names));
+  };
   for (size_t i = 0; i < config.listeners.size(); ++i) {
     ListenerConfig& listener = config.listeners[i];
-    if (listener.pool.empty()) continue;
-    auto it = std::ranges::find(names, std::string_view(listener.pool));
-    if (it != names.end()) {
-      listener.pool_index = static_cast<size_t>(it - names.begin());
-      continue;
+    find(listener.pool, listeners[i].second, listener.pool_index);
+    std::vector<TomlSection> routes = listeners[i].second.Sections("route");
+    for (size_t r = 0; r < listener.routes.size(); ++r) {
+      find(listener.routes[r].pool, routes[r], listener.routes[r].pool_index);
     }
-    std::string_view nearest = net::Nearest(listener.pool, names);
-    listeners[i].second.Error(
-        "pool",
-        "is " + net::Quoted(listener.pool) + ", but there is no [pool." + listener.pool + "]",
-        !nearest.empty() ? "did you mean '" + std::string(nearest) + "'?"
-        : names.empty()  ? "add it"
-                         : "pools of this file: " + Listed(names));
   }
   if (config.listeners.empty()) {
     root.Error("", "there is no listener", "add a [listener.NAME] with bind and pool");
@@ -309,20 +284,6 @@ std::expected<Config, std::vector<net::ConfigError>> Read(TomlReader reader, std
 }
 
 }  // namespace
-
-std::string_view ListenerModeName(ListenerMode mode) {
-  switch (mode) {
-    case ListenerMode::kTcp:
-      return "tcp";
-    case ListenerMode::kTls:
-      return "tls";
-    case ListenerMode::kStartTls:
-      return "starttls";
-    case ListenerMode::kSni:
-      return "sni";
-  }
-  return "?";
-}
 
 std::expected<Config, std::vector<net::ConfigError>> LoadConfig(const std::string& path) {
   return Read(TomlReader::FromFile(path), path);

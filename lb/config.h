@@ -25,6 +25,7 @@
 #include "net/clock.h"
 #include "net/http.h"
 #include "net/log.h"
+#include "net/tls_context.h"
 #include "net/toml_reader.h"
 
 namespace lb {
@@ -37,6 +38,9 @@ inline constexpr size_t kChecksMax = 8;
 inline constexpr size_t kTrustedMax = 256;
 inline constexpr size_t kCheckHeadersMax = 32;
 inline constexpr size_t kSourceAddressesMax = 64;
+inline constexpr size_t kCertificatesMax = 256;
+inline constexpr size_t kRoutesMax = 256;
+inline constexpr size_t kAlpnMax = 16;
 inline constexpr size_t kNameMax = 64;  // bytes of a listener's, pool's or node's name
 
 // Where a value stood, for what is found out later: a bind that fails, a name without an address.
@@ -87,8 +91,55 @@ struct LogConfig {
   bool operator==(const LogConfig&) const = default;
 };
 
-enum class ListenerMode : uint8_t { kTcp, kTls, kStartTls, kSni };
 std::string_view ListenerModeName(ListenerMode mode);
+
+struct CertificateConfig {
+  ConfigOrigin origin;
+  std::string chain;
+  std::string key;
+  std::string ocsp;                // empty: none is stapled
+  std::vector<std::string> names;  // empty: those in the certificate
+
+  bool operator==(const CertificateConfig&) const = default;
+};
+
+// Versions and algorithms, as OpenSSL names them.
+struct TlsPolicyConfig {
+  net::TlsVersion min_version = net::TlsVersion::kTls12;
+  net::TlsVersion max_version = net::TlsVersion::kTls13;
+  std::string ciphers{net::kTlsDefaultCiphers};
+  std::string suites{net::kTlsDefaultSuites};
+  std::string groups{net::kTlsDefaultGroups};
+  bool own_records = true;
+
+  bool operator==(const TlsPolicyConfig&) const = default;
+};
+
+// What ends TLS at a listener.
+struct ListenerTlsConfig {
+  ConfigOrigin origin;
+  std::vector<CertificateConfig> certificates;
+  TlsPolicyConfig policy;
+  std::vector<std::string> alpn;  // empty: not negotiated
+  bool alpn_required = false;
+  bool strict_sni = false;
+  net::TlsClientAuth client_auth = net::TlsClientAuth::kOff;
+  std::string client_ca;
+  std::string client_crl;
+  std::string ticket_key_file;  // empty: keys of this process
+  net::Duration ticket_rotation = std::chrono::hours(12);
+
+  bool operator==(const ListenerTlsConfig&) const = default;
+};
+
+struct RouteConfig {
+  std::string domain;
+  std::string alpn;
+  std::string pool;
+  size_t pool_index = 0;
+
+  bool operator==(const RouteConfig&) const = default;
+};
 
 struct ListenerConfig {
   std::string name;
@@ -106,6 +157,12 @@ struct ListenerConfig {
   double source_rate = 0;               // a second; 0 = none
   uint32_t source_table_max = 65'536;
   uint8_t source_prefix_v6 = 64;
+
+  ListenerTlsConfig tls;  // kTls, kStartTls
+  net::Duration handshake_timeout = std::chrono::seconds(10);
+  uint32_t handshakes_max = 1000;
+  bool server_streams = false;  // kStartTls: jabber:server
+  std::vector<RouteConfig> routes;
 
   bool operator==(const ListenerConfig&) const = default;
 };
@@ -218,7 +275,20 @@ struct PoolConfig {
   SendProxy send_proxy = SendProxy::kOff;
   bool proxy_unique_id = false;                // with kV2
   bool proxy_crc32c = false;                   // with kV2
+  bool proxy_ssl = false;                      // with kV2, as the ones that follow
+  bool proxy_alpn = false;
+  bool proxy_authority = false;
+  bool proxy_channel_binding = false;
   std::vector<net::Address> source_addresses;  // port 0
+
+  NodeTls tls = NodeTls::kOff;
+  ConfigOrigin tls_origin;
+  std::string tls_ca;  // empty: the system's
+  bool tls_verify = true;
+  std::string tls_verify_name;
+  std::string tls_sni;
+  std::string starttls_to;
+  bool starttls_server = false;  // jabber:server
 
   std::vector<NodeConfig> nodes;
   std::optional<DiscoverConfig> discover;

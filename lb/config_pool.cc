@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "lb/config_read.h"
+#include "lb/config_tls.h"
 
 namespace lb {
 namespace {
@@ -74,19 +75,22 @@ void ReadSendProxy(const TomlSection& section, PoolConfig& out) {
       "send_proxy", out.send_proxy,
       {{"off", SendProxy::kOff}, {"v1", SendProxy::kV1}, {"v2", SendProxy::kV2}});
   bool v2 = out.send_proxy == SendProxy::kV2;
-  if (!section.Has("send_proxy_tlvs")) {
-    out.proxy_unique_id = v2;
-    out.proxy_crc32c = v2;
-    return;
-  }
-  for (const std::string& tlv : section.Strings("send_proxy_tlvs")) {
-    if (tlv == "unique_id") {
-      out.proxy_unique_id = v2;
-    } else if (tlv == "crc32c") {
-      out.proxy_crc32c = v2;
+  bool tlvs = section.Has("send_proxy_tlvs");
+  std::vector<std::string> names = section.Strings("send_proxy_tlvs");
+  if (!tlvs) names = {"unique_id", "crc32c", "ssl", "alpn", "authority", "channel_binding"};
+  for (const std::string& tlv : names) {
+    bool* on = tlv == "unique_id"         ? &out.proxy_unique_id
+               : tlv == "crc32c"          ? &out.proxy_crc32c
+               : tlv == "ssl"             ? &out.proxy_ssl
+               : tlv == "alpn"            ? &out.proxy_alpn
+               : tlv == "authority"       ? &out.proxy_authority
+               : tlv == "channel_binding" ? &out.proxy_channel_binding
+                                          : nullptr;
+    if (on != nullptr) {
+      *on = v2;
     } else {
       section.Error("send_proxy_tlvs", "holds " + net::Quoted(tlv) + ", which is not known",
-                    "use unique_id, crc32c");
+                    "use unique_id, crc32c, ssl, alpn, authority, channel_binding");
     }
   }
 }
@@ -280,6 +284,7 @@ PoolConfig ReadPool(const std::string& name, const TomlSection& section, const s
   ReadBytes(section, out);
   ReadSendProxy(section, out);
   ReadSources(section, out);
+  ReadNodeTls(section, file, out);
   ReadParts(section, file, out);
   return out;
 }

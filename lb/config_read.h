@@ -35,6 +35,17 @@ inline ConfigOrigin OriginOf(const net::TomlSection& section, std::string_view k
   return {.file = file, .line = section.LineOf(key), .key = std::move(path)};
 }
 
+// An absolute path, or nothing.
+inline std::string AbsolutePath(const net::TomlSection& section, std::string_view key,
+                                std::string_view fallback) {
+  std::string path = section.String(key, fallback);
+  if (!path.empty() && path.front() != '/') {
+    section.Error(key, "is " + net::Quoted(path) + ", which is not an absolute path",
+                  "begin it with \"/\"");
+  }
+  return path;
+}
+
 inline std::optional<net::Endpoint> EndpointOf(const net::TomlSection& section,
                                                std::string_view key, std::string_view text) {
   auto endpoint = net::Endpoint::Parse(text);

@@ -91,6 +91,7 @@ Control::Control(net::EventLoop& loop, std::string config_path)
 Control::~Control() {
   loop_.CancelTimer(measure_);
   loop_.CancelTimer(start_);
+  loop_.CancelTimer(look_at_tls_);
   pools_.clear();
   engine_.reset();
 }
@@ -137,6 +138,7 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   }
   measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
   LookAtStart(loop_.now() + kFirstLookWithin);
+  LookAtTls();
   return {};
 }
 
@@ -197,6 +199,7 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   Commit(std::move(*config), std::move(*prepared));
   ++reloads_;
   last_reload_error_.clear();
+  expiry_warned_.clear();
   net::Log(net::LogLevel::kInfo, "lb", "configuration reloaded", {{"file", config_path_}});
   return "reloaded " + config_path_;
 }
@@ -259,6 +262,7 @@ std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare
       }
     }
   }
+  PrepareTls(config, &prepared, &errors);
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return prepared;
 }
@@ -280,11 +284,12 @@ void Control::CommitPools(const Config& config, Prepared& prepared) {
     const std::vector<ResolvedNode>& nodes = prepared.nodes[pool.name];
     auto present = pools_.find(pool.name);
     if (present != pools_.end()) {
-      present->second->Reconfigure(pool, nodes, SourcesOf(pool));
+      present->second->Reconfigure(pool, nodes, SourcesOf(pool), prepared.clients[pool.name]);
     } else {
       pools_[pool.name] = std::make_unique<PoolControl>(loop_, *engine_, id.first->second, pool,
                                                         nodes, seed_ ^ id.first->second,
-                                                        SourcesOf(pool));
+                                                        SourcesOf(pool),
+                                                        prepared.clients[pool.name]);
     }
   }
 }
@@ -333,16 +338,8 @@ void Control::CommitListeners(const Config& config, Prepared& prepared) {
     }
     control->config = listener;
     control->limits = LimitsFor(listener, control->limits);
-    auto settings = std::make_shared<ListenerSettings>();
-    settings->name = listener.name;
-    settings->pool = pool_ids_.at(listener.pool);
-    settings->bound = listener.binds.front().address;
-    settings->accept_proxy = listener.accept_proxy;
-    settings->proxy_trusted = listener.proxy_trusted;
-    settings->proxy_header_timeout = listener.proxy_header_timeout;
-    settings->connections_max = listener.connections_max;
-    settings->source_limits = control->limits;
-    settings->shared = control->shared;
+    control->tls = prepared.servers[listener.name];
+    auto settings = SettingsFor(listener, *control);
     engine_->PostAll(
         [id = control->id, settings](ProxyWorker& worker) { worker.SetListener(id, settings); });
     for (const net::Endpoint& bind : listener.binds) {
@@ -511,6 +508,7 @@ std::vector<CounterView> Control::Counters() const {
   }
   views.push_back(std::move(listener_active));
   views.push_back(std::move(refused));
+  AddTlsCounters(&views);
   return views;
 }
 

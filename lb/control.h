@@ -17,6 +17,7 @@
 #include "lb/hash.h"
 #include "lb/pool_control.h"
 #include "lb/runtime.h"
+#include "lb/tls_setup.h"
 #include "lb/warmup.h"
 #include "net/event_loop.h"
 #include "net/socket.h"
@@ -165,18 +166,26 @@ class Control {
     std::shared_ptr<ListenerShared> shared;
     std::shared_ptr<SourceLimits> limits;
     std::map<std::string, std::vector<Socket>> sockets;  // by bind
+    std::shared_ptr<const net::TlsServerContext> tls;
   };
   // What a configuration needs before it can be applied: everything that can fail.
   struct Prepared {
     std::map<std::string, std::vector<ResolvedNode>> nodes;  // by pool
     std::map<std::string, std::vector<net::UniqueFd>> sockets;  // by bind; those that are new
+    std::map<std::string, std::shared_ptr<const net::TlsServerContext>> servers;  // by listener
+    std::map<std::string, std::shared_ptr<const net::TlsClientContext>> clients;  // by pool
   };
 
   std::expected<Prepared, std::vector<net::ConfigError>> Prepare(const Config& config,
                                                                  Inheritance* inherited);
+  void PrepareTls(const Config& config, Prepared* prepared, std::vector<net::ConfigError>* errors);
   void Commit(Config config, Prepared prepared);
   void CommitPools(const Config& config, Prepared& prepared);
   void CommitListeners(const Config& config, Prepared& prepared);
+  std::shared_ptr<const ListenerSettings> SettingsFor(const ListenerConfig& listener,
+                                                      const ListenerControl& control) const;
+  void AddTlsCounters(std::vector<CounterView>* views) const;
+  void LookAtTls();
   std::shared_ptr<SourceLimits> LimitsFor(const ListenerConfig& config,
                                           std::shared_ptr<SourceLimits> present);
   net::ListenOptions ListenOptionsFor(const Config& config, const ListenerConfig& listener) const;
@@ -211,6 +220,10 @@ class Control {
   std::function<void()> on_running_;
   net::EventLoop::TimerId start_{};
   net::EventLoop::TimerId measure_{};
+  net::EventLoop::TimerId look_at_tls_{};
+  TicketKeys tickets_;
+  std::map<std::string, net::Time> expiry_warned_;  // by file
+  bool ktls_reported_ = false;
   uint64_t accepted_seen_ = 0;
   double accepts_per_s_ = 0;
   uint64_t reloads_ = 0;

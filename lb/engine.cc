@@ -164,6 +164,14 @@ uint64_t Engine::Ended(EndReason reason) const {
   return sum;
 }
 
+uint64_t Engine::TakeOvers(size_t reason) const {
+  uint64_t sum = 0;
+  for (const auto& thread : threads_) {
+    sum += thread->worker->stats().tls_take_over[reason].load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
 uint64_t Engine::access_log_dropped() const {
   uint64_t sum = 0;
   for (const auto& thread : threads_) {

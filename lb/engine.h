@@ -51,6 +51,7 @@ class Engine {
   const WorkerStats& stats(size_t index) const { return threads_[index]->worker->stats(); }
   uint64_t Sum(const std::atomic<uint64_t> WorkerStats::* counter) const;
   uint64_t Ended(EndReason reason) const;
+  uint64_t TakeOvers(size_t reason) const;  // a net::TlsTakeOver
   uint64_t open() const { return Sum(&WorkerStats::open); }
   uint64_t access_log_dropped() const;
   void ReopenAccessLog(int fd);

@@ -8,10 +8,13 @@
 
 #include <algorithm>
 #include <charconv>
+#include <vector>
 
 #include "lb/pair.h"
 #include "lb/proxy_protocol.h"
 #include "lb/proxy_worker.h"
+#include "lb/tls_pair.h"
+#include "net/tls_facts.h"
 
 namespace lb {
 namespace {
@@ -49,6 +52,74 @@ net::Address LocalAddress(int fd) {
       .value_or(net::Address())
       .Unmapped();
 }
+
+std::span<const uint8_t> BytesOf(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// TLVs for applications, beside those that the specification names:
+//   0xE0  tls-server-end-point (RFC 5929), the bytes of the channel binding
+//   0xE1  tls-exporter (RFC 9266), likewise; absent where it would not be unique
+// and of a client certificate that was verified, for SASL EXTERNAL (XEP-0178):
+//   0xE2  an id-on-xmppAddr of it; once for each
+//   0xE3  a dNSName; once for each
+//   0xE4  an id-on-dnsSRV ("_xmpp-server.example.org"); once for each
+//   0xE5  SHA-256 of the certificate (DER), verified or not
+// A node that offers SCRAM-PLUS or EXTERNAL by these must take them from the balancer only.
+constexpr uint8_t kTlvServerEndPoint = 0xe0;
+constexpr uint8_t kTlvExporter = 0xe1;
+constexpr uint8_t kTlvXmppAddr = 0xe2;
+constexpr uint8_t kTlvDnsName = 0xe3;
+constexpr uint8_t kTlvSrvName = 0xe4;
+constexpr uint8_t kTlvCertificateHash = 0xe5;
+
+// What the client's handshake established, as TLVs. Points into the facts.
+class ClientFacts {
+ public:
+  ClientFacts(const net::TlsFacts& facts, const PoolSettings& settings)
+      : facts_(facts), settings_(settings) {
+    if (settings.proxy_channel_binding) {
+      Add(kTlvServerEndPoint, facts.server_end_point);
+      Add(kTlvExporter, facts.exporter);
+    }
+    bindings_ = more_.size();
+    if (!settings.proxy_ssl) return;
+    ssl_ = {.client = ProxySsl::kClientSsl, .version = facts.version_name, .cipher = facts.cipher};
+    if (!facts.peer) return;
+    const net::TlsPeerCertificate& peer = *facts.peer;
+    ssl_.client |= ProxySsl::kClientCertSess;
+    if (!facts.resumed) ssl_.client |= ProxySsl::kClientCertConn;
+    ssl_.verify = peer.verified ? 0 : 1;
+    Add(kTlvCertificateHash, peer.sha256);
+    bindings_ = more_.size();
+    if (!peer.verified) return;
+    ssl_.cn = peer.common_name;
+    for (const std::string& name : peer.xmpp_addrs) Add(kTlvXmppAddr, BytesOf(name));
+    for (const std::string& name : peer.srv_names) Add(kTlvSrvName, BytesOf(name));
+    for (const std::string& name : peer.dns_names) Add(kTlvDnsName, BytesOf(name));
+  }
+  ClientFacts(const ClientFacts&) = delete;
+  ClientFacts& operator=(const ClientFacts&) = delete;
+
+  void AddTo(ProxyTlvsOut* tlvs) const {
+    if (settings_.proxy_alpn) tlvs->alpn = facts_.alpn;
+    if (settings_.proxy_authority) tlvs->authority = facts_.sni;
+    if (settings_.proxy_ssl) tlvs->ssl = &ssl_;
+    tlvs->more = more_;
+  }
+  std::span<const ProxyTlv> bindings() const { return std::span(more_).first(bindings_); }
+
+ private:
+  void Add(uint8_t type, std::span<const uint8_t> value) {
+    if (!value.empty()) more_.push_back({.type = type, .value = value});
+  }
+
+  const net::TlsFacts& facts_;
+  const PoolSettings& settings_;
+  ProxySsl ssl_;
+  std::vector<ProxyTlv> more_;
+  size_t bindings_ = 0;  // of more_, those that are always few
+};
 
 }  // namespace
 
@@ -123,9 +194,11 @@ void Pair::OnLocalFd(int32_t result) {
   }
 }
 
+uint32_t& Pair::PreludeIndex() { return Has(kTls, 1) ? TlsOf().prelude : extra_; }
+
 void Pair::SendHeaderOut(const net::Address& local) {
   const PoolSettings& settings = worker_.SettingsOf(*this);
-  std::array<uint8_t, 512> header;
+  std::array<uint8_t, kPreludeMax> header;
   std::array<char, 40> unique_id;
   ProxyTlvsOut tlvs{.crc32c = settings.proxy_crc32c};
   if (settings.proxy_unique_id) {
@@ -137,23 +210,41 @@ void Pair::SendHeaderOut(const net::Address& local) {
     end = std::to_chars(end, last, ++worker_.unique_id_, 16).ptr;
     tlvs.unique_id = {unique_id.data(), static_cast<size_t>(end - unique_id.data())};
   }
-  const auto size = settings.send_proxy == SendProxy::kV1
-                        ? EncodeProxyV1(EndpointOf(client_), EndpointOf(local), header)
-                        : EncodeProxyV2(EndpointOf(client_), EndpointOf(local), tlvs, header);
+  const ProxyEndpoint from = EndpointOf(client_);
+  const ProxyEndpoint to = EndpointOf(local);
+  auto encode = [&](const ProxyTlvsOut& with) {
+    return settings.send_proxy == SendProxy::kV1 ? EncodeProxyV1(from, to, header)
+                                                 : EncodeProxyV2(from, to, with, header);
+  };
+  std::expected<size_t, ProxyEncodeError> size = std::unexpected(ProxyEncodeError::kNoSpace);
+  const net::TlsFacts* facts = Has(kTls, 1) ? TlsOf().opening->facts.get() : nullptr;
+  if (facts != nullptr) {
+    const ClientFacts said(*facts, settings);
+    ProxyTlvsOut all = tlvs;
+    said.AddTo(&all);
+    size = encode(all);
+    if (!size) {  // a certificate with hundreds of names: then without them
+      all.more = said.bindings();
+      size = encode(all);
+    }
+  }
+  if (!size) size = encode(tlvs);
   CHECK(size.has_value());  // two addresses and a short id always fit
-  extra_ = worker_.preludes_.Allocate();
-  if (extra_ == net::kNoIndex) {
+  uint32_t& index = PreludeIndex();
+  index = worker_.preludes_.Allocate();
+  if (index == net::kNoIndex) {
     End(EndReason::kExhausted);
     return;
   }
-  Prelude& prelude = worker_.preludes_[extra_];
+  Prelude& prelude = worker_.preludes_[index];
   prelude.size = static_cast<uint16_t>(*size);
   std::copy_n(header.begin(), *size, prelude.bytes.begin());
   worker_.ring().Send(slot_[1], std::span(prelude.bytes).first(*size), Begin(kHeaderOut));
 }
 
 void Pair::OnHeaderOut(int32_t result) {
-  Prelude& prelude = worker_.preludes_[extra_];
+  uint32_t& index = PreludeIndex();
+  Prelude& prelude = worker_.preludes_[index];
   if (state_ != State::kClosing && result > 0) {
     prelude.sent = static_cast<uint16_t>(prelude.sent + result);
     if (prelude.sent < prelude.size) {
@@ -163,13 +254,14 @@ void Pair::OnHeaderOut(int32_t result) {
       return;
     }
   }
-  worker_.preludes_.Free(extra_);
-  extra_ = net::kNoIndex;
+  worker_.preludes_.Free(index);
+  index = net::kNoIndex;
   if (state_ == State::kClosing) {
     FreeIfJoined();
   } else if (result < 0) {
     End(EndReason::kNodeReset);
   } else {
+    if (Has(kTls, 1) && state_ == State::kOpen) FreeOpening();
     MaybeSend(0);
   }
 }

@@ -20,6 +20,7 @@
 #include "lb/control.h"
 #include "lb/ctl_client.h"
 #include "lb/ctl_server.h"
+#include "lb/tls_setup.h"
 #include "lb/upgrade.h"
 #include "net/event_loop.h"
 #include "net/log.h"
@@ -27,6 +28,7 @@
 #include "net/service_manager.h"
 #include "net/signals.h"
 #include "net/socket.h"
+#include "net/wiping_allocator.h"
 
 namespace lb {
 namespace {
@@ -60,6 +62,7 @@ int Check(const std::string& path) {
       if (auto endpoint = ResolveNode(node); !endpoint) errors.push_back(endpoint.error());
     }
   }
+  for (net::ConfigError& error : CheckTlsFiles(*config)) errors.push_back(std::move(error));
   if (!errors.empty()) return PrintErrors(errors);
   std::cout << path << ": good; " << config->listeners.size() << " listeners, "
             << config->pools.size() << " pools\n";
@@ -310,4 +313,7 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace lb
 
-int main(int argc, char** argv) { return lb::Main(argc, argv); }
+int main(int argc, char** argv) {
+  net::InstallWipingAllocator();
+  return lb::Main(argc, argv);
+}

@@ -10,6 +10,7 @@
 
 #include "lb/proxy_worker.h"
 #include "lb/source_limits.h"
+#include "lb/tls_pair.h"
 
 namespace lb {
 namespace {
@@ -20,6 +21,9 @@ constexpr net::Duration kRetryPause = std::chrono::seconds(1);
 constexpr net::Duration kTimersAfter = std::chrono::seconds(5);
 // A cancel that came too early (see Ring::Cancel) is given again after this.
 constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
+
+// How long the client may take to read our last words.
+constexpr net::Duration kLinger = std::chrono::seconds(1);
 
 constexpr int kOn = 1;
 
@@ -69,6 +73,18 @@ std::string_view EndReasonName(EndReason reason) {
       return "drained";
     case EndReason::kExhausted:
       return "exhausted";
+    case EndReason::kTlsHandshakeFailed:
+      return "tls_handshake_failed";
+    case EndReason::kTlsHandshakeTimeout:
+      return "tls_handshake_timeout";
+    case EndReason::kStartTlsRefused:
+      return "starttls_refused";
+    case EndReason::kNotTls:
+      return "not_tls";
+    case EndReason::kTlsError:
+      return "tls_error";
+    case EndReason::kNodeTlsFailed:
+      return "node_tls_failed";
   }
   return "unknown";
 }
@@ -79,14 +95,24 @@ std::string_view PairStateName(Pair::State state) {
       return "naming";
     case Pair::State::kHeader:
       return "header";
+    case Pair::State::kHello:
+      return "hello";
+    case Pair::State::kOpening:
+      return "opening";
+    case Pair::State::kHandshake:
+      return "handshake";
     case Pair::State::kQueued:
       return "queued";
     case Pair::State::kConnecting:
       return "connecting";
     case Pair::State::kRetryWait:
       return "retry_wait";
+    case Pair::State::kSecuring:
+      return "securing";
     case Pair::State::kOpen:
       return "open";
+    case Pair::State::kLastWords:
+      return "last_words";
     case Pair::State::kClosing:
       return "closing";
   }
@@ -115,7 +141,8 @@ uint32_t Pair::Elapsed() const { return worker_.NowMs() - active_ms_; }
 bool Pair::NeedsNameFirst() const {
   const ListenerSettings& listener = *worker_.listener_settings_[listener_];
   const PoolSettings& pool = *worker_.pools_[pool_]->settings;
-  return listener.accept_proxy || listener.source_limits != nullptr || pool.hashes_source ||
+  return listener.mode != ListenerMode::kTcp || pool.node_tls != NodeTls::kOff ||
+         listener.accept_proxy || listener.source_limits != nullptr || pool.hashes_source ||
          pool.send_proxy != SendProxy::kOff || !pool.sources_v4.empty() || !pool.sources_v6.empty();
 }
 
@@ -145,6 +172,8 @@ void Pair::OnNamed(int32_t result) {
     FreeIfJoined();
   } else if (state_ == State::kNaming) {
     Admit();
+  } else if (state_ == State::kSecuring) {
+    SecureNode();
   } else if (Has(kNoName, 1)) {
     Clear(kNoName, 1);
     StartHeaderOut();
@@ -190,7 +219,7 @@ void Pair::AdmitSource() {
     }
     Set(kSourced);
   }
-  Choose();
+  Welcome();
 }
 
 // --- Where does it go? ------------------------------------------------------------------------
@@ -295,7 +324,13 @@ void Pair::OnConnect(int32_t result) {
     Retry(timeout ? EndReason::kConnectTimeout : EndReason::kConnectFailed);
     return;
   }
-  Open();
+  if (worker_.SettingsOf(*this).node_tls == NodeTls::kOff) {
+    Open();
+    return;
+  }
+  // Not by Enter(): the time limit of the connect holds until TLS stands.
+  state_ = State::kSecuring;
+  SecureNode();
 }
 
 void Pair::Retry(EndReason reason) {
@@ -326,14 +361,16 @@ void Pair::Retry(EndReason reason) {
 
 void Pair::Open() {
   const uint32_t connect_ms = Elapsed();
+  const bool greeted = state_ == State::kSecuring;
   Enter(State::kOpen);
   connect_ms_ = Clamped(connect_ms);
   bytes_[1] = 0;
   node_->OnConnected();
-  ArmRecv(1);
-  if (worker_.SettingsOf(*this).send_proxy != SendProxy::kOff) {
+  if (!Has(kEof, 1)) ArmRecv(1);
+  if (!greeted && worker_.SettingsOf(*this).send_proxy != SendProxy::kOff) {
     StartHeaderOut();
   } else {
+    if (Has(kTls, 1)) FreeOpening();
     MaybeSend(0);
   }
   if (state_ != State::kOpen) return;
@@ -385,6 +422,17 @@ void Pair::OnDue() {
         End(EndReason::kProxyHeaderTimeout);
       }
       break;
+    case State::kHello:
+    case State::kOpening:
+    case State::kHandshake:
+      if (passed(worker_.ListenerOf(*this)->handshake_timeout)) OnDueEarly();
+      break;
+    case State::kSecuring:
+      if (passed(settings.connect_timeout)) NodeRefused();
+      break;
+    case State::kLastWords:
+      if (passed(kLinger)) End(end_);
+      break;
     case State::kQueued:
       if (passed(settings.queue_timeout)) End(EndReason::kQueueTimeout);
       break;
@@ -417,6 +465,10 @@ void Pair::OnDue() {
 
 void Pair::OnDueOpen() {
   const PoolSettings& settings = worker_.SettingsOf(*this);
+  if (Has(kTls, 1) && TlsOf().failed) {
+    End(EndReason::kTlsError);
+    return;
+  }
   SetNodeTimers();
   const net::Duration elapsed = std::chrono::milliseconds(Elapsed());
   net::Duration next = net::Duration::max();
@@ -464,6 +516,7 @@ void Pair::End(EndReason reason) {
   // That the other side never closed is one.
   if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
+  if (Has(kTls, 1)) LeaveHandshakes();
   worker_.Finished(*this);
   // Refused in the turn that brought it: who it was is not known yet (OnNamed).
   if (!InFlight(kName)) worker_.LogEnd(*this);
@@ -484,7 +537,11 @@ void Pair::FreeIfJoined() {
   if (in_flight_ != 0) return;
   DropChain(0);
   DropChain(1);
-  FreeExtra();
+  if (Has(kTls, 1)) {
+    FreeTls();
+  } else {
+    FreeExtra();
+  }
   worker_.Free(*this);
 }
 

@@ -1,6 +1,7 @@
 // One proxied connection: the client's socket, the node's, and the bytes on their way between them.
 //
-//   accept → [kNaming] → [kHeader] → [kQueued] → kConnecting ⇄ kRetryWait → kOpen → kClosing → gone
+//   accept → [kNaming] → [kHeader] → [kHello | kOpening → kHandshake | kHandshake] → [kQueued] →
+//   kConnecting ⇄ kRetryWait → [kSecuring] → kOpen → [kLastWords] → kClosing → gone
 //
 // A Pair belongs to one worker and one thread. It is the Target of all its operations: the number
 // of an operation says what it was, a bit in in_flight_ says that it has not come back. A Pair is
@@ -11,10 +12,12 @@
 //
 // An idle connection is these 128 bytes and nothing else: buffers belong to the pool and are lent
 // to bytes in flight, timers are a link in the worker's wheel, and what few connections need for a
-// while (a PROXY header, a splice) stands in a slab of its own, found by extra_.
+// while (a PROXY header, a splice, TLS) stands in a slab of its own, found by extra_.
 #pragma once
 
 #include <cstdint>
+#include <span>
+#include <string>
 #include <string_view>
 
 #include "lb/balancer.h"
@@ -23,11 +26,14 @@
 #include "net/buffer_pool.h"
 #include "net/ring.h"
 #include "net/timer_wheel.h"
+#include "net/tls_engine.h"
 
 namespace lb {
 
 class ProxyWorker;
 struct Bulk;
+struct Fed;
+struct Tls;
 
 // Why a connection ended, as the access log and the metrics name it.
 enum class EndReason : uint8_t {
@@ -46,11 +52,17 @@ enum class EndReason : uint8_t {
   kLimited,  // a limit of the listener or of the source address
   kProxyHeaderBad,
   kProxyHeaderTimeout,
-  kShut,       // by an operator
-  kDrained,    // the deadline of a drain or of the process's end
-  kExhausted,  // no slot or memory of ours was left
+  kShut,                 // by an operator
+  kDrained,              // the deadline of a drain or of the process's end
+  kExhausted,            // no slot or memory of ours was left
+  kTlsHandshakeFailed,   // the client's
+  kTlsHandshakeTimeout,  // or what comes before it
+  kStartTlsRefused,      // the client's stream opening was not acceptable
+  kNotTls,               // the client spoke something else
+  kTlsError,             // after the handshake: a record that was not genuine, or an alert
+  kNodeTlsFailed,        // the node did not come to TLS with us
 };
-inline constexpr size_t kEndReasons = static_cast<size_t>(EndReason::kExhausted) + 1;
+inline constexpr size_t kEndReasons = static_cast<size_t>(EndReason::kNodeTlsFailed) + 1;
 std::string_view EndReasonName(EndReason reason);
 
 class alignas(128) Pair final : public net::Target {
@@ -58,11 +70,16 @@ class alignas(128) Pair final : public net::Target {
   enum class State : uint8_t {
     kNaming,      // waits for the client's address
     kHeader,      // waits for the client's PROXY header
+    kHello,       // waits for the client's ClientHello, to pass it on
+    kOpening,     // answers the client's stream until it wants TLS
+    kHandshake,   // the client's
     kQueued,      // waits for a node that is not full
     kConnecting,  // to node_
     kRetryWait,   // before the same node is tried again
+    kSecuring,    // the node's TLS handshake, and STARTTLS before it
     kOpen,
-    kClosing,  // waits for its operations to come back
+    kLastWords,  // an alert or a stream error is on its way to the client
+    kClosing,    // waits for its operations to come back
   };
 
   Pair(ProxyWorker& worker, uint16_t listener, uint16_t pool, net::Slot client);
@@ -77,6 +94,10 @@ class alignas(128) Pair final : public net::Target {
   bool OnDequeued();
   // A buffer came back after this Pair had found none.
   void OnBuffersAvailable();
+  // Its turn for work on the client's handshake. May free the Pair.
+  void OnHandshakeWork();
+  // A place among the handshakes may be free; false when none is.
+  bool OnHandshakePlace();
   // Ends it for this reason, at once. May free the Pair.
   void End(EndReason reason);
 
@@ -100,6 +121,9 @@ class alignas(128) Pair final : public net::Target {
   bool starved_as(uint64_t started_ms) const {
     return state_ != State::kClosing && started_ms_ == started_ms &&
            (Has(kStarved, 0) || Has(kStarved, 1));
+  }
+  bool handshakes_as(uint64_t started_ms) const {
+    return state_ == State::kHandshake && started_ms_ == started_ms;
   }
   bool counted() const { return Has(kCounted); }
   bool sourced() const { return Has(kSourced); }
@@ -131,6 +155,7 @@ class alignas(128) Pair final : public net::Target {
     kCounted = 1U << 5U,  // (direction 0 only) counted in the listener
     kSourced = 1U << 6U,  // (direction 0 only) counted at its source address
     kTimers = 1U << 7U,   // (direction 0 only) the node's socket has its TCP timers
+    kTls = 1U << 5U,      // (direction 1 only) extra_ is a Tls
     kNoName = 1U << 7U,   // (direction 1 only) our PROXY header waits for the client's address
   };
 
@@ -199,7 +224,60 @@ class alignas(128) Pair final : public net::Target {
     return side == 0 ? EndReason::kClientReset : EndReason::kNodeReset;
   }
 
+  // tls_relay.cc: the bytes, with TLS on one side or both.
+  Tls& TlsOf();
+  void OnTlsBytes(unsigned direction, uint16_t buffer, uint32_t bytes);
+  void OnTlsEof(unsigned direction);
+  void OnTlsSend(unsigned direction, int32_t result);
+  void TlsMove(unsigned direction);
+  void TlsSeal(unsigned direction, std::span<const std::span<const uint8_t>> parts);
+  void TlsFinish(unsigned direction);
+  void TlsEndFailed();
+  size_t TlsParts(unsigned direction, std::span<std::span<const uint8_t>> parts);
+  size_t ChainParts(unsigned direction, std::span<std::span<const uint8_t>> parts);
+  void TlsConsume(unsigned direction, size_t bytes);
+  net::TlsFeed TlsFeedHead(unsigned direction);
+  void DropFed(unsigned direction);
+  void TlsFlush(unsigned side);
+  bool SendWords(unsigned side, std::string_view words);
+  void SendOut(unsigned side);
+  void GiveOut(unsigned side);
+
+  // tls_pair.cc: TLS before the node is reached, and towards it.
+  void Welcome();
+  bool TakeTls();
+  void FreeTls();
+  void FreeOpening();
+  bool Early() const {
+    return state_ == State::kHello || state_ == State::kOpening || state_ == State::kHandshake;
+  }
+  void OnEarlyBytes(uint16_t buffer);
+  void KeepEarly(uint16_t buffer);
+  void ReceiveEarly();
+  void OnHelloBytes(uint16_t buffer);
+  void OnHandshakeBytes();
+  bool StartHandshake();
+  void OnClientSecured();
+  void LeaveHandshakes();
+  void RouteBy(std::string_view domain, std::span<const std::string> alpn);
+  void RefuseTls(EndReason reason);
+  void SayLastWords(EndReason reason);
+  void OnLastWordsSaid();
+  void OnDueEarly();
+  void SecureNode();
+  void StartNodeTls();
+  void OnNodeBytes(uint16_t buffer);
+  void DriveNodeTls();
+  void NodeRefused();
+
+  // starttls_pair.cc: the words before TLS.
+  void OnOpeningBytes(uint16_t buffer);
+  void OnAgreed();
+  void AskNodeForTls();
+  void OnNodeWords(uint16_t buffer);
+
   // header.cc: PROXY headers, in and out.
+  uint32_t& PreludeIndex();
   void OnHeaderBytes();
   void Consume(size_t bytes);
   bool HeaderPending() const { return InFlight(kHeaderOut) || InFlight(kLocal) || Has(kNoName, 1); }

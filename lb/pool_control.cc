@@ -4,6 +4,7 @@
 #include <cmath>
 #include <netinet/in.h>
 
+#include "lb/starttls.h"
 #include "net/check.h"
 #include "net/log.h"
 
@@ -61,8 +62,22 @@ net::SocketName OnPort(const net::SocketName& address, uint16_t port) {
   return ip->WithPort(port).ToSocketName();
 }
 
+void SetNodeTls(const PoolConfig& config, std::shared_ptr<const net::TlsClientContext> tls,
+                PoolSettings& settings) {
+  settings.node_tls = config.tls;
+  settings.tls = std::move(tls);
+  settings.tls_verify_name = config.tls_verify ? config.tls_verify_name : "";
+  settings.tls_sni = config.tls_sni;
+  if (config.tls != NodeTls::kStartTls) return;
+  auto starttls = std::make_shared<StartTlsClientOptions>();
+  starttls->kind = config.starttls_server ? StreamKind::kServer : StreamKind::kClient;
+  starttls->to = config.starttls_to;
+  settings.starttls = std::move(starttls);
+}
+
 std::shared_ptr<PoolSettings> SettingsOf(const PoolConfig& config,
-                                         const std::vector<net::SocketName>& sources) {
+                                         const std::vector<net::SocketName>& sources,
+                                         std::shared_ptr<const net::TlsClientContext> tls) {
   auto settings = std::make_shared<PoolSettings>();
   settings->name = config.name;
   settings->connect_timeout = config.connect_timeout;
@@ -84,6 +99,11 @@ std::shared_ptr<PoolSettings> SettingsOf(const PoolConfig& config,
   settings->send_proxy = config.send_proxy;
   settings->proxy_unique_id = config.proxy_unique_id;
   settings->proxy_crc32c = config.proxy_crc32c;
+  settings->proxy_ssl = config.proxy_ssl;
+  settings->proxy_alpn = config.proxy_alpn;
+  settings->proxy_authority = config.proxy_authority;
+  settings->proxy_channel_binding = config.proxy_channel_binding;
+  SetNodeTls(config, std::move(tls), *settings);
   for (const net::SocketName& source : sources) {
     (source.family() == AF_INET6 ? settings->sources_v6 : settings->sources_v4).push_back(source);
   }
@@ -98,12 +118,14 @@ bool SameAddress(const net::SocketName& a, const net::SocketName& b) {
 
 PoolControl::PoolControl(net::EventLoop& loop, Engine& engine, uint16_t id, PoolConfig config,
                          const std::vector<ResolvedNode>& nodes, uint64_t seed,
-                         const std::vector<net::SocketName>& sources)
+                         const std::vector<net::SocketName>& sources,
+                         std::shared_ptr<const net::TlsClientContext> tls)
     : loop_(loop),
       engine_(engine),
       id_(id),
       config_(std::move(config)),
       sources_(sources),
+      tls_(std::move(tls)),
       random_(seed),
       last_measure_(loop.now()) {
   SetNodes(nodes, false);
@@ -234,13 +256,15 @@ void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discover
 }
 
 void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
-                              const std::vector<net::SocketName>& sources) {
+                              const std::vector<net::SocketName>& sources,
+                              std::shared_ptr<const net::TlsClientContext> tls) {
   const bool discovery_changed = config.discover != config_.discover;
   const bool checks_changed =
       config.checks != config_.checks || config.status != config_.status ||
       config.passive_errors != config_.passive_errors;
   config_ = std::move(config);
   sources_ = sources;
+  tls_ = std::move(tls);
   SetNodes(nodes, false);
   if (!config_.discover) SetNodes({}, true);
   if (checks_changed) {
@@ -493,7 +517,7 @@ void PoolControl::Publish(bool settings_too) {
                                         .bounded_load = config_.bounded_load,
                                         .panic_threshold = config_.panic_threshold});
   if (settings_too) {
-    std::shared_ptr<const PoolSettings> settings = SettingsOf(config_, sources_);
+    std::shared_ptr<const PoolSettings> settings = SettingsOf(config_, sources_, tls_);
     engine_.PostAll([id = id_, settings, balancer = balancer_](ProxyWorker& worker) {
       worker.SetPool(id, settings, balancer);
     });

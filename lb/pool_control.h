@@ -105,7 +105,8 @@ class PoolControl {
   // `engine` may be null until Publish() is first called. `id` is the workers' name for the pool.
   PoolControl(net::EventLoop& loop, Engine& engine, uint16_t id, PoolConfig config,
               const std::vector<ResolvedNode>& nodes, uint64_t seed,
-              const std::vector<net::SocketName>& sources);
+              const std::vector<net::SocketName>& sources,
+              std::shared_ptr<const net::TlsClientContext> tls = nullptr);
   ~PoolControl();
 
   const std::string& name() const { return config_.name; }
@@ -114,7 +115,8 @@ class PoolControl {
 
   // A new configuration: nodes that stay keep their health, counts and clocks.
   void Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
-                   const std::vector<net::SocketName>& sources);
+                   const std::vector<net::SocketName>& sources,
+              std::shared_ptr<const net::TlsClientContext> tls = nullptr);
   // Nodes that DNS names now, beside those of the file.
   void Discovered(const std::vector<ResolvedNode>& nodes);
 
@@ -215,6 +217,7 @@ class PoolControl {
   const uint16_t id_;
   PoolConfig config_;
   std::vector<net::SocketName> sources_;
+  std::shared_ptr<const net::TlsClientContext> tls_;  // null: nodes are spoken to in the clear
   FastRandom random_;
   std::vector<EntryPtr> entries_;
   // Nodes that left the pool, until the last connection and snapshot has let go of them.

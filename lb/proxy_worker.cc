@@ -1,9 +1,15 @@
 #include "lb/proxy_worker.h"
 
+#include <malloc.h>
+
 #include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstring>
 
 #include "lb/listener.h"
 #include "lb/source_limits.h"
+#include "lb/source_table.h"
 #include "net/check.h"
 
 namespace lb {
@@ -27,6 +33,9 @@ std::expected<std::unique_ptr<ProxyWorker>, std::string> ProxyWorker::Create(net
                     .maximum = options.buffers_max});
   if (!buffers) return std::unexpected(buffers.error());
   worker->buffers_ = std::move(*buffers);
+  auto tls = net::TlsWorker::Create();
+  if (!tls) return std::unexpected(tls.error());
+  worker->tls_ = std::move(*tls);
   loop.SetTurnEnd([raw = worker.get()] { raw->OnTurnEnd(); });
   return worker;
 }
@@ -38,7 +47,9 @@ ProxyWorker::ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hoo
       epoch_(loop.now()),
       pairs_(options.pairs_max + kPairsReserve),
       bulks_(options.pairs_max + kPairsReserve),
-      preludes_(options.pairs_max + kPairsReserve) {}
+      preludes_(options.pairs_max + kPairsReserve),
+      tls_pairs_(options.pairs_max + kPairsReserve),
+      feds_(2 * (options.pairs_max + kPairsReserve)) {}
 
 ProxyWorker::~ProxyWorker() {
   CHECK(pairs_.size() == 0);
@@ -198,6 +209,103 @@ void ProxyWorker::ServeQueue(Pool& pool) {
   }
 }
 
+// --- Handshakes -------------------------------------------------------------------------------
+
+bool ProxyWorker::HandshakesCrowded(const ListenerSettings& listener) const {
+  if (!handshakes_waiting_[0].empty() || !handshakes_waiting_[1].empty()) return true;
+  return listener.handshakes_max != 0 &&
+         listener.shared->handshakes.load(std::memory_order_relaxed) >= listener.handshakes_max / 2;
+}
+
+bool ProxyWorker::TakeHandshakePlace(const ListenerSettings& listener) {
+  std::atomic<uint32_t>& active = listener.shared->handshakes;
+  const uint32_t before = active.fetch_add(1, std::memory_order_relaxed);
+  if (listener.handshakes_max == 0 || before < listener.handshakes_max) return true;
+  active.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+void ProxyWorker::HandshakeDue(Pair& pair) {
+  handshakes_due_.push_back({IndexOf(pair), pair.started_ms()});
+}
+
+void ProxyWorker::AwaitHandshake(Pair& pair, bool resumed) {
+  std::deque<Waiting>& line = handshakes_waiting_[resumed];
+  if (line.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
+    std::erase_if(line, [this](const Waiting& waiting) { return HandshakeOf(waiting) == nullptr; });
+  }
+  line.push_back({IndexOf(pair), pair.started_ms()});
+  WorkerStats::Add(stats_.tls_queued);
+  ArmTick();
+}
+
+Pair* ProxyWorker::HandshakeOf(const Waiting& waiting) {
+  if (!pairs_.Live(waiting.index)) return nullptr;
+  Pair& pair = pairs_[waiting.index];
+  return pair.handshakes_as(waiting.started_ms) ? &pair : nullptr;
+}
+
+// False when there is nothing to do, or no place for those who wait.
+bool ProxyWorker::ServeOneHandshake() {
+  if (!handshakes_due_.empty()) {
+    const Waiting waiting = handshakes_due_.front();
+    handshakes_due_.pop_front();
+    if (Pair* pair = HandshakeOf(waiting)) pair->OnHandshakeWork();
+    return true;
+  }
+  for (const bool resumed : {true, false}) {
+    std::deque<Waiting>& line = handshakes_waiting_[resumed];
+    if (line.empty()) continue;
+    const Waiting waiting = line.front();
+    Pair* pair = HandshakeOf(waiting);
+    if (pair != nullptr && !pair->OnHandshakePlace()) return false;
+    line.pop_front();
+    return true;
+  }
+  return false;
+}
+
+// A bounded time of it, so that the relay goes on during a storm of new connections.
+void ProxyWorker::ServeHandshakes() {
+  const auto begin = std::chrono::steady_clock::now();
+  while (ServeOneHandshake()) {
+    if (std::chrono::steady_clock::now() - begin < kHandshakeWork) continue;
+    if (!handshakes_due_.empty() || !handshakes_waiting_[0].empty() ||
+        !handshakes_waiting_[1].empty()) {
+      loop_.After({}, [this] { tls_used_ = true; });  // lets the loop turn at once
+    }
+    return;
+  }
+}
+
+void ProxyWorker::PublishTls() {
+  auto set = [](WorkerStats::Counter& counter, uint64_t value) {
+    counter.store(value, std::memory_order_relaxed);
+  };
+  const net::TlsCounters& counters = tls_->counters();
+  set(stats_.tls_full, counters.handshakes_full);
+  set(stats_.tls_resumed, counters.handshakes_resumed);
+  set(stats_.tls_failed, counters.handshakes_failed);
+  set(stats_.tls_records_failed, counters.records_failed);
+  for (size_t i = 0; i < counters.take_over.size(); ++i) {
+    set(stats_.tls_take_over[i], counters.take_over[i]);
+  }
+}
+
+// Unlike any other, and not to be guessed: a keyed hash of a count.
+std::string ProxyWorker::StreamId() {
+  SourceKey count{};
+  const uint64_t number = ++unique_id_;
+  std::memcpy(count.data(), &number, sizeof number);
+  const HashKey key{options_.seed, ~options_.seed};
+  std::array<char, 33> text;
+  count[15] = 1;
+  auto end = std::to_chars(text.data(), text.data() + text.size(), KeyedHash(key, count), 16).ptr;
+  count[15] = 2;
+  end = std::to_chars(end, text.data() + text.size(), KeyedHash(key, count), 16).ptr;
+  return {text.data(), end};
+}
+
 // --- Buffers and time -------------------------------------------------------------------------
 
 void ProxyWorker::Starved(Pair& pair) {
@@ -250,6 +358,12 @@ void ProxyWorker::OnTick() {
     ServeQueue(*pool);
     waiting |= pool->queued > 0;
   }
+  // Other workers' handshakes end, too.
+  if (!handshakes_waiting_[0].empty() || !handshakes_waiting_[1].empty()) {
+    ServeHandshakes();
+    waiting = true;
+  }
+  if (tls_->HeapTrimDue()) malloc_trim(0);
   if (hooks_.access_log != nullptr) hooks_.access_log->Flush(true);
   if (wheel_.size() > 0 || waiting) ArmTick();
 }
@@ -262,6 +376,12 @@ void ProxyWorker::OnTurnEnd() {
     for (const auto& pool : pools_) {
       if (pool && pool->queued > 0) ServeQueue(*pool);
     }
+  }
+  if (tls_used_) {
+    ServeHandshakes();
+    tls_->EndTurn();
+    PublishTls();
+    tls_used_ = !handshakes_due_.empty();
   }
   // First, since it may add buffers: who waits must not wait for the next turn then.
   buffers_->Publish();

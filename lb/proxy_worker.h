@@ -24,11 +24,13 @@
 #include "lb/header.h"
 #include "lb/pair.h"
 #include "lb/runtime.h"
+#include "lb/tls_pair.h"
 #include "lb/warmup.h"
 #include "net/buffer_pool.h"
 #include "net/event_loop.h"
 #include "net/slab.h"
 #include "net/timer_wheel.h"
+#include "net/tls_engine.h"
 
 namespace lb {
 
@@ -53,6 +55,13 @@ struct WorkerStats {
   Counter bulk_refused{0};  // no descriptor or pipe was to be had
   Counter bulk_bytes{0};
   Counter proxy_headers_bad{0};
+  // Of TLS, either side; copies of what the worker's TlsWorker counts.
+  Counter tls_full{0};
+  Counter tls_resumed{0};
+  Counter tls_failed{0};
+  Counter tls_records_failed{0};
+  Counter tls_queued{0};  // handshakes that had to wait for others
+  std::array<Counter, net::kTlsTakeOverValues> tls_take_over{};
   std::array<Counter, kEndReasons> ended{};
 
   static void Add(Counter& counter, uint64_t by = 1) {
@@ -79,6 +88,8 @@ class ProxyWorker {
 
   // A tick of the timer wheel.
   static constexpr net::Duration kTick = std::chrono::milliseconds(50);
+  // Handshake work in one turn of the loop: what is left comes in the next, after the relay.
+  static constexpr net::Duration kHandshakeWork = std::chrono::milliseconds(2);
 
   // `loop` and what the hooks name must outlive the worker.
   static std::expected<std::unique_ptr<ProxyWorker>, std::string> Create(net::EventLoop& loop,
@@ -153,6 +164,17 @@ class ProxyWorker {
   void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }
   void Starved(Pair& pair);
   bool IsStarved(const Waiting& waiting);
+  // Handshakes: a Pair with input for one stands in line for work at the end of a turn. When so
+  // many are in progress that half the places are taken, it first waits for a place.
+  bool HandshakesCrowded(const ListenerSettings& listener) const;
+  bool TakeHandshakePlace(const ListenerSettings& listener);
+  void HandshakeDue(Pair& pair);
+  void AwaitHandshake(Pair& pair, bool resumed);
+  Pair* HandshakeOf(const Waiting& waiting);
+  bool ServeOneHandshake();
+  void ServeHandshakes();
+  void PublishTls();
+  std::string StreamId();
   void ScheduleAt(Pair& pair, uint32_t from_now_ms);
   Pool& PoolOf(const Pair& pair) { return *pools_[pair.pool()]; }
   const PoolSettings& SettingsOf(const Pair& pair) { return *PoolOf(pair).settings; }
@@ -179,6 +201,13 @@ class ProxyWorker {
   net::Slab<Pair> pairs_;
   net::Slab<Bulk, 64> bulks_;
   net::Slab<Prelude, 64> preludes_;
+  std::unique_ptr<net::TlsWorker> tls_;
+  net::Slab<Tls> tls_pairs_;
+  net::Slab<Fed, 64> feds_;
+  TlsOutputPool outputs_;
+  std::deque<Waiting> handshakes_due_;
+  std::deque<Waiting> handshakes_waiting_[2];  // full ones, resumed ones
+  bool tls_used_ = false;                      // in this turn
   net::TimerWheel<> wheel_{0};
   bool tick_armed_ = false;
   std::vector<std::unique_ptr<Pool>> pools_;                                // by id

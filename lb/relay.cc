@@ -61,6 +61,10 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
       End(EndReason::kProxyHeaderBad);
       return;
     }
+    if (Has(kTls, 1)) {
+      OnTlsEof(direction);
+      return;
+    }
     if (Has(kBulk, direction)) LeaveBulk(direction);
     if (state_ == State::kOpen && chain_[direction].count == 0) {
       MaybeSend(direction);
@@ -94,6 +98,10 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
   if (state_ == State::kClosing) {
     pool.Give(buffer);
     FreeIfJoined();
+    return;
+  }
+  if (Has(kTls, 1)) {
+    OnTlsBytes(direction, buffer, bytes);
     return;
   }
   if (state_ == State::kHeader) {
@@ -169,6 +177,10 @@ void Pair::OnBuffersAvailable() {
 }
 
 void Pair::MaybeSend(unsigned direction) {
+  if (Has(kTls, 1)) {
+    TlsMove(direction);
+    return;
+  }
   if (InFlight(kSend + direction) || (direction == 0 && HeaderPending())) return;
   if (chain_[direction].count > 0) {
     StartSend(direction);
@@ -189,6 +201,10 @@ void Pair::StartSend(unsigned direction) {
 void Pair::OnSend(unsigned direction, int32_t result) {
   if (state_ == State::kClosing) {
     FreeIfJoined();
+    return;
+  }
+  if (Has(kTls, 1)) {
+    OnTlsSend(direction, result);
     return;
   }
   if (result < 0) {

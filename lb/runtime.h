@@ -14,6 +14,11 @@
 #include "net/clock.h"
 #include "net/socket.h"
 
+namespace net {
+class TlsClientContext;
+class TlsServerContext;
+}  // namespace net
+
 namespace lb {
 
 // A node with its address. Lives from the moment it is known until no snapshot and no connection
@@ -33,6 +38,24 @@ class Node final : public NodeState {
 };
 
 enum class SendProxy : uint8_t { kOff, kV1, kV2 };
+
+// What a listener does before bytes pass.
+enum class ListenerMode : uint8_t {
+  kTcp,
+  kTls,
+  kStartTls,  // answers the client's opening, then TLS
+  kSni,       // looks at the ClientHello and passes it on
+};
+
+// How a node is spoken to.
+enum class NodeTls : uint8_t {
+  kOff,
+  kTls,
+  kStartTls,  // asks for it as a client would
+};
+
+struct StartTlsServerOptions;
+struct StartTlsClientOptions;
 
 // Of one pool; immutable. Durations of zero mean "none".
 struct PoolSettings {
@@ -59,6 +82,17 @@ struct PoolSettings {
   SendProxy send_proxy = SendProxy::kOff;
   bool proxy_unique_id = false;
   bool proxy_crc32c = false;
+  bool proxy_ssl = false;
+  bool proxy_alpn = false;
+  bool proxy_authority = false;
+  bool proxy_channel_binding = false;
+
+  NodeTls node_tls = NodeTls::kOff;
+  std::shared_ptr<const net::TlsClientContext> tls;  // with node_tls
+  std::string tls_verify_name;                       // "" = any that the authority signed
+  std::string tls_sni;                               // "" = none
+  std::shared_ptr<const StartTlsClientOptions> starttls;
+
   std::vector<net::SocketName> sources_v4;
   std::vector<net::SocketName> sources_v6;
 };
@@ -72,6 +106,14 @@ struct ListenerShared {
   std::atomic<uint64_t> accepted{0};
   std::atomic<uint64_t> refused_limit{0};
   std::atomic<uint64_t> refused_source{0};
+  std::atomic<uint32_t> handshakes{0};  // in progress
+};
+
+// Where a name or a protocol goes; "" matches all.
+struct Route {
+  std::string domain;  // in lower case; "*.example.org" for one label in front
+  std::string alpn;
+  uint16_t pool = 0;
 };
 
 struct ListenerSettings {
@@ -84,6 +126,13 @@ struct ListenerSettings {
   uint32_t connections_max = 0;
   std::shared_ptr<SourceLimits> source_limits;  // null without limits
   std::shared_ptr<ListenerShared> shared;
+
+  ListenerMode mode = ListenerMode::kTcp;
+  std::shared_ptr<const net::TlsServerContext> tls;  // kTls, kStartTls
+  net::Duration handshake_timeout{};                 // also of what comes before TLS
+  uint32_t handshakes_max = 0;                       // at once, all workers; 0 = none
+  std::shared_ptr<const StartTlsServerOptions> starttls;
+  std::vector<Route> routes;  // the first that matches; else `pool`
 };
 
 }  // namespace lb

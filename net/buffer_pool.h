@@ -55,6 +55,12 @@ class BufferPool {
     length_[id] = static_cast<uint16_t>(length_[id] + bytes.size());
     return true;
   }
+  // Lets go of the first bytes of a buffer that we hold.
+  void TrimFront(uint16_t id, uint32_t bytes) {
+    DCHECK(bytes <= length_[id]);
+    std::copy(At(id) + bytes, At(id) + length_[id], At(id));
+    length_[id] = static_cast<uint16_t>(length_[id] - bytes);
+  }
   // Back to the kernel. Visible to it after Publish().
   void Give(uint16_t id) {
     ring_.ProvideBuffer(group_, At(id), buffer_bytes_, id);

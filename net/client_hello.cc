@@ -11,6 +11,8 @@ constexpr uint8_t kClientHello = 1;
 constexpr size_t kRecordBytesMax = 16'384;
 constexpr uint16_t kServerNameExtension = 0;
 constexpr uint16_t kAlpnExtension = 16;
+constexpr uint16_t kSessionTicketExtension = 35;
+constexpr uint16_t kPreSharedKeyExtension = 41;
 
 // Reads length-prefixed fields; once a field does not fit, ok() is false and all are empty.
 class Reader {
@@ -129,6 +131,9 @@ bool ClientHelloParser::ParseHello(std::span<const uint8_t> hello) {
     size_t type = extensions.Number(2);
     std::span<const uint8_t> body = extensions.Vector(2);
     if (!extensions.ok()) return false;
+    if (!body.empty() && (type == kPreSharedKeyExtension || type == kSessionTicketExtension)) {
+      offers_resumption_ = true;
+    }
     bool* seen = type == kServerNameExtension ? &seen_name
                  : type == kAlpnExtension     ? &seen_alpn
                                               : nullptr;

@@ -47,6 +47,9 @@ class ClientHelloParser {
   // As offered, in the client's order, at most kAlpnMax.
   const std::vector<std::string>& alpn() const { return alpn_; }
   bool Offers(std::string_view protocol) const;
+  // Brings a ticket of an earlier connection: a pre-shared key (TLS 1.3) or a session ticket (TLS
+  // 1.2). Whether it is taken is another matter.
+  bool offers_resumption() const { return offers_resumption_; }
 
  private:
   ClientHelloStatus Header();
@@ -63,6 +66,7 @@ class ClientHelloParser {
   std::vector<uint8_t> hello_;  // the handshake message, its 4-byte header included
   std::string server_name_;
   std::vector<std::string> alpn_;
+  bool offers_resumption_ = false;
 };
 
 }  // namespace net
