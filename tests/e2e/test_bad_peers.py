@@ -116,7 +116,9 @@ class BadPeers(FreshCase):
         self.assertEqual(entry["end"], "client_reset")
 
     def test_a_client_that_vanishes_without_a_word_is_given_up_by_keepalive(self):
-        self.start(pool={"keepalive_idle": "1s", "keepalive_interval": "1s", "keepalive_count": 2})
+        # With a user timeout the kernel goes by that one and not by the count of probes.
+        self.start(pool={"keepalive_idle": "1s", "keepalive_interval": "1s", "keepalive_count": 2,
+                         "tcp_user_timeout": "0"})
         with self.connect() as sock, Load("127.0.0.1", self.port) as load:
             load.hold(5)
             self.assertTrue(sock.recv(16))

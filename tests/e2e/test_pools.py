@@ -143,8 +143,11 @@ class Pools(FreshCase):
         self.nodes[0].kill()
         self.wait_serving({"n2"})
 
-    def test_passive_errors_take_a_node_out_without_any_check(self):
-        self.start({"balance": "roundrobin", "passive_errors": 3})
+    def test_passive_errors_take_a_node_out_long_before_its_next_check(self):
+        self.start({"balance": "roundrobin", "passive_errors": 3,
+                    "check": [{"type": "tcp", "interval": "10m", "fast_interval": "10m",
+                               "start": "up", "rise": 1}]})
+        self.wait_serving({"n1", "n2", "n3"})
         self.nodes[2].kill()
         with Load("127.0.0.1", self.port) as load:
             load.arrive(rate=50)

@@ -15,6 +15,7 @@ let xmpp;
 async function login(options) {
   xmpp = client(options);
   xmpp.reconnect.stop();
+  xmpp.timeout = 20_000; // milliseconds; its two seconds are short on a loaded machine
   xmpp.on("error", (error) => say("error", { text: String(error) }));
   xmpp.on("offline", () => say("offline"));
   xmpp.on("stanza", (stanza) => {
