@@ -186,6 +186,20 @@ int Run(const CommandLine& line) {
   return Exit(CtlExit::kUsage);
 }
 
+// The first word that is no option, where it names no command: the parser would only say that a
+// command is required.
+std::string_view UnknownWord(int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const std::string_view word = argv[i];
+    if (word == "--socket") {
+      ++i;
+    } else if (!word.starts_with('-')) {
+      return word == "top" || FindCtlCommand(word) != nullptr ? "" : word;
+    }
+  }
+  return "";
+}
+
 }  // namespace
 
 int RunCtl(int argc, const char* const* argv) {
@@ -194,6 +208,11 @@ int RunCtl(int argc, const char* const* argv) {
   try {
     line.app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
+    const std::string_view unknown = UnknownWord(argc, argv);
+    if (error.get_exit_code() != 0 && !unknown.empty()) {
+      std::fprintf(stderr, "mongooselb ctl: %s\n", UnknownCtlCommand(unknown).c_str());
+      return Exit(CtlExit::kUsage);
+    }
     return line.app.exit(error) == 0 ? Exit(CtlExit::kDone) : Exit(CtlExit::kUsage);
   }
   return Run(line);

@@ -86,15 +86,6 @@ std::string NamesOf(std::span<const T> all) {
   return names.empty() ? "none" : names;
 }
 
-std::string UnknownCommand(std::string_view name) {
-  std::vector<std::string_view> known;
-  for (const CtlCommand& command : kCommands) known.push_back(command.name);
-  const std::string_view near = net::Nearest(name, known);
-  return "there is no command " + net::Quoted(name) +
-         (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?") +
-         " (there are: " + NamesOf(std::span<const CtlCommand>(kCommands)) + ")";
-}
-
 std::optional<double> NumberWithin(const Json& value, double max) {
   if (!value.is_number()) return std::nullopt;
   const double number = value.get<double>();
@@ -188,6 +179,15 @@ const CtlCommand* FindCtlCommand(std::string_view name) {
   return nullptr;
 }
 
+std::string UnknownCtlCommand(std::string_view name) {
+  std::vector<std::string_view> known;
+  for (const CtlCommand& command : kCommands) known.push_back(command.name);
+  const std::string_view near = net::Nearest(name, known);
+  return "there is no command " + net::Quoted(name) +
+         (near.empty() ? "" : "; did you mean '" + std::string(near) + "'?") +
+         " (there are: " + NamesOf(std::span<const CtlCommand>(kCommands)) + ")";
+}
+
 std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line) {
   if (line.size() > kCtlLineMax) return std::unexpected("the request is too long");
   // Deep nesting is no request, and would only cost stack.
@@ -207,7 +207,7 @@ std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line) {
   CtlRequest request;
   request.command = FindCtlCommand(name->get_ref<const std::string&>());
   if (request.command == nullptr) {
-    return std::unexpected(UnknownCommand(name->get_ref<const std::string&>()));
+    return std::unexpected(UnknownCtlCommand(name->get_ref<const std::string&>()));
   }
   if (std::string why = ReadArgs(request, object); !why.empty()) return std::unexpected(why);
   return request;

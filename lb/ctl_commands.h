@@ -54,6 +54,8 @@ struct CtlCommand {
 
 std::span<const CtlCommand> CtlCommands();
 const CtlCommand* FindCtlCommand(std::string_view name);
+// "there is no command 'drian'; did you mean 'drain'? (there are: list, ...)"
+std::string UnknownCtlCommand(std::string_view name);
 
 struct CtlRequest {
   const CtlCommand* command = nullptr;

@@ -3,9 +3,12 @@ explain, and wrong configurations. Each waits for conditions, never for time."""
 
 import json
 import os
+import shutil
+import socket
+import ssl
 import subprocess
+import tempfile
 import threading
-import time
 import unittest
 
 import dns.message
@@ -134,6 +137,110 @@ class Health(unittest.TestCase):
         self.assertIn("queries", stats)
         top = self.server.ctl("top", "--rounds", "2").stdout.splitlines()
         self.assertEqual(len(top), 2)
+
+
+class Talker:
+    """A server that answers each connection with what it is told, TLS or not."""
+
+    def __init__(self, greeting, tls=None):
+        self.greeting = greeting
+        self.listener = socket.create_server(("127.0.0.2", 0))
+        self.port = self.listener.getsockname()[1]
+        self.tls = tls
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                client, _ = self.listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self.talk, args=(client,), daemon=True).start()
+
+    def talk(self, client):
+        try:
+            client.settimeout(5)
+            if self.tls:
+                client = self.tls.wrap_socket(client, server_side=True)
+            client.recv(4096)
+            greeting = self.greeting
+            for i in range(0, len(greeting), 50):  # in pieces
+                client.sendall(greeting[i:i + 50])
+            client.recv(4096)
+            client.close()
+        except OSError:
+            pass
+
+
+FEATURES = (b"<?xml version='1.0'?><stream:stream xmlns='jabber:client' id='1' version='1.0' "
+            b"xmlns:stream='http://etherx.jabber.org/streams'><stream:features><starttls "
+            b"xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>")
+STREAM_ERROR = (b"<stream:stream xmlns:stream='http://etherx.jabber.org/streams'><stream:error>"
+                b"<system-shutdown xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>")
+
+
+class Checks(unittest.TestCase):
+    def serve(self, check):
+        config = lib.BASE + lib.pool([("lb1", "127.0.0.2", 100), ("lb2", "127.0.0.2", 100)],
+                                     check=check + 'interval = "100ms"\nfast_interval = "50ms"\n'
+                                     'timeout = "500ms"\nrise = 1\nfall = 2\n')
+        server = lib.Server(config + lib.ZONE, {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        return server
+
+    def standing(self, server, standing):
+        lib.wait_for(lambda: server.balancer_state("lb1")["standing"] == standing, standing)
+        return server.balancer_state("lb1")["reason"]
+
+    def test_xmpp_checks_want_stream_features(self):
+        talker = Talker(FEATURES)
+        self.addCleanup(talker.listener.close)
+        server = self.serve(f'[[pool.xmpp.check]]\ntype = "xmpp"\nport = {talker.port}\n'
+                            'to = "example.org"\n')
+        self.assertIn("stream features", self.standing(server, "up"))
+        for greeting, why in ((STREAM_ERROR, "stream error"), (b"SSH-2.0-x\r\n", "no XMPP stream"),
+                              (b"<?xml version='1.0'?>" + b" " * 100_000, "")):
+            talker.greeting = greeting
+            self.assertIn(why, self.standing(server, "down"))
+            talker.greeting = FEATURES
+            self.standing(server, "up")
+
+    def test_direct_tls_and_https_checks_handshake_first(self):
+        directory = tempfile.mkdtemp(prefix="mongoosedns-tls-")
+        self.addCleanup(shutil.rmtree, directory)
+        lib.run(lib.have("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=lb", "-keyout",
+                directory + "/key", "-out", directory + "/cert")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(directory + "/cert", directory + "/key")
+        xmpps = Talker(FEATURES, context)
+        self.addCleanup(xmpps.listener.close)
+        server = self.serve(f'[[pool.xmpp.check]]\ntype = "xmpp"\nport = {xmpps.port}\n'
+                            'to = "example.org"\ntls = true\n')
+        self.assertIn("stream features", self.standing(server, "up"))
+        https = Talker(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", context)
+        self.addCleanup(https.listener.close)
+        server = self.serve(f'[[pool.xmpp.check]]\ntype = "https"\nport = {https.port}\n')
+        self.assertIn("HTTP status 200", self.standing(server, "up"))
+        https.greeting = b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n"
+        self.assertIn("HTTP status 503", self.standing(server, "down"))
+
+    def test_a_balancer_that_accepts_and_says_nothing_is_down(self):
+        silent = Talker(b"")
+        self.addCleanup(silent.listener.close)
+        server = self.serve(f'[[pool.xmpp.check]]\ntype = "status"\nport = {silent.port}\n')
+        self.assertIn("no answer within", self.standing(server, "down"))
+
+    def test_a_check_of_one_service_takes_out_its_srv_records_alone(self):
+        talker = Talker(STREAM_ERROR)
+        self.addCleanup(talker.listener.close)
+        server = self.serve(f'[[pool.xmpp.check]]\ntype = "xmpp"\nport = {talker.port}\n'
+                            'to = "example.org"\nservices = ["xmpp-server"]\n')
+        lib.wait_for(lambda: server.balancer_state("lb1")["checks"][0]["verdict"] == "down", "down")
+        self.assertEqual(server.balancer_state("lb1")["standing"], "up")
+        for service, all_down in (("client", False), ("server", True)):
+            explained = json.loads(server.ctl("explain", f"_xmpp-{service}._tcp.example.org").stdout)
+            self.assertEqual(explained["sets"][0]["all_down"], all_down, service)
 
 
 class Addresses(unittest.TestCase):
@@ -292,7 +399,6 @@ class Majority(unittest.TestCase):
 class BadConfiguration(unittest.TestCase):
     def check(self, config, *expected):
         server = lib.Server.__new__(lib.Server)
-        import tempfile
         with tempfile.TemporaryDirectory() as directory:
             server.directory, server.port, server.admin_port, server.tls_port = directory, 1, 2, 3
             server.write("example.org.zone", lib.ZONE_TEXT)
@@ -324,7 +430,6 @@ class BadConfiguration(unittest.TestCase):
                             {"example.org.zone": lib.ZONE_TEXT})
         self.addCleanup(server.stop)
         config = server.config_path
-        import socket
         taken = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.addCleanup(taken.close)
         taken.bind(("127.0.0.1", 0))

@@ -281,6 +281,7 @@ TEST_F(CtlServerTest, TheClientReadsRatesAndTimesAndRefusesOthers) {
   EXPECT_EQ(Ctl({"weight", "n1", "1001"}).status, 2);
   EXPECT_EQ(Ctl({"drain"}).status, 2);
   EXPECT_EQ(Ctl({"explode"}).status, 2);
+  EXPECT_THAT(Ctl({"drian", "n1"}).err, HasSubstr("did you mean 'drain'?"));
   EXPECT_EQ(Ctl({}).status, 2);
   EXPECT_EQ(Ctl({"drain", "n9"}).status, 3);
   EXPECT_EQ(Ctl({"why", "nobody"}).status, 2);
