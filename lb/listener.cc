@@ -1,5 +1,7 @@
 #include "lb/listener.h"
 
+#include <sys/socket.h>
+
 #include <cerrno>
 #include <cstring>
 
@@ -12,10 +14,28 @@ namespace {
 // Long enough not to spin while descriptors are short, short enough not to be felt.
 constexpr net::Duration kPause = std::chrono::milliseconds(100);
 
+int32_t NameBytesOf(int socket) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) return 0;
+  switch (name.ss_family) {
+    case AF_INET:
+      return sizeof(sockaddr_in);
+    case AF_INET6:
+      return sizeof(sockaddr_in6);
+    default:
+      return 0;
+  }
+}
+
 }  // namespace
 
 Listener::Listener(ProxyWorker& worker, uint16_t id, uint32_t socket_id, net::UniqueFd socket)
-    : worker_(worker), id_(id), socket_id_(socket_id), socket_(std::move(socket)) {}
+    : worker_(worker),
+      id_(id),
+      socket_id_(socket_id),
+      socket_(std::move(socket)),
+      name_bytes_(NameBytesOf(socket_.get())) {}
 
 bool Listener::OneByOne() const {
   const AcceptBudget* budget = worker_.hooks_.budget;

@@ -24,6 +24,8 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
 
   uint16_t id() const { return id_; }
   uint32_t socket_id() const { return socket_id_; }
+  // Of an accepted socket's peer; the kernel wants it exact. 0 on a Unix socket.
+  int32_t name_bytes() const { return name_bytes_; }
   void Start() { Arm(); }
   // No more connections from here. The object lives until its operation has come back.
   void Stop();
@@ -39,6 +41,7 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   const uint16_t id_;
   const uint32_t socket_id_;
   net::UniqueFd socket_;
+  const int32_t name_bytes_;
   bool stopped_ = false;
   bool multishot_ = false;
   bool waiting_ = false;  // for RetryAfter

@@ -146,14 +146,14 @@ bool Pair::NeedsNameFirst() const {
          pool.send_proxy != SendProxy::kOff || !pool.sources_v4.empty() || !pool.sources_v6.empty();
 }
 
-void Pair::Start(const net::Address* peer) {
-  if (peer != nullptr) {
-    client_ = peer->Unmapped();
+void Pair::Start(const net::Address* peer, int32_t name_bytes) {
+  if (peer != nullptr) client_ = peer->Unmapped();
+  if (peer != nullptr || name_bytes == 0) {
     Admit();
     return;
   }
   extra_ = worker_.TakeName();
-  worker_.ring().PeerName(slot_[0], &worker_.NameAt(extra_), sizeof(sockaddr_in6), Begin(kName));
+  worker_.ring().PeerName(slot_[0], &worker_.NameAt(extra_), name_bytes, Begin(kName));
   if (!NeedsNameFirst()) Admit();
 }
 

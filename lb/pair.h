@@ -84,9 +84,10 @@ class alignas(128) Pair final : public net::Target {
 
   Pair(ProxyWorker& worker, uint16_t listener, uint16_t pool, net::Slot client);
 
-  // Begins its life; `peer` is null where the client's address must still be asked for. May free
+  // Begins its life; `peer` is null where the client's address must still be asked for;
+  // then `name_bytes` is the exact size of a socket address there (0: it has none). May free
   // the Pair.
-  void Start(const net::Address* peer);
+  void Start(const net::Address* peer, int32_t name_bytes);
   // The wheel came up. May free the Pair.
   void OnDue();
   // A node of its pool may have room again; false when none has. Else it leaves the queue, and may

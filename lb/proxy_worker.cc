@@ -114,7 +114,7 @@ bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Addr
   WorkerStats::Add(stats_.accepted);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
-  pairs_[index].Start(peer);
+  pairs_[index].Start(peer, listener.name_bytes());
   return true;
 }
 

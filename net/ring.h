@@ -131,7 +131,8 @@ class Ring {
   // completion, at `tag`, for the whole.
   void Connect(Slot slot, const ConnectOptions& options, Tag tag);
   // The peer's address of an accepted socket (needs features().socket_options); the result is its
-  // size. `peer` must have room for `peer_size` bytes and live until the completion.
+  // size. `peer_size` must be the exact size of an address of that family, else -EINVAL; `peer` must
+  // live until the completion.
   void PeerName(Slot slot, void* peer, int32_t peer_size, Tag tag);
   // An int socket option, without a completion (needs features().socket_options). `value` must live
   // until the ring has run once more: give a static or a member.

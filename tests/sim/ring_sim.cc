@@ -640,7 +640,8 @@ void Network::Advance(net::Time until) {
 }
 
 int Network::Listen() {
-  const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  // A real socket, for whoever asks it for its family; nothing ever comes through it.
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   CHECK(fd >= 0);
   listeners_[fd] = {};
   return fd;
