@@ -4,7 +4,9 @@ import asyncio
 import json
 import os
 import secrets
+import subprocess
 import sys
+import time
 import urllib.error
 
 REPO = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
@@ -17,7 +19,11 @@ from lib.prosody import start_nodes  # pylint: disable=wrong-import-position
 from lib.slix import SlixClient, exchange  # pylint: disable=wrong-import-position
 from lib.workspace import Workspace, saved_processes, stop_saved  # pylint: disable=wrong-import-position
 
+DNS_BINARY = os.environ.get("MONGOOSEDNS", os.path.join(REPO, "build", "release", "bin", "mongoosedns"))
 DOMAIN = "chat.example"
+SERVICE = f"_xmpp-client._tcp.{DOMAIN}"
+# Where the balancers are: one port, an address each, since clients learn one port by SRV.
+ADDRESSES = {"lb1": "127.0.0.1", "lb2": "127.0.0.2"}
 NODES = 3
 # Pairs that chat. Prosody nodes share accounts, not sessions: a pair has one source address, and
 # balance = "source" keeps both on one node (bounded_load = 0: even when others hold less). Several
@@ -58,6 +64,8 @@ class Demo:
         self.well_known_ports = well_known_ports
         self.nodes = []
         self.balancers = []
+        self.c2s_port = None
+        self.dns_port = None
 
     def port(self, wanted):
         """The well-known port when it is free and wanted, else one of the kernel's choice."""
@@ -71,25 +79,27 @@ class Demo:
             say(f"  {node.name}: Prosody on {node.endpoint}, pid {node.process.pid}")
 
     def start_balancer(self, name="lb1"):
-        port = self.port(5222)
+        address = ADDRESSES[name]
+        port = self.c2s_port = self.c2s_port or self.port(5222)
         check = {"interval": "2s", "fast_interval": "200ms"}
         balancer = lb.Balancer(self.workspace, {
             "process": {"admin_listen": f"127.0.0.1:{self.port(8404)}"},
-            "listener": {"c2s": {"bind": f"127.0.0.1:{port}", "pool": "xmpp"}},
+            "listener": {"c2s": {"bind": f"{address}:{port}", "pool": "xmpp"}},
             "pool": {"xmpp": {
                 "balance": "source", "bounded_load": 0.0, "node": node_tables(self.nodes),
                 "check": [{"type": "tcp", **check}, {"type": "xmpp", "to": DOMAIN, **check}],
                 "warmup": {"mode": "off"}}},
         }, name=name)
         balancer.c2s_port = port
+        balancer.address = address
         balancer.start()
         self.balancers.append(balancer)
-        say(f"  {name}: mongooselb on 127.0.0.1:{port}, admin on "
+        say(f"  {name}: mongooselb on {address}:{port}, admin on "
             f"http://127.0.0.1:{balancer.admin_port}, pid {balancer.process.pid}")
 
     async def chat(self, one, other, source, balancer):
         """Two clients register, log in, say something to each other and leave; their ports."""
-        options = {"domain": DOMAIN, "password": secrets.token_urlsafe(12), "host": "127.0.0.1",
+        options = {"domain": DOMAIN, "password": secrets.token_urlsafe(12), "host": balancer.address,
                    "port": balancer.c2s_port, "ca_file": self.authority.ca_file, "source": source}
         here = await SlixClient(one, register=True, **options).login()
         there = await SlixClient(other, register=True, **options).login()
@@ -134,6 +144,87 @@ class Demo:
                 raise Fault(f"`ctl list` does not name {missing}:\n{text}", "see the balancer's log")
             say("  " + text.rstrip().replace("\n", "\n  "))
 
+    def start_dns(self):
+        """mongoosedns gives out both balancers; their checks open an XMPP stream through them."""
+        self.dns_port = self.port(5353)
+        admin = self.port(8453)
+        self.dns_ctl = self.workspace.path("dns.sock")
+        balancers = "".join(f'[[pool.xmpp.balancer]]\nname = "{b.name}"\n'
+                            f'addresses = ["{b.address}"]\n' for b in self.balancers)
+        self.workspace.write("mongoosedns.toml", f"""[server]
+listen = ["127.0.0.1:{self.dns_port}"]
+workers = 1
+admin_listen = "127.0.0.1:{admin}"
+ctl_socket = "{self.dns_ctl}"
+[pool.xmpp]
+ttl_min = 1
+{balancers}
+[[pool.xmpp.check]]
+type = "xmpp"
+port = {self.c2s_port}
+to = "{DOMAIN}"
+interval = "1s"
+fast_interval = "200ms"
+[zone."{DOMAIN}"]
+ns = ["ns1"]
+records = ["ns1 60 IN A 127.0.0.1"]
+[[zone."{DOMAIN}".pool]]
+pool = "xmpp"
+name = "xmpp"
+services = ["xmpp-client:{self.c2s_port}"]
+""")
+        process = self.workspace.start(
+            "dns", [DNS_BINARY, "run", self.workspace.path("mongoosedns.toml")])
+        self.workspace.wait_ready(process, lambda: self.targets() == sorted(ADDRESSES),
+                                  "mongoosedns gives out both balancers", 20)
+        say(f"  dns: mongoosedns on 127.0.0.1:{self.dns_port}, admin on http://127.0.0.1:{admin}, "
+            f"pid {process.pid}")
+
+    def look_up(self, name, rdtype):
+        """The answers' data, a list of words each, in the order of the answer."""
+        done = subprocess.run(["dig", "+short", "+tries=1", "+time=3", "@127.0.0.1", "-p",
+                               str(self.dns_port), name, rdtype], stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=20, check=False)
+        lines = done.stdout.splitlines() if done.returncode == 0 else []
+        return [line.split() for line in lines if not line.startswith(";")]
+
+    def targets(self):
+        """The balancers that the SRV set names now."""
+        return sorted(target.split(".", 1)[0] for *_, target in self.look_up(SERVICE, "SRV"))
+
+    def found(self):
+        """The balancer that a client finds: SRV, then its address (RFC 6120 section 3.2)."""
+        _, _, port, target = self.look_up(SERVICE, "SRV")[0]
+        address = self.look_up(target, "A")[0][0]
+        return next(b for b in self.balancers if (b.address, b.c2s_port) == (address, int(port)))
+
+    def wait_targets(self, expected, what):
+        deadline = time.monotonic() + 20
+        while self.targets() != expected:
+            if time.monotonic() > deadline:
+                raise Fault(f"{what}: DNS gives out {self.targets()}, not {expected}",
+                            f"see {DNS_BINARY} ctl --socket {self.dns_ctl} states")
+            time.sleep(0.05)
+
+    def show_dns(self):
+        """Clients find both balancers; one is killed, they find the other; it comes back."""
+        seen = {self.found().name for _ in range(50)}
+        if seen != set(ADDRESSES):
+            raise Fault(f"50 look-ups found only {seen}", "see mongoosedns ctl states")
+        asyncio.run(self.chat("olivia", "peggy", "127.0.1.7", self.found()))
+        say(f"  {SERVICE} leads to {' and '.join(sorted(seen))}; a pair found one and chatted")
+        first = self.balancers[0]
+        began = time.monotonic()
+        first.process.kill()
+        self.workspace.processes.remove(first.process)
+        self.wait_targets(["lb2"], "lb1 was killed")
+        say(f"  lb1 killed: out of DNS after {time.monotonic() - began:.1f} s")
+        asyncio.run(self.chat("rupert", "sybil", "127.0.1.8", self.found()))
+        say("  a pair found lb2 and chatted")
+        first.start()
+        self.wait_targets(sorted(ADDRESSES), "lb1 came back")
+        say("  lb1 came back, and into DNS")
+
     def run(self):
         say("servers")
         self.start_servers()
@@ -143,12 +234,17 @@ class Demo:
         self.show_clients()
         say("status (mongooselb ctl list)")
         self.show_status()
+        say("DNS (mongoosedns, two balancers)")
+        self.start_balancer("lb2")
+        self.start_dns()
+        self.show_dns()
 
     def save(self):
         """For --status and --stop."""
         self.workspace.save_processes()
         self.workspace.write("demo.json", json.dumps({
-            "balancers": [{"name": b.name, "ctl": b.ctl_socket, "port": b.c2s_port,
+            "balancers": [{"name": b.name, "ctl": b.ctl_socket, "address": b.address,
+                           "port": b.c2s_port,
                            "admin": b.admin_port, "access_log": b.access_log.path}
                           for b in self.balancers]}, indent=1))
 
@@ -183,6 +279,8 @@ def up():
 It runs on. What to try:
   {lb.BINARY} ctl --socket {balancer.ctl_socket} top
   {lb.BINARY} ctl --socket {balancer.ctl_socket} drain n2
+  {DNS_BINARY} ctl --socket {demo.dns_ctl} explain {SERVICE} --if-down lb1
+  dig @127.0.0.1 -p {demo.dns_port} {SERVICE} SRV
   curl -s http://127.0.0.1:{balancer.admin_port}/status
   openssl s_client -connect 127.0.0.1:{balancer.c2s_port} -starttls xmpp -xmpphost {DOMAIN} -CAfile {demo.authority.ca_file}
 Logs, certificates, configuration: {workspace.folder}
@@ -215,7 +313,7 @@ def status():
     with open(os.path.join(folder, "demo.json"), encoding="utf-8") as file:
         state = json.load(file)
     for row in state["balancers"]:
-        say(f"{row['name']} on 127.0.0.1:{row['port']}, admin on http://127.0.0.1:{row['admin']}")
+        say(f"{row['name']} on {row['address']}:{row['port']}, admin on http://127.0.0.1:{row['admin']}")
         done = lb.ctl(row["ctl"], "list")
         say(done.stdout + done.stderr)
         if done.returncode != 0:
