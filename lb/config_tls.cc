@@ -18,8 +18,6 @@ constexpr std::array kTlsKeys = {
     "certificates", "tls_min",    "tls_max",         "ciphers",     "suites",
     "groups",       "alpn",       "alpn_required",   "strict_sni",  "client_auth",
     "client_ca",    "client_crl", "ticket_key_file", "own_records", "ticket_rotation"};
-constexpr std::array kPoolTlsKeys = {"tls_ca", "tls_verify", "tls_verify_name", "tls_sni"};
-constexpr std::array kPoolStartTlsKeys = {"starttls_to", "starttls_namespace"};
 
 bool Domain(const TomlSection& section, std::string_view key, const std::string& text,
             bool wildcard) {
@@ -169,9 +167,8 @@ void ReadListenerTls(const TomlSection& section, const std::string& file, Listen
   out.handshake_timeout = section.Time("handshake_timeout", out.handshake_timeout,
                                        std::chrono::milliseconds(100), std::chrono::minutes(5));
   out.handshakes_max = Natural(section, "handshakes_max", out.handshakes_max, 0, kHandshakesMax);
-  std::string space = section.String("namespace", "jabber:client");
-  section.Enum<int>("namespace", 0, {{"jabber:client", 0}, {"jabber:server", 1}});
-  out.server_streams = space == "jabber:server";
+  out.server_streams = section.Enum<bool>("namespace", false,
+                                          {{"jabber:client", false}, {"jabber:server", true}});
   ReadRoutes(section, out);
   if (!ends) {
     RefuseKeys(section, kTlsKeys,
@@ -196,15 +193,21 @@ void ReadNodeTls(const TomlSection& section, const std::string& file, PoolConfig
       "tls", out.tls,
       {{"off", NodeTls::kOff}, {"tls", NodeTls::kTls}, {"starttls", NodeTls::kStartTls}});
   out.tls_origin = OriginOf(section, "tls", file);
+  out.tls_verify = section.Bool("tls_verify", true);
+  out.starttls_server = section.Enum<bool>("starttls_namespace", false,
+                                           {{"jabber:client", false}, {"jabber:server", true}});
+  auto refuse = [&section](const char* key, const std::string& where) {
+    if (section.String(key).empty()) return;
+    section.Error(key, "has no effect " + where, "remove it, or set tls");
+  };
   if (out.tls == NodeTls::kOff) {
-    RefuseKeys(section, kPoolTlsKeys, "with tls = \"off\"", "remove it, or set tls");
+    for (const char* key : {"tls_ca", "tls_verify_name", "tls_sni"}) {
+      refuse(key, "with tls = \"off\"");
+    }
   }
-  if (out.tls != NodeTls::kStartTls) {
-    RefuseKeys(section, kPoolStartTlsKeys, "without tls = \"starttls\"", "remove it, or set tls");
-  }
+  if (out.tls != NodeTls::kStartTls) refuse("starttls_to", "without tls = \"starttls\"");
   if (out.tls == NodeTls::kOff) return;
   out.tls_ca = AbsolutePath(section, "tls_ca", "");
-  out.tls_verify = section.Bool("tls_verify", true);
   out.tls_verify_name = section.String("tls_verify_name");
   out.tls_sni = section.String("tls_sni", out.tls_verify_name);
   if (!out.tls_verify_name.empty()) Domain(section, "tls_verify_name", out.tls_verify_name, false);
@@ -216,9 +219,6 @@ void ReadNodeTls(const TomlSection& section, const std::string& file, PoolConfig
   if (out.tls != NodeTls::kStartTls) return;
   out.starttls_to = section.RequiredString("starttls_to");
   if (!out.starttls_to.empty()) Domain(section, "starttls_to", out.starttls_to, false);
-  std::string space = section.String("starttls_namespace", "jabber:client");
-  section.Enum<int>("starttls_namespace", 0, {{"jabber:client", 0}, {"jabber:server", 1}});
-  out.starttls_server = space == "jabber:server";
 }
 
 }  // namespace lb

@@ -6,6 +6,8 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "lb/pair.h"
 #include "lb/proxy_worker.h"
@@ -100,10 +102,13 @@ void Pair::OnEarlyBytes(uint16_t buffer) {
     case State::kOpening:
       OnOpeningBytes(buffer);
       break;
-    default:
+    default: {
+      const auto& parser = TlsOf().opening->hello;
+      if (parser != nullptr) parser->Feed(worker_.buffers_->Bytes(buffer));
       KeepEarly(buffer);
       ReceiveEarly();
       OnHandshakeBytes();
+    }
   }
 }
 
@@ -173,9 +178,11 @@ void Pair::OnHandshakeBytes() {
   // In a crowd a place is for those who have said all of their hello, and those who resume, which
   // costs little, go first.
   std::unique_ptr<net::ClientHelloParser>& parser = tls.opening->hello;
-  parser = std::make_unique<net::ClientHelloParser>();
-  std::array<std::span<const uint8_t>, kEarlyBuffers> parts;
-  for (const auto& part : std::span(parts).first(ChainParts(0, parts))) parser->Feed(part);
+  if (parser == nullptr) {
+    parser = std::make_unique<net::ClientHelloParser>();
+    std::array<std::span<const uint8_t>, kEarlyBuffers> parts;
+    for (const auto& part : std::span(parts).first(ChainParts(0, parts))) parser->Feed(part);
+  }
   if (parser->status() == net::ClientHelloStatus::kNeedMore && chain_[0].count < kEarlyBuffers) {
     return;
   }
@@ -241,6 +248,8 @@ void Pair::OnHandshakeWork() {
   TlsFlush(0);
   if (done) {
     OnClientSecured();
+  } else if (Has(kEof, 0)) {
+    End(EndReason::kTlsHandshakeFailed);
   } else {
     ReceiveEarly();
   }

@@ -70,6 +70,7 @@ void Pair::OnTlsEof(unsigned direction) {
       End(EndReason::kClientClosed);
       return;
     case State::kHandshake:
+      if (TlsOf().due) return;  // its last words are still to be read
       // Who has said nothing is a port scan or a health check, not a handshake that failed.
       End(TlsOf().engine[0] == nullptr ? EndReason::kClientClosed : EndReason::kTlsHandshakeFailed);
       return;

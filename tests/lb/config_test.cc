@@ -342,7 +342,8 @@ TEST(ConfigMistakes, OfListeners) {
        "lb.toml:5: listener.c2s.bind: is '127.0.0.1:8404', which process.admin_listen has already; "
        "give each its own address or port"},
       {InListener("mode = \"starttls\""),
-       "lb.toml:7: listener.c2s.mode: is 'starttls', which this build does not have; use \"tcp\""},
+       "lb.toml:4: listener.c2s.certificates: is required to end TLS, but missing; add certificates = "
+       "[{ chain = \"/path/chain.pem\", key = \"/path/key.pem\" }]"},
       {InListener("mode = \"tpc\""),
        "lb.toml:7: listener.c2s.mode: is 'tpc', which is not known; did you mean 'tcp'? use one "
        "of: tcp, tls, starttls, sni"},
@@ -390,7 +391,7 @@ TEST(ConfigMistakes, OfPoolsAndNodes) {
        "process.buffer_bytes, 4096; set it to at least that"},
       {InPool("send_proxy_tlvs = [\"uniqe_id\"]"),
        "lb.toml:9: pool.xmpp.send_proxy_tlvs: holds 'uniqe_id', which is not known; use unique_id, "
-       "crc32c"},
+       "crc32c, ssl, alpn, authority, channel_binding"},
       {InPool("source_addresses = \"127.0.0.1:5\""),
        "lb.toml:9: pool.xmpp.source_addresses: holds '127.0.0.1:5', which is not an IP address; "
        "write addresses of this machine without ports, as in \"192.0.2.1\""},
@@ -699,7 +700,7 @@ TEST(ConfigExample, UncommentingAnyWholeSectionParses) {
     EXPECT_THAT(Mistakes(Joined(changed)), IsEmpty()) << lines[i];
     ++sections;
   }
-  EXPECT_EQ(sections, 5);
+  EXPECT_EQ(sections, 6);
 }
 
 TEST(ConfigExample, ShowsEveryKey) {
@@ -725,6 +726,32 @@ TEST(ConfigExample, ShowsEveryKey) {
                           "bind",
                           "pool",
                           "mode",
+                          "certificates",
+                          "tls_min",
+                          "tls_max",
+                          "ciphers",
+                          "suites",
+                          "groups",
+                          "alpn",
+                          "alpn_required",
+                          "strict_sni",
+                          "client_auth",
+                          "client_ca",
+                          "client_crl",
+                          "ticket_key_file",
+                          "ticket_rotation",
+                          "own_records",
+                          "handshake_timeout",
+                          "handshakes_max",
+                          "namespace",
+                          "route",
+                          "tls",
+                          "tls_ca",
+                          "tls_verify",
+                          "tls_verify_name",
+                          "tls_sni",
+                          "starttls_to",
+                          "starttls_namespace",
                           "backlog",
                           "accept_proxy",
                           "proxy_trusted",
