@@ -68,6 +68,7 @@ struct Responder::Builder {
   bool Fits(size_t bytes) const { return size + bytes + opt_bytes <= limit; }
 
   void Copy(const Bytes& bytes) {
+    if (bytes.empty()) return;  // its data() may be null, which memcpy must not see
     std::memcpy(out.data() + size, bytes.data(), bytes.size());
     size += bytes.size();
   }
