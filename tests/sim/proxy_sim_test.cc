@@ -373,7 +373,9 @@ TEST(ProxySimulation, TenThousandShortLivesLeakNothingLoseNothingAndUseNothingAf
   EXPECT_GT(starved, 0U);
   EXPECT_GT(forced, 0U);
   EXPECT_GT(pauses, 0U);
+  // The lives here are of plain listeners; TLS has a test over real rings (tests/lb).
   for (size_t i = 1; i < ended.size(); ++i) {
+    if (i >= static_cast<size_t>(lb::EndReason::kTlsHandshakeFailed)) break;
     EXPECT_GT(ended[i], 0U) << lb::EndReasonName(static_cast<lb::EndReason>(i));
   }
 }
