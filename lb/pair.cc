@@ -153,12 +153,18 @@ void Pair::Start(const net::Address* peer) {
     return;
   }
   extra_ = worker_.TakeName();
-  worker_.ring().PeerName(slot_[0], &worker_.NameAt(extra_), sizeof(sockaddr_in6), Begin(kName));
+  // Linux refuses to name a peer whose address is shorter than the room for it; a longer one it cuts.
+  worker_.ring().PeerName(slot_[0], &worker_.NameAt(extra_), sizeof(sockaddr_in), Begin(kName));
   if (!NeedsNameFirst()) Admit();
 }
 
 void Pair::OnNamed(int32_t result) {
-  const sockaddr_in6& name = worker_.NameAt(extra_);
+  sockaddr_in6& name = worker_.NameAt(extra_);
+  if (result == sizeof(sockaddr_in) && name.sin6_family == AF_INET6 &&
+      state_ != State::kClosing) {
+    worker_.ring().PeerName(slot_[0], &name, sizeof(sockaddr_in6), Begin(kName));
+    return;
+  }
   if (result > 0) {
     client_ = net::Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&name),
                                          static_cast<socklen_t>(result))
