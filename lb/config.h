@@ -273,9 +273,9 @@ struct PoolConfig {
   uint32_t keepalive_count = 4;
 
   SendProxy send_proxy = SendProxy::kOff;
-  bool proxy_unique_id = false;                // with kV2
-  bool proxy_crc32c = false;                   // with kV2
-  bool proxy_ssl = false;                      // with kV2, as the ones that follow
+  bool proxy_unique_id = false;  // with kV2
+  bool proxy_crc32c = false;     // with kV2
+  bool proxy_ssl = false;        // with kV2, as the ones that follow
   bool proxy_alpn = false;
   bool proxy_authority = false;
   bool proxy_channel_binding = false;

@@ -167,8 +167,8 @@ void ReadListenerTls(const TomlSection& section, const std::string& file, Listen
   out.handshake_timeout = section.Time("handshake_timeout", out.handshake_timeout,
                                        std::chrono::milliseconds(100), std::chrono::minutes(5));
   out.handshakes_max = Natural(section, "handshakes_max", out.handshakes_max, 0, kHandshakesMax);
-  out.server_streams = section.Enum<bool>("namespace", false,
-                                          {{"jabber:client", false}, {"jabber:server", true}});
+  out.server_streams =
+      section.Enum<bool>("namespace", false, {{"jabber:client", false}, {"jabber:server", true}});
   ReadRoutes(section, out);
   if (!ends) {
     RefuseKeys(section, kTlsKeys,
@@ -209,7 +209,8 @@ void ReadNodeTls(const TomlSection& section, const std::string& file, PoolConfig
   if (out.tls == NodeTls::kOff) return;
   out.tls_ca = AbsolutePath(section, "tls_ca", "");
   out.tls_verify_name = section.String("tls_verify_name");
-  out.tls_sni = section.String("tls_sni", out.tls_verify_name);
+  out.tls_sni = section.String("tls_sni");
+  if (out.tls_sni.empty()) out.tls_sni = out.tls_verify_name;
   if (!out.tls_verify_name.empty()) Domain(section, "tls_verify_name", out.tls_verify_name, false);
   if (!out.tls_sni.empty()) Domain(section, "tls_sni", out.tls_sni, false);
   if (out.tls_verify && out.tls_verify_name.empty()) {

@@ -170,7 +170,8 @@ void Pair::OnHandshakeBytes() {
     return;
   }
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
-  if (!worker_.HandshakesCrowded(listener)) {
+  if (!worker_.HandshakesCrowded(listener) && worker_.TakeHandshakePlace(listener)) {
+    tls.slot = true;
     tls.due = true;
     worker_.HandshakeDue(*this);
     return;
@@ -206,14 +207,7 @@ bool Pair::StartHandshake() {
   Tls& tls = TlsOf();
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
   if (listener.tls == nullptr) return false;  // a reload took TLS away meanwhile
-  if (!tls.slot) {
-    if (!worker_.TakeHandshakePlace(listener)) {
-      tls.waiting = true;
-      worker_.AwaitHandshake(*this, false);
-      return true;
-    }
-    tls.slot = true;
-  }
+  DCHECK(tls.slot);
   tls.engine[0] = worker_.tls_->NewServer(listener.tls);
   return tls.engine[0] != nullptr;
 }
@@ -227,12 +221,9 @@ void Pair::LeaveHandshakes() {
 void Pair::OnHandshakeWork() {
   Tls& tls = TlsOf();
   tls.due = false;
-  if (tls.engine[0] == nullptr) {
-    if (!StartHandshake()) {
-      End(EndReason::kExhausted);
-      return;
-    }
-    if (tls.waiting) return;
+  if (tls.engine[0] == nullptr && !StartHandshake()) {
+    End(EndReason::kExhausted);
+    return;
   }
   bool done = false;
   while (!done && chain_[0].count > 0) {

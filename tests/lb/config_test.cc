@@ -342,7 +342,8 @@ TEST(ConfigMistakes, OfListeners) {
        "lb.toml:5: listener.c2s.bind: is '127.0.0.1:8404', which process.admin_listen has already; "
        "give each its own address or port"},
       {InListener("mode = \"starttls\""),
-       "lb.toml:4: listener.c2s.certificates: is required to end TLS, but missing; add certificates = "
+       "lb.toml:4: listener.c2s.certificates: is required to end TLS, but missing; add "
+       "certificates = "
        "[{ chain = \"/path/chain.pem\", key = \"/path/key.pem\" }]"},
       {InListener("mode = \"tpc\""),
        "lb.toml:7: listener.c2s.mode: is 'tpc', which is not known; did you mean 'tcp'? use one "
