@@ -158,12 +158,7 @@ void Pair::Start(const net::Address* peer, int32_t name_bytes) {
 }
 
 void Pair::OnNamed(int32_t result) {
-  sockaddr_in6& name = worker_.NameAt(extra_);
-  if (result == sizeof(sockaddr_in) && name.sin6_family == AF_INET6 &&
-      state_ != State::kClosing) {
-    worker_.ring().PeerName(slot_[0], &name, sizeof(sockaddr_in6), Begin(kName));
-    return;
-  }
+  const sockaddr_in6& name = worker_.NameAt(extra_);
   if (result > 0) {
     client_ = net::Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&name),
                                          static_cast<socklen_t>(result))
