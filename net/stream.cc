@@ -10,6 +10,10 @@ namespace {
 
 constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
 
+// How long a peer has to end its side after our last byte. A socket closed with unread bytes resets
+// the connection, and the reset takes away what the peer had not read yet: our answer.
+constexpr Duration kLinger = std::chrono::seconds(1);
+
 }  // namespace
 
 std::shared_ptr<Stream> Stream::Connect(EventLoop& loop, const sockaddr* address, socklen_t size,
@@ -97,7 +101,11 @@ void Stream::OnRecv(int32_t result) {
   }
   if (result == 0) {
     ended_ = true;
-    handler_->OnEnd();
+    if (lingering_) {
+      Close("", true);
+    } else {
+      handler_->OnEnd();
+    }
     return;
   }
   // Bytes that come after we said good-bye are read, so that the peer sees an orderly end, and
@@ -150,10 +158,21 @@ void Stream::OnSend(int32_t result) {
     return;
   }
   if (close_when_sent_) {
-    Close("", true);
+    Linger();
     return;
   }
   handler_->OnDrained();
+}
+
+void Stream::Linger() {
+  if (state_ == State::kClosed || lingering_) return;
+  if (ended_) return Close("", true);
+  lingering_ = true;
+  loop_.ring().Shutdown(slot_, SHUT_WR);
+  ResumeReading();
+  loop_.After(kLinger, [weak = weak_from_this()] {
+    if (auto stream = weak.lock()) stream->Close("", true);
+  });
 }
 
 void Stream::CloseWhenSent() {
@@ -164,7 +183,7 @@ void Stream::CloseWhenSent() {
     if (!sending_) {
       if (unsent() == 0) {
         // Not from inside the handler's own call.
-        loop_.Post([self = shared_from_this()] { self->Close("", true); });
+        loop_.Post([self = shared_from_this()] { self->Linger(); });
       } else {
         StartSend();
       }

@@ -57,7 +57,8 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   bool Write(std::span<const uint8_t> data) {
     return Write({reinterpret_cast<const char*>(data.data()), data.size()});
   }
-  // No more writes; closes once all is sent.
+  // No more writes; once all is sent, our side ends, and the connection closes when the peer has
+  // ended its own or a second has passed. What it sends meanwhile is dropped.
   void CloseWhenSent();
   // Closes at once. OnClosed is not called.
   void Abort();
@@ -83,6 +84,7 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   void StartSend();
   void Close(std::string_view why, bool tell);
   void CloseSlot();
+  void Linger();
   void Began() {
     if (in_flight_++ == 0) self_ = shared_from_this();
   }
@@ -96,6 +98,7 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   bool reading_paused_ = false;
   bool ended_ = false;
   bool close_when_sent_ = false;
+  bool lingering_ = false;
   unsigned in_flight_ = 0;
   std::shared_ptr<Stream> self_;  // while operations are in flight
   sockaddr_storage address_{};

@@ -63,10 +63,34 @@ TEST_F(StreamTest, CarriesBytesBothWaysAndTellsTheEndOnce) {
   accepted->Write(std::string(1'000'000, 'x'));
   ASSERT_TRUE(RunUntil(*loop_, [&] { return near_.received.size() == 1'000'000; }));
   accepted->CloseWhenSent();
-  ASSERT_TRUE(RunUntil(*loop_, [&] { return near_.ended && far_.closed == 1; }));
-  EXPECT_EQ(far_.reason, "");
+  ASSERT_TRUE(RunUntil(*loop_, [&] { return near_.ended; }));
+  EXPECT_EQ(far_.closed, 0);  // the peer has not ended its side yet
   stream->Abort();
+  ASSERT_TRUE(RunUntil(*loop_, [&] { return far_.closed == 1; }));
+  EXPECT_EQ(far_.reason, "");
   EXPECT_EQ(near_.closed, 0);
+}
+
+TEST_F(StreamTest, AnAnswerToAPeerThatIsStillSendingIsNotTakenAwayByAReset) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in address = BoundAddress(listener.get());
+  std::shared_ptr<Stream> accepted;
+  Acceptor acceptor(*loop_, std::move(listener),
+                    [&](Slot slot) { accepted = Stream::Accepted(*loop_, slot, &far_); });
+  UniqueFd peer = Dial(address);
+  ASSERT_TRUE(RunUntil(*loop_, [&] { return accepted != nullptr; }));
+  accepted->PauseReading();
+  const std::string request(100'000, 'x');
+  ASSERT_EQ(send(peer.get(), request.data(), request.size(), MSG_NOSIGNAL),
+            static_cast<ssize_t>(request.size()));
+  accepted->Write("too long");
+  accepted->CloseWhenSent();
+  // The peer keeps its side open: a linger that has run out must not reset either.
+  ASSERT_TRUE(RunUntil(*loop_, [&] { return far_.closed == 1; }));
+  char answer[64];
+  ASSERT_EQ(recv(peer.get(), answer, sizeof answer, 0), 8);
+  EXPECT_EQ(std::string(answer, 8), "too long");
+  EXPECT_EQ(recv(peer.get(), answer, sizeof answer, 0), 0);
 }
 
 TEST_F(StreamTest, ARefusedConnectClosesWithTheReason) {

@@ -936,8 +936,8 @@ void Ring::Shutdown(Slot slot, int) {
   impl_->kernel.Queue({.kind = Kind::kShutdown, .slot = slot});
 }
 
-void Ring::Poll(Slot, uint32_t, Tag) { CHECK(!"the simulation has no splice and no poll for it"); }
-void Ring::InstallFd(Slot, Tag) { CHECK(!"the simulation has no plain descriptors"); }
+void Ring::Poll(Slot, uint32_t, Tag) { CHECK(false && "no splice here, and no poll for it"); }
+void Ring::InstallFd(Slot, Tag) { CHECK(false && "no plain descriptors here"); }
 
 void Ring::Close(Slot slot) {
   sim::Network::Kernel& kernel = impl_->kernel;

@@ -1,0 +1,1 @@
+// The carrier of the headers that all tests share, precompiled once (see CMakeLists.txt).
