@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 import re
+import select
 import socket
 import ssl
 import subprocess
@@ -301,6 +302,36 @@ class Storm(EndToEndCase):
             sock.close()
 
 
+def echoed(sock, data, slow=0, limit=60):
+    """Sends `data` while reading it back, in one thread: an SSL object takes one call at a time.
+    The first `slow` bytes are read in small pieces. What came before the peer's end."""
+    sock.setblocking(False)
+    deadline = time.monotonic() + limit
+    back = bytearray()
+    sent = 0
+    while len(back) < len(data):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"sent {sent} and read {len(back)} of {len(data)} bytes")
+        moved = False
+        try:
+            if sent < len(data):
+                sent += sock.send(data[sent : sent + 65536])
+                moved = True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        try:
+            more = sock.recv(1024 if len(back) < slow else 65536)
+            if not more:
+                return back
+            back += more
+            moved = True
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            pass
+        if not moved:
+            select.select([sock], [sock] if sent < len(data) else [], [], 1)
+    return back
+
+
 class Edges(EndToEndCase):
     """TLS that ends at the balancer, with nodes that keep or echo what they get."""
 
@@ -362,14 +393,8 @@ class Edges(EndToEndCase):
         for listener in ("direct", "openssl"):
             for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
                 sock = self.greeted(self.ports[listener], self.context(version=version))
-                writer = threading.Thread(target=sock.sendall, args=(data,))
-                writer.start()
-                back = bytearray()
-                while len(back) < len(data):
-                    more = sock.recv(65536)
-                    self.assertTrue(more, f"{listener} {version}: ended after {len(back)}")
-                    back += more
-                writer.join()
+                back = echoed(sock, data)
+                self.assertEqual(len(back), len(data), f"{listener} {version}")
                 self.assertTrue(back == data, f"{listener} {version}")
                 sock.close()
 
@@ -545,14 +570,9 @@ class Edges(EndToEndCase):
 
     def test_a_slow_reader_stops_its_sender_and_loses_nothing(self):
         sock = self.greeted(self.ports["direct"], self.context())
-        sock.settimeout(20)
         data = os.urandom(4_000_000)
-        writer = threading.Thread(target=sock.sendall, args=(data,))
-        writer.start()
-        back = bytearray()
-        while len(back) < len(data):
-            back += sock.recv(1024 if len(back) < 100_000 else 65536)
-        writer.join()
+        back = echoed(sock, data, slow=100_000)
+        self.assertEqual(len(back), len(data))
         self.assertTrue(back == data)
         sock.close()
 
