@@ -100,12 +100,11 @@ size_t OwnerSize(ByteView packet, size_t at) {
 
 // The key's name in full. It may end in a pointer into the question's name, which has none; any
 // other pointer is refused.
-bool ReadTsigKey(ByteView packet, size_t at, size_t owner, Query& query) {
-  size_t labels = owner - 1;
-  ByteView tail = ByteView(packet).subspan(at + labels, 1);
-  bool compressed = owner >= 2 && packet[at + owner - 2] >= 0xc0 && packet[at + owner - 1] != 0;
-  if (compressed) {
-    labels = owner - 2;
+bool ReadTsigKey(ByteView packet, size_t at, Query& query) {
+  size_t labels = 0;
+  while (packet[at + labels] != 0 && packet[at + labels] < 0xc0) labels += packet[at + labels] + 1u;
+  ByteView tail = packet.subspan(at + labels, 1);
+  if (packet[at + labels] >= 0xc0) {
     size_t target = Get16(packet.data() + at + labels) & 0x3fffu;
     size_t end = kHeaderBytes + query.name_size;
     size_t label = kHeaderBytes;
@@ -136,7 +135,7 @@ bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
       if (i + 1 != count) return false;  // RFC 8945 §5.1: TSIG is the last record
       size_t algorithm = NameSize(rdata, 0);
       if (algorithm == 0 || rdata.size() - algorithm < 10) return false;
-      if (!ReadTsigKey(packet, at, owner, query)) return false;
+      if (!ReadTsigKey(packet, at, query)) return false;
       query.has_tsig = true;
       query.tsig_algorithm = rdata.first(algorithm);
     } else {

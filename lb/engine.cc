@@ -116,7 +116,7 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
   while (thread.worker->size() > 0) thread.loop->RunOnce(kDrainLimit);
   if (thread.access_log) thread.access_log->Flush(true);
   thread.worker.reset();
-  thread.loop.reset();
+  // The loop stays until the thread is joined: whoever posted to it may still be waking it.
 }
 
 Engine::~Engine() {

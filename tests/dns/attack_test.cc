@@ -222,6 +222,12 @@ TEST_F(AttackTest, Case28ACompressedTsigKeyNameIsReadOnceAndOnlyFromTheQuestion)
       EXPECT_EQ(response.Section(3)[0].owner, N("key.org."));
     }
   }
+  // The second byte of a pointer may be zero: that is not the root label.
+  Bytes packet = axfr;
+  packet[11] = 1;
+  Append(packet, Bytes{0xd6, 0, 0, 250, 0, 255, 0, 0, 0, 0, 0, 17, 0});
+  packet.resize(packet.size() + 16);
+  EXPECT_EQ(test::ReadResponse(world_.Ask(packet, Transport::kTcp)).rcode, kFormErr);
 }
 
 // ---- Case 30
