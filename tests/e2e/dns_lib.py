@@ -19,22 +19,15 @@ import dns.exception
 import dns.message
 import dns.query
 
+from lib import net
+
 REPO = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PROGRAM = os.environ.get("MONGOOSEDNS", os.path.join(REPO, "build", "debug", "bin", "mongoosedns"))
 
 
 def free_port():
-    """A port that is free for both UDP and TCP on loopback now."""
-    while True:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as tcp:
-            tcp.bind(("127.0.0.1", 0))
-            port = tcp.getsockname()[1]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-                try:
-                    udp.bind(("127.0.0.1", port))
-                    return port
-                except OSError:
-                    continue
+    """A port that is free for both UDP and TCP, on every address, now."""
+    return net.free_port("0.0.0.0", socket.SOCK_STREAM, socket.SOCK_DGRAM)
 
 
 def wait_for(condition, what, seconds=15.0):

@@ -4,18 +4,21 @@ explain, and wrong configurations. Each waits for conditions, never for time."""
 import json
 import os
 import shutil
+import signal
 import socket
 import ssl
 import subprocess
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
 import dns.message
 import dns.query
 import dns.rcode
 
 import dns_lib as lib
+from lib.notify import NotifySocket
 
 NAME = "xmpp.example.org"
 
@@ -302,6 +305,28 @@ class Asker(threading.Thread):
     def end(self):
         self.ending = True
         self.join(10)
+
+
+class ServiceManager(unittest.TestCase):
+    def test_systemd_hears_ready_watchdog_reload_and_stop(self):
+        with tempfile.TemporaryDirectory() as directory:
+            notify = NotifySocket(os.path.join(directory, "notify"))
+            self.addCleanup(notify.close)
+            with unittest.mock.patch.dict(os.environ, {"NOTIFY_SOCKET": notify.path,
+                                                       "WATCHDOG_USEC": "1000000"}):
+                server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                                    {"example.org.zone": lib.ZONE_TEXT})
+            self.addCleanup(server.stop)
+            notify.wait_for("READY", value="1")
+            notify.wait_for("STATUS")
+            notify.wait_for("WATCHDOG")
+            before = len(notify.messages)
+            notify.wait_for("WATCHDOG", after=before)  # it goes on
+            server.process.send_signal(signal.SIGHUP)
+            notify.wait_for("RELOADING", after=before)
+            notify.wait_for("READY", after=before)
+            server.process.terminate()
+            notify.wait_for("STOPPING", after=before)
 
 
 class ReloadAndUpgrade(unittest.TestCase):

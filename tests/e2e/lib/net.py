@@ -1,14 +1,28 @@
 """Ports and addresses of loopback."""
 
+import errno
+import random
 import socket
 
 
-def free_port(address="127.0.0.1", kind=socket.SOCK_STREAM):
-    """A port that nobody holds on this address: the kernel's choice."""
+# Below the kernel's own choices (ip_local_port_range): outgoing connections, and the tens of
+# thousands that a test leaves in TIME_WAIT, never hold one of these.
+PORTS = range(12_000, 32_000)
+
+
+def free_port(address="127.0.0.1", *kinds):
+    """A port that nobody holds on this address, for TCP or for all of the given kinds."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with socket.socket(family, kind) as probe:
-        probe.bind((address, 0))
-        return probe.getsockname()[1]
+    while True:
+        port = random.choice(PORTS)
+        try:
+            for kind in kinds or (socket.SOCK_STREAM,):
+                with socket.socket(family, kind) as probe:
+                    probe.bind((address, port))
+            return port
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
 
 
 def accepts(address, port, timeout_s=0.5):
