@@ -71,6 +71,14 @@ struct Ring::Impl {
   };
   std::vector<BufferRing> groups;
 
+  // The kernel hands a shutdown to a thread, which looks the slot up only when it runs: by then the
+  // slot could belong to another connection. So a close waits for the shutdowns before it.
+  struct SlotState {
+    uint8_t shutdowns : 7 = 0;
+    uint8_t close_after : 1 = 0;
+  };
+  std::vector<SlotState> slots;
+
   ~Impl() {
     if (!open) return;
     for (uint16_t group = 0; group < groups.size(); ++group) Unregister(group);
@@ -117,6 +125,9 @@ void SocketCommand(io_uring_sqe* sqe, Slot slot, uint32_t command, int level, in
   sqe->addr3 = reinterpret_cast<uint64_t>(value);
 }
 
+// Marks the completion of a shutdown, whose slot stands below; no address has this bit.
+constexpr uint64_t kShutdownDone = uint64_t{1} << 63U;
+
 // Nobody waits for this one: no completion when it succeeds.
 void Silent(io_uring_sqe* sqe) {
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -160,6 +171,7 @@ std::expected<std::unique_ptr<Ring>, std::string> Ring::Create(const RingOptions
   if (result < 0) return std::unexpected(Failed("io_uring_register_file_alloc_range", -result, ""));
 
   std::unique_ptr<Ring> ring(new Ring(std::move(impl)));
+  ring->impl_->slots.resize(options.accept_slots + options.outgoing_slots);
   ring->free_slots_.reserve(options.outgoing_slots);
   for (uint32_t i = options.outgoing_slots; i > 0; --i) {
     ring->free_slots_.push_back(options.accept_slots + i - 1);
@@ -297,7 +309,16 @@ void Ring::Shutdown(Slot slot, int how) {
   io_uring_sqe* sqe = impl_->Get(stats_);
   io_uring_prep_shutdown(sqe, static_cast<int>(slot), how);
   sqe->flags |= IOSQE_FIXED_FILE;
-  Silent(sqe);
+  sqe->user_data = kShutdownDone | slot;
+  ++impl_->slots[slot].shutdowns;
+}
+
+void Ring::OnShutdownDone(Slot slot) {
+  Impl::SlotState& state = impl_->slots[slot];
+  --state.shutdowns;
+  if (state.shutdowns > 0 || state.close_after == 0) return;
+  state.close_after = 0;
+  Close(slot);
 }
 
 void Ring::Poll(Slot slot, uint32_t events, Tag tag) {
@@ -318,6 +339,10 @@ void Ring::InstallFd(Slot slot, Tag tag) {
 }
 
 void Ring::Close(Slot slot) {
+  if (impl_->slots[slot].shutdowns > 0) {
+    impl_->slots[slot].close_after = 1;
+    return;
+  }
   io_uring_sqe* sqe = impl_->Get(stats_);
   io_uring_prep_close_direct(sqe, slot);
   Silent(sqe);
@@ -434,6 +459,11 @@ unsigned Ring::Deliver() {
     Completion completion{cqe->res, cqe->flags};
     io_uring_cq_advance(ring, 1);
     ++count;
+    if ((data & kShutdownDone) != 0) {
+      if (completion.result < 0) ++stats_.silent_errors;
+      OnShutdownDone(static_cast<Slot>(data));
+      continue;
+    }
     if (data == 0) {
       ++stats_.silent_errors;
       continue;
