@@ -148,9 +148,9 @@ class Ring {
   void Poll(Slot slot, uint32_t events, Tag tag);
   // A plain descriptor for the socket, as result (needs features().fd_install).
   void InstallFd(Slot slot, Tag tag);
-  // Closes the socket, once its shutdowns are done, and frees the slot; receives and sends that are in flight should be cancelled
-  // and still complete. A Connect() must have completed before: its later steps run after
-  // operations queued behind it, and would meet whoever got the slot next.
+  // Closes the socket, once its shutdowns are done, and frees the slot; receives and sends that are
+  // in flight should be cancelled and still complete. A Connect() must have completed before: its
+  // later steps run after operations queued behind it, and would meet whoever got the slot next.
   void Close(Slot slot);
 
   // --- Datagrams, on a plain descriptor.
