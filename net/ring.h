@@ -183,7 +183,9 @@ class Ring {
 
  private:
   explicit Ring(std::unique_ptr<Impl> impl);
-  void OnShutdownDone(Slot slot);
+  void ShutdownByThread(Slot slot, int how);
+  void OnShutdownFd(Slot slot, int how, int fd);
+  void OnShutdownDone(Slot slot, int result);
 
   std::unique_ptr<Impl> impl_;
   RingFeatures features_;

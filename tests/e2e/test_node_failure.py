@@ -41,7 +41,9 @@ class NodeFailure(FreshCase):
             load.hold(600)
             on_victim = [held for held in load.held if held.node == "n3"]
             self.assertGreater(len(on_victim), 100, "p2c spreads 600 over three nodes")
-            load.arrive(rate=150)
+            # Kept for a moment, so that several are open at a time: the choice is by how many a node
+            # has, and one by one they could all go to the same.
+            load.arrive(rate=150, keep_s=0.2)
             wait_until(lambda: len(load.arrivals) >= 150, "a second of steady arrivals")
             killed_at = time.time()
             self.nodes[2].kill()
