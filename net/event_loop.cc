@@ -17,7 +17,7 @@ constexpr Duration kTurnMax = std::chrono::seconds(1);
 }  // namespace
 
 EventLoop::EventLoop(std::unique_ptr<Ring> ring, const Clock& clock)
-    : ring_(std::move(ring)), clock_(clock), now_(clock.Now()) {}
+    : ring_(std::move(ring)), clock_(clock), now_(clock.Now()), gather_(now_) {}
 
 std::expected<std::unique_ptr<EventLoop>, std::string> EventLoop::Create(const RingOptions& options,
                                                                          const Clock& clock) {
@@ -90,9 +90,9 @@ void EventLoop::RunOnce(Duration limit) {
   if (!timers_.empty()) {
     wait = std::min(wait, std::max(Duration::zero(), timers_.begin()->first.first - clock_.Now()));
   }
-  ring_->Wait(wait);
+  ring_->Wait(wait, gather_.window());
   now_ = clock_.Now();
-  ring_->Deliver();
+  gather_.Count(now_, ring_->Deliver());
   RunTimers();
   RunTasks();
   if (turn_end_) turn_end_();

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "net/clock.h"
+#include "net/gather.h"
 #include "net/ring.h"
 
 namespace net {
@@ -69,6 +70,7 @@ class EventLoop final : private Target {
   std::unique_ptr<Ring> ring_;
   const Clock& clock_;
   Time now_;
+  Gather gather_;
   std::map<TimerId, Task> timers_;
   uint64_t next_timer_ = 1;
   Task turn_end_;

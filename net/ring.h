@@ -72,6 +72,7 @@ struct RingFeatures {
   bool socket_options = false;  // setsockopt and getsockopt on direct descriptors (6.7)
   bool bind = false;            // bind on direct descriptors (6.11)
   bool fd_install = false;      // a plain descriptor for a direct one (6.8)
+  bool gather = false;          // a minimal time to wait (6.12)
 };
 
 // What a new outgoing socket gets before it connects.
@@ -131,8 +132,8 @@ class Ring {
   // completion, at `tag`, for the whole.
   void Connect(Slot slot, const ConnectOptions& options, Tag tag);
   // The peer's address of an accepted socket (needs features().socket_options); the result is its
-  // size. `peer_size` must be the exact size of an address of that family, else -EINVAL; `peer` must
-  // live until the completion.
+  // size. `peer_size` must be the exact size of an address of that family, else -EINVAL; `peer`
+  // must live until the completion.
   void PeerName(Slot slot, void* peer, int32_t peer_size, Tag tag);
   // An int socket option, without a completion (needs features().socket_options). `value` must live
   // until the ring has run once more: give a static or a member.
@@ -175,8 +176,10 @@ class Ring {
   void ProvideBuffer(uint16_t group, uint8_t* data, uint32_t size, uint16_t id);
   void PublishBuffers(uint16_t group);  // makes what was provided visible to the kernel
 
-  // Submits what is queued and waits up to `timeout` for a completion.
-  void Wait(Duration timeout);
+  // Submits what is queued and waits up to `timeout` for a completion. With `gather` it collects
+  // more for that long from now, unless none comes until then (without effect where
+  // features().gather is missing; below `timeout`, in whole microseconds).
+  void Wait(Duration timeout, Duration gather = Duration::zero());
   // Delivers the completions that are there, and returns how many they were. Handlers may queue
   // operations; what these bring is for the next turn.
   unsigned Deliver();

@@ -989,7 +989,7 @@ void Ring::PublishBuffers(uint16_t group) {
   g.pending.clear();
 }
 
-void Ring::Wait(Duration timeout) {
+void Ring::Wait(Duration timeout, Duration) {
   ++stats_.enters;
   impl_->kernel.Turn(timeout);
 }
