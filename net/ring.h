@@ -65,6 +65,7 @@ struct RingOptions {
   uint32_t completion_entries = 8192;
   uint32_t accept_slots = 1024;    // direct descriptors for accepted sockets
   uint32_t outgoing_slots = 1024;  // and for those that we open
+  bool baseline_only = false;      // no features() beyond Linux 6.1, for tests of what stands in
 };
 
 // What the running kernel can do beyond the 6.1 baseline; probed once for each ring.

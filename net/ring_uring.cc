@@ -222,12 +222,13 @@ std::expected<std::unique_ptr<Ring>, std::string> Ring::Create(const RingOptions
   if (result < 0) return std::unexpected(Failed("io_uring_register_file_alloc_range", -result, ""));
 
   std::unique_ptr<Ring> ring(new Ring(std::move(impl)));
-  ring->features_.gather = (params.features & kFeatureMinTimeout) != 0;
   ring->impl_->slots.resize(options.accept_slots + options.outgoing_slots);
   ring->free_slots_.reserve(options.outgoing_slots);
   for (uint32_t i = options.outgoing_slots; i > 0; --i) {
     ring->free_slots_.push_back(options.accept_slots + i - 1);
   }
+  if (options.baseline_only) return ring;
+  ring->features_.gather = (params.features & kFeatureMinTimeout) != 0;
   io_uring_probe* probe = io_uring_get_probe_ring(&ring->impl_->ring);
   if (probe != nullptr) {
     auto has = [&](unsigned op) {
