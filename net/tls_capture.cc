@@ -4,50 +4,21 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
-#include <cstring>
 #include <string_view>
 
 namespace net {
 
 namespace {
 
-constexpr std::string_view kClientLabel = "CLIENT_TRAFFIC_SECRET_0 ";
-constexpr std::string_view kServerLabel = "SERVER_TRAFFIC_SECRET_0 ";
-constexpr std::string_view kExporterLabel = "EXPORTER_SECRET ";
-constexpr size_t kRandomHex = 64;
+constexpr std::string_view kClientLabel = "c ap traffic";
+constexpr std::string_view kServerLabel = "s ap traffic";
+constexpr std::string_view kExporterLabel = "exp master";
 
-int CaptureIndex() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return index;
-}
-
-int HexValue(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// "<64 hex of the client random> <secret in hex>"; 0 bytes when it is anything else.
-uint8_t ParseSecret(std::string_view line, std::array<uint8_t, 48>* secret) {
-  if (line.size() < kRandomHex + 1 || line[kRandomHex] != ' ') return 0;
-  for (size_t i = 0; i < kRandomHex; ++i) {
-    if (HexValue(line[i]) < 0) return 0;
-  }
-  line.remove_prefix(kRandomHex + 1);
-  if (line.size() != 64 && line.size() != 96) return 0;
-  for (size_t i = 0; i < line.size(); i += 2) {
-    int high = HexValue(line[i]);
-    int low = HexValue(line[i + 1]);
-    if (high < 0 || low < 0) return 0;
-    (*secret)[i / 2] = static_cast<uint8_t>(high << 4 | low);
-  }
-  return static_cast<uint8_t>(line.size() / 2);
-}
-
-void OnKeylog(const SSL* ssl, const char* line) {
-  auto* capture = static_cast<TlsCapture*>(SSL_get_ex_data(ssl, CaptureIndex()));
-  if (capture != nullptr) capture->OnKeylogLine(line);
+// The secret's size; 0 when no hash of TLS 1.3 has it.
+uint8_t Copy(std::span<const uint8_t> secret, std::array<uint8_t, 48>* to) {
+  if (secret.size() != 32 && secret.size() != 48) return 0;
+  std::copy(secret.begin(), secret.end(), to->begin());
+  return static_cast<uint8_t>(secret.size());
 }
 
 // OpenSSL calls this with SSL3_RT_HEADER once for each record, either way.
@@ -72,22 +43,20 @@ TlsCapture::~TlsCapture() {
   OPENSSL_cleanse(exporter_secret.data(), exporter_secret.size());
 }
 
-void TlsCapture::OnKeylogLine(const char* line) {
-  std::string_view text(line);
-  if (text.starts_with(kExporterLabel)) {
+void TlsCapture::OnSecret(std::string_view label, std::span<const uint8_t> secret) {
+  if (label == kExporterLabel) {
     // Only a shortcut: without it OpenSSL computes the exporter.
-    exporter_bytes = ParseSecret(text.substr(kExporterLabel.size()), &exporter_secret);
+    exporter_bytes = Copy(secret, &exporter_secret);
     return;
   }
-  bool client = text.starts_with(kClientLabel);
-  if (!client && !text.starts_with(kServerLabel)) return;
-  text.remove_prefix(kClientLabel.size());
+  const bool client = label == kClientLabel;
+  if (!client && label != kServerLabel) return;
   uint8_t& bytes = client ? client_bytes : server_bytes;
   if (bytes != 0) {
     bad = true;
     return;
   }
-  bytes = ParseSecret(text, client ? &client_secret : &server_secret);
+  bytes = Copy(secret, client ? &client_secret : &server_secret);
   if (bytes == 0) bad = true;
 }
 
@@ -108,10 +77,7 @@ void TlsCapture::OnWire(std::span<const uint8_t> bytes) {
   }
 }
 
-void InstallTlsCapture(SSL_CTX* context) { SSL_CTX_set_keylog_callback(context, OnKeylog); }
-
 void SetTlsCapture(SSL* ssl, TlsCapture* capture) {
-  SSL_set_ex_data(ssl, CaptureIndex(), capture);
   SSL_set_msg_callback(ssl, capture == nullptr ? nullptr : OnMessage);
   SSL_set_msg_callback_arg(ssl, capture);
 }

@@ -1,26 +1,28 @@
 // Internal to net_tls: what is overheard of OpenSSL's handshake so that its keys can be taken over.
-// Hangs on the SSL as ex_data for the time of the handshake. The secrets are wiped with it.
+// Lives for the time of the handshake. The secrets are wiped with it.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
+
+#include "net/tls_kdf.h"
 
 struct ssl_st;
-struct ssl_ctx_st;
 
 namespace net {
 
 struct TlsCapture {
-  std::array<uint8_t, 48> client_secret{};  // CLIENT_TRAFFIC_SECRET_0
+  std::array<uint8_t, 48> client_secret{};  // client_application_traffic_secret_0
   std::array<uint8_t, 48> server_secret{};
-  std::array<uint8_t, 48> exporter_secret{};  // EXPORTER_SECRET, for channel binding
+  std::array<uint8_t, 48> exporter_secret{};  // exporter_master_secret, for channel binding
   uint8_t exporter_bytes = 0;
   uint8_t client_bytes = 0;
   uint8_t server_bytes = 0;
   bool is_server = true;
-  bool bad = false;         // malformed or doubled lines: never take over
+  bool bad = false;         // a secret of no known size, or twice: never take over
   bool key_update = false;  // one went either way: OpenSSL's keys are no longer generation 0
   // Records under the application keys so far, told by OpenSSL's message callback.
   uint64_t tx_records = 0;
@@ -38,12 +40,24 @@ struct TlsCapture {
   bool own_key_set() const { return (is_server ? server_bytes : client_bytes) != 0; }
   bool peer_key_set() const { return (is_server ? client_bytes : server_bytes) != 0; }
   void OnWire(std::span<const uint8_t> bytes);
-  void OnKeylogLine(const char* line);
+  void OnSecret(std::string_view label, std::span<const uint8_t> secret);
 };
 
-// Installs the keylog callback. Every context that SNI may switch to needs it.
-void InstallTlsCapture(ssl_ctx_st* context);
-// Hangs `capture` (or nothing, with null) on the SSL and listens to its records.
+// Listens to the SSL's records for `capture`; to nothing, with null.
 void SetTlsCapture(ssl_st* ssl, TlsCapture* capture);
+
+// While it lives, secrets that are derived on this thread are those of `capture` (null: nobody's).
+// Stands around each call that may take a handshake on; the context must be one of NewTlsContext().
+class TlsOverhear final : private TlsKdfListener {
+ public:
+  explicit TlsOverhear(TlsCapture* capture) : capture_(capture) {}
+
+ private:
+  void OnSecret(std::string_view label, std::span<const uint8_t> secret) override {
+    if (capture_ != nullptr) capture_->OnSecret(label, secret);
+  }
+
+  TlsCapture* capture_;
+};
 
 }  // namespace net

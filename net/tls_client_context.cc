@@ -7,6 +7,7 @@
 
 #include "net/tls_certificate.h"
 #include "net/tls_context.h"
+#include "net/tls_kdf.h"
 #include "net/tls_openssl.h"
 
 namespace net {
@@ -35,7 +36,7 @@ std::expected<std::shared_ptr<const TlsClientContext>, TlsConfigErrors> TlsClien
   context->take_over_ = options.policy.take_over;
   context->verify_ = options.verify;
   impl->sessions_max = options.sessions_max;
-  impl->context.reset(SSL_CTX_new(TLS_client_method()));
+  impl->context.reset(NewTlsContext(TLS_client_method()));
   if (impl->context == nullptr) {
     return std::unexpected(TlsConfigErrors{{"", "OpenSSL: " + TakeOpenSslError(), ""}});
   }

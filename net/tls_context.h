@@ -11,7 +11,7 @@
 // certificate policy: a ticket of one site is never taken at another (CVE-2025-23419), nor after
 // its certificate, CA or CRL changed. Then a full handshake follows.
 //
-// Each SSL_CTX carries the keylog callback through which tls_engine takes traffic secrets over.
+// Each SSL_CTX derives its secrets through tls_kdf, which tells tls_engine those it takes over.
 // Nothing here writes those lines anywhere.
 #pragma once
 

@@ -193,6 +193,11 @@ TlsEnginePtr TlsWorker::NewClient(std::shared_ptr<const TlsClientContext> contex
   return engine;
 }
 
+void TlsWorker::EndTurn() {
+  records_->EndTurn();
+  ForgetTlsKdfKeys();
+}
+
 bool TlsWorker::HeapTrimDue() {
   if (handshaking_ > 0 || ended_handshakes_ < kTrimAfter) return false;
   ended_handshakes_ = 0;
@@ -300,7 +305,11 @@ TlsFeed TlsEngine::Feed(std::span<uint8_t> in, TlsPlaintext* plain) {
 void TlsEngine::Handshake(TlsFeed* feed) {
   TlsOpenSsl& session = *openssl_;
   size_t before = worker_->bio_->unread().size();
-  int result = SSL_do_handshake(session.ssl);
+  int result = 0;
+  {
+    TlsOverhear secrets(session.capture ? &*session.capture : nullptr);
+    result = SSL_do_handshake(session.ssl);
+  }
   session.handshake_bytes += before - worker_->bio_->unread().size();
   if (result == 1) {
     feed->handshake_done = true;

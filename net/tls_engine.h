@@ -83,7 +83,7 @@ enum class TlsTakeOver : uint8_t {
   kShutdown,
   kEarlyData,
   kUnknownSuite,
-  kNoSecrets,         // missing, malformed or doubled keylog lines
+  kNoSecrets,         // not told, doubled, or of a strange size
   kSequenceMismatch,  // the two counts of sent records disagree
   kNoResources,
 };
@@ -136,7 +136,7 @@ class TlsWorker {
   TlsEnginePtr NewClient(std::shared_ptr<const TlsClientContext> context, const TlsPeer& peer);
 
   // At the end of a loop turn: puts zeros in place of the keys that were used.
-  void EndTurn() { records_->EndTurn(); }
+  void EndTurn();
   // True once after a storm: kTrimAfter handshakes ended since the last time and none is going on.
   // OpenSSL's freed memory then lies scattered in the heap; call malloc_trim(0) when idle.
   static constexpr uint64_t kTrimAfter = 1000;

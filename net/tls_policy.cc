@@ -4,7 +4,6 @@
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
-#include "net/tls_capture.h"
 #include "net/tls_certificate.h"
 
 namespace net {
@@ -44,8 +43,6 @@ void ApplyTlsPolicy(SSL_CTX* context, const TlsPolicy& policy, TlsConfigErrors* 
   SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
                                 SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_NO_AUTO_CHAIN);
   SSL_CTX_set_read_ahead(context, 0);
-  // OpenSSL formats the lines in hex, some 12 us a handshake, so only where they are used.
-  if (policy.take_over) InstallTlsCapture(context);
 }
 
 void LoadTlsVerification(SSL_CTX* context, const std::string& ca, const std::string& crl,

@@ -13,6 +13,7 @@
 #include "net/tls_certificate.h"
 #include "net/tls_context.h"
 #include "net/tls_facts.h"
+#include "net/tls_kdf.h"
 
 namespace net {
 
@@ -271,7 +272,7 @@ std::unique_ptr<ServerImpl::Site> MakeSite(const TlsServerOptions& options, cons
                                            ServerImpl* impl, std::vector<TlsCertificateInfo>* infos,
                                            TlsConfigErrors* errors) {
   auto site = std::make_unique<ServerImpl::Site>();
-  site->context.reset(SSL_CTX_new(TLS_server_method()));
+  site->context.reset(NewTlsContext(TLS_server_method()));
   if (site->context == nullptr) {
     errors->push_back({"", "OpenSSL: " + TakeOpenSslError(), ""});
     return site;

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 
+#include <optional>
 #include <random>
 
 #include "net/check.h"
@@ -28,11 +29,10 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
     auto pool = TlsRecordPool::Create();
     CHECK(pool.has_value());
     pool_ = std::move(*pool);
-    server_context_ = SSL_CTX_new(TLS_server_method());
+    server_context_ = NewTlsContext(TLS_server_method());
     SSL_CTX_use_certificate(server_context_, certificate_.x509());
     SSL_CTX_use_PrivateKey(server_context_, certificate_.key());
     SSL_CTX_set_num_tickets(server_context_, 1);
-    InstallTlsCapture(server_context_);
     client_context_ = SSL_CTX_new(TLS_client_method());
     CHECK(SSL_CTX_set_ciphersuites(client_context_, GetParam()) == 1);
   }
@@ -101,6 +101,7 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
     OpenSslPeer client(client_context_, false);
     TlsCapture capture;
     SetTlsCapture(server.ssl(), &capture);
+    std::optional<TlsOverhear> secrets(&capture);
     client.Handshake();
     server.Give(client.Take());
     server.Handshake();
@@ -108,6 +109,7 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
     ASSERT_EQ(client.Handshake(), 1);
     server.Give(client.Take());
     ASSERT_EQ(server.Handshake(), 1);
+    secrets.reset();
     std::span<const uint8_t> from_client(capture.client_secret.data(), capture.client_bytes);
     std::span<const uint8_t> from_server(capture.server_secret.data(), capture.server_bytes);
     TlsRecordLayer ours;

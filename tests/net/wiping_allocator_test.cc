@@ -63,8 +63,7 @@ TEST(WipingAllocator, SecretsOfAClosedConnectionAreGone) {
                                              .key = folder.Write("k", certificate.key_pem())}}});
   auto context = TlsServerContext::Create(options);
   ASSERT_TRUE(context.has_value());
-  SSL_CTX* client_context = SSL_CTX_new(TLS_client_method());
-  InstallTlsCapture(client_context);
+  SSL_CTX* client_context = NewTlsContext(TLS_client_method());
   Bytes masked;
   {
     TlsEnginePtr server = (*worker)->NewServer(*context);
@@ -73,7 +72,10 @@ TEST(WipingAllocator, SecretsOfAClosedConnectionAreGone) {
     capture.is_server = false;
     SetTlsCapture(client.ssl(), &capture);
     for (int i = 0; i < 3; ++i) {
-      client.Handshake();
+      {
+        TlsOverhear secrets(&capture);
+        client.Handshake();
+      }
       FeedAll(*server, client.Take());
       client.Give(FlushAll(*server));
     }
