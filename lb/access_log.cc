@@ -2,8 +2,8 @@
 
 #include <unistd.h>
 
-#include <charconv>
 #include <cerrno>
+#include <charconv>
 #include <ctime>
 
 namespace lb {
@@ -22,7 +22,8 @@ void AppendName(std::string& out, std::string_view name) {
 
 class Fields {
  public:
-  Fields(std::string& out, AccessLogFormat format) : out_(out), json_(format == AccessLogFormat::kJson) {
+  Fields(std::string& out, AccessLogFormat format)
+      : out_(out), json_(format == AccessLogFormat::kJson) {
     if (json_) out_ += '{';
   }
   void Name(std::string_view key, std::string_view value) {

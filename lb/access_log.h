@@ -1,12 +1,13 @@
-// The access log: one line for each connection that ended. Lines are put together in a buffer of the
-// worker and written at the end of a turn of its loop, many at once.
+// The access log: one line for each connection that ended. Lines are put together in a buffer of
+// the worker and written at the end of a turn of its loop, many at once.
 //
 // Text: `t=2026-01-31T12:00:00.123Z listener=c2s pool=xmpp node=n1 client=192.0.2.1:43210 ...`;
 // JSON: the same fields, one object a line. Names come from the configuration and are escaped there
 // where the format needs it; nothing here comes from a peer but addresses.
 //
 // One per worker and thread; the descriptor is shared and opened for appending, so whole lines stay
-// whole. What a full pipe or disk does not take is dropped and counted: a log never stops the relay.
+// whole. What a full pipe or disk does not take is dropped and counted: a log never stops the
+// relay.
 #pragma once
 
 #include <atomic>

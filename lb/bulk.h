@@ -1,5 +1,5 @@
-// What a Pair keeps while a direction carries bulk: plain descriptors of both sockets, and a pipe for
-// each direction, for splice(2). An idle connection has none of it.
+// What a Pair keeps while a direction carries bulk: plain descriptors of both sockets, and a pipe
+// for each direction, for splice(2). An idle connection has none of it.
 #pragma once
 
 #include <cstdint>

@@ -30,8 +30,7 @@ uint64_t Secret() {
 }
 
 uint32_t WorkersOf(const ProcessConfig& process) {
-  return process.workers > 0 ? process.workers
-                             : std::max(1U, std::thread::hardware_concurrency());
+  return process.workers > 0 ? process.workers : std::max(1U, std::thread::hardware_concurrency());
 }
 
 std::vector<net::SocketName> SourcesOf(const PoolConfig& pool) {
@@ -51,8 +50,7 @@ std::expected<net::UniqueFd, net::ConfigError> OpenAccessLog(const LogConfig& lo
     case AccessLogTarget::kFile:
       break;
   }
-  net::UniqueFd fd(
-      open(log.access_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
+  net::UniqueFd fd(open(log.access_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
   if (!fd) {
     return std::unexpected(log.access_origin.Error(
         "cannot be opened: " + std::string(std::strerror(errno)),
@@ -107,26 +105,27 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   access_log_ = std::move(*access_log);
   if (config.warmup.enabled) budget_ = std::make_unique<AcceptBudget>(config.warmup, loop_.now());
 
-  auto engine = Engine::Start(
-      {.workers = WorkersOf(config.process),
-       .connections_max = config.process.connections_max,
-       .buffer_bytes = config.process.buffer_bytes,
-       .buffers_max = config.process.buffers,
-       .access_log_fd = access_log_ ? access_log_.get() : -1,
-       .access_log_format = config.log.access_format == net::LogFormat::kJson
-                                ? AccessLogFormat::kJson
-                                : AccessLogFormat::kText,
-       .seed = seed_},
-      budget_.get(), [this](Node& node, uint32_t errors) {
-        // From a worker. The pool looks the node up by its address, which may be gone by then.
-        loop_.Post([this, pool = node.pool, raw = &node, errors] {
-          auto found = pools_.find(pool);
-          if (found != pools_.end()) found->second->OnPassiveErrors(raw, errors);
-        });
-      });
+  auto engine =
+      Engine::Start({.workers = WorkersOf(config.process),
+                     .connections_max = config.process.connections_max,
+                     .buffer_bytes = config.process.buffer_bytes,
+                     .buffers_max = config.process.buffers,
+                     .access_log_fd = access_log_ ? access_log_.get() : -1,
+                     .access_log_format = config.log.access_format == net::LogFormat::kJson
+                                              ? AccessLogFormat::kJson
+                                              : AccessLogFormat::kText,
+                     .seed = seed_},
+                    budget_.get(), [this](Node& node, uint32_t errors) {
+                      // From a worker. The pool looks the node up by its address, which may be gone
+                      // by then.
+                      loop_.Post([this, pool = node.pool, raw = &node, errors] {
+                        auto found = pools_.find(pool);
+                        if (found != pools_.end()) found->second->OnPassiveErrors(raw, errors);
+                      });
+                    });
   if (!engine) {
-    return std::unexpected(
-        std::vector<net::ConfigError>{{.file = config.file, .key = "process", .what = engine.error()}});
+    return std::unexpected(std::vector<net::ConfigError>{
+        {.file = config.file, .key = "process", .what = engine.error()}});
   }
   engine_ = std::move(*engine);
   const std::string state_file = config.process.state_file;
@@ -207,14 +206,13 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
 net::ListenOptions Control::ListenOptionsFor(const Config& config,
                                              const ListenerConfig& listener) const {
   const PoolConfig& pool = config.pools[listener.pool_index];
-  return {.backlog = static_cast<int>(listener.backlog),
-          .reuse_port = true,
-          .keepalive_idle_s = static_cast<int>(pool.keepalive_idle / std::chrono::seconds(1)),
-          .keepalive_interval_s =
-              static_cast<int>(pool.keepalive_interval / std::chrono::seconds(1)),
-          .keepalive_count = static_cast<int>(pool.keepalive_count),
-          .user_timeout_ms =
-              static_cast<int>(pool.tcp_user_timeout / std::chrono::milliseconds(1))};
+  return {
+      .backlog = static_cast<int>(listener.backlog),
+      .reuse_port = true,
+      .keepalive_idle_s = static_cast<int>(pool.keepalive_idle / std::chrono::seconds(1)),
+      .keepalive_interval_s = static_cast<int>(pool.keepalive_interval / std::chrono::seconds(1)),
+      .keepalive_count = static_cast<int>(pool.keepalive_count),
+      .user_timeout_ms = static_cast<int>(pool.tcp_user_timeout / std::chrono::milliseconds(1))};
 }
 
 // Everything that can fail, so that what follows cannot: names are looked up, sockets are bound.
@@ -253,7 +251,8 @@ std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare
       const net::SocketName address = bind.ToSocketName();
       // One socket a worker shares the load in the kernel; of a Unix socket there is only one.
       while (sockets.size() < (is_unix ? 1 : workers)) {
-        auto socket = net::Listen(address.get(), address.size(), ListenOptionsFor(config, listener));
+        auto socket =
+            net::Listen(address.get(), address.size(), ListenOptionsFor(config, listener));
         if (!socket) {
           errors.push_back(listener.bind_origin.Error(socket.error()));
           break;
@@ -286,10 +285,9 @@ void Control::CommitPools(const Config& config, Prepared& prepared) {
     if (present != pools_.end()) {
       present->second->Reconfigure(pool, nodes, SourcesOf(pool), prepared.clients[pool.name]);
     } else {
-      pools_[pool.name] = std::make_unique<PoolControl>(loop_, *engine_, id.first->second, pool,
-                                                        nodes, seed_ ^ id.first->second,
-                                                        SourcesOf(pool),
-                                                        prepared.clients[pool.name]);
+      pools_[pool.name] = std::make_unique<PoolControl>(
+          loop_, *engine_, id.first->second, pool, nodes, seed_ ^ id.first->second, SourcesOf(pool),
+          prepared.clients[pool.name]);
     }
   }
 }
@@ -331,9 +329,9 @@ void Control::CommitListeners(const Config& config, Prepared& prepared) {
     auto& control = listeners_[listener.name];
     if (!control) {
       control = std::make_unique<ListenerControl>();
-      control->id = listener_ids_
-                        .try_emplace(listener.name, static_cast<uint16_t>(listener_ids_.size()))
-                        .first->second;
+      control->id =
+          listener_ids_.try_emplace(listener.name, static_cast<uint16_t>(listener_ids_.size()))
+              .first->second;
       control->shared = std::make_shared<ListenerShared>();
     }
     control->config = listener;
@@ -477,8 +475,7 @@ std::vector<CounterView> Control::Counters() const {
          &WorkerStats::queued);
   worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
          &WorkerStats::buffer_starvations);
-  worker("mongooselb_pauses_total", "Times a slow reader stopped its sender",
-         &WorkerStats::pauses);
+  worker("mongooselb_pauses_total", "Times a slow reader stopped its sender", &WorkerStats::pauses);
   worker("mongooselb_splices_total", "Directions that turned to splice",
          &WorkerStats::bulk_entered);
   worker("mongooselb_splices_refused_total", "Directions that could not",

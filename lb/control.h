@@ -48,8 +48,8 @@ struct ProcessView {
   uint64_t connections = 0;
   uint32_t connections_max = 0;
   double accepts_per_s = 0;
-  double warmup = 1;        // of the balancer itself, 0..1; 1 = warm
-  double accept_rate = 0;   // while it warms up: accepts a second; 0 = no bound
+  double warmup = 1;       // of the balancer itself, 0..1; 1 = warm
+  double accept_rate = 0;  // while it warms up: accepts a second; 0 = no bound
   size_t nodes_up = 0;
   size_t nodes_total = 0;
   bool split = false;
@@ -170,7 +170,7 @@ class Control {
   };
   // What a configuration needs before it can be applied: everything that can fail.
   struct Prepared {
-    std::map<std::string, std::vector<ResolvedNode>> nodes;  // by pool
+    std::map<std::string, std::vector<ResolvedNode>> nodes;     // by pool
     std::map<std::string, std::vector<net::UniqueFd>> sockets;  // by bind; those that are new
     std::map<std::string, std::shared_ptr<const net::TlsServerContext>> servers;  // by listener
     std::map<std::string, std::shared_ptr<const net::TlsClientContext>> clients;  // by pool

@@ -40,11 +40,11 @@ std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options&
     std::promise<std::string> started;
     auto result = started.get_future();
     // The ring belongs to the thread that makes it.
-    thread.thread = std::jthread([&engine = *engine, &thread, index, options, budget,
-                                  passive_errors, &started] {
-      engine.RunWorker(thread, index, options, budget, passive_errors,
-                       [&started](std::string error) { started.set_value(std::move(error)); });
-    });
+    thread.thread = std::jthread(
+        [&engine = *engine, &thread, index, options, budget, passive_errors, &started] {
+          engine.RunWorker(thread, index, options, budget, passive_errors,
+                           [&started](std::string error) { started.set_value(std::move(error)); });
+        });
     const std::string error = result.get();
     if (!error.empty()) {
       thread.thread.join();
@@ -93,15 +93,14 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
     thread.access_log =
         std::make_unique<AccessLog>(options.access_log_fd, options.access_log_format);
   }
-  auto worker = ProxyWorker::Create(**loop,
-                                    {.pairs_max = pairs,
-                                     .buffer_bytes = options.buffer_bytes,
-                                     .buffers_max = options.buffers_max,
-                                     .seed = options.seed + index * 1'000'003,
-                                     .wall_start_ms = WallMs()},
-                                    {.passive_errors = passive_errors,
-                                     .budget = budget,
-                                     .access_log = thread.access_log.get()});
+  auto worker = ProxyWorker::Create(
+      **loop,
+      {.pairs_max = pairs,
+       .buffer_bytes = options.buffer_bytes,
+       .buffers_max = options.buffers_max,
+       .seed = options.seed + index * 1'000'003,
+       .wall_start_ms = WallMs()},
+      {.passive_errors = passive_errors, .budget = budget, .access_log = thread.access_log.get()});
   if (!worker) {
     started(worker.error());
     return;
@@ -158,8 +157,8 @@ uint64_t Engine::Sum(const std::atomic<uint64_t> WorkerStats::* counter) const {
 uint64_t Engine::Ended(EndReason reason) const {
   uint64_t sum = 0;
   for (const auto& thread : threads_) {
-    sum += thread->worker->stats().ended[static_cast<size_t>(reason)].load(
-        std::memory_order_relaxed);
+    sum +=
+        thread->worker->stats().ended[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
   }
   return sum;
 }

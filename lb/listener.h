@@ -1,7 +1,7 @@
 // A listening socket of one worker, and the accept operation on it.
 //
-// It accepts many connections with one operation where the kernel can name an accepted socket's peer
-// afterwards, and one by one where it cannot, and while the balancer itself warms up. When no
+// It accepts many connections with one operation where the kernel can name an accepted socket's
+// peer afterwards, and one by one where it cannot, and while the balancer itself warms up. When no
 // descriptor, slot or pair is free it pauses: connections wait in the listen queue, nothing spins,
 // and a timer tries again.
 #pragma once
@@ -44,7 +44,7 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   const int32_t name_bytes_;
   bool stopped_ = false;
   bool multishot_ = false;
-  bool waiting_ = false;  // for RetryAfter
+  bool waiting_ = false;            // for RetryAfter
   std::shared_ptr<Listener> self_;  // while the operation is in flight
   sockaddr_in6 peer_{};             // of an accept one by one
   socklen_t peer_size_ = 0;

@@ -37,7 +37,8 @@ constexpr const char* kUsage =
     "mongooselb, a load balancer for XMPP\n"
     "\n"
     "  mongooselb check FILE            judge a configuration: every mistake, with its remedy\n"
-    "  mongooselb run FILE              run it; SIGHUP reloads, SIGTERM drains, twice ends at once\n"
+    "  mongooselb run FILE              run it; SIGHUP reloads, SIGTERM drains, twice ends at "
+    "once\n"
     "  mongooselb ctl [--socket PATH] [--json] COMMAND ...\n"
     "                                   ask or order a running balancer (ctl --help lists all)\n"
     "  mongooselb --version | --help\n"
@@ -124,7 +125,8 @@ class Process {
     control_ = std::make_unique<Control>(*loop_, config_path_);
     control_->SetOnRunning([this] { OnRunning(); });
     const ProcessConfig process = config.process;
-    if (auto started = control_->Start(std::move(config), inherit_fd_ >= 0 ? &inheritance : nullptr);
+    if (auto started =
+            control_->Start(std::move(config), inherit_fd_ >= 0 ? &inheritance : nullptr);
         !started) {
       return PrintErrors(started.error());
     }
@@ -164,7 +166,8 @@ class Process {
   std::vector<net::ConfigError> OpenOperatorSockets(const Config& config,
                                                     Inheritance& inheritance) {
     std::vector<net::ConfigError> errors;
-    auto open = [&](const net::SocketName& name, const char* inherited, const ConfigOrigin& origin) {
+    auto open = [&](const net::SocketName& name, const char* inherited,
+                    const ConfigOrigin& origin) {
       net::UniqueFd fd = Inherited(inheritance, inherited);
       if (fd) return fd;
       auto made = net::Listen(name.get(), name.size(), {.backlog = 64, .unix_mode = 0600});
@@ -190,9 +193,9 @@ class Process {
   }
 
   void ServeOperators() {
-    ctl_ = std::make_unique<CtlServer>(*loop_, *control_, Duplicate(ctl_fd_),
-                                       CtlHooks{.reload = [this] { return Reload(); },
-                                                .upgrade = [this] { return Upgrade(); }});
+    ctl_ = std::make_unique<CtlServer>(
+        *loop_, *control_, Duplicate(ctl_fd_),
+        CtlHooks{.reload = [this] { return Reload(); }, .upgrade = [this] { return Upgrade(); }});
     if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
   }
 

@@ -1,8 +1,9 @@
 #include "lb/pool_control.h"
 
+#include <netinet/in.h>
+
 #include <algorithm>
 #include <cmath>
-#include <netinet/in.h>
 
 #include "lb/starttls.h"
 #include "net/check.h"
@@ -246,8 +247,9 @@ void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discover
   std::erase(entries_, nullptr);
   for (EntryPtr& gone : entries_) {
     Retire(*gone);
-    net::Log(net::LogLevel::kInfo, "lb", "node left the pool; its connections stay",
-             {{"pool", name()}, {"node", gone->config.name}, {"connections", gone->node->active()}});
+    net::Log(
+        net::LogLevel::kInfo, "lb", "node left the pool; its connections stay",
+        {{"pool", name()}, {"node", gone->config.name}, {"connections", gone->node->active()}});
     retired_.emplace_back(loop_.now(), std::move(gone->node));
   }
   entries_ = std::move(kept);
@@ -259,9 +261,8 @@ void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>
                               const std::vector<net::SocketName>& sources,
                               std::shared_ptr<const net::TlsClientContext> tls) {
   const bool discovery_changed = config.discover != config_.discover;
-  const bool checks_changed =
-      config.checks != config_.checks || config.status != config_.status ||
-      config.passive_errors != config_.passive_errors;
+  const bool checks_changed = config.checks != config_.checks || config.status != config_.status ||
+                              config.passive_errors != config_.passive_errors;
   config_ = std::move(config);
   sources_ = sources;
   tls_ = std::move(tls);
@@ -455,10 +456,9 @@ void PoolControl::StepWarmups() {
       dirty_ = true;
     }
     if (entry->step.done) {
-      net::Log(net::LogLevel::kInfo, "lb", "node is warm",
-               {{"pool", name()},
-                {"node", entry->config.name},
-                {"connections", entry->node->active()}});
+      net::Log(
+          net::LogLevel::kInfo, "lb", "node is warm",
+          {{"pool", name()}, {"node", entry->config.name}, {"connections", entry->node->active()}});
     }
   }
 }
@@ -640,8 +640,8 @@ Done PoolControl::Ready(std::string_view node) {
   if (entry == nullptr) return result;
   entry->pace.reset();
   AfterHealth(*entry, entry->health->SetAdmin(AdminState::kReady));
-  return "node " + entry->config.name + " is ready: " +
-         std::string(NodeConditionName(entry->health->condition()));
+  return "node " + entry->config.name +
+         " is ready: " + std::string(NodeConditionName(entry->health->condition()));
 }
 
 Done PoolControl::Maint(std::string_view node) {
@@ -649,7 +649,8 @@ Done PoolControl::Maint(std::string_view node) {
   Entry* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   AfterHealth(*entry, entry->health->SetAdmin(AdminState::kMaint));
-  return "node " + entry->config.name + " is in maintenance: it gets no connections and no checks; " +
+  return "node " + entry->config.name +
+         " is in maintenance: it gets no connections and no checks; " +
          std::to_string(entry->node->active()) + " connections stay";
 }
 
@@ -681,12 +682,12 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
     return std::unexpected(Refusal{verdict.why + "; --force drains all the same"});
   }
   if (order.rate > 0 || order.deadline > net::Duration::zero()) {
-    entry->pace = Pace{.reason = EndReason::kDrained,
-                       .rate = order.rate,
-                       .plan = ShutPlan(request, entry->node->active(),
-                                        order.force ? kRateUnlimited : verdict.safe_rate,
-                                        loop_.now()),
-                       .drain = true};
+    entry->pace =
+        Pace{.reason = EndReason::kDrained,
+             .rate = order.rate,
+             .plan = ShutPlan(request, entry->node->active(),
+                              order.force ? kRateUnlimited : verdict.safe_rate, loop_.now()),
+             .drain = true};
   }
   AfterHealth(*entry, entry->health->SetAdmin(AdminState::kDrain));
   return "node " + entry->config.name + " drains " + std::to_string(entry->node->active()) +

@@ -1,5 +1,6 @@
-// A pool as the control thread sees it: its nodes, their health and warm-up, and what operators asked
-// of them. Whenever something changes that bears on the choice, a new Balancer goes to the workers.
+// A pool as the control thread sees it: its nodes, their health and warm-up, and what operators
+// asked of them. Whenever something changes that bears on the choice, a new Balancer goes to the
+// workers.
 //
 // Control thread only.
 #pragma once
@@ -49,7 +50,7 @@ struct NodeView {
   uint32_t active = 0;
   uint32_t connections_max = 0;
   double arrivals_per_s = 0;
-  double warmup = 1;  // 0..1: how much of it has passed
+  double warmup = 1;       // 0..1: how much of it has passed
   double warmup_rate = 0;  // connections a second that it admits now; 0 = no bound
   uint64_t arrivals = 0;
   uint64_t connects = 0;
@@ -116,7 +117,7 @@ class PoolControl {
   // A new configuration: nodes that stay keep their health, counts and clocks.
   void Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
                    const std::vector<net::SocketName>& sources,
-              std::shared_ptr<const net::TlsClientContext> tls = nullptr);
+                   std::shared_ptr<const net::TlsClientContext> tls = nullptr);
   // Nodes that DNS names now, beside those of the file.
   void Discovered(const std::vector<ResolvedNode>& nodes);
 
@@ -206,9 +207,7 @@ class PoolControl {
   void StepPaces();
   void MeasureArrivals();
   void Publish(bool settings_too);
-  uint32_t WeightOf(const Entry& entry) const {
-    return entry.weight.value_or(entry.config.weight);
-  }
+  uint32_t WeightOf(const Entry& entry) const { return entry.weight.value_or(entry.config.weight); }
   NodeView ViewOf(const Entry& entry, const NodeExplanation& explanation) const;
   NodeHealthConfig HealthConfig(bool was_up) const;
 

@@ -1,5 +1,5 @@
-// What the workers share: nodes, pools and listeners as the data path needs them. The control thread
-// makes these from the configuration; workers only read them, but for the atomics.
+// What the workers share: nodes, pools and listeners as the data path needs them. The control
+// thread makes these from the configuration; workers only read them, but for the atomics.
 #pragma once
 
 #include <atomic>

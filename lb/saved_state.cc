@@ -93,7 +93,8 @@ std::expected<void, std::string> WriteStateFile(const std::string& path, const s
       fsync(fd.get()) != 0) {
     return std::unexpected(Failed("cannot write", fresh));
   }
-  if (rename(fresh.c_str(), path.c_str()) != 0) return std::unexpected(Failed("cannot rename", fresh));
+  if (rename(fresh.c_str(), path.c_str()) != 0)
+    return std::unexpected(Failed("cannot rename", fresh));
   return {};
 }
 

@@ -1,5 +1,5 @@
-// What a balancer leaves to the next one: overrides of operators, in a file, over restarts; and, when
-// a running process is taken over, the clocks of its warm-ups and who was up.
+// What a balancer leaves to the next one: overrides of operators, in a file, over restarts; and,
+// when a running process is taken over, the clocks of its warm-ups and who was up.
 //
 // JSON: {"v":1,"accept_rate":0,"pools":{"xmpp":{"n1":{"admin":"drain","weight":50,
 //        "incarnation":"7","warming_ms":1500,"up":true}}}}. Nodes without anything to say stay out.

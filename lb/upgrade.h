@@ -1,10 +1,10 @@
 // A new binary takes over from a running one without a connect refused: the old process starts the
-// new one and hands it the listening sockets (SCM_RIGHTS) and what it knows (SaveState). Both accept
-// until the new one says that it serves; then the old one stops accepting and finishes its
+// new one and hands it the listening sockets (SCM_RIGHTS) and what it knows (SaveState). Both
+// accept until the new one says that it serves; then the old one stops accepting and finishes its
 // connections, up to process.drain_deadline.
 //
-// The hand-over goes through a socket pair: a line of JSON {"v":1,"sockets":[names],"state":{…}} and
-// the descriptors, kFdsPerMessage at a time, in the order of the names. The new process answers
+// The hand-over goes through a socket pair: a line of JSON {"v":1,"sockets":[names],"state":{…}}
+// and the descriptors, kFdsPerMessage at a time, in the order of the names. The new process answers
 // "ready\n", or closes, which means that it failed and the old one goes on.
 #pragma once
 

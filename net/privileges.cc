@@ -29,8 +29,7 @@ void GiveFile(const std::string& path, const std::string& user) {
   if (entry != nullptr) static_cast<void>(!chown(path.c_str(), entry->pw_uid, entry->pw_gid));
 }
 
-std::expected<void, std::string> DropPrivileges(const std::string& user,
-                                                const std::string& group) {
+std::expected<void, std::string> DropPrivileges(const std::string& user, const std::string& group) {
   if (user.empty()) return {};
   const passwd* entry = getpwnam(user.c_str());
   if (entry == nullptr) {

@@ -30,15 +30,13 @@ void ServiceManager::Tick() {
   sd_notifyf(0, "%sSTATUS=%s", watchdog_ ? "WATCHDOG=1\n" : "", status_().c_str());
 }
 
-void ServiceManager::Ready() {
-  sd_notifyf(0, "READY=1\nSTATUS=%s", status_().c_str());
-}
+void ServiceManager::Ready() { sd_notifyf(0, "READY=1\nSTATUS=%s", status_().c_str()); }
 
 void ServiceManager::Reloading() {
   timespec now{};
   clock_gettime(CLOCK_MONOTONIC, &now);
-  const uint64_t usec = static_cast<uint64_t>(now.tv_sec) * 1'000'000U +
-                        static_cast<uint64_t>(now.tv_nsec) / 1000U;
+  const uint64_t usec =
+      static_cast<uint64_t>(now.tv_sec) * 1'000'000U + static_cast<uint64_t>(now.tv_nsec) / 1000U;
   sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%lu", static_cast<unsigned long>(usec));
 }
 

@@ -1,5 +1,6 @@
-// What systemd is told of a Type=notify service: ready, reloading, stopping, a status line, and that
-// the event loop still turns (watchdog). Without NOTIFY_SOCKET in the environment nothing happens.
+// What systemd is told of a Type=notify service: ready, reloading, stopping, a status line, and
+// that the event loop still turns (watchdog). Without NOTIFY_SOCKET in the environment nothing
+// happens.
 #pragma once
 
 #include <functional>
