@@ -2,9 +2,12 @@
 
 import json
 import os
+import pty
 import re
+import select
 import stat
 import subprocess
+import time
 import unittest
 
 from lib import net
@@ -17,11 +20,11 @@ from lib.wait import wait_until
 
 
 class Admin(FreshCase):
-    def start(self, log=None, process=None, launcher=()):
+    def start(self, log=None, process=None, launcher=(), warmup=None):
         self.nodes = start_sinks(self.workspace, 2)
         self.port = net.free_port()
         self.balancer = Balancer(self.workspace, {
-            "process": process or {}, "log": log or {},
+            "process": process or {}, "log": log or {}, "warmup": warmup or {},
             "listener": {"c2s": {"bind": f"127.0.0.1:{self.port}", "pool": "xmpp"}},
             "pool": {"xmpp": {"balance": "roundrobin", "node": node_tables(self.nodes),
                               "warmup": {"mode": "off"},
@@ -83,6 +86,53 @@ class Admin(FreshCase):
             with self.subTest(command=command):
                 self.assertTrue(self.balancer.ctl_ok(*command).strip())
                 self.assertIsInstance(self.balancer.ctl_json(*command), dict)
+
+    def test_top_is_a_live_table_on_a_terminal_and_one_frame_elsewhere(self):
+        self.start()
+        frame = self.balancer.ctl_ok("top")
+        self.assertRegex(frame, "n1")
+        self.assertNotIn("\x1b", frame)
+        master, slave = pty.openpty()
+        with subprocess.Popen([BINARY, "ctl", "--socket", self.balancer.ctl_socket, "top"],
+                              stdin=slave, stdout=slave, stderr=slave) as top:
+            os.close(slave)
+            seen = b""
+            def frames():
+                nonlocal seen
+                if select.select([master], [], [], 0)[0]:
+                    seen += os.read(master, 65536)
+                return seen.count(b"n1") >= 2
+            wait_until(frames, "a second frame", 15)
+            os.write(master, b"q")
+            def left():
+                nonlocal seen
+                if select.select([master], [], [], 0)[0]:
+                    try:
+                        seen += os.read(master, 65536)
+                    except OSError:  # its last end is closed
+                        pass
+                return top.poll() is not None
+            wait_until(left, "q leaves", 10)
+            self.assertEqual(top.returncode, 0)
+        os.close(master)
+        self.assertIn(b"\x1b[?1049h", seen, "the other screen")
+        self.assertTrue(seen.rstrip().endswith(b"\x1b[?1049l"), "and back")
+
+    def test_prewarm_lifts_the_balancers_own_warm_up(self):
+        self.start(warmup={"enabled": True, "initial_rate": "20/s", "growth": 0.1,
+                           "interval": "1h"})
+        bound = "mongooselb_warmup_accepts_per_second_max"
+        self.assertEqual(self.balancer.metric(bound), 20)
+        with Load("127.0.0.1", self.port) as crowd:
+            begin = time.monotonic()
+            crowd.hold(80)
+            self.assertGreater(time.monotonic() - begin, 1.0, "20 a second, after the first burst")
+        self.assertIn("500", self.balancer.ctl_ok("prewarm", "500/s"))
+        self.assertEqual(self.balancer.metric(bound), 500)
+        self.balancer.ctl_ok("prewarm")
+        self.assertEqual(self.balancer.metric(bound), 0)
+        self.assertEqual(self.balancer.metric("mongooselb_warmup_ratio"), 1)
+        self.assertIn("warm already", self.balancer.ctl_ok("prewarm"))
 
     def test_an_unknown_command_or_node_fails_and_says_what_there_is(self):
         self.start()
