@@ -465,9 +465,12 @@ void Pair::OnDue() {
 
 void Pair::OnDueOpen() {
   const PoolSettings& settings = worker_.SettingsOf(*this);
-  if (Has(kTls, 1) && TlsOf().failed) {
-    End(EndReason::kTlsError);
-    return;
+  if (Has(kTls, 1)) {
+    if (TlsOf().failed) {
+      End(EndReason::kTlsError);
+      return;
+    }
+    TlsFlush(0);  // a ticket, where the node has said nothing that it could go with
   }
   SetNodeTimers();
   const net::Duration elapsed = std::chrono::milliseconds(Elapsed());

@@ -236,7 +236,10 @@ void Pair::OnHandshakeWork() {
     if (feed.state == net::TlsState::kPeerClosed) Set(kEof, 0);
     if (feed.consumed == 0) break;
   }
-  TlsFlush(0);
+  // What TLS 1.3 has left to say then is a ticket, which goes with the node's first words, or at the
+  // next look at this connection (OnDueOpen): a packet less for everybody.
+  const bool only_ticket = done && tls.engine[0]->take_over() == net::TlsTakeOver::kTaken;
+  if (!only_ticket) TlsFlush(0);
   if (done) {
     OnClientSecured();
   } else if (Has(kEof, 0)) {
