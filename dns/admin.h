@@ -4,35 +4,26 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "dns/control.h"
 #include "net/http.h"
-#include "net/stream.h"
+#include "net/http_server.h"
 
 namespace dns {
 
-constexpr size_t kAdminConnectionsMax = 64;
-constexpr net::Duration kAdminIdle = std::chrono::seconds(10);
+// The page for a request. Pure but for what `control` says.
+net::HttpResponse AdminPage(const Control& control, const net::HttpRequest& request);
 
 class AdminServer {
  public:
-  AdminServer(net::EventLoop& loop, const Control& control);
-  ~AdminServer();
+  AdminServer(net::EventLoop& loop, const Control& control) : loop_(loop), control_(control) {}
 
   std::string Listen(const std::string& address);  // "" or why not
 
-  // The page for a request. Pure but for what `control` says.
-  static net::HttpResponse Page(const Control& control, const net::HttpRequest& request);
-
  private:
-  class Connection;
-  void Drop(Connection* connection);
-
   net::EventLoop& loop_;
   const Control& control_;
-  std::unique_ptr<net::Acceptor> acceptor_;
-  std::vector<std::unique_ptr<Connection>> connections_;
+  std::unique_ptr<net::HttpServer> server_;
 };
 
 }  // namespace dns

@@ -1,7 +1,4 @@
 // mongoosedns: check, run, keygen, ctl. The life of a query is told in dns/README.md.
-#include <poll.h>
-#include <sys/signalfd.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -16,61 +13,14 @@
 #include "dns/zone_text.h"
 #include "net/clock.h"
 #include "net/log.h"
+#include "net/service_manager.h"
+#include "net/signals.h"
 
 namespace dns {
 namespace {
 
-constexpr net::Duration kStatusInterval = std::chrono::seconds(5);
-
-// Signals as events of the loop. SIGTERM and SIGINT stop, a second one ends at once; SIGHUP
-// reloads.
-class Signals final : private net::Target {
- public:
-  Signals(net::EventLoop& loop, net::Task stop, net::Task reload)
-      : loop_(loop), stop_(std::move(stop)), reload_(std::move(reload)) {
-    sigset_t set = Set();
-    fd_ = net::UniqueFd(signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC));
-    loop_.Hold();
-    loop_.ring().PollFd(fd_.get(), POLLIN, {this, 0});
-  }
-  void Close() { loop_.ring().Cancel({this, 0}); }
-
-  // Before any thread starts, so that all of them leave signals to the loop.
-  static void Block() {
-    sigset_t set = Set();
-    pthread_sigmask(SIG_BLOCK, &set, nullptr);
-    signal(SIGPIPE, SIG_IGN);
-    signal(SIGCHLD, SIG_IGN);  // upgrades are not waited for
-  }
-
- private:
-  static sigset_t Set() {
-    sigset_t set;
-    sigemptyset(&set);
-    for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
-    return set;
-  }
-  void OnCompletion(unsigned, net::Completion completion) override {
-    if (!completion.more()) loop_.Release();
-    signalfd_siginfo info;
-    while (read(fd_.get(), &info, sizeof info) == sizeof info) {
-      if (info.ssi_signo == SIGHUP) {
-        reload_();
-      } else if (stopping_) {
-        _exit(1);
-      } else {
-        stopping_ = true;
-        stop_();
-      }
-    }
-  }
-
-  net::EventLoop& loop_;
-  net::Task stop_;
-  net::Task reload_;
-  net::UniqueFd fd_;
-  bool stopping_ = false;
-};
+// SIGTERM and SIGINT stop, a second one ends at once; SIGHUP reloads.
+constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
 
 void PrintErrors(const std::vector<std::string>& errors) {
   for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
@@ -87,34 +37,15 @@ int Check(const std::string& file) {
   return kExitDone;
 }
 
-void TellSystemd(net::EventLoop& loop, const Control& control) {
-  sd_notifyf(0, "STATUS=%s", control.StatusLine().c_str());
-  loop.After(kStatusInterval, [&loop, &control] { TellSystemd(loop, control); });
-}
-
-// The loop itself pings: a loop that hangs is restarted.
-void PingWatchdog(net::EventLoop& loop, net::Duration interval) {
-  sd_notify(0, "WATCHDOG=1");
-  loop.After(interval, [&loop, interval] { PingWatchdog(loop, interval); });
-}
-
-void ReloadTold(Control& control) {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  sd_notifyf(0, "RELOADING=1\nMONOTONIC_USEC=%llu",
-             static_cast<unsigned long long>(now.tv_sec) * 1'000'000ULL +
-                 static_cast<unsigned long long>(now.tv_nsec) / 1000ULL);
-  control.Reload();
-  sd_notify(0, "READY=1");
-}
-
 int Fail(const std::string& why) {
   std::fprintf(stderr, "mongoosedns: %s\n", why.c_str());
   return kExitRefused;
 }
 
 int Run(const std::string& file, const std::string& take_over_path) {
-  Signals::Block();
+  net::BlockSignals(kSignals);
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGCHLD, SIG_IGN);  // upgrades are not waited for
   auto config = LoadConfig(file);
   if (!config) {
     PrintErrors(config.error());
@@ -146,27 +77,37 @@ int Run(const std::string& file, const std::string& take_over_path) {
     // We serve already: from here on both do, until the old one has left.
     if (std::string error = take_over->Finish(); !error.empty()) return Fail(error);
   }
+  net::ServiceManager service(**loop, [&] { return (*control)->StatusLine(); });
+  bool stopping = false;
   auto end = [&](bool handed_over) {
     net::Log(net::LogLevel::kInfo, "server", "stopping", {{"handed_over", handed_over}});
-    if (!handed_over) sd_notify(0, "STOPPING=1");
+    stopping = true;
+    if (!handed_over) service.Stopping();
     (*control)->Stop(handed_over, [&] { (*loop)->Stop(); });
   };
-  Signals signals(**loop, [&] { end(false); }, [&] { ReloadTold(**control); });
+  std::optional<net::SignalWatcher> signals;
+  signals.emplace(**loop, kSignals, [&](int number) {
+    if (number == SIGHUP) {
+      service.Reloading();
+      (*control)->Reload();
+      service.Ready();
+    } else if (stopping) {
+      _exit(1);
+    } else {
+      end(false);
+    }
+  });
   CtlServer ctl(**loop, **control, ctl_path, [&] { end(true); });
   if (!ctl_path.empty()) {
     if (std::string error = ctl.Start(); !error.empty()) return Fail(error);
   }
   net::Log(net::LogLevel::kInfo, "server", "serving",
            {{"version", MONGOOSE_VERSION}, {"file", file}, {"taken_over", take_over.has_value()}});
-  sd_notifyf(0, "READY=1\nMAINPID=%lld", static_cast<long long>(getpid()));
-  TellSystemd(**loop, **control);
-  uint64_t watchdog_us = 0;
-  if (sd_watchdog_enabled(0, &watchdog_us) > 0) {
-    PingWatchdog(**loop, std::chrono::microseconds(watchdog_us / 3));
-  }
+  service.MainPid(getpid());
+  service.Ready();
   (*loop)->Run();
   ctl.Stop();
-  signals.Close();
+  signals.reset();
   (*loop)->Drain(std::chrono::seconds(2));
   net::Log(net::LogLevel::kInfo, "server", "stopped");
   return kExitDone;
