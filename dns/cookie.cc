@@ -1,58 +1,17 @@
 #include "dns/cookie.h"
 
 #include <algorithm>
-#include <bit>
 
 #include "dns/wire.h"
+#include "net/siphash.h"
 
 namespace dns {
 namespace {
 
-uint64_t GetLittle64(const uint8_t* p, size_t size) {
-  uint64_t value = 0;
-  for (size_t i = 0; i < size; ++i) value |= uint64_t{p[i]} << 8 * i;
-  return value;
+net::SipKey KeyOf(const CookieSecret& secret) {
+  const std::span<const uint8_t> bytes(secret);
+  return {net::LoadLittle(bytes.first(8)), net::LoadLittle(bytes.last(8))};
 }
-
-struct SipState {
-  uint64_t v0, v1, v2, v3;
-
-  void Round() {
-    v0 += v1;
-    v1 = std::rotl(v1, 13) ^ v0;
-    v0 = std::rotl(v0, 32);
-    v2 += v3;
-    v3 = std::rotl(v3, 16) ^ v2;
-    v0 += v3;
-    v3 = std::rotl(v3, 21) ^ v0;
-    v2 += v1;
-    v1 = std::rotl(v1, 17) ^ v2;
-    v2 = std::rotl(v2, 32);
-  }
-  void Take(uint64_t word) {
-    v3 ^= word;
-    Round();
-    Round();
-    v0 ^= word;
-  }
-};
-
-}  // namespace
-
-uint64_t SipHash24(const CookieSecret& key, std::span<const uint8_t> data) {
-  uint64_t k0 = GetLittle64(key.data(), 8);
-  uint64_t k1 = GetLittle64(key.data() + 8, 8);
-  SipState s{k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du, k0 ^ 0x6c7967656e657261u,
-             k1 ^ 0x7465646279746573u};
-  size_t i = 0;
-  for (; i + 8 <= data.size(); i += 8) s.Take(GetLittle64(data.data() + i, 8));
-  s.Take(uint64_t{data.size()} << 56 | GetLittle64(data.data() + i, data.size() - i));
-  s.v2 ^= 0xff;
-  for (int round = 0; round < 4; ++round) s.Round();
-  return s.v0 ^ s.v1 ^ s.v2 ^ s.v3;
-}
-
-namespace {
 
 // The hash over client cookie, version, reserved bytes and timestamp (the first 16 bytes of a full
 // cookie) and the client's address (RFC 9018 §4.4).
@@ -62,7 +21,7 @@ std::array<uint8_t, 8> CookieHash(const CookieSecret& secret, std::span<const ui
   std::copy_n(cookie.begin(), 16, input.begin());
   auto ip = client.ip();
   std::ranges::copy(ip, input.begin() + 16);
-  uint64_t hash = SipHash24(secret, std::span(input).first(16 + ip.size()));
+  uint64_t hash = net::SipHash<2, 4>(KeyOf(secret), std::span(input).first(16 + ip.size()));
   std::array<uint8_t, 8> out;
   for (size_t i = 0; i < 8; ++i) out[i] = static_cast<uint8_t>(hash >> 8 * i);
   return out;

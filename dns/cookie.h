@@ -23,8 +23,6 @@ constexpr size_t kFullCookieBytes = kClientCookieBytes + kServerCookieBytes;
 constexpr uint32_t kCookieAgeMax = 3600;
 constexpr uint32_t kCookieFutureMax = 300;
 
-uint64_t SipHash24(const CookieSecret& key, std::span<const uint8_t> data);
-
 // The server cookie for a client; `now` in seconds since 1970.
 std::array<uint8_t, kServerCookieBytes> MakeServerCookie(const CookieSecret& secret,
                                                          std::span<const uint8_t> client_cookie,

@@ -19,30 +19,6 @@ std::string Milliseconds(net::Duration d) {
   return text.data();
 }
 
-// For attributes of the stream's opening; the domain comes from the operator.
-std::string XmlEscape(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '\'':
-        out += "&apos;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 }  // namespace
 
 CheckResult JudgeHttp(const CheckConfig& config, int status, const std::string& body) {
@@ -189,9 +165,10 @@ class CheckProbe final : public Probe {
         Finish(true, "connected in " + Took());
         return;
       case CheckType::kXmpp:
-        channel_->Write("<?xml version='1.0'?><stream:stream xmlns='" + XmlEscape(config_.xmlns) +
+        channel_->Write("<?xml version='1.0'?><stream:stream xmlns='" +
+                        net::EscapeMarkup(config_.xmlns) +
                         "' xmlns:stream='http://etherx.jabber.org/streams' to='" +
-                        XmlEscape(config_.to) + "' version='1.0'>");
+                        net::EscapeMarkup(config_.to) + "' version='1.0'>");
         return;
       case CheckType::kStatus:
       case CheckType::kHttp:

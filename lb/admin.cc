@@ -9,6 +9,7 @@
 #include "lb/views_json.h"
 #include "lb/views_metrics.h"
 #include "net/metrics.h"
+#include "net/text.h"
 
 namespace lb {
 namespace {
@@ -19,27 +20,6 @@ std::string Fixed(double value, int digits) {
   return text.data();
 }
 
-void AppendHtml(std::string& out, std::string_view text) {
-  for (char c : text) {
-    switch (c) {
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '&':
-        out += "&amp;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-}
-
 void AppendRow(std::string& out, std::string_view cell_tag,
                std::initializer_list<std::string_view> cells) {
   out += "<tr>";
@@ -47,7 +27,7 @@ void AppendRow(std::string& out, std::string_view cell_tag,
     out += '<';
     out += cell_tag;
     out += '>';
-    AppendHtml(out, cell);
+    net::AppendMarkup(out, cell);
     out += "</";
     out += cell_tag;
     out += '>';
@@ -104,9 +84,9 @@ net::HttpResponse IndexPage(const ProcessView& process, const std::vector<Listen
                             const std::vector<PoolView>& pools) {
   std::string body(kHtmlHead);
   body += "<h1>mongooselb ";
-  AppendHtml(body, process.version);
+  net::AppendMarkup(body, process.version);
   body += "</h1>\n<p>";
-  AppendHtml(body, ProcessStateName(process.state));
+  net::AppendMarkup(body, ProcessStateName(process.state));
   body += process.split ? "; <strong>NETSPLIT</strong>" : "";
   body += "; " + std::to_string(process.connections) + " of " +
           std::to_string(process.connections_max) + " connections; " +

@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "lb/check_script.h"
+#include "net/text.h"
 
 namespace lb {
 namespace {
@@ -24,38 +25,12 @@ Name Split(const char* name) {
   return {text.substr(0, at), text.substr(at + 1)};
 }
 
-std::string Escaped(std::string_view text) {
-  std::string out;
-  for (char c : text) {
-    switch (c) {
-      case '&':
-        out += "&amp;";
-        break;
-      case '<':
-        out += "&lt;";
-        break;
-      case '>':
-        out += "&gt;";
-        break;
-      case '\'':
-        out += "&apos;";
-        break;
-      case '"':
-        out += "&quot;";
-        break;
-      default:
-        out += c;
-    }
-  }
-  return out;
-}
-
 class XmppCheck final : public CheckScript {
  public:
   explicit XmppCheck(const CheckSpec& spec)
-      : opening_("<?xml version='1.0'?><stream:stream xmlns='" + Escaped(spec.xmlns) +
-                 "' xmlns:stream='" + std::string(kStreams) + "' to='" + Escaped(spec.to) +
-                 "' version='1.0'>"),
+      : opening_("<?xml version='1.0'?><stream:stream xmlns='" + net::EscapeMarkup(spec.xmlns) +
+                 "' xmlns:stream='" + std::string(kStreams) + "' to='" +
+                 net::EscapeMarkup(spec.to) + "' version='1.0'>"),
         parser_(XML_ParserCreateNS("UTF-8", kSeparator)) {
     if (parser_ == nullptr) {
       Fail("out of memory");

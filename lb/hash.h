@@ -11,6 +11,7 @@
 #include <string_view>
 
 #include "lb/random.h"
+#include "net/siphash.h"
 
 namespace lb {
 
@@ -22,12 +23,10 @@ constexpr uint64_t StableHash(std::string_view bytes) {
   return FastRandom::Mix(hash);
 }
 
-struct HashKey {
-  uint64_t k0 = 0;
-  uint64_t k1 = 0;
-};
+using HashKey = net::SipKey;
 
-// SipHash-c-d (Aumasson, Bernstein) with c = 1, d = 3.
-uint64_t KeyedHash(const HashKey& key, std::span<const uint8_t> bytes);
+constexpr uint64_t KeyedHash(const HashKey& key, std::span<const uint8_t> bytes) {
+  return net::SipHash<1, 3>(key, bytes);
+}
 
 }  // namespace lb

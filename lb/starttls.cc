@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <charconv>
 
+#include "net/text.h"
+
 namespace lb {
 
 namespace {
@@ -118,9 +120,9 @@ void StartTlsServer::Open(std::string* out, std::string_view from, std::string_v
   *out += StreamNamespace(options_->kind);
   *out += "' xmlns:stream='";
   *out += kStreams;
-  *out += "' id='" + XmlEscape(id_) + "'";
-  if (!from.empty()) *out += " from='" + XmlEscape(from) + "'";
-  if (!to.empty()) *out += " to='" + XmlEscape(to) + "'";
+  *out += "' id='" + net::EscapeMarkup(id_) + "'";
+  if (!from.empty()) *out += " from='" + net::EscapeMarkup(from) + "'";
+  if (!to.empty()) *out += " to='" + net::EscapeMarkup(to) + "'";
   *out += " version='1.0' xml:lang='en'>";
   opened_ = true;
 }
@@ -137,7 +139,7 @@ StartTlsStep StartTlsServer::Close(std::string* out) {
     if (!error_text_.empty()) {
       *out += "<text xmlns='";
       *out += kErrors;
-      *out += "' xml:lang='en'>" + XmlEscape(error_text_) + "</text>";
+      *out += "' xml:lang='en'>" + net::EscapeMarkup(error_text_) + "</text>";
     }
     *out += "</stream:error>";
   }
@@ -235,8 +237,8 @@ void StartTlsClient::Start(std::string* out) {
   *out += StreamNamespace(options_.kind);
   *out += "' xmlns:stream='";
   *out += kStreams;
-  *out += "' to='" + XmlEscape(options_.to) + "'";
-  if (!options_.from.empty()) *out += " from='" + XmlEscape(options_.from) + "'";
+  *out += "' to='" + net::EscapeMarkup(options_.to) + "'";
+  if (!options_.from.empty()) *out += " from='" + net::EscapeMarkup(options_.from) + "'";
   *out += " version='1.0'>";
 }
 

@@ -71,7 +71,4 @@ class StreamXml {
   std::unique_ptr<State> state_;
 };
 
-// Text for a single-quoted attribute or for content.
-std::string XmlEscape(std::string_view text);
-
 }  // namespace lb

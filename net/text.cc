@@ -96,6 +96,37 @@ std::string Quoted(std::string_view text, size_t bytes_max) {
   return "'" + Printable(text, bytes_max) + "'";
 }
 
+void AppendMarkup(std::string& out, std::string_view text) {
+  for (char c : text) {
+    switch (c) {
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '\'':
+        out += "&apos;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      default:
+        out += c;
+    }
+  }
+}
+
+std::string EscapeMarkup(std::string_view text) {
+  std::string out;
+  out.reserve(text.size());
+  AppendMarkup(out, text);
+  return out;
+}
+
 void AppendJsonString(std::string& out, std::string_view text, size_t bytes_max) {
   out += '"';
   size_t at = 0;

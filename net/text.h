@@ -20,6 +20,11 @@ std::string Printable(std::string_view text, size_t bytes_max = kShownBytesMax);
 // The same between single quotes, for the middle of a sentence.
 std::string Quoted(std::string_view text, size_t bytes_max = kShownBytesMax);
 
+// Appends `text` with the five characters that mean something in XML and HTML as entities, for
+// content and quoted attributes.
+void AppendMarkup(std::string& out, std::string_view text);
+std::string EscapeMarkup(std::string_view text);
+
 // Appends `text` as a JSON string with its quotes. Bytes that are no UTF-8 become U+FFFD.
 void AppendJsonString(std::string& out, std::string_view text, size_t bytes_max = SIZE_MAX);
 

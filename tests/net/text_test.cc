@@ -49,5 +49,11 @@ TEST(Text, JsonStringsAreValidJson) {
   EXPECT_EQ(out, "\"ab...\"");
 }
 
+TEST(Text, WhatMeansSomethingInXmlAndHtmlIsAnEntity) {
+  EXPECT_EQ(EscapeMarkup("a<b>&'c'\"d\""), "a&lt;b&gt;&amp;&apos;c&apos;&quot;d&quot;");
+  EXPECT_EQ(EscapeMarkup("plain \xc3\xa9"), "plain \xc3\xa9");
+  EXPECT_EQ(EscapeMarkup(""), "");
+}
+
 }  // namespace
 }  // namespace net
