@@ -3,6 +3,7 @@
 #include "lb/check_script.h"
 #include "lb/json_path.h"
 #include "net/http.h"
+#include "net/text.h"
 
 namespace lb {
 namespace {
@@ -67,12 +68,13 @@ class HttpCheck final : public CheckScript {
     }
     auto value = JsonValueAt(reply.body, spec_.expect_json);
     if (!value) {
-      Fail(Printable(value.error()));
+      Fail(net::Printable(value.error(), kCheckTextMax));
     } else if (*value != spec_.expect_value) {
-      Fail(spec_.expect_json + " is \"" + Printable(*value) + "\", expected \"" +
-           spec_.expect_value + "\"");
+      Fail(spec_.expect_json + " is \"" + net::Printable(*value, kCheckTextMax) +
+           "\", expected \"" + spec_.expect_value + "\"");
     } else {
-      Conclude(CheckOutcome::kPassed, spec_.expect_json + " is \"" + Printable(*value) + "\"");
+      Conclude(CheckOutcome::kPassed,
+               spec_.expect_json + " is \"" + net::Printable(*value, kCheckTextMax) + "\"");
     }
   }
 

@@ -41,14 +41,4 @@ std::unique_ptr<CheckScript> MakeCheckScript(const CheckSpec& spec, std::string_
   CHECK(false);
 }
 
-std::string Printable(std::string_view text, size_t max) {
-  std::string shown(text.substr(0, max));
-  for (char& c : shown) {
-    auto byte = static_cast<unsigned char>(c);
-    if (byte < 0x20 || byte >= 0x7f) c = '?';
-  }
-  if (text.size() > max) shown += "...";
-  return shown;
-}
-
 }  // namespace lb

@@ -89,7 +89,7 @@ std::unique_ptr<CheckScript> MakeCheckScript(const CheckSpec& spec, std::string_
 std::unique_ptr<CheckScript> MakeHttpCheck(const CheckSpec& spec, std::string_view node_address);
 std::unique_ptr<CheckScript> MakeXmppCheck(const CheckSpec& spec);
 
-// A peer's text for logs and pages: control characters replaced, cut to `max` bytes.
-std::string Printable(std::string_view text, size_t max = 120);
+// How much of a peer's text stands in a result.
+inline constexpr size_t kCheckTextMax = 120;
 
 }  // namespace lb

@@ -94,17 +94,17 @@ class XmppCheck final : public CheckScript {
     bool stream_ns = name.xmlns == kStreams;
     if (depth_ == 1) {
       if (!stream_ns || name.local != "stream") {
-        Stop("opened with <" + Printable(name.local) + ">, not with a stream");
+        Stop("opened with <" + net::Printable(name.local, kCheckTextMax) + ">, not with a stream");
       }
       opened_ = true;
     } else if (depth_ == 2) {
       in_features_ = stream_ns && name.local == "features";
       in_error_ = stream_ns && name.local == "error";
       if (!in_features_ && !in_error_) {
-        Stop("<" + Printable(name.local) + "> came before <stream:features>");
+        Stop("<" + net::Printable(name.local, kCheckTextMax) + "> came before <stream:features>");
       }
     } else if (depth_ == 3 && in_error_ && name.xmlns == kConditions && name.local != "text") {
-      Stop("stream error: " + Printable(name.local));
+      Stop("stream error: " + net::Printable(name.local, kCheckTextMax));
     }
   }
 

@@ -219,10 +219,5 @@ TEST(HttpCheckTest, AnEndlessAnswerIsBounded) {
   EXPECT_LE(chunks, 5);
 }
 
-TEST(PrintableTest, HidesControlCharactersAndCuts) {
-  EXPECT_EQ(Printable("a\nb\x1b[2J\xff"), "a?b?[2J?");
-  EXPECT_EQ(Printable("abcdef", 3), "abc...");
-}
-
 }  // namespace
 }  // namespace lb
