@@ -14,6 +14,33 @@ Answer Accepts(net::Duration after, const Script& script) {
   return {.kind = Answer::Kind::kAccepts, .after = after, .script = script};
 }
 
+// Case 3. Nothing here can make a socket of IPv6: the address is a name, for the log.
+TEST(ProxyCases, AClientsIpv6AddressInAProxyHeaderNeedsNoIpv6OfTheHost) {
+  const net::Address from = net::Address::Parse("[2001:db8::7]:1234").value();
+  const net::Address to = net::Address::Parse("[2001:db8::1]:5222").value();
+  for (const bool v1 : {true, false}) {
+    WorldOptions options;
+    options.listener.accept_proxy = true;
+    World world(options);
+    world.Answers(0, Accepts({}, {.bytes = 50}));
+    std::array<uint8_t, 256> header;
+    const auto source = lb::ProxyEndpoint::FromAddress(from);
+    const auto target = lb::ProxyEndpoint::FromAddress(to);
+    const auto size = v1 ? lb::EncodeProxyV1(source, target, header)
+                         : lb::EncodeProxyV2(source, target, {}, header);
+    ASSERT_TRUE(size.has_value());
+    Peer& six = world.Dial(
+        1,
+        {.preface = {header.begin(), header.begin() + static_cast<ptrdiff_t>(*size)}, .bytes = 40});
+    EXPECT_TRUE(world.RunUntil([&] { return six.done() && world.worker->size() == 0; }));
+    ASSERT_EQ(world.NodePeers().size(), 1U);
+    EXPECT_EQ(world.NodePeers()[0]->received, Payload(six.id, 40));
+    EXPECT_EQ(six.received.size(), 50U);
+    EXPECT_EQ(world.Log()[0]["client"], from.ToString());
+    world.Finish();
+  }
+}
+
 // Case 12.
 TEST(ProxyCases, AClientThatLeavesWhileItsNodeConnectsLeavesNothingBehind) {
   // Before, during and just as the connect begins; the kernel answers the cancel late or not.
@@ -242,6 +269,31 @@ TEST(ProxyCases, AProxyHeaderByteByByteTakesTwoBuffersAtMost) {
   EXPECT_EQ(world.Log()[0]["client"], from.ToString());
   EXPECT_EQ(world.Log()[0]["bytes_in"], "40");
   world.Finish();
+}
+
+// Case 18.
+TEST(ProxyCases, AShutdownThatRunsLateNeverMeetsWhoGotItsSlotNext) {
+  WorldOptions options;
+  options.ring.accept_slots = 2;
+  options.ring.outgoing_slots = 16;
+  options.faults.shutdown_delay = milliseconds(300);
+  options.pool.connect_timeout = seconds(60);
+  World world(options);
+  // Both sides end at once, so that the last close follows the shutdowns in the same turn.
+  world.Answers(0, Accepts({}, {.bytes = 100}));
+  std::vector<Peer*> clients;
+  for (uint32_t i = 0; i < 200; ++i) clients.push_back(&world.Dial(i, {.bytes = 100}));
+  EXPECT_TRUE(world.RunUntil(
+      [&] {
+        const auto& peers = world.network.peers();
+        return std::all_of(peers.begin(), peers.end(),
+                           [](const auto& peer) { return peer->connected && peer->done(); });
+      },
+      seconds(600)));
+  EXPECT_GT(world.network.closes_waited(), 100U);
+  for (const Peer* client : clients) EXPECT_EQ(client->received.size(), 100U);
+  for (const Peer* node : world.NodePeers()) EXPECT_TRUE(node->saw_end);
+  world.Finish();  // the network looks at whom each shutdown met
 }
 
 // Case 19.

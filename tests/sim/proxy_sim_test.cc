@@ -40,6 +40,7 @@ struct Plan {
     faults.socket_options = Chance(0.7);
     faults.completion_delay = milliseconds(Between(1, 50));
     faults.delayed = Sometimes(0.5);
+    faults.shutdown_delay = Chance(0.5) ? net::Duration::zero() : milliseconds(Between(1, 200));
     faults.short_read = Sometimes(0.8);
     faults.short_send = Sometimes(0.5);
     faults.recv_ends = Sometimes(0.3);
@@ -347,6 +348,7 @@ TEST(ProxySimulation, TenThousandShortLivesLeakNothingLoseNothingAndUseNothingAf
   uint64_t starved = 0;
   uint64_t forced = 0;
   uint64_t pauses = 0;
+  uint64_t waited = 0;
   for (uint64_t seed = first; seed <= last; ++seed) {
     SCOPED_TRACE("MONGOOSE_SIM_SEED=" + std::to_string(seed));
     Life life(seed);
@@ -358,10 +360,13 @@ TEST(ProxySimulation, TenThousandShortLivesLeakNothingLoseNothingAndUseNothingAf
     starved += stats.buffer_starvations.load();
     pauses += stats.pauses.load();
     forced += life.world().network.submits_forced();
+    waited += life.world().network.closes_waited();
     if (HasFailure()) break;
   }
-  std::printf("%lu accepted, %lu whole; starved %lu, paused %lu, submits forced %lu\n", accepted,
-              whole, starved, pauses, forced);
+  std::printf(
+      "%lu accepted, %lu whole; starved %lu, paused %lu, submits forced %lu, closes after a late "
+      "shutdown %lu\n",
+      accepted, whole, starved, pauses, forced, waited);
   for (size_t i = 0; i < ended.size(); ++i) {
     std::printf("  %-22s %lu\n",
                 std::string(lb::EndReasonName(static_cast<lb::EndReason>(i))).c_str(), ended[i]);
@@ -373,6 +378,7 @@ TEST(ProxySimulation, TenThousandShortLivesLeakNothingLoseNothingAndUseNothingAf
   EXPECT_GT(starved, 0U);
   EXPECT_GT(forced, 0U);
   EXPECT_GT(pauses, 0U);
+  EXPECT_GT(waited, 0U);
   // The lives here are of plain listeners; TLS has a test over real rings (tests/lb).
   for (size_t i = 1; i < ended.size(); ++i) {
     if (i >= static_cast<size_t>(lb::EndReason::kTlsHandshakeFailed)) break;

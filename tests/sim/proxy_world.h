@@ -183,6 +183,8 @@ class World {
     EXPECT_TRUE(RunUntil([&] { return worker->size() == 0; }, seconds(5)))
         << worker->size() << " pairs never came back";
     EXPECT_TRUE(loop->Drain(seconds(5)));
+    // A close may wait for a shutdown that the kernel runs late.
+    EXPECT_TRUE(RunUntil([&] { return network.sockets_in_use() == 0; }, seconds(5)));
     Turn(milliseconds(1));
     EXPECT_THAT(network.violations(), testing::IsEmpty());
     EXPECT_EQ(network.operations_pending(), 0U);

@@ -59,7 +59,7 @@ struct Socket {
   std::vector<uint8_t> in;  // arrived and not yet received
   bool in_end = false;
   int error = 0;
-  bool shut = false;
+  bool shut = false;  // told to shut down, which may not have run yet
   std::weak_ptr<Operation> recv;
   std::weak_ptr<Operation> send;
 };
@@ -134,7 +134,8 @@ struct Network::Kernel {
         options(o),
         stats(s),
         table(o.accept_slots + o.outgoing_slots),
-        owned(table.size(), false) {
+        owned(table.size(), false),
+        slots(table.size()) {
     for (net::Slot slot = 0; slot < o.accept_slots; ++slot) free_accept.push_back(slot);
     network.kernel_ = this;
   }
@@ -149,6 +150,10 @@ struct Network::Kernel {
   bool TakeSocket(const OperationPtr& operation, const char* what);
   void StartClose(net::Slot slot);
   void StartShutdown(const OperationPtr& operation);
+  void RunShutdown(const OperationPtr& operation);
+  void CheckReuse(net::Slot slot);
+  void Free(net::Slot slot, std::vector<net::Slot>& free_slots);
+  void ShutdownDone(net::Slot slot, std::vector<net::Slot>& free_slots);
   void StartCancel(const OperationPtr& operation);
   void StartConnect(const OperationPtr& operation);
   void BeginConnect(const OperationPtr& operation);
@@ -176,6 +181,12 @@ struct Network::Kernel {
   std::vector<OperationPtr> connecting;  // chains that have not begun
   std::vector<std::shared_ptr<Socket>> table;
   std::vector<bool> owned;
+  // What the ring keeps of a slot: a close waits for the shutdowns before it.
+  struct SlotState {
+    uint32_t shutdowns = 0;
+    bool close_after = false;
+  };
+  std::vector<SlotState> slots;
   std::vector<net::Slot> free_accept;
   std::map<uint16_t, Group> groups;
 };
@@ -191,6 +202,11 @@ void Network::Kernel::Queue(Operation&& made) {
       network.Violation("operation " + std::to_string(operation->tag.op) +
                         " begun again before it came back");
     }
+  }
+  if (operation->slot < owned.size() && !owned[operation->slot] &&
+      operation->kind != Kind::kClose) {
+    network.Violation("an operation on slot " + std::to_string(operation->slot) +
+                      ", which was closed");
   }
   if (queue.size() >= options.submission_entries) {
     ++network.submits_forced_;
@@ -290,15 +306,39 @@ void Network::Kernel::StartClose(net::Slot slot) {
 }
 
 void Network::Kernel::StartShutdown(const OperationPtr& operation) {
-  if (!TakeSocket(operation, "a shutdown")) return;
+  if (!TakeSocket(operation, "a shutdown")) {
+    Finish(operation, -EBADF);
+    return;
+  }
   Socket& socket = *operation->socket;
   if (const auto send = socket.send.lock(); send && !send->terminal) {
     network.Violation("a shutdown before the send has ended");
   }
   if (socket.shut) network.Violation("a second shutdown");
   socket.shut = true;
-  if (socket.peer != nullptr && socket.error == 0) network.OtherEnded(*socket.peer);
+  network.After(network.Upto(network.faults_.shutdown_delay), [this, operation] {
+    if (network.kernel_ == this) RunShutdown(operation);
+  });
+}
+
+// The kernel does it in a thread of its own, which meets whoever has the slot by then.
+void Network::Kernel::RunShutdown(const OperationPtr& operation) {
+  ++network.shutdowns_run_;
+  const std::shared_ptr<Socket> met = table[operation->slot];
+  if (met != operation->socket) {
+    network.Violation("a shutdown came too late for its socket, and slot " +
+                      std::to_string(operation->slot) +
+                      (met ? " was another connection's" : " was empty"));
+  }
   operation->socket.reset();
+  if (met && met->peer != nullptr && met->error == 0) network.OtherEnded(*met->peer);
+  Finish(operation, met ? 0 : -EBADF);
+}
+
+// Before a slot gets a socket.
+void Network::Kernel::CheckReuse(net::Slot slot) {
+  if (slots[slot].shutdowns == 0) return;
+  network.Violation("slot " + std::to_string(slot) + " given again while a shutdown is pending");
 }
 
 void Network::Kernel::StartCancel(const OperationPtr& cancel) {
@@ -353,6 +393,7 @@ void Network::Kernel::StartConnect(const OperationPtr& operation) {
     Finish(operation, -EMFILE);
     return;
   }
+  CheckReuse(operation->slot);
   operation->socket = std::make_shared<Socket>(network);
   table[operation->slot] = operation->socket;
   connecting.push_back(operation);
@@ -413,6 +454,7 @@ void Network::Kernel::ServeAccept(int fd) {
     const net::Slot slot = free_accept[which];
     free_accept[which] = free_accept.back();
     free_accept.pop_back();
+    CheckReuse(slot);
     owned[slot] = true;
     table[slot] = std::move(backlog.waiting.front());
     backlog.waiting.pop_front();
@@ -535,6 +577,20 @@ void Network::Kernel::Turn(net::Duration timeout) {
   for (const OperationPtr& operation : begun) BeginConnect(operation);
   network.clock_.Advance(kTurnTime);
   network.Advance(network.clock_.Now() + std::max(timeout, net::Duration::zero()));
+}
+
+void Network::Kernel::Free(net::Slot slot, std::vector<net::Slot>& free_slots) {
+  Queue({.kind = Kind::kClose, .slot = slot});
+  if (slot >= options.accept_slots) free_slots.push_back(slot);
+}
+
+void Network::Kernel::ShutdownDone(net::Slot slot, std::vector<net::Slot>& free_slots) {
+  SlotState& state = slots[slot];
+  --state.shutdowns;
+  if (state.shutdowns > 0 || !state.close_after) return;
+  state.close_after = false;
+  ++network.closes_waited_;
+  Free(slot, free_slots);
 }
 
 // --- Completion ---------------------------------------------------------------------------------
@@ -933,6 +989,7 @@ void Ring::Send(Slot slot, std::span<const uint8_t> data, Tag tag) {
 }
 
 void Ring::Shutdown(Slot slot, int) {
+  ++impl_->kernel.slots[slot].shutdowns;
   impl_->kernel.Queue({.kind = Kind::kShutdown, .slot = slot});
 }
 
@@ -951,8 +1008,12 @@ void Ring::Close(Slot slot) {
     }
   }
   kernel.owned[slot] = false;
-  kernel.Queue({.kind = Kind::kClose, .slot = slot});
-  if (slot >= kernel.options.accept_slots) free_slots_.push_back(slot);
+  sim::Network::Kernel::SlotState& state = kernel.slots[slot];
+  if (state.shutdowns > 0) {
+    state.close_after = true;
+  } else {
+    kernel.Free(slot, free_slots_);
+  }
 }
 
 void Ring::PollFd(int fd, uint32_t, Tag tag) {
@@ -1000,7 +1061,11 @@ unsigned Ring::Deliver() {
   for (size_t i = 0; i < ready; ++i) {
     auto arrival = std::move(kernel.arrived.front());
     kernel.arrived.pop_front();
-    kernel.Deliver(arrival);
+    if (arrival.operation->kind == sim::Kind::kShutdown) {
+      kernel.ShutdownDone(arrival.operation->slot, free_slots_);
+    } else {
+      kernel.Deliver(arrival);
+    }
   }
   stats_.completions += ready;
   return static_cast<unsigned>(ready);

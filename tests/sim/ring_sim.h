@@ -16,7 +16,11 @@
 // What counts as a violation: an operation on a slot that is not in use, a slot closed twice or
 // while its connect runs, a tag in use twice, a buffer of a send that changes before its
 // completion, an address that changes before its connect is submitted, a shutdown before the sends
-// have ended, a buffer that is provided twice. What is left at the end shows in the counts below.
+// have ended, a buffer that is provided twice; and what the ring itself could do wrong: a slot
+// given again while a shutdown of it is pending, a shutdown that meets another socket than was
+// meant. What is left at the end shows in the counts below.
+//
+// A shutdown runs later, as the kernel's does: in a thread that looks the slot up only then.
 //
 // Not simulated: splice (InstallFd, Poll) and datagrams; RingFeatures says so for the former.
 //
@@ -44,6 +48,7 @@ struct Faults {
   bool socket_options = true;        // RingFeatures::socket_options
   net::Duration completion_delay{};  // at most; completions of different operations change places
   double delayed = 0;                // completions that come late at all
+  net::Duration shutdown_delay{};    // at most, until a shutdown runs
   double short_read = 0;             // a receive brings less than there is
   double short_send = 0;             // a send ends early
   double recv_ends = 0;              // a multishot receive ends though nothing is wrong
@@ -157,6 +162,8 @@ class Network {
   uint64_t buffers_failed() const { return buffers_failed_; }  // receives that found none
   uint64_t accepts_armed() const { return accepts_armed_; }
   uint64_t recvs_armed() const { return recvs_armed_; }
+  uint64_t shutdowns_run() const { return shutdowns_run_; }
+  uint64_t closes_waited() const { return closes_waited_; }  // for a shutdown before them
 
   struct Kernel;  // ring_sim.cc
 
@@ -210,6 +217,8 @@ class Network {
   uint64_t buffers_failed_ = 0;
   uint64_t accepts_armed_ = 0;
   uint64_t recvs_armed_ = 0;
+  uint64_t shutdowns_run_ = 0;
+  uint64_t closes_waited_ = 0;
 };
 
 }  // namespace sim
