@@ -130,6 +130,7 @@ class Process {
         !started) {
       return PrintErrors(started.error());
     }
+    inheritance = {};  // what no listener took must not go on listening
     if (auto dropped = net::DropPrivileges(process.user, process.group); !dropped) {
       std::cerr << config_path_ << ": process.user: " << dropped.error() << '\n';
       return kExitFailed;

@@ -1,0 +1,500 @@
+"""What has broken other balancers, against the running program: hellos that repeat or stop, sessions
+and plaintext where they must not be, revoked certificates, reloads and upgrades under long sessions."""
+
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import threading
+import time
+import unittest
+
+from lib import net
+from lib.balancer import Balancer
+from lib.case import FreshCase
+from lib.certs import Authority
+from lib.node import SinkNode, node_tables
+from lib.recorder import Recorder
+from lib.wait import wait_until
+from test_tls import DOMAIN, OPENING, certificates, client_context, connect, read_all, read_until
+
+
+def hello_without_key_share(name=DOMAIN):
+    """A TLS 1.3 ClientHello that offers groups and no key for any: the server has to ask again."""
+    host = name.encode()
+    extensions = [
+        (0x0000, struct.pack("!HBH", len(host) + 3, 0, len(host)) + host),
+        (0x000a, struct.pack("!H", 4) + b"\x00\x1d\x00\x17"),          # X25519, P-256
+        (0x000d, struct.pack("!H", 4) + b"\x04\x03\x08\x04"),          # ECDSA P-256, RSA-PSS
+        (0x002b, b"\x02\x03\x04"),                                     # TLS 1.3
+        (0x0033, b"\x00\x00"),                                         # no key share
+    ]
+    packed = b"".join(struct.pack("!HH", kind, len(body)) + body for kind, body in extensions)
+    body = (b"\x03\x03" + os.urandom(32) + b"\x20" + os.urandom(32) + b"\x00\x02\x13\x01" +
+            b"\x01\x00" + struct.pack("!H", len(packed)) + packed)
+    message = b"\x01" + len(body).to_bytes(3, "big") + body
+    return b"\x16\x03\x01" + struct.pack("!H", len(message)) + message
+
+
+def cpu_seconds(pid):
+    with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
+        fields = stat.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def idle_cpu(pids, seconds=2.0):
+    """What each of these processes used in that time; nobody talks to them meanwhile."""
+    before = [cpu_seconds(pid) for pid in pids]
+    end = time.monotonic() + seconds
+    wait_until(lambda: time.monotonic() > end, "idle seconds pass", seconds + 10, pause_s=0.5)
+    return [cpu_seconds(pid) - was for pid, was in zip(pids, before)]
+
+
+class TlsNode:
+    """A node that ends TLS: greets with its name, and keeps what each handshake brought. `first` is
+    sent in plaintext before TLS; with `starttls` it follows <proceed/>."""
+
+    def __init__(self, certificate, first=b"", starttls=False):
+        self.name = "tlsnode"
+        self.first = first
+        self.starttls = starttls
+        self.handshakes = []  # (name asked for, resumed)
+        self.failed = 0       # connections whose handshake did not end well
+        self.words = []       # what came after each handshake
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(*certificate)
+        self._asked = threading.local()
+        self.context.sni_callback = self._on_name
+        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
+        self.endpoint = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def close(self):
+        # A thread that waits in accept() would keep the port.
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def _on_name(self, _socket, name, _context):
+        self._asked.name = name
+
+    def _serve(self):
+        while True:
+            try:
+                raw, _ = self.listener.accept()
+            except OSError:
+                return
+            raw.settimeout(10)
+            threading.Thread(target=self._one, args=(raw,), daemon=True).start()
+
+    def _one(self, raw):
+        self._asked.name = None
+        try:
+            if self.starttls:
+                read_until(raw, b"version='1.0'>")
+                raw.sendall(OPENING.encode() + b"<stream:features><starttls "
+                            b"xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:features>")
+                read_until(raw, b"/>")
+                raw.sendall(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>" + self.first)
+            elif self.first:
+                raw.sendall(self.first)
+            sock = self.context.wrap_socket(raw, server_side=True)
+        except OSError:
+            self.failed += 1
+            raw.close()
+            return
+        self.handshakes.append((self._asked.name, sock.session_reused))
+        try:
+            sock.sendall(b"tlsnode\n")
+            while data := sock.recv(4096):
+                self.words.append(data)
+        except OSError:
+            pass
+        sock.close()
+
+
+class Hellos(FreshCase):
+    """Beginnings of handshakes that never become one."""
+
+    def start(self):
+        self.authority = Authority(self.workspace)
+        self.echo = SinkNode(self.workspace, "echo", "127.0.0.2").start()
+        self.ports = {name: net.free_port() for name in ("tls", "sni")}
+        self.balancer = Balancer(self.workspace, {
+            "listener": {
+                "tls": {"bind": f"127.0.0.1:{self.ports['tls']}", "pool": "echo", "mode": "tls",
+                        "certificates": certificates(self.authority.issue("front", [DOMAIN])),
+                        "handshake_timeout": "60s"},
+                "sni": {"bind": f"127.0.0.1:{self.ports['sni']}", "pool": "echo", "mode": "sni",
+                        "handshake_timeout": "60s"}},
+            "pool": {"echo": {"node": node_tables([self.echo])}},
+        }).start()
+
+    def raw(self, name):
+        return socket.create_connection(("127.0.0.1", self.ports[name]), timeout=10)
+
+    def assert_all_gone(self):
+        wait_until(lambda: self.balancer.open_connections() == 0, "all are gone")
+
+    def repeated(self, connections):
+        """A hello that must be answered by a HelloRetryRequest, then the same again and again."""
+        for _ in range(connections):
+            hello = hello_without_key_share()
+            with self.raw("tls") as sock:
+                sock.sendall(hello)
+                answer = read_until(sock, b"\x02", 64)
+                self.assertEqual(answer[:1], b"\x16", answer)  # HelloRetryRequest, no alert
+                try:
+                    sock.sendall(hello * 10)
+                except OSError:
+                    pass
+                read_all(sock)
+
+    def test_hellos_that_repeat_after_the_retry_request_leave_memory_flat(self):
+        self.start()
+        self.repeated(100)  # the heap has its size
+        self.assert_all_gone()
+        before = self.balancer.rss_bytes()
+        self.repeated(600)
+        self.assert_all_gone()
+        self.assertLess(self.balancer.rss_bytes() - before, 1 << 20)
+        self.assertEqual(self.balancer.metric("mongooselb_tls_handshakes_active", listener="tls"), 0)
+        connect(self.ports["tls"], client_context(self.authority.ca_file)).close()
+
+    def test_a_hello_that_stops_in_the_middle_ends_with_its_connection_and_does_not_spin(self):
+        self.start()
+        hello = hello_without_key_share()
+        held = []
+        for name in self.ports:
+            for size in (0, 1, 5, 6, 43, len(hello) - 1):
+                for _ in range(3):
+                    sock = self.raw(name)
+                    sock.sendall(hello[:size])
+                    held.append(sock)
+        wait_until(lambda: self.balancer.open_connections() == len(held), "all are there")
+        self.assertLess(idle_cpu([self.balancer.process.pid])[0], 0.4)
+        for index, sock in enumerate(held):  # each size: closed, half closed, reset
+            if index % 3 == 1:
+                sock.shutdown(socket.SHUT_WR)
+                read_all(sock)
+            elif index % 3 == 2:
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        self.assert_all_gone()
+
+    def test_connections_at_rest_in_every_phase_of_tls_wake_nobody(self):
+        """Refused, half closed, unread alerts, open: none of them leaves something to retry."""
+        self.start()
+        held = []
+        for index in range(40):
+            if index % 4 == 0:    # refused: an alert waits, and the client does not close
+                sock = self.raw("tls")
+                sock.sendall(b"\x16\x03\x01\x00\x05hello")
+            elif index % 4 == 1:  # waits for the second hello
+                sock = self.raw("tls")
+                sock.sendall(hello_without_key_share())
+            else:
+                sock = connect(self.ports["tls"], client_context(self.authority.ca_file))
+                read_until(sock, b"\n")
+                if index % 4 == 3:  # said its end in TLS and keeps the socket
+                    sock.settimeout(0.2)
+                    try:
+                        sock.unwrap()
+                    except OSError:
+                        pass
+            held.append(sock)
+        self.assertLess(idle_cpu([self.balancer.process.pid])[0], 0.4)
+        for sock in held:
+            sock.close()
+        self.assert_all_gone()
+
+
+class Nodes(FreshCase):
+    """TLS towards nodes."""
+
+    def start(self, node, pools, listeners=None):
+        self.ports = {name: net.free_port() for name in pools}
+        self.balancer = Balancer(self.workspace, {
+            "listener": {name: {"bind": f"127.0.0.1:{port}", "pool": name, **(listeners or {})}
+                         for name, port in self.ports.items()},
+            "pool": {name: {"node": node_tables([node]), "retries": 0, "tls_verify_name": DOMAIN,
+                            **pool} for name, pool in pools.items()},
+        }).start()
+
+    def ask(self, name):
+        with socket.create_connection(("127.0.0.1", self.ports[name]), timeout=10) as sock:
+            sock.settimeout(10)
+            return read_until(sock, b"\n")
+
+    def test_a_session_is_resumed_for_the_same_name_only_and_never_taken_from_a_check(self):
+        authority = Authority(self.workspace)
+        node = TlsNode(authority.issue("node", [DOMAIN, "other.example"]))
+        self.addCleanup(node.close)
+        pool = {"tls": "tls", "tls_ca": authority.ca_file, "tls_sni": DOMAIN,
+                "check": [{"type": "tcp", "interval": "1s", "fast_interval": "100ms", "rise": 3}]}
+        self.start(node, {"a": pool, "b": {**pool, "tls_sni": "other.example"}})
+        wait_until(lambda: node.failed >= 6, "checks have been there, and did not handshake")
+        wait_until(lambda: set(self.balancer.node_states().values()) == {"up"}, "it is up")
+        self.assertEqual(node.handshakes, [], "a check leaves no session")
+        for name in ("a", "a", "b", "b", "a"):
+            self.assertEqual(self.ask(name), b"tlsnode\n")
+        self.assertEqual(node.handshakes, [(DOMAIN, False), (DOMAIN, True), ("other.example", False),
+                                           ("other.example", True), (DOMAIN, True)])
+        # The same pool and node, and another name from now on.
+        self.balancer.reload({"pool": {"a": {"tls_sni": "other.example"}}})
+        wait_until(lambda: self.ask("a") and node.handshakes[-1][0] == "other.example",
+                   "the new name is asked for")
+        first = [resumed for _, resumed in node.handshakes[5:] if _ == "other.example"][0]
+        self.assertFalse(first, "a session under the old name is not offered")
+
+    def test_plaintext_from_a_node_before_or_behind_the_agreement_closes_the_connection(self):
+        authority = Authority(self.workspace)
+        certificate = authority.issue("node", [DOMAIN])
+        injected = b"<stream:features><mechanisms><mechanism>PLAIN</mechanism></mechanisms>\n"
+        for mode, first in (("tls", injected), ("tls", b"\x17\x03\x03\x00\x06words\n"),
+                            ("tls", b"HTTP/1.1 400 Bad Request\r\n\r\n"), ("starttls", injected),
+                            ("starttls", b"\x17\x03\x03\x00\x06words\n")):
+            with self.subTest(mode=mode, first=first):
+                node = TlsNode(certificate, first, starttls=mode == "starttls")
+                self.start(node, {"p": {"tls": mode, "tls_ca": authority.ca_file,
+                                        **({"starttls_to": DOMAIN} if mode == "starttls" else {})}})
+                with socket.create_connection(("127.0.0.1", self.ports["p"]), timeout=10) as sock:
+                    sock.sendall(b"secret words")
+                    self.assertEqual(read_all(sock), b"")
+                wait_until(lambda: node.failed == 1, "the node saw the end of it")
+                self.assertEqual((node.handshakes, node.words), ([], []))
+                wait_until(lambda: self.balancer.metric("mongooselb_ended_total",
+                                                        reason="node_tls_failed") == 1, "counted")
+                self.balancer.stop()
+                node.close()
+        # The same node without the plaintext is spoken to.
+        for mode in ("tls", "starttls"):
+            node = TlsNode(certificate, starttls=mode == "starttls")
+            self.addCleanup(node.close)
+            self.start(node, {"p": {"tls": mode, "tls_ca": authority.ca_file,
+                                    **({"starttls_to": DOMAIN} if mode == "starttls" else {})}})
+            self.assertEqual(self.ask("p"), b"tlsnode\n")
+            self.balancer.stop()
+
+
+class ClientCertificates(FreshCase):
+    def openssl(self, *words):
+        done = subprocess.run(["openssl", *words], stdin=subprocess.DEVNULL, capture_output=True,
+                              text=True, check=False, cwd=self.authority.folder)
+        self.assertEqual(done.returncode, 0, done.stderr)
+
+    def issue_with_names(self, name, names):
+        """A client certificate with these DNS names as they are, byte for byte."""
+        def der(tag, body):
+            size = len(body)
+            if size < 128:
+                return bytes([tag, size]) + body
+            return bytes([tag, 0x82]) + size.to_bytes(2, "big") + body
+        value = der(0x30, b"".join(der(0x82, one) for one in names)).hex(":")
+        self.workspace.write(f"certs/{name}.ext", f"2.5.29.17=DER:{value}\n"
+                             "basicConstraints=CA:FALSE\nextendedKeyUsage=clientAuth\n")
+        self.openssl("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                     "-subj", f"/CN={name}", "-keyout", f"{name}.key", "-out", f"{name}.csr")
+        self.openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.pem", "-CAkey", "ca.key",
+                     "-CAcreateserial", "-days", "30", "-extfile", f"{name}.ext", "-out",
+                     f"{name}.pem")
+        folder = self.authority.folder
+        return os.path.join(folder, f"{name}.pem"), os.path.join(folder, f"{name}.key")
+
+    def write_crl(self, revoked=()):
+        """A list of revoked certificates, as `openssl ca` makes it."""
+        self.workspace.write("certs/crl.cnf", "[ca]\ndefault_ca=x\n[x]\ndatabase=index.txt\n"
+                             "certificate=ca.pem\nprivate_key=ca.key\ndefault_md=sha256\n"
+                             "default_crl_days=30\n")
+        index = os.path.join(self.authority.folder, "index.txt")
+        if not os.path.exists(index):
+            self.workspace.write("certs/index.txt", "")
+        for certificate in revoked:
+            self.openssl("ca", "-config", "crl.cnf", "-revoke", certificate)
+        self.openssl("ca", "-config", "crl.cnf", "-gencrl", "-out", "crl.pem")
+        return os.path.join(self.authority.folder, "crl.pem")
+
+    def start(self, **listener):
+        self.recorder = Recorder("127.0.0.3")
+        self.addCleanup(self.recorder.close)
+        self.port = net.free_port()
+        self.balancer = Balancer(self.workspace, {
+            "listener": {"tls": {"bind": f"127.0.0.1:{self.port}", "pool": "keep", "mode": "tls",
+                                 "certificates": certificates(
+                                     self.authority.issue("front", [DOMAIN])),
+                                 "client_ca": self.authority.ca_file, **listener}},
+            "pool": {"keep": {"node": node_tables([self.recorder]), "send_proxy": "v2"}},
+        }).start()
+
+    def present(self, certificate, words=b"hello"):
+        """The TLVs and the payload of the node's connection, or None where we were refused."""
+        before = len(self.recorder.received)
+        context = client_context(self.authority.ca_file)
+        context.load_cert_chain(*certificate)
+        try:
+            with connect(self.port, context) as sock:
+                sock.sendall(words)
+                sock.settimeout(0.5)
+                try:
+                    if sock.recv(1) == b"":
+                        return None
+                except TimeoutError:
+                    pass
+                got = self.recorder.wait_for(before, 16)
+                length = 16 + int.from_bytes(got[14:16], "big")
+                got = self.recorder.wait_for(before, length + len(words))
+        except (ssl.SSLError, ConnectionError):
+            self.assertEqual(len(self.recorder.received), before, "refused, and yet at the node")
+            return None
+        tlvs, at = {}, 16 + 12
+        while at < length:
+            size = int.from_bytes(got[at + 1:at + 3], "big")
+            tlvs.setdefault(got[at], []).append(bytes(got[at + 3:at + 3 + size]))
+            at += 3 + size
+        self.assertEqual(at, length, "the last TLV ends where the header ends")
+        self.assertEqual(bytes(got[length:]), words)
+        return tlvs
+
+    def test_a_revoked_client_certificate_is_refused_from_the_next_reload_on(self):
+        self.authority = Authority(self.workspace)
+        good = self.authority.issue("good", ["good.example"])
+        lost = self.authority.issue("lost", ["lost.example"])
+        self.start(client_auth="required", client_crl=self.write_crl())
+        self.assertIn(b"good.example", self.present(good)[0xe3])
+        self.assertIn(b"lost.example", self.present(lost)[0xe3])
+        self.write_crl([lost[0]])
+        self.balancer.ctl_ok("reload")
+        wait_until(lambda: self.present(lost) is None, "the revoked one is refused")
+        for _ in range(3):
+            self.assertIsNone(self.present(lost))
+            self.assertIn(b"good.example", self.present(good)[0xe3])
+        self.assertGreater(self.balancer.metric("mongooselb_ended_total",
+                                                reason="tls_handshake_failed"), 0)
+
+    def test_a_name_with_a_nul_inside_is_told_to_no_node(self):
+        self.authority = Authority(self.workspace)
+        self.start(client_auth="optional")
+        evil = self.issue_with_names("evil", [DOMAIN.encode() + b"\0.evil.example", b"fine.example"])
+        tlvs = self.present(evil)
+        self.assertEqual(tlvs[0xe3], [b"fine.example"])
+        self.assertNotIn(DOMAIN.encode(), b"".join(tlvs[0xe3]))
+
+    def test_a_certificate_with_too_many_names_for_the_header_spills_nothing_into_the_stream(self):
+        self.authority = Authority(self.workspace)
+        self.start(client_auth="optional")
+        many = self.issue_with_names("many", [b"%04d." % i + b"x" * 50 + b".example"
+                                              for i in range(400)])
+        tlvs = self.present(many, b"<payload/>")  # compares it, too
+        self.assertEqual(len(tlvs[0xe0][0]), 32, "what binds the channel is there in any case")
+
+
+class LongSessions(FreshCase):
+    """Reloads and upgrades while clients stay for hours."""
+
+    def start(self):
+        self.authority = Authority(self.workspace)
+        self.echo = SinkNode(self.workspace, "echo", "127.0.0.2").start()
+        self.ports = {name: net.free_port() for name in ("plain", "tls", "extra")}
+        self.socket_path = self.workspace.path("local.sock")
+        front = certificates(self.authority.issue("front", [DOMAIN]))
+        self.balancer = Balancer(self.workspace, {
+            "process": {"drain_deadline": "10m"},
+            "listener": {
+                "plain": {"bind": f"127.0.0.1:{self.ports['plain']}", "pool": "echo"},
+                "tls": {"bind": f"127.0.0.1:{self.ports['tls']}", "pool": "echo", "mode": "tls",
+                        "certificates": front},
+                "extra": {"bind": f"127.0.0.1:{self.ports['extra']}", "pool": "echo"},
+                "local": {"bind": f"unix:{self.socket_path}", "pool": "echo"}},
+            "pool": {"echo": {"node": node_tables([self.echo])}},
+        }).start()
+        self.held = []
+
+    def hold(self, count=6):
+        for index in range(count):
+            if index % 2:
+                sock = connect(self.ports["tls"], client_context(self.authority.ca_file))
+            else:
+                sock = socket.create_connection(("127.0.0.1", self.ports["plain"]), timeout=10)
+            self.assertEqual(read_until(sock, b"\n"), b"echo\n")
+            self.held.append(sock)
+
+    def assert_all_live(self):
+        for index, sock in enumerate(self.held):
+            words = b"still here %d\n" % index
+            sock.sendall(words)
+            self.assertEqual(read_until(sock, b"\n"), words)
+
+    def assert_local_served(self):
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(10)
+            sock.connect(self.socket_path)
+            self.assertEqual(read_until(sock, b"\n"), b"echo\n")
+
+    def descriptors(self):
+        return len(os.listdir(f"/proc/{self.balancer.process.pid}/fd"))
+
+    def test_ten_reloads_and_upgrades_under_long_sessions_leave_every_process_idle(self):
+        self.start()
+        processes = [self.balancer.process]
+        for step in range(10):
+            self.hold(4)
+            self.balancer.reload({"pool": {"echo": {"idle_timeout": f"{step + 1}h"}}})
+            if step % 3 == 2:
+                self.balancer.upgrade()
+                processes.append(self.balancer.process)
+        self.assert_all_live()
+        pids = [process.pid for process in processes]
+        self.assertEqual(len(set(pids)), 4)
+        for pid, used in zip(pids, idle_cpu(pids)):
+            self.assertLess(used, 0.4, f"process {pid} of {pids}")
+        self.assert_all_live()
+        for sock in self.held:
+            sock.close()
+        for process in processes[:-1]:
+            wait_until(lambda p=process: not p.alive(), "an old process ends with its sessions")
+
+    def test_ten_reloads_leave_no_descriptor_behind(self):
+        self.start()
+        self.hold()
+        self.balancer.reload({"pool": {"echo": {"idle_timeout": "2h"}}})
+        before = self.descriptors()
+        for step in range(10):
+            self.balancer.reload({"pool": {"echo": {"idle_timeout": f"{step + 3}h"}}})
+        wait_until(lambda: self.descriptors() <= before, "as many descriptors as before")
+        self.assert_all_live()
+
+    def test_after_a_failed_reload_and_a_failed_upgrade_signals_and_inherited_sockets_work(self):
+        self.start()
+        self.hold()
+        good = self.balancer.config
+        self.balancer.write_config({"pool": {"echo": {"balence": "p2c"}}})
+        self.assertNotEqual(self.balancer.ctl("reload").returncode, 0)
+        self.assertNotEqual(self.balancer.ctl("upgrade").returncode, 0)
+        self.balancer.sighup()
+        wait_until(lambda: self.balancer.process.log().count("balence") >= 3, "refused thrice")
+        # The good file that follows names one listener less.
+        self.balancer.config = good
+        del self.balancer.config["listener"]["extra"]
+        self.balancer.write_config()
+        first = self.balancer.upgrade()
+        self.hold()
+        self.assert_local_served()
+        # Both processes had the third listener's socket; the new one has closed it, the old one
+        # stops to listen when the new one serves.
+        wait_until(lambda: not net.accepts("127.0.0.1", self.ports["extra"]),
+                   "nobody listens for a listener that is gone")
+        self.balancer.write_config({"pool": {"echo": {"idle_timeout": "2h"}}})
+        before = self.balancer.metric("mongooselb_reloads_total")
+        self.balancer.sighup()
+        wait_until(lambda: self.balancer.metric("mongooselb_reloads_total") > before,
+                   "the signal reloads the new process")
+        self.assert_all_live()
+        self.assert_local_served()
+        self.assertTrue(first.alive())
+        for sock in self.held:
+            sock.close()
+        self.assertEqual(first.wait_exit(20), 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
