@@ -91,12 +91,12 @@ struct End {
 
 class Proxy {
  public:
-  explicit Proxy(const net::RingOptions& ring = {}) {
+  explicit Proxy(const net::RingOptions& ring = {}, const ProxyWorker::Options& options = {}) {
     node_listener = ListenLoopback();
     auto made = net::EventLoop::Create(ring, clock_);
     EXPECT_TRUE(made.has_value()) << made.error();
     loop = std::move(*made);
-    auto worker_made = ProxyWorker::Create(*loop, {}, {});
+    auto worker_made = ProxyWorker::Create(*loop, options, {});
     EXPECT_TRUE(worker_made.has_value()) << worker_made.error();
     worker = std::move(*worker_made);
     const sockaddr_in at = BoundAddress(node_listener.get());
@@ -287,6 +287,69 @@ TEST(ProxyOnATinyRing, AnOverflowingCompletionQueueLeavesNoConnectionStuck) {
     node->Shut();
   }
   EXPECT_TRUE(RunUntil(*proxy.loop, [&] { return proxy.worker->size() == 0; }));
+}
+
+// Case 22, against the real kernel.
+TEST(ProxyOnATinyRing, WithFarTooFewBuffersEveryByteArrivesAndReceivesAreNotBegunInVain) {
+  Proxy proxy({}, {.buffer_bytes = 512, .buffers_initial = 8, .buffers_max = 8});
+  std::vector<std::pair<std::unique_ptr<End>, std::unique_ptr<End>>> connections;
+  for (int i = 0; i < 40; ++i) connections.push_back(proxy.Connection());
+  constexpr uint64_t kEach = 20'000;
+  for (auto& [client, node] : connections) client->target = node->target = kEach;
+  ASSERT_TRUE(RunUntil(*proxy.loop, [&] {
+    bool all = true;
+    for (auto& [client, node] : connections) {
+      for (End* end : {client.get(), node.get()}) {
+        end->Send();
+        end->Receive();
+      }
+      all = all && client->got == kEach && node->got == kEach;
+    }
+    return all;
+  }));
+  EXPECT_GT(proxy.worker->stats().buffer_starvations.load(), 0U);
+  // Each buffer that is given back may wake one waiter in vain.
+  const uint64_t bytes = 2 * kEach * connections.size();
+  EXPECT_LT(proxy.worker->stats().buffer_starvations.load(), 20 * bytes / 512);
+  for (auto& [client, node] : connections) EXPECT_FALSE(client->differs || node->differs);
+  // Who waits for bytes and not for buffers costs no turn.
+  const uint64_t completions = proxy.loop->ring().stats().completions;
+  for (int i = 0; i < 20; ++i) proxy.loop->RunOnce(std::chrono::milliseconds(20));
+  EXPECT_LT(proxy.loop->ring().stats().completions - completions, 20U);
+}
+
+// Case 16, against the real kernel.
+TEST(ProxyOnATinyRing, AFullWorkerPausesAcceptWithoutSpinningAndServesTheRestInTheirTurn) {
+  Proxy proxy({}, {.pairs_max = 4});
+  std::vector<std::pair<std::unique_ptr<End>, std::unique_ptr<End>>> served;
+  for (int i = 0; i < 4; ++i) served.push_back(proxy.Connection());
+  std::vector<std::unique_ptr<End>> waiting;
+  for (int i = 0; i < 8; ++i) {
+    waiting.push_back(std::make_unique<End>(Dial(proxy.where), 1'000'000, 2'000'000));
+  }
+  const uint64_t completions = proxy.loop->ring().stats().completions;
+  net::SystemClock clock;
+  const net::Time end = clock.Now() + std::chrono::milliseconds(500);
+  while (clock.Now() < end) proxy.loop->RunOnce(std::chrono::milliseconds(20));
+  EXPECT_EQ(proxy.worker->size(), 4U);
+  EXPECT_LT(proxy.loop->ring().stats().completions - completions, 100U) << "it spins";
+  for (size_t next = 0; next < waiting.size(); ++next) {
+    served.front().first->Shut();
+    served.front().second->Shut();
+    served.erase(served.begin());
+    net::UniqueFd accepted;
+    ASSERT_TRUE(RunUntil(*proxy.loop, [&] {
+      accepted = net::UniqueFd(accept4(proxy.node_listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+      return static_cast<bool>(accepted);
+    })) << next;
+    served.emplace_back(std::move(waiting[next]),
+                        std::make_unique<End>(std::move(accepted), 2'000'000, 1'000'000));
+    auto& [client, node] = served.back();
+    client->target = node->target = 1'000;
+    ASSERT_TRUE(
+        proxy.Move(*client, *node, [&] { return client->got == 1'000 && node->got == 1'000; }));
+    EXPECT_FALSE(client->differs || node->differs);
+  }
 }
 
 }  // namespace

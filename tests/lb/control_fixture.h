@@ -48,17 +48,18 @@ class ControlTest : public testing::Test {
 
   std::string config_path() const { return folder_ / "lb.toml"; }
 
-  // `pool_extra` lines go into [pool.xmpp].
-  void WriteConfig(const std::string& pool_extra) {
+  // `pool_extra` lines go into [pool.xmpp], `more` behind all.
+  void WriteConfig(const std::string& pool_extra, const std::string& more = "") {
     std::ofstream file(config_path());
-    file << "[process]\nworkers = 1\nconnections_max = 1000\n[listener.c2s]\nbind = \"127.0.0.1:" << ntohs(listen_.sin_port)
-         << "\"\npool = \"xmpp\"\n"
+    file << "[process]\nworkers = 1\nconnections_max = 1000\n[listener.c2s]\nbind = \"127.0.0.1:"
+         << ntohs(listen_.sin_port) << "\"\npool = \"xmpp\"\n"
          << "[pool.xmpp]\nbalance = \"roundrobin\"\n"
          << pool_extra << "\n[pool.xmpp.warmup]\nmode = \"off\"\n";
     for (size_t i = 0; i < nodes_.size(); ++i) {
       file << "[[pool.xmpp.node]]\nname = \"n" << i + 1 << "\"\naddress = \"127.0.0.1:"
            << ntohs(net::test::BoundAddress(nodes_[i].get()).sin_port) << "\"\n";
     }
+    file << more;
   }
 
   // Opens connections through the balancer, and waits until their nodes have them.

@@ -4,6 +4,8 @@
 #include <poll.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <array>
 #include <cerrno>
 #include <map>
 #include <vector>
@@ -222,8 +224,100 @@ TEST_P(RingTest, AHalfCloseReachesThePeerAndASlotIsFreeOnlyAfterIt) {
   EXPECT_EQ(ring_->stats().silent_errors, 0U);
 }
 
+// Attack 18. The kernel looks the slot of a shutdown up when it runs it, which may be late.
+TEST_P(RingTest, ASlotIsNotGivenAgainBeforeItsShutdownHasRun) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in to = BoundAddress(listener.get());
+  const Slot slot = ring_->AllocateSlot();
+  ring_->Connect(slot, {.address = Plain(to), .address_size = sizeof to}, {&recorder_, 2});
+  ASSERT_TRUE(WaitFor(2, 1));
+  UniqueFd far(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const uint32_t free = ring_->free_slots();
+  ring_->Shutdown(slot, SHUT_WR);
+  ring_->Close(slot);
+  EXPECT_EQ(ring_->free_slots(), free);
+  for (int i = 0; i < 200 && ring_->free_slots() == free; ++i) {
+    ring_->Wait(std::chrono::milliseconds(50));
+    ring_->Deliver();
+  }
+  EXPECT_EQ(ring_->free_slots(), free + 1);
+  ring_->Wait(std::chrono::milliseconds(1));  // submits the close
+  uint8_t byte = 0;
+  EXPECT_EQ(recv(far.get(), &byte, 1, 0), 0);
+}
+
+TEST_P(RingTest, AShutdownNeverReachesTheNextConnectionOfItsSlot) {
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in to = BoundAddress(listener.get());
+  constexpr int kRounds = 200;
+  Slot last = kNoSlot;
+  std::vector<UniqueFd> ends;
+  const uint8_t word = 'w';
+  for (int round = 1; round <= kRounds; ++round) {
+    Slot slot = ring_->AllocateSlot();
+    for (int i = 0; i < 200 && slot == kNoSlot; ++i) {  // all wait for their shutdowns
+      ring_->Wait(std::chrono::milliseconds(50));
+      ring_->Deliver();
+      slot = ring_->AllocateSlot();
+    }
+    ASSERT_NE(slot, kNoSlot);
+    ring_->Connect(slot, {.address = Plain(to), .address_size = sizeof to}, {&recorder_, 2});
+    if (last != kNoSlot) {
+      ring_->Shutdown(last, SHUT_WR);
+      ring_->Close(last);
+    }
+    ASSERT_TRUE(WaitFor(2, static_cast<size_t>(round)));
+    ring_->Send(slot, {&word, 1}, {&recorder_, 3});
+    ASSERT_TRUE(WaitFor(3, static_cast<size_t>(round)));
+    EXPECT_EQ(recorder_.seen[3].back().result, 1) << "round " << round;
+    UniqueFd far(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
+    uint8_t byte = 0;
+    EXPECT_EQ(recv(far.get(), &byte, 1, 0), 1) << "round " << round;
+    ends.push_back(std::move(far));
+    last = slot;
+  }
+  for (const Completion& completion : recorder_.seen[2]) EXPECT_EQ(completion.result, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kernels, RingTest, testing::Bool(),
                          [](const auto& with) { return with.param ? "AsLinux6_1" : "AsItIs"; });
+
+// Attack 20. A connect is a chain of up to five operations; with room for eight, one in two would
+// be cut.
+TEST(RingWithASmallQueue, ManyConnectsInOneTurnCompleteOnceEach) {
+  auto ring = Ring::Create({.submission_entries = 8, .accept_slots = 0, .outgoing_slots = 64});
+  ASSERT_TRUE(ring.has_value()) << ring.error();
+  UniqueFd listener = ListenLoopback();
+  sockaddr_in to = BoundAddress(listener.get());
+  sockaddr_in from = test::Loopback();
+  from.sin_addr.s_addr = inet_addr("127.0.0.9");
+  sockaddr_in not_ours = from;
+  not_ours.sin_addr.s_addr = inet_addr("203.0.113.7");
+  std::array<Recorder, 64> recorders;
+  for (size_t i = 0; i < recorders.size(); ++i) {
+    (*ring)->Connect((*ring)->AllocateSlot(),
+                     {.address = Plain(to),
+                      .address_size = sizeof to,
+                      .source = Plain(i % 4 == 0 ? not_ours : from),
+                      .source_size = sizeof from},
+                     {&recorders[i], 2});
+  }
+  auto all = [&] {
+    return std::all_of(recorders.begin(), recorders.end(),
+                       [](Recorder& recorder) { return !recorder.seen[2].empty(); });
+  };
+  for (int i = 0; i < 200 && !all(); ++i) {
+    (*ring)->Wait(std::chrono::milliseconds(50));
+    (*ring)->Deliver();
+  }
+  (*ring)->Wait(std::chrono::milliseconds(10));
+  (*ring)->Deliver();
+  for (size_t i = 0; i < recorders.size(); ++i) {
+    ASSERT_EQ(recorders[i].seen[2].size(), 1U) << i;
+    const int32_t result = recorders[i].seen[2][0].result;
+    EXPECT_TRUE(i % 4 == 0 ? result < 0 : result == 0) << i << ": " << result;
+  }
+}
 
 // In a process of its own, since a hard limit cannot be raised again by everybody.
 int ConnectUnderLimit(rlim_t limit, uint32_t sockets_a_ring, int rings) {

@@ -395,6 +395,32 @@ TEST_F(TlsEngineTest, RepeatedClientHellosLeaveMemoryFlat) {
   EXPECT_LT(mallinfo2().uordblks, before + 4096);
 }
 
+TEST_F(TlsEngineTest, AHelloThatIgnoresTheRetryRequestIsRefusedAndMemoryStaysFlat) {
+  // attacks.md 6. The server asks for another key share; the client says the same again.
+  TlsServerOptions options = ServerOptions();
+  options.policy.groups = "P-384";
+  auto context = Server(options);
+  OpenSslPeer client(ClientCtx(), false);
+  client.Handshake();
+  Bytes hello = client.Take();
+  size_t before = 0;
+  for (int i = 0; i < 300; ++i) {
+    TlsEnginePtr server = worker_->NewServer(context);
+    FeedAll(*server, hello);
+    ASSERT_EQ(server->state(), TlsState::kHandshaking);
+    ASSERT_GT(FlushAll(*server).size(), 40u) << "a HelloRetryRequest";
+    FeedAll(*server, hello);
+    EXPECT_EQ(server->state(), TlsState::kFailed);
+    for (int j = 0; j < 4; ++j) FeedAll(*server, hello);
+    FlushAll(*server);
+    EXPECT_FALSE(server->wants_output());
+    server.reset();
+    if (i == 100) before = mallinfo2().uordblks;
+  }
+  EXPECT_LT(mallinfo2().uordblks, before + 4096);
+  EXPECT_EQ(worker_->handshaking(), 0u);
+}
+
 TEST_F(TlsEngineTest, RenegotiationInTls12IsRefused) {
   SSL_CTX* client_context = ClientCtx();
   SSL_CTX_set_max_proto_version(client_context, TLS1_2_VERSION);
@@ -521,6 +547,24 @@ TEST_F(TlsEngineTest, NodesWithAWrongNameOrIssuerAreRefused) {
   EXPECT_EQ(client->state(), TlsState::kFailed);
   EXPECT_THAT(client->ErrorText(), testing::HasSubstr("certificate verify failed"));
   EXPECT_EQ(server->state(), TlsState::kFailed);  // got the alert
+}
+
+TEST_F(TlsEngineTest, ANodesNameWithANulInsideMatchesNothing) {
+  // attacks.md 9: whoever stops at the NUL takes it for ours.
+  for (const std::string& name :
+       {std::string("example.org\0.evil.example", 25), std::string("example.org\0", 12)}) {
+    TestCertificate evil({.common_name = "x", .dns_names = {name}});
+    TlsServerOptions options;
+    options.sites.push_back({.certificates = {{.chain = folder_.Write("evil.pem", evil.chain_pem()),
+                                               .key = folder_.Write("evil.key", evil.key_pem())}}});
+    TlsClientOptions trusting;
+    trusting.ca = folder_.Path("evil.pem");
+    TlsEnginePtr server = worker_->NewServer(Server(options));
+    TlsEnginePtr client = worker_->NewClient(Client(trusting), Node());
+    Shuttle(*server, *client);
+    EXPECT_EQ(client->state(), TlsState::kFailed);
+    EXPECT_THAT(client->ErrorText(), testing::HasSubstr("hostname mismatch"));
+  }
 }
 
 TEST_F(TlsEngineTest, SessionsToNodesAreBounded) {

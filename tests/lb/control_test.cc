@@ -1,0 +1,142 @@
+// Attacks on a whole balancer that its Control must withstand: nodes that come and go for days, and
+// what its own checks say to nodes.
+
+#include "lb/control.h"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <sys/socket.h>
+
+#include <string>
+#include <vector>
+
+#include "net/log.h"
+#include "tests/lb/control_fixture.h"
+
+namespace lb {
+namespace {
+
+using std::chrono::milliseconds;
+
+class ControlAttacks : public test::ControlTest {
+ protected:
+  void SetUp() override {
+    net::ConfigureLog({.sink = [](std::string_view) {}});
+    ControlTest::SetUp();
+  }
+  void TearDown() override {
+    ControlTest::TearDown();
+    net::ConfigureLog({});
+  }
+
+  void ReloadWith(const std::string& pool_extra, const std::string& more = "") {
+    WriteConfig(pool_extra, more);
+    auto done = control_->Reload();
+    ASSERT_TRUE(done.has_value()) << done.error().front().ToString();
+    Turn();
+  }
+};
+
+// attacks.md 18.
+TEST_F(ControlAttacks, NodesThatAreDeletedAndComeBackAgainAndAgainLeaveNothingBehind) {
+  constexpr size_t kComing = 30;
+  std::string coming;
+  const std::string port = std::to_string(ntohs(net::test::BoundAddress(nodes_[0].get()).sin_port));
+  for (size_t i = 0; i < kComing; ++i) {
+    coming += "[[pool.xmpp.node]]\nname = \"coming" + std::to_string(i) +
+              "\"\naddress = \"127.0.0.1:" + port + "\"\n";
+  }
+  size_t before = 0;
+  for (int round = 0; round < 101; ++round) {
+    ReloadWith("", coming);
+    EXPECT_EQ(control_->Pools()[0].nodes.size(), 2 + kComing);
+    if (round % 10 == 0) Hold(16);  // some are on nodes that leave
+    ReloadWith("", "");
+    EXPECT_EQ(control_->Pools()[0].nodes.size(), 2U);
+    if (round % 10 == 0) {
+      for (net::UniqueFd& held : held_) {
+        const linger now{.l_onoff = 1, .l_linger = 0};
+        setsockopt(held.get(), SOL_SOCKET, SO_LINGER, &now, sizeof now);
+      }
+      held_.clear();
+      ASSERT_TRUE(
+          net::test::RunUntil(*loop_, [&] { return control_->Process().connections == 0; }));
+    }
+    if (round == 0) before = mallinfo2().uordblks;
+  }
+  // 3,000 nodes of some 450 bytes; workers may look at each for some seconds more. What threads
+  // keep for their next allocations stays.
+  const auto left = [&] { return mallinfo2().uordblks < before + 500'000; };
+  EXPECT_TRUE(net::test::RunUntil(*loop_, left) || net::test::RunUntil(*loop_, left))
+      << mallinfo2().uordblks - before << " bytes";
+}
+
+constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
+
+// What the pool's nodes were told first, connection by connection.
+class Listeners {
+ public:
+  explicit Listeners(const std::vector<net::UniqueFd>& listeners) : listeners_(listeners) {}
+
+  // Answers a stream opening as a node does.
+  void Turn() {
+    for (const net::UniqueFd& listener : listeners_) {
+      net::UniqueFd fd(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (fd) connections_.push_back({.fd = std::move(fd)});
+    }
+    for (Connection& connection : connections_) {
+      char bytes[512];
+      const ssize_t count = recv(connection.fd.get(), bytes, sizeof bytes, MSG_DONTWAIT);
+      if (count <= 0) continue;
+      connection.words.append(bytes, static_cast<size_t>(count));
+      if (connection.answered || !connection.words.contains("<stream:stream")) continue;
+      connection.answered = true;
+      constexpr std::string_view kAnswer =
+          "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
+          "xmlns:stream='http://etherx.jabber.org/streams' id='1' from='chat.example' "
+          "version='1.0'><stream:features/>";
+      send(connection.fd.get(), kAnswer.data(), kAnswer.size(), MSG_NOSIGNAL);
+    }
+  }
+  size_t Count(std::string_view beginning) const {
+    size_t count = 0;
+    for (const Connection& connection : connections_) {
+      if (connection.words.starts_with(beginning)) ++count;
+    }
+    return count;
+  }
+
+ private:
+  struct Connection {
+    net::UniqueFd fd;
+    std::string words;
+    bool answered = false;
+  };
+  const std::vector<net::UniqueFd>& listeners_;
+  std::vector<Connection> connections_;
+};
+
+// attacks.md 2. A node that takes the header from clients need not take it from a checker, and one
+// whose checks have a port of their own does not expect it there.
+TEST_F(ControlAttacks, ChecksCarryNoProxyHeaderThoughClientsOfThePoolDo) {
+  for (const net::UniqueFd& node : nodes_) fcntl(node.get(), F_SETFL, O_NONBLOCK);
+  ReloadWith(
+      "send_proxy = \"v2\"\n"
+      "check = [{type = \"xmpp\", to = \"chat.example\", interval = \"1s\", "
+      "fast_interval = \"100ms\", start = \"up\"}]");
+  Listeners nodes(nodes_);
+  for (int i = 0; i < 3; ++i) held_.push_back(net::test::Dial(listen_));
+  ASSERT_TRUE(net::test::RunUntil(*loop_,
+                                  [&] {
+                                    nodes.Turn();
+                                    return nodes.Count(kSignature) == 3 && nodes.Count("<") >= 4;
+                                  }))
+      << nodes.Count(kSignature) << " with a header, " << nodes.Count("<") << " without";
+  EXPECT_EQ(NodeNamed("n1").state, "up");
+  EXPECT_EQ(nodes.Count(kSignature), 3U) << "the clients, and no check";
+}
+
+}  // namespace
+}  // namespace lb
