@@ -51,6 +51,17 @@ def idle_cpu(pids, seconds=2.0):
     return [cpu_seconds(pid) - was for pid, was in zip(pids, before)]
 
 
+def ended(sock):
+    """Whether the other side has ended this TLS connection; what else it said is thrown away."""
+    sock.settimeout(0.05)
+    try:
+        return sock.recv(4096) == b""
+    except (TimeoutError, ssl.SSLWantReadError):
+        return False
+    except OSError:
+        return True
+
+
 class TlsNode:
     """A node that ends TLS: greets with its name, and keeps what each handshake brought. `first` is
     sent in plaintext before TLS; with `starttls` it follows <proceed/>."""
@@ -277,6 +288,28 @@ class Nodes(FreshCase):
             self.balancer.stop()
 
 
+    def test_who_leaves_while_the_node_is_silent_in_tls_leaves_nothing_and_who_stays_is_told(self):
+        authority = Authority(self.workspace)
+        node = Recorder()  # takes the ClientHello and answers nothing
+        self.addCleanup(node.close)
+        pool = {"tls": "tls", "tls_ca": authority.ca_file}
+        self.start(node, {"patient": {**pool, "connect_timeout": "5m"},
+                          "hasty": {**pool, "connect_timeout": "1s"}})
+        gone = [socket.create_connection(("127.0.0.1", self.ports["patient"]), timeout=10)
+                for _ in range(40)]
+        wait_until(lambda: len(node.received) == 40 and all(node.received), "hellos are there")
+        for sock in gone:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+        wait_until(lambda: self.balancer.open_connections() == 0, "all are gone")
+        wait_until(lambda: all(node.ended), "and the node's ends with them")
+        self.assertEqual(self.balancer.metric("mongooselb_ended_total", reason="client_reset"), 40)
+        with socket.create_connection(("127.0.0.1", self.ports["hasty"]), timeout=30) as sock:
+            sock.settimeout(30)
+            self.assertEqual(read_all(sock), b"")
+        wait_until(lambda: self.balancer.open_connections() == 0, "it was given up")
+
+
 class ClientCertificates(FreshCase):
     def openssl(self, *words):
         done = subprocess.run(["openssl", *words], stdin=subprocess.DEVNULL, capture_output=True,
@@ -326,22 +359,26 @@ class ClientCertificates(FreshCase):
             "pool": {"keep": {"node": node_tables([self.recorder]), "send_proxy": "v2"}},
         }).start()
 
-    def present(self, certificate, words=b"hello"):
-        """The TLVs and the payload of the node's connection, or None where we were refused."""
+    def present(self, certificate, words=b"hello", context=None, session=None):
+        """The TLVs of the node's connection, whose payload is compared, or None where we were
+        refused. Keeps the session in self.session."""
         before = len(self.recorder.received)
-        context = client_context(self.authority.ca_file)
-        context.load_cert_chain(*certificate)
+        if context is None:
+            context = self.context_of(certificate)
+
+        def header_size():
+            got = self.recorder.received[before] if len(self.recorder.received) > before else b""
+            return 16 + int.from_bytes(got[14:16], "big") if len(got) >= 16 else 0
+
         try:
-            with connect(self.port, context) as sock:
+            with connect(self.port, context, session=session) as sock:
                 sock.sendall(words)
-                sock.settimeout(0.5)
-                try:
-                    if sock.recv(1) == b"":
-                        return None
-                except TimeoutError:
-                    pass
-                got = self.recorder.wait_for(before, 16)
-                length = 16 + int.from_bytes(got[14:16], "big")
+                wait_until(lambda: header_size() or ended(sock), "served or refused")
+                if not header_size():
+                    return None
+                self.session = sock.session
+                self.reused = sock.session_reused
+                length = header_size()
                 got = self.recorder.wait_for(before, length + len(words))
         except (ssl.SSLError, ConnectionError):
             self.assertEqual(len(self.recorder.received), before, "refused, and yet at the node")
@@ -355,16 +392,28 @@ class ClientCertificates(FreshCase):
         self.assertEqual(bytes(got[length:]), words)
         return tlvs
 
+    def context_of(self, certificate):
+        context = client_context(self.authority.ca_file)
+        context.load_cert_chain(*certificate)
+        return context
+
     def test_a_revoked_client_certificate_is_refused_from_the_next_reload_on(self):
         self.authority = Authority(self.workspace)
         good = self.authority.issue("good", ["good.example"])
         lost = self.authority.issue("lost", ["lost.example"])
         self.start(client_auth="required", client_crl=self.write_crl())
         self.assertIn(b"good.example", self.present(good)[0xe3])
-        self.assertIn(b"lost.example", self.present(lost)[0xe3])
+        keeps = self.context_of(lost)
+        self.assertIn(b"lost.example", self.present(lost, context=keeps)[0xe3])
+        session = self.session
+        self.assertIn(b"lost.example", self.present(lost, context=keeps, session=session)[0xe3])
+        self.assertTrue(self.reused)
+        session = self.session
         self.write_crl([lost[0]])
         self.balancer.ctl_ok("reload")
         wait_until(lambda: self.present(lost) is None, "the revoked one is refused")
+        self.assertIsNone(self.present(lost, context=keeps, session=session),
+                          "nor by a ticket from before")
         for _ in range(3):
             self.assertIsNone(self.present(lost))
             self.assertIn(b"good.example", self.present(good)[0xe3])
@@ -385,6 +434,7 @@ class ClientCertificates(FreshCase):
         many = self.issue_with_names("many", [b"%04d." % i + b"x" * 50 + b".example"
                                               for i in range(400)])
         tlvs = self.present(many, b"<payload/>")  # compares it, too
+        self.assertNotIn(0xe3, tlvs, "400 names fit into no header of ours")
         self.assertEqual(len(tlvs[0xe0][0]), 32, "what binds the channel is there in any case")
 
 
