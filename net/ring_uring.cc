@@ -299,7 +299,12 @@ void Ring::Connect(Slot slot, const ConnectOptions& options, Tag tag) {
     }
   } else {
     // Kernels before 6.8 (6.11 for bind): a plain socket, set up by system calls and moved into the
-    // slot. A failure here comes back as a failed connect on an empty slot (-EBADF).
+    // slot. A failure here comes back as a failed connect on an empty slot (-EBADF). This does not
+    // stand in the queue, so what does goes first: the close of who had the slot before.
+    if (io_uring_sq_ready(&impl_->ring) > 0) {
+      ++stats_.enters;
+      io_uring_submit(&impl_->ring);
+    }
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
       if (options.no_delay && tcp) {
