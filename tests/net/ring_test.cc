@@ -269,7 +269,7 @@ TEST_P(RingTest, AShutdownNeverReachesTheNextConnectionOfItsSlot) {
     ASSERT_TRUE(WaitFor(2, static_cast<size_t>(round)));
     ring_->Send(slot, {&word, 1}, {&recorder_, 3});
     ASSERT_TRUE(WaitFor(3, static_cast<size_t>(round)));
-    EXPECT_EQ(recorder_.seen[3].back().result, 1) << "round " << round;
+    ASSERT_EQ(recorder_.seen[3].back().result, 1) << "round " << round;
     UniqueFd far(accept4(listener.get(), nullptr, nullptr, SOCK_CLOEXEC));
     uint8_t byte = 0;
     EXPECT_EQ(recv(far.get(), &byte, 1, 0), 1) << "round " << round;
