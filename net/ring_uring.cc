@@ -315,7 +315,6 @@ void Ring::Connect(Slot slot, const ConnectOptions& options, Tag tag) {
         setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &kOne, sizeof kOne);
         bound = ::bind(fd, options.source, options.source_size) == 0;
       }
-      io_uring_submit(&impl_->ring);  // the close of who had the slot before comes first
       if (bound) io_uring_register_files_update(&impl_->ring, slot, &fd, 1);
       close(fd);
     }
