@@ -1,10 +1,11 @@
-"""Real clients through each mode that knows TLS, with real Prosody and ejabberd nodes behind; and two
-real servers that speak to each other through the balancer.
+"""Real clients through each mode that knows TLS, with real Prosody and ejabberd nodes behind; and
+two real servers that speak to each other through the balancer.
 
 The pool that served a connection tells what the client said in its hello, since names and protocols
-route: "alpn" got the protocol xmpp-client (XEP-0368), "name" the name alone, "neither" none of both.
-Over direct TLS, slixmpp and go-sendxmpp send both, profanity the name alone, and @xmpp/client neither
-(node's tls.connect sends no name unless its caller gives one): it comes to the listener's own pool.
+route: "alpn" got the protocol xmpp-client (XEP-0368), "name" the name alone, "neither" none of
+both. Over direct TLS, slixmpp and go-sendxmpp send both, profanity the name alone, and @xmpp/client
+neither (node's tls.connect sends no name unless its caller gives one): it comes to the listener's
+own pool.
 """
 
 import asyncio
@@ -63,7 +64,8 @@ class TlsClients(ClientCases):
             {CAME_BY["slixmpp"]} | {pool for client, pool in CAME_BY.items() if client in self.id()}
 
         def seen():
-            return {line["pool"] for line in self.balancer.access_log.lines()[self.finished_before:]}
+            lines = self.balancer.access_log.lines()
+            return {line["pool"] for line in lines[self.finished_before:]}
         try:
             wait_until(lambda: seen() == pools, "the clients came in as they do", 10)
         except Timeout:
@@ -161,17 +163,19 @@ class StartTlsToEjabberd(OnEjabberd, EndToEndCase):
 
 
 class ServerToServer(EndToEndCase):
-    """Two real servers of two domains. Each finds the other behind the balancer only: a.example asks
-    for STARTTLS there, b.example comes with direct TLS. Neither has a certificate of the other's to
-    go by, so each asks back who it is (dialback, XEP-0220), through the balancer again."""
+    """Two real servers of two domains. Each finds the other behind the balancer only: a.example
+    asks for STARTTLS there, b.example comes with direct TLS. Neither has a certificate of the
+    other's to go by, so each asks back who it is (dialback, XEP-0220), through the balancer."""
 
     def test_two_servers_exchange_messages_over_starttls_and_direct_tls(self):
         authority = Authority(self.workspace)
         ports = {"starttls": net.free_port(), "direct": net.free_port()}
-        one = Prosody(self.workspace, authority, "a", "127.0.0.2", "a.example",
-                      routes={"b.example": ("xmpp-server", "127.0.0.1", ports["starttls"])}).start()
-        other = Prosody(self.workspace, authority, "b", "127.0.0.3", "b.example",
-                        routes={"a.example": ("xmpps-server", "127.0.0.1", ports["direct"])}).start()
+        to_b = {"b.example": ("xmpp-server", "127.0.0.1", ports["starttls"])}
+        to_a = {"a.example": ("xmpps-server", "127.0.0.1", ports["direct"])}
+        one = Prosody(self.workspace, authority, "a", "127.0.0.2", "a.example", to_b).start()
+        other = Prosody(self.workspace, authority, "b", "127.0.0.3", "b.example", to_a).start()
+        front_a = authority.issue("front-a", ["a.example"])
+        front_b = authority.issue("front-b", ["b.example"])
 
         def pool(node, port, **tls):
             return {"node": [{"name": node.name, "address": f"{node.address}:{port}"}],
@@ -180,10 +184,10 @@ class ServerToServer(EndToEndCase):
             "listener": {
                 "starttls": {"bind": f"127.0.0.1:{ports['starttls']}", "mode": "starttls",
                              "namespace": "jabber:server", "pool": "b",
-                             "certificates": certificates(authority.issue("front-b", ["b.example"]))},
+                             "certificates": certificates(front_b)},
                 "direct": {"bind": f"127.0.0.1:{ports['direct']}", "mode": "tls", "pool": "none",
                            "route": [{"domain": "a.example", "alpn": "xmpp-server", "pool": "a"}],
-                           "certificates": certificates(authority.issue("front-a", ["a.example"]))},
+                           "certificates": certificates(front_a)},
             },
             "pool": {
                 "a": pool(one, one.s2s_tls_port, tls="tls"),

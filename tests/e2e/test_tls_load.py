@@ -1,5 +1,5 @@
-"""TLS under load: what operators do to a busy balancer, and a storm of handshakes, harm no connection
-that is established."""
+"""TLS under load: what operators do to a busy balancer, and a storm of handshakes, harm no
+connection that is established."""
 
 import base64
 import os
@@ -24,8 +24,8 @@ RATE = 40
 
 
 class Resuming:
-    """One client after another that comes back with the session of the one before, in a thread; each
-    is greeted and echoed. `failed` has what went wrong, `resumed` and `full` count the handshakes."""
+    """One client after another that comes back with the session of the one before, in a thread;
+    each is greeted and echoed. `failed` has what went wrong; `resumed`, `full` count the rest."""
 
     def __init__(self, port, ca_file):
         self.port = port
@@ -164,7 +164,8 @@ class Operations(FreshCase):
             self.balancer.upgrade()  # finds keys that are older than their time
             wait_until(lambda: self.keys()[:2] == before[1:], "the keys are rotated", 30)
             resuming.more(5)
-            self.assertFalse(self.session(context, session)[1], "the key of five rotations ago is gone")
+            self.assertFalse(self.session(context, session)[1],
+                             "the key of five rotations ago is gone")
             resuming.more(3)
             self.assertEqual(resuming.full, full, "who comes back in time resumes")
             self.assert_nothing_lost(load, resuming)
@@ -214,8 +215,8 @@ class HandshakeStorm(EndToEndCase):
 
     def bench(self, mode, *args, launcher):
         self.runs += 1
-        return Bench(self.workspace, f"{mode}-{self.runs}", mode, self.target, "--tls", "--sni", DOMAIN,
-                     *args, launcher=launcher)
+        return Bench(self.workspace, f"{mode}-{self.runs}", mode, self.target, "--tls", "--sni",
+                     DOMAIN, *args, launcher=launcher)
 
     def echo(self, storm=None):
         """p99 in ms of what 100 established connections say and hear; `storm` begins once they are

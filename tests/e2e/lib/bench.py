@@ -1,4 +1,5 @@
-"""mongoosebench, which stands beside the balancer under test: a sink as node, load, and its figures."""
+"""mongoosebench, which stands beside the balancer under test: a sink as node, and load with its
+figures."""
 
 import json
 import os
@@ -11,7 +12,8 @@ BENCH = os.path.join(os.path.dirname(BINARY), "mongoosebench")
 
 
 def cores():
-    """(the balancer's, everybody else's) as command line prefixes: it is not to wait for its load."""
+    """(the balancer's, everybody else's) as command line prefixes: it is not to wait for its
+    load."""
     allowed = sorted(os.sched_getaffinity(0))
     return ["taskset", "-c", str(allowed[0])], ["taskset", "-c", str(allowed[-1])]
 
