@@ -2,6 +2,7 @@
 connection that is established."""
 
 import base64
+import math
 import os
 import ssl
 import threading
@@ -222,15 +223,15 @@ class HandshakeStorm(EndToEndCase):
         """p99 in ms of what 100 established connections say and hear; `storm` begins once they are
         established, and is returned as it goes on, with the handshakes before it."""
         wait_until(lambda: self.balancer.open_connections() == 0, "those before are gone", 60)
+        established = self.full_handshakes() + 100
         echo = self.bench("echo", "-c", "100", "--rate", "500/s", "--warmup", "2s", "-d", "5s",
                           launcher=self.elsewhere)
-        wait_until(lambda: self.balancer.open_connections() == 100, "they are established", 60)
-        before = self.full_handshakes()
+        wait_until(lambda: self.full_handshakes() >= established, "they are established", 60)
         raging = storm() if storm else None
         result = echo.result(120)
-        self.assertEqual((result["failed"], result["lost"]), (0, 0), result)
-        self.assertGreater(result["completed"], 0.95 * result["offered"], result)
-        return result["phases"]["reply"]["p99_us"] / 1000, raging, before
+        self.assertEqual((result["failed"], result["lost"]), (0, 0), result["failures"])
+        # From when each was meant to be said: what a stall holds back counts, too.
+        return result["phases"]["total"]["p99_us"] / 1000, raging, established
 
     def full_handshakes(self):
         return self.balancer.metric("mongooselb_tls_handshakes_total", result="full")
@@ -239,29 +240,33 @@ class HandshakeStorm(EndToEndCase):
         return self.bench("connect", "-c", str(self.AT_ONCE), "-d", "10m", "--timeout", "60s",
                           "--source", "127.0.1.1-127.0.1.4", launcher=self.behind)
 
-    def pair(self):
-        """(quiet, in the storm): p99 in ms."""
-        quiet, _, _ = self.echo()
+    def quiet(self):
+        return self.echo()[0]
+
+    def stormy(self):
         during, storm, before = self.echo(self.storm)
         self.assertTrue(storm.alive(), storm.process.log())
-        self.assertGreater(self.full_handshakes(), before + 100, "it raged while they spoke")
+        raged = self.full_handshakes() > before + 100  # while they spoke
         wait_until(lambda: self.full_handshakes() - before >= self.HANDSHAKES, "all have come", 400,
                    pause_s=0.2)
         result = storm.stop()
-        self.assertEqual((result["failed"], result["resumed"]), (0, 0), result)
-        return quiet, during
+        self.assertEqual((result["failed"], result["resumed"]), (0, 0), result["failures"])
+        return during if raged else math.inf
 
     def test_a_storm_of_20000_leaves_established_connections_their_p99(self):
-        """Within twice that of quiet. Others use this machine, too: the best of three pairs."""
-        pairs = []
-        for _ in range(3):
-            quiet, during = self.pair()
-            pairs.append((quiet, during))
-            print(f"p99 quiet {quiet:.2f} ms, in the storm {during:.2f} ms", flush=True)
-            if during <= max(2 * quiet, self.NOTHING_MS):
+        """Within twice that of the quiet before or after. Others use the machine, too: the best of
+        four storms."""
+        seen = []
+        before = self.quiet()
+        for _ in range(4):
+            during, after = self.stormy(), self.quiet()
+            seen.append(f"quiet {before:.2f} ms, storm {during:.2f} ms, quiet {after:.2f} ms")
+            print("p99:", seen[-1], flush=True)
+            if during <= max(2 * max(before, after), self.NOTHING_MS):
                 break
+            before = after
         else:
-            self.fail(f"p99 in ms, quiet and in the storm: {pairs}")
+            self.fail(f"p99: {seen}")
         self.assertGreater(self.balancer.metric("mongooselb_tls_handshakes_queued_total"), 0)
 
 
