@@ -6,7 +6,6 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "lb/pair.h"
@@ -17,8 +16,9 @@ namespace lb {
 namespace {
 
 constexpr uint8_t kTlsHandshakeRecord = 22;
-// Buffers of a client that speaks on while its handshake waits in line.
+// Of a client that speaks on while its handshake waits: in line, or for work in a later turn.
 constexpr uint32_t kEarlyBuffers = 4;
+constexpr size_t kEarlyBytes = 16'384;
 
 }  // namespace
 
@@ -105,7 +105,11 @@ void Pair::OnEarlyBytes(uint16_t buffer) {
     default: {
       const auto& parser = TlsOf().opening->hello;
       if (parser != nullptr) parser->Feed(worker_.buffers_->Bytes(buffer));
-      KeepEarly(buffer);
+      if (TlsOf().engine[0] == nullptr) {
+        KeepHello(buffer);
+      } else {
+        KeepEarly(buffer);
+      }
       ReceiveEarly();
       OnHandshakeBytes();
     }
@@ -122,8 +126,18 @@ void Pair::KeepEarly(uint16_t buffer) {
   }
 }
 
+// A crowd that waits for its handshakes must not hold the buffers that these, and all established
+// connections, go on with.
+void Pair::KeepHello(uint16_t buffer) {
+  const std::span<const uint8_t> bytes = worker_.buffers_->Bytes(buffer);
+  std::vector<uint8_t>& early = TlsOf().opening->early;
+  early.insert(early.end(), bytes.begin(), bytes.end());
+  worker_.buffers_->Give(buffer);
+}
+
 void Pair::ReceiveEarly() {
-  if (state_ == State::kHandshake && chain_[0].count >= kEarlyBuffers) {
+  if (state_ == State::kHandshake &&
+      (chain_[0].count >= kEarlyBuffers || TlsOf().opening->early.size() >= kEarlyBytes)) {
     Pause(0);
   } else if (!InFlight(kRecv)) {
     MaybeResume(0);
@@ -164,8 +178,8 @@ void Pair::OnHandshakeBytes() {
     return;
   }
   if (tls.waiting || tls.due) return;
-  const auto first = worker_.buffers_->Bytes(chain_[0].head);
-  if (first[chain_[0].offset] != kTlsHandshakeRecord) {
+  const std::vector<uint8_t>& early = tls.opening->early;
+  if (early.front() != kTlsHandshakeRecord) {
     End(EndReason::kNotTls);
     return;
   }
@@ -181,10 +195,9 @@ void Pair::OnHandshakeBytes() {
   std::unique_ptr<net::ClientHelloParser>& parser = tls.opening->hello;
   if (parser == nullptr) {
     parser = std::make_unique<net::ClientHelloParser>();
-    std::array<std::span<const uint8_t>, kEarlyBuffers> parts;
-    for (const auto& part : std::span(parts).first(ChainParts(0, parts))) parser->Feed(part);
+    parser->Feed(early);
   }
-  if (parser->status() == net::ClientHelloStatus::kNeedMore && chain_[0].count < kEarlyBuffers) {
+  if (parser->status() == net::ClientHelloStatus::kNeedMore && early.size() < kEarlyBytes) {
     return;
   }
   tls.waiting = true;
@@ -218,6 +231,23 @@ void Pair::LeaveHandshakes() {
   worker_.ListenerOf(*this)->shared->handshakes.fetch_sub(1, std::memory_order_relaxed);
 }
 
+// What was kept until there was an engine, which is no more than the hello: nothing in it is in the
+// clear yet.
+net::TlsFeed Pair::FeedHello() {
+  Tls& tls = TlsOf();
+  std::vector<uint8_t> early = std::exchange(tls.opening->early, {});
+  std::span<uint8_t> in = early;
+  net::TlsFeed feed;
+  while (!in.empty()) {
+    net::TlsPlaintext plain;
+    feed = tls.engine[0]->Feed(in, &plain);
+    tls.engine[0]->Release();
+    if (feed.state != net::TlsState::kHandshaking || feed.consumed == 0) break;
+    in = in.subspan(feed.consumed);
+  }
+  return feed;
+}
+
 void Pair::OnHandshakeWork() {
   Tls& tls = TlsOf();
   tls.due = false;
@@ -225,19 +255,19 @@ void Pair::OnHandshakeWork() {
     End(EndReason::kExhausted);
     return;
   }
-  bool done = false;
-  while (!done && chain_[0].count > 0) {
-    const net::TlsFeed feed = TlsFeedHead(0);
-    if (feed.state == net::TlsState::kFailed) {
-      RefuseTls(EndReason::kTlsHandshakeFailed);
-      return;
-    }
-    done = feed.handshake_done;
-    if (feed.state == net::TlsState::kPeerClosed) Set(kEof, 0);
+  net::TlsFeed feed = FeedHello();
+  while (feed.state == net::TlsState::kHandshaking && chain_[0].count > 0) {
+    feed = TlsFeedHead(0);
     if (feed.consumed == 0) break;
   }
-  // What TLS 1.3 has left to say then is a ticket, which goes with the node's first words, or at the
-  // next look at this connection (OnDueOpen): a packet less for everybody.
+  if (feed.state == net::TlsState::kFailed) {
+    RefuseTls(EndReason::kTlsHandshakeFailed);
+    return;
+  }
+  const bool done = feed.handshake_done;
+  if (feed.state == net::TlsState::kPeerClosed) Set(kEof, 0);
+  // What TLS 1.3 has left to say then is a ticket, which goes with the node's first words, or at
+  // the next look at this connection (OnDueOpen): a packet less for everybody.
   const bool only_ticket = done && tls.engine[0]->take_over() == net::TlsTakeOver::kTaken;
   if (!only_ticket) TlsFlush(0);
   if (done) {

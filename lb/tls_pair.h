@@ -33,6 +33,7 @@ struct TlsOpening {
   std::shared_ptr<const StartTlsServerOptions> starttls_options;
   std::unique_ptr<StartTlsClient> starttls_client;
   std::unique_ptr<net::ClientHelloParser> hello;
+  std::vector<uint8_t> early;            // its hello, until there is an engine to read it
   std::unique_ptr<net::TlsFacts> facts;  // of the client's handshake
   std::string domain;                    // of its stream, which TLS does not vouch for
   bool agreed = false;                   // <proceed/> is on its way to the client

@@ -16,11 +16,11 @@ from lib import net
 from lib.balancer import Balancer
 from lib.case import EndToEndCase
 from lib.certs import Authority
-from lib.client_cases import ClientCases
 from lib.node import SinkNode, node_tables
 from lib.prosody import Prosody
 from lib.recorder import Recorder
 from lib.slix import SlixClient, exchange
+from lib.tls import certificates, client_context, connect, read_all, read_until
 from lib.wait import wait_until
 
 DOMAIN = "chat.example"
@@ -29,48 +29,10 @@ OPENING = (f"<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.ja
 CHECK = [{"type": "tcp", "interval": "1s", "fast_interval": "200ms"}]
 
 
-def client_context(ca_file, alpn=None, version=None):
-    context = ssl.create_default_context(cafile=ca_file)
-    if alpn:
-        context.set_alpn_protocols(alpn)
-    if version:
-        context.minimum_version = context.maximum_version = version
-    return context
-
-
-def connect(port, context, name=DOMAIN, session=None):
-    raw = socket.create_connection(("127.0.0.1", port), timeout=10)
-    return context.wrap_socket(raw, server_hostname=name, session=session)
-
-
-def read_until(sock, what, limit=65536):
-    data = b""
-    while what not in data and len(data) < limit:
-        more = sock.recv(65536)
-        if not more:
-            break
-        data += more
-    return data
-
-
-def read_all(sock):
-    data = b""
-    try:
-        while more := sock.recv(65536):
-            data += more
-    except OSError:
-        pass
-    return data
-
-
 def run(command, words="", deadline_s=20):
     """The finished client program; its stdin stays open until it ends or `words` were answered."""
     return subprocess.run(command, input=words, capture_output=True, text=True, timeout=deadline_s,
                           check=False)
-
-
-def certificates(*pairs):
-    return [{"chain": chain, "key": key} for chain, key in pairs]
 
 
 class RealClients(EndToEndCase):
@@ -170,29 +132,6 @@ class RealClients(EndToEndCase):
                         DOMAIN, "--verify-hostname", DOMAIN, "-p", str(self.ports[mode]), *more,
                         "127.0.0.1"])
             self.assertIn("Handshake was completed", done.stdout, done.stderr)
-
-
-class ClientsOverStartTls(ClientCases, EndToEndCase):
-    """slixmpp, go-sendxmpp, profanity and @xmpp/client; the balancer answers them, and asks the node
-    for TLS itself."""
-
-    @classmethod
-    def setUpClass(cls):
-        super().setUpClass()
-        cls.domain = DOMAIN
-        cls.authority = Authority(cls.workspace)
-        node = Prosody(cls.workspace, cls.authority, "n1", "127.0.0.2", DOMAIN).start()
-        cls.node_names = ["n1"]
-        cls.lb_port = net.free_port()
-        cls.balancer = Balancer(cls.workspace, {
-            "listener": {"c2s": {"bind": f"127.0.0.1:{cls.lb_port}", "pool": "xmpp",
-                                 "mode": "starttls", "certificates": certificates(
-                                     cls.authority.issue("front", [DOMAIN]))}},
-            "pool": {"xmpp": {"node": node_tables([node]), "tls": "starttls",
-                              "starttls_to": DOMAIN, "tls_ca": cls.authority.ca_file,
-                              "tls_verify_name": DOMAIN, "check": CHECK}},
-        }).start()
-        wait_until(lambda: cls.balancer.node_states().get("n1") == "up", "the node is up")
 
 
 class Scanners(EndToEndCase):

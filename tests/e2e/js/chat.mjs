@@ -1,7 +1,9 @@
 // An XMPP client driven by lines of JSON: the first line on stdin is the login, each further one a
-// message {to, body}. Events go to stdout, one JSON object a line. The end of stdin logs out.
+// message {to, body}; `hosts` in the login are names with their addresses, which no DNS has. Events go
+// to stdout, one JSON object a line. The end of stdin logs out.
 // The module lives below build/, not beside this file (MONGOOSE_E2E_JS names the folder).
 import { createRequire } from "node:module";
+import dns from "node:dns";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
@@ -12,7 +14,18 @@ const say = (event, fields = {}) => process.stdout.write(`${JSON.stringify({ eve
 
 let xmpp;
 
-async function login(options) {
+// Sockets ask dns.lookup for their addresses.
+function know(hosts) {
+  const lookup = dns.lookup;
+  dns.lookup = (name, options, done) => {
+    const address = hosts[name];
+    if (address === undefined) return lookup(name, options, done);
+    process.nextTick(() => (options.all ? done(null, [{ address, family: 4 }]) : done(null, address, 4)));
+  };
+}
+
+async function login({ hosts, ...options }) {
+  know(hosts);
   xmpp = client(options);
   xmpp.reconnect.stop();
   xmpp.timeout = 20_000; // milliseconds; its two seconds are short on a loaded machine

@@ -6,5 +6,6 @@ real clients on loopback. Debian's /usr/bin/python3 runs it, since slixmpp is De
   balancer    mongooselb under test              access_log  its access log, read back
   slix, profanity, sendxmpp, xmppjs              real clients
   sink        a node of plain TCP                load        connections held and connections arriving
+  tls         TLS clients of Python's ssl           bench      mongoosebench: load with figures
   status_api  a node's status API, well or ill   case        the TestCase that prints logs on failure
 """

@@ -17,7 +17,7 @@ class Authority:
                       "-addext", "basicConstraints=critical,CA:TRUE",
                       "-keyout", self.ca_key, "-out", self.ca_file)
 
-    def issue(self, name, domains, user=None):
+    def issue(self, name, domains, user=None, days=30):
         """(certificate, key) for these domains; the key is readable by `user`."""
         base = os.path.join(self.folder, name)
         names = ",".join(f"DNS:{domain}" for domain in domains)
@@ -27,7 +27,7 @@ class Authority:
             f"certs/{name}.ext", f"subjectAltName={names}\nbasicConstraints=CA:FALSE\n"
             "extendedKeyUsage=serverAuth,clientAuth\n")
         self._openssl("x509", "-req", "-in", base + ".csr", "-CA", self.ca_file, "-CAkey",
-                      self.ca_key, "-CAcreateserial", "-days", "30", "-extfile", extensions,
+                      self.ca_key, "-CAcreateserial", "-days", str(days), "-extfile", extensions,
                       "-out", base + ".pem")
         self.workspace.give(base + ".key", user)
         return base + ".pem", base + ".key"

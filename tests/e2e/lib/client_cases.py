@@ -1,5 +1,5 @@
 """What holds for every real client behind the balancer, whatever the server: a mix-in for a TestCase
-that provides `workspace`, `authority`, `balancer`, `lb_port` and `domain`."""
+that provides `workspace`, `authority`, `balancer`, `lb_port` and `domain`, and may set `tls`."""
 
 import asyncio
 import secrets
@@ -13,10 +13,11 @@ from lib.xmppjs import XmppJs
 
 class ClientCases:
     PASSWORD = "pw-" + secrets.token_hex(8)
+    tls = "starttls"  # or "direct"
 
     def options(self):
         return {"domain": self.domain, "password": self.PASSWORD, "host": "127.0.0.1",
-                "port": self.lb_port, "ca_file": self.authority.ca_file}
+                "port": self.lb_port, "ca_file": self.authority.ca_file, "tls": self.tls}
 
     def address(self, user):
         return f"{user}@{self.domain}"
@@ -26,7 +27,7 @@ class ClientCases:
             client = await SlixClient(user, register=True, **self.options()).login()
             await client.logout()
 
-    def test_slixmpp_registers_logs_in_over_starttls_and_chats(self):
+    def test_slixmpp_registers_logs_in_over_tls_and_chats(self):
         async def scene():
             alice = await SlixClient("alice", register=True, **self.options()).login()
             bob = await SlixClient("bob", register=True, **self.options()).login()
@@ -79,7 +80,7 @@ class ClientCases:
             await alice.logout()
         asyncio.run(scene())
 
-    def test_xmpp_js_logs_in_over_starttls_and_chats(self):
+    def test_xmpp_js_logs_in_over_tls_and_chats(self):
         async def scene():
             await self.register("javascript")
             alice = await SlixClient("jsfriend", register=True, **self.options()).login()
@@ -98,7 +99,7 @@ class ClientCases:
             await alice.logout()
         asyncio.run(scene())
 
-    def test_profanity_logs_in_over_starttls_and_chats(self):
+    def test_profanity_logs_in_over_tls_and_chats(self):
         async def scene():
             await self.register("profane")
             alice = await SlixClient("proffriend", register=True, **self.options()).login()
@@ -106,7 +107,7 @@ class ClientCases:
                 Profanity, self.workspace, "profane", self.authority.ca_file)
             try:
                 await asyncio.to_thread(terminal.login, "profane", self.domain, self.PASSWORD,
-                                        "127.0.0.1", self.lb_port)
+                                        "127.0.0.1", self.lb_port, self.tls)
                 terminal.say(self.address("proffriend"), "from the terminal")
                 self.assertEqual(await alice.heard(),
                                  (self.address("profane"), "from the terminal"))

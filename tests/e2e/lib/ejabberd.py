@@ -111,7 +111,7 @@ class Ejabberd:
         self.workspace.wait_ready(
             self.process,
             lambda: net.accepts(self.address, self.c2s_port) and self.ctl("status")[0] == 0,
-            f"ejabberd {self.name} runs and listens on {self.endpoint}", 60)
+            f"ejabberd {self.name} runs and listens on {self.endpoint}", 180)
         return self
 
     def ctl(self, *args):
@@ -120,7 +120,7 @@ class Ejabberd:
         done = subprocess.run(
             [*self._as_user(), "/usr/bin/erl", "-noinput", "-hidden", "-sname", name, "-start_epmd",
              "false", "-s", "ejabberd_ctl", "-extra", self.node, *args],
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False,
+            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
             env={**os.environ, **self._env()}, cwd=self.home)
         return done.returncode, done.stdout + done.stderr
 
@@ -131,7 +131,7 @@ class Ejabberd:
             raise RuntimeError(f"{self.node} could not join {other.node}: {text}")
         wait_until(lambda: all(node.node in self.ctl("list_cluster")[1] and
                                node.node in other.ctl("list_cluster")[1] for node in (self, other)),
-                   f"{self.node} and {other.node} are one cluster", 30)
+                   f"{self.node} and {other.node} are one cluster", 180)
 
     def _as_user(self):
         if os.getuid() != 0:

@@ -9,6 +9,8 @@ load goes on. Nodes are sink.py in its echo mode: each greets with its name.
         ...
         arrivals = load.stop_arrivals()
         lost = load.lost()
+
+With `tls`, an SSLContext, connections are direct TLS to `name`.
 """
 
 import asyncio
@@ -86,8 +88,10 @@ class Held(asyncio.Protocol):
 
 
 class Load:
-    def __init__(self, host, port, sources=(), deadline_s=10.0):
+    def __init__(self, host, port, sources=(), deadline_s=10.0, tls=None, name=None):
         self.target = (host, port)
+        self._tls = {"ssl": tls, "server_hostname": name, "ssl_handshake_timeout": deadline_s} \
+            if tls else {}
         self.sources = list(sources)
         self.deadline_s = deadline_s
         self.held = []
@@ -158,7 +162,8 @@ class Load:
         return (self.sources[self._next_source % len(self.sources)], 0)
 
     async def _open(self):
-        _, held = await self._loop.create_connection(Held, *self.target, local_addr=self._source())
+        _, held = await self._loop.create_connection(Held, *self.target, local_addr=self._source(),
+                                                      **self._tls)
         try:
             await asyncio.wait_for(held.greeted, self.deadline_s)
         except BaseException:

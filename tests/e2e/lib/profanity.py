@@ -40,9 +40,10 @@ class Profanity:
         except Exception as error:
             raise AssertionError(f"{error}\nscreen:\n{self.screen().rstrip()}") from None
 
-    def login(self, user, domain, password, host, port):
-        """`tls force`: without STARTTLS there is no login."""
-        self.type(f"/connect {user}@{domain} server {host} port {port} tls force")
+    def login(self, user, domain, password, host, port, tls="starttls"):
+        """`tls force`: without STARTTLS there is no login. `tls legacy` is its word for direct TLS."""
+        policy = "legacy" if tls == "direct" else "force"
+        self.type(f"/connect {user}@{domain} server {host} port {port} tls {policy}")
         self.wait_for("password", "profanity asks for the password")
         self.type(password)
         self.wait_for("logged in successfully", "profanity is logged in")

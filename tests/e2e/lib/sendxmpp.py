@@ -4,8 +4,9 @@ import os
 import subprocess
 
 
-def _command(user, domain, password_file, host, port, extra):
+def _command(user, domain, password_file, host, port, tls, extra):
     # The password stands in a file, as go-sendxmpp's manual asks; certificates are checked.
+    extra = (["-t"] if tls == "direct" else []) + extra
     return ["/usr/bin/go-sendxmpp", "-f", password_file, "-u", f"{user}@{domain}", "-j",
             f"{host}:{port}", *extra]
 
@@ -18,16 +19,18 @@ def _write_config(workspace, user, domain, password):
     return path
 
 
-def send(workspace, user, domain, password, host, port, ca_file, to, text, timeout_s=30):
+def send(workspace, user, domain, password, host, port, ca_file, to, text, tls="starttls",
+         timeout_s=30):
     """The finished go-sendxmpp process that sent `text`."""
     config = _write_config(workspace, user, domain, password)
-    return subprocess.run(_command(user, domain, config, host, port, [to]), input=text,
+    return subprocess.run(_command(user, domain, config, host, port, tls, [to]), input=text,
                           capture_output=True, text=True, timeout=timeout_s, check=False,
                           env={**os.environ, "SSL_CERT_FILE": ca_file})
 
 
-def listen(workspace, user, domain, password, host, port, ca_file):
+def listen(workspace, user, domain, password, host, port, ca_file, tls="starttls"):
     """A listener, whose log holds what it heard. It ends with the workspace."""
     config = _write_config(workspace, user, domain, password)
-    return workspace.start(f"sendxmpp-{user}", _command(user, domain, config, host, port, ["-l"]),
+    return workspace.start(f"sendxmpp-{user}",
+                           _command(user, domain, config, host, port, tls, ["-l"]),
                            env={"SSL_CERT_FILE": ca_file})

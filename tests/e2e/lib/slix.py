@@ -32,6 +32,8 @@ class SlixClient(slixmpp.ClientXMPP):
         self._register = register
         self.ca_certs = ca_file
         self.ssl_context.check_hostname = True
+        if tls == "direct":
+            self.ssl_context.set_alpn_protocols(["xmpp-client"])  # XEP-0368
         self.register_plugin("xep_0030")
         self.register_plugin("xep_0199")
         self.register_plugin("xep_0198")

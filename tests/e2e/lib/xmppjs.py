@@ -1,4 +1,4 @@
-"""@xmpp/client (npm) in node: chat.mjs logs in over STARTTLS, listens and speaks by lines of JSON."""
+"""@xmpp/client (npm) in node: chat.mjs logs in over TLS, listens and speaks by lines of JSON."""
 
 import json
 import os
@@ -14,12 +14,15 @@ FOLDER = os.path.join(REPO, "build", "e2e-js")
 class XmppJs:
     """One client. Its events: {"event": "online"|"message"|"error"|"offline", …}."""
 
-    def __init__(self, user, domain, password, host, port, ca_file, resource="js"):
+    def __init__(self, user, domain, password, host, port, ca_file, resource="js",
+                 tls="starttls"):
         script = os.path.join(REPO, "tests", "e2e", "js", "chat.mjs")
         if not os.path.isdir(os.path.join(FOLDER, "node_modules", "@xmpp", "client")):
             raise RuntimeError(f"no @xmpp/client in {FOLDER}; remedy: run tests/run or conf/up once")
-        options = {"service": f"xmpp://{host}:{port}", "domain": domain, "username": user,
-                   "password": password, "resource": resource}
+        # Over direct TLS it verifies the name in its service's address: `hosts` is its DNS.
+        service = f"xmpps://{domain}:{port}" if tls == "direct" else f"xmpp://{host}:{port}"
+        options = {"service": service, "domain": domain, "username": user, "password": password,
+                   "resource": resource, "hosts": {domain: host}}
         # Certificates are checked: node trusts the test's authority and its own list.
         self.popen = subprocess.Popen(
             ["node", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
