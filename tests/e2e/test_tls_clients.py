@@ -67,7 +67,7 @@ class TlsClients(ClientCases):
             lines = self.balancer.access_log.lines()
             return {line["pool"] for line in lines[self.finished_before:]}
         try:
-            wait_until(lambda: seen() == pools, "the clients came in as they do", 10)
+            wait_until(lambda: seen() == pools, "the clients came in as they do", 30)
         except Timeout:
             self.fail(f"pools {sorted(seen())}, expected {sorted(pools)}")
         super().tearDown()
