@@ -72,7 +72,7 @@ struct ProcessConfig {
   ConfigOrigin admin_listen_origin;
   net::Duration drain_deadline = std::chrono::minutes(10);
   uint32_t buffer_bytes = 4096;
-  uint32_t buffers = 1024;  // per worker; a power of two
+  uint32_t buffers = 4096;  // per worker; a power of two
   std::string state_file;   // empty: overrides end with the process
 
   bool operator==(const ProcessConfig&) const = default;

@@ -465,12 +465,9 @@ void Pair::OnDue() {
 
 void Pair::OnDueOpen() {
   const PoolSettings& settings = worker_.SettingsOf(*this);
-  if (Has(kTls, 1)) {
-    if (TlsOf().failed) {
-      End(EndReason::kTlsError);
-      return;
-    }
-    TlsFlush(0);  // a ticket, where the node has said nothing that it could go with
+  if (Has(kTls, 1) && TlsOf().failed) {
+    End(EndReason::kTlsError);
+    return;
   }
   SetNodeTimers();
   const net::Duration elapsed = std::chrono::milliseconds(Elapsed());

@@ -254,7 +254,7 @@ class alignas(128) Pair final : public net::Target {
   }
   void OnEarlyBytes(uint16_t buffer);
   void KeepEarly(uint16_t buffer);
-  void KeepHello(uint16_t buffer);
+  bool KeepHello(uint16_t buffer);
   net::TlsFeed FeedHello();
   void ReceiveEarly();
   void OnHelloBytes(uint16_t buffer);

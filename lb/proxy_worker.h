@@ -89,7 +89,7 @@ class ProxyWorker {
   // A tick of the timer wheel.
   static constexpr net::Duration kTick = std::chrono::milliseconds(50);
   // Handshake work in one turn of the loop: what is left comes in the next, after the relay.
-  static constexpr net::Duration kHandshakeWork = std::chrono::milliseconds(2);
+  static constexpr net::Duration kHandshakeWork = std::chrono::microseconds(500);
 
   // `loop` and what the hooks name must outlive the worker.
   static std::expected<std::unique_ptr<ProxyWorker>, std::string> Create(net::EventLoop& loop,

@@ -16,8 +16,10 @@ namespace lb {
 namespace {
 
 constexpr uint8_t kTlsHandshakeRecord = 22;
-// Of a client that speaks on while its handshake waits: in line, or for work in a later turn.
+// Buffers of a client that speaks on while its handshake waits for work in a later turn.
 constexpr uint32_t kEarlyBuffers = 4;
+// What a client may say before we have answered its hello. Hellos are a tenth of it; and early
+// data, which could be more, we never offer.
 constexpr size_t kEarlyBytes = 16'384;
 
 }  // namespace
@@ -105,10 +107,11 @@ void Pair::OnEarlyBytes(uint16_t buffer) {
     default: {
       const auto& parser = TlsOf().opening->hello;
       if (parser != nullptr) parser->Feed(worker_.buffers_->Bytes(buffer));
-      if (TlsOf().engine[0] == nullptr) {
-        KeepHello(buffer);
-      } else {
+      if (TlsOf().engine[0] != nullptr) {
         KeepEarly(buffer);
+      } else if (!KeepHello(buffer)) {
+        End(EndReason::kTlsHandshakeFailed);
+        return;
       }
       ReceiveEarly();
       OnHandshakeBytes();
@@ -127,17 +130,18 @@ void Pair::KeepEarly(uint16_t buffer) {
 }
 
 // A crowd that waits for its handshakes must not hold the buffers that these, and all established
-// connections, go on with.
-void Pair::KeepHello(uint16_t buffer) {
+// connections, go on with. False: it is too much.
+bool Pair::KeepHello(uint16_t buffer) {
   const std::span<const uint8_t> bytes = worker_.buffers_->Bytes(buffer);
   std::vector<uint8_t>& early = TlsOf().opening->early;
-  early.insert(early.end(), bytes.begin(), bytes.end());
+  const bool fits = early.size() + bytes.size() <= kEarlyBytes;
+  if (fits) early.insert(early.end(), bytes.begin(), bytes.end());
   worker_.buffers_->Give(buffer);
+  return fits;
 }
 
 void Pair::ReceiveEarly() {
-  if (state_ == State::kHandshake &&
-      (chain_[0].count >= kEarlyBuffers || TlsOf().opening->early.size() >= kEarlyBytes)) {
+  if (state_ == State::kHandshake && chain_[0].count >= kEarlyBuffers) {
     Pause(0);
   } else if (!InFlight(kRecv)) {
     MaybeResume(0);
@@ -197,9 +201,7 @@ void Pair::OnHandshakeBytes() {
     parser = std::make_unique<net::ClientHelloParser>();
     parser->Feed(early);
   }
-  if (parser->status() == net::ClientHelloStatus::kNeedMore && early.size() < kEarlyBytes) {
-    return;
-  }
+  if (parser->status() == net::ClientHelloStatus::kNeedMore) return;
   tls.waiting = true;
   worker_.AwaitHandshake(*this, parser->offers_resumption());
   parser.reset();
@@ -266,10 +268,7 @@ void Pair::OnHandshakeWork() {
   }
   const bool done = feed.handshake_done;
   if (feed.state == net::TlsState::kPeerClosed) Set(kEof, 0);
-  // What TLS 1.3 has left to say then is a ticket, which goes with the node's first words, or at
-  // the next look at this connection (OnDueOpen): a packet less for everybody.
-  const bool only_ticket = done && tls.engine[0]->take_over() == net::TlsTakeOver::kTaken;
-  if (!only_ticket) TlsFlush(0);
+  TlsFlush(0);
   if (done) {
     OnClientSecured();
   } else if (Has(kEof, 0)) {

@@ -155,9 +155,9 @@ TEST(ReadStatusTest, ReadsWhatABalancerSays) {
 }
 
 TEST(ReadStatusTest, RefusesOrBoundsEverythingElse) {
-  for (const std::string& text : std::vector<std::string>{
-           "", "[]", "{}", "null", "{\"state\":5}", "{\"state\":\"odd\"}", "{\"sta",
-           std::string(100'000, '['), "\xff\xfe"}) {
+  for (const std::string& text :
+       std::vector<std::string>{"", "[]", "{}", "null", "{\"state\":5}", "{\"state\":\"odd\"}",
+                                "{\"sta", std::string(100'000, '['), "\xff\xfe"}) {
     EXPECT_FALSE(ReadStatus(text).has_value()) << text.substr(0, 40);
   }
   auto wild = ReadStatus(R"({"state":"running","warmup":9e99,"nodes_up":-5,"connections":"many"})");
