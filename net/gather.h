@@ -2,9 +2,10 @@
 //
 // A loop that is woken for each single completion spends more on the waking than on the work: with
 // a thousand echoing connections it enters the kernel three times an echo. So above a rate at which
-// more are sure to come within the window, the loop gathers for that long. Below, every completion
-// is delivered at once: latency counts, CPU time does not, and a timer that soon expires would only
-// cost.
+// more are likely to come within the window, the loop tries to gather for that long, and goes on
+// with it for as long as it pays: while turns bring several completions. A few connections that
+// talk fast, each waiting for the other, never make it pay. Where it does not, every completion is
+// delivered at once: latency counts, CPU time does not.
 //
 // Pure: the time is passed in.
 #pragma once
@@ -17,23 +18,32 @@ class Gather {
  public:
   // How long completions are gathered, from the start of a wait; the most that a byte waits for it.
   static constexpr Duration kWindow = std::chrono::microseconds(20);
-  // Completions a second from which on, and below which no more, the loop gathers. Within the
-  // window that is 1.6 of them, and 1.2.
-  static constexpr double kOnRate = 80'000;
-  static constexpr double kOffRate = 60'000;
-  // What the rate is measured over, at least.
+  // Completions a second from which on it is tried: one within the window.
+  static constexpr double kTryRate = 50'000;
+  // What a turn must bring then, on average.
+  static constexpr double kPays = 4;
+  // What rate and average are measured over, at least.
   static constexpr Duration kMeasured = std::chrono::milliseconds(1);
+  // After it did not pay, it is not tried again for so long: 1 % of the time at worst.
+  static constexpr Duration kPause = std::chrono::milliseconds(100);
 
-  explicit Gather(Time now) : since_(now) {}
+  explicit Gather(Time now) : since_(now), not_before_(now) {}
 
   // After each turn of the loop.
   void Count(Time now, unsigned completions) {
     completions_ += completions;
+    ++turns_;
     const Duration elapsed = now - since_;
     if (elapsed < kMeasured) return;
-    on_ = completions_ >= (on_ ? kOffRate : kOnRate) * Seconds(elapsed);
+    if (on_) {
+      on_ = completions_ >= kPays * turns_;
+      if (!on_) not_before_ = now + kPause;
+    } else {
+      on_ = now >= not_before_ && completions_ >= kTryRate * Seconds(elapsed);
+    }
     since_ = now;
     completions_ = 0;
+    turns_ = 0;
   }
 
   // What the next wait should gather for; zero when it should not.
@@ -41,7 +51,9 @@ class Gather {
 
  private:
   Time since_;
+  Time not_before_;
   double completions_ = 0;
+  double turns_ = 0;
   bool on_ = false;
 };
 

@@ -6,49 +6,54 @@ namespace net {
 namespace {
 
 using std::chrono::microseconds;
+using std::chrono::milliseconds;
 
 class GatherTest : public ::testing::Test {
  protected:
-  // Turns for `ms` milliseconds, one every 50 us, at this rate of completions.
-  void Run(double rate, int ms) {
-    for (int i = 0; i < ms * 20; ++i) {
-      clock_.Advance(microseconds(50));
-      owed_ += rate * 50e-6;
-      const auto whole = static_cast<unsigned>(owed_);
-      owed_ -= whole;
-      gather_.Count(clock_.Now(), whole);
+  // Turns for `time`, one every 40 us, each of which brings so many completions.
+  void Run(Duration time, unsigned completions) {
+    for (const Time end = clock_.Now() + time; clock_.Now() < end;) {
+      clock_.Advance(microseconds(40));
+      gather_.Count(clock_.Now(), completions);
+      gathering_ += gather_.window() > Duration::zero() ? 1 : 0;
+      ++turns_;
     }
   }
+  bool on() const { return gather_.window() == Gather::kWindow; }
 
   ManualClock clock_;
   Gather gather_{clock_.Now()};
-  double owed_ = 0;
+  int gathering_ = 0;
+  int turns_ = 0;
 };
 
-TEST_F(GatherTest, DeliversAtOnceUntilMoreAreSureToCome) {
+TEST_F(GatherTest, DeliversAtOnceUntilMoreAreLikelyToCome) {
   EXPECT_EQ(gather_.window(), Duration::zero());
-  Run(50'000, 20);
-  EXPECT_EQ(gather_.window(), Duration::zero());
-  Run(100'000, 20);
-  EXPECT_EQ(gather_.window(), Gather::kWindow);
+  Run(milliseconds(20), 1);  // 25,000 a second
+  EXPECT_EQ(gathering_, 0);
 }
 
-TEST_F(GatherTest, BetweenTheRatesItStaysAsItIs) {
-  Run(70'000, 20);
-  EXPECT_EQ(gather_.window(), Duration::zero());
-  Run(100'000, 5);
-  Run(70'000, 20);
-  EXPECT_EQ(gather_.window(), Gather::kWindow);
-  Run(40'000, 5);
-  EXPECT_EQ(gather_.window(), Duration::zero());
+TEST_F(GatherTest, GoesOnWhileTurnsBringSeveral) {
+  Run(milliseconds(2), 8);
+  EXPECT_TRUE(on());
+  Run(milliseconds(100), 5);
+  EXPECT_TRUE(on());
+  Run(milliseconds(2), 3);
+  EXPECT_FALSE(on());
+}
+
+TEST_F(GatherTest, WhereItDoesNotPayItIsTriedRarely) {
+  Run(milliseconds(2'000), 3);  // 75,000 a second, but never more than three together
+  EXPECT_GT(gathering_, 0);
+  EXPECT_LT(gathering_, turns_ / 50);
 }
 
 TEST_F(GatherTest, AfterAnIdleTimeTheFirstCompletionsGoAtOnce) {
-  Run(200'000, 5);
-  ASSERT_EQ(gather_.window(), Gather::kWindow);
-  clock_.Advance(std::chrono::milliseconds(3));
+  Run(milliseconds(5), 8);
+  ASSERT_TRUE(on());
+  clock_.Advance(milliseconds(3));
   gather_.Count(clock_.Now(), 1);
-  EXPECT_EQ(gather_.window(), Duration::zero());
+  EXPECT_FALSE(on());
 }
 
 }  // namespace
