@@ -90,6 +90,7 @@ Control::~Control() {
   loop_.CancelTimer(measure_);
   loop_.CancelTimer(start_);
   loop_.CancelTimer(look_at_tls_);
+  if (engine_) engine_->Stop();  // its connections name nodes of the pools
   pools_.clear();
   engine_.reset();
 }

@@ -118,12 +118,14 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
   // The loop stays until the thread is joined: whoever posted to it may still be waking it.
 }
 
-Engine::~Engine() {
+void Engine::Stop() {
   for (const auto& thread : threads_) {
     net::EventLoop* loop = thread->loop.get();
     loop->Post([loop] { loop->Stop(); });
   }
-  for (const auto& thread : threads_) thread->thread.join();
+  for (const auto& thread : threads_) {
+    if (thread->thread.joinable()) thread->thread.join();
+  }
 }
 
 void Engine::Post(size_t index, std::function<void(ProxyWorker&)> task) {

@@ -36,8 +36,10 @@ class Engine {
   static std::expected<std::unique_ptr<Engine>, std::string> Start(const Options& options,
                                                                    AcceptBudget* budget,
                                                                    PassiveErrors passive_errors);
-  // Ends all connections that are left.
-  ~Engine();
+  ~Engine() { Stop(); }
+  // Ends all connections that are left, and the threads. What the connections use (nodes, settings)
+  // must live until then. Counters can still be read; what is posted from now on is dropped.
+  void Stop();
 
   size_t workers() const { return threads_.size(); }
   // As asked for, or what the limit of open files allows.

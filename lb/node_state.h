@@ -51,8 +51,8 @@ class alignas(64) NodeState {
   ReserveResult TryReserve(net::Time now);
   // The same without asking for a token; the token is owed. False when connections_max is reached.
   bool ForceReserve(net::Time now);
-  // Ends a reservation; exactly once for each.
-  void Release() { active_.fetch_sub(1, std::memory_order_relaxed); }
+  // Ends a reservation; exactly once for each. The last that the worker does with the node.
+  void Release() { active_.fetch_sub(1, std::memory_order_release); }
   void OnConnected() {
     Bump(connects_);
     if (Load(consecutive_errors_) != 0) Store(consecutive_errors_, 0U);
@@ -69,6 +69,8 @@ class alignas(64) NodeState {
 
   // --- Anyone --------------------------------------------------------------------------------
   uint32_t active() const { return Load(active_); }
+  // No reservation is left; what those who had one did with the node lies before this.
+  bool unused() const { return active_.load(std::memory_order_acquire) == 0; }
   uint32_t connections_max() const { return Load(connections_max_); }
   uint32_t effective_weight() const { return Load(effective_weight_); }
   uint32_t consecutive_errors() const { return Load(consecutive_errors_); }

@@ -440,7 +440,7 @@ void PoolControl::Tick() {
   if (dirty_) Publish(false);
   retired_.remove_if([&](const auto& retired) {
     return loop_.now() - retired.first > kRetireAfter && retired.second.use_count() == 1 &&
-           retired.second->active() == 0;
+           retired.second->unused();
   });
 }
 

@@ -283,18 +283,33 @@ int InitProvider(const OSSL_CORE_HANDLE* handle, const OSSL_DISPATCH*, const OSS
   return 1;
 }
 
-bool LoadProvider() {
-  // Beside the providers that are loaded by default or by openssl.cnf, not in their place. Kept
-  // until the process ends.
-  static const bool loaded = OSSL_PROVIDER_add_builtin(nullptr, "mongoose", InitProvider) == 1 &&
-                             OSSL_PROVIDER_try_load(nullptr, "mongoose", 1) != nullptr;
-  return loaded;
-}
+class Provider {
+ public:
+  // Beside the providers that are loaded by default or by openssl.cnf, not in their place.
+  Provider()
+      : loaded_(OSSL_PROVIDER_add_builtin(nullptr, "mongoose", InitProvider) == 1
+                    ? OSSL_PROVIDER_try_load(nullptr, "mongoose", 1)
+                    : nullptr) {}
+  ~Provider() {
+    if (loaded_ != nullptr) OSSL_PROVIDER_unload(loaded_);
+  }
+  Provider(const Provider&) = delete;
+  Provider& operator=(const Provider&) = delete;
+
+  // Until the process ends: OpenSSL, in use before this, ends after it.
+  static bool Loaded() {
+    static const Provider provider;
+    return provider.loaded_ != nullptr;
+  }
+
+ private:
+  OSSL_PROVIDER* loaded_;
+};
 
 }  // namespace
 
 SSL_CTX* NewTlsContext(const SSL_METHOD* method) {
-  if (!LoadProvider()) return nullptr;
+  if (!Provider::Loaded()) return nullptr;
   // The question mark makes it a preference, not a demand.
   return SSL_CTX_new_ex(nullptr, "?provider=mongoose", method);
 }
