@@ -270,10 +270,13 @@ std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare
 void Control::Commit(Config config, Prepared prepared) {
   CommitPools(config, prepared);
   CommitListeners(config, prepared);
-  // Pools that are gone: no listener names them any more. Their connections keep their settings.
+  // Pools that are gone: no listener names them any more. Their connections keep their settings
+  // and their nodes.
   std::erase_if(pools_, [&](const auto& pool) {
-    return std::none_of(config.pools.begin(), config.pools.end(),
-                        [&](const PoolConfig& c) { return c.name == pool.first; });
+    const bool gone = std::none_of(config.pools.begin(), config.pools.end(),
+                                   [&](const PoolConfig& c) { return c.name == pool.first; });
+    if (gone) pool.second->HandOver(retired_);
+    return gone;
   });
   config_ = std::move(config);
 }
@@ -516,6 +519,7 @@ void Control::Measure() {
   accepts_per_s_ = static_cast<double>(accepted - accepted_seen_) / net::Seconds(kMeasureEvery);
   accepted_seen_ = accepted;
   if (budget_) budget_->Tick(loop_.now());
+  retired_.Sweep(loop_.now());
 }
 
 // --- Orders -----------------------------------------------------------------------------------

@@ -213,6 +213,7 @@ class Control {
   std::unique_ptr<AcceptBudget> budget_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, std::unique_ptr<PoolControl>> pools_;
+  RetiredNodes retired_;                      // of pools that are gone
   std::map<std::string, uint16_t> pool_ids_;  // also of pools that are gone: ids are never reused
   std::map<std::string, std::unique_ptr<ListenerControl>> listeners_;
   std::map<std::string, uint16_t> listener_ids_;

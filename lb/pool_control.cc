@@ -142,7 +142,19 @@ PoolControl::~PoolControl() {
   for (const EntryPtr& entry : entries_) Retire(*entry);
 }
 
+void PoolControl::HandOver(RetiredNodes& to) {
+  for (const EntryPtr& entry : entries_) to.Add(loop_.now(), entry->node);
+  to.TakeAll(retired_);
+}
+
 // --- Nodes ------------------------------------------------------------------------------------
+
+void RetiredNodes::Sweep(net::Time now) {
+  nodes_.remove_if([&](const auto& retired) {
+    return now - retired.first > kRetireAfter && retired.second.use_count() == 1 &&
+           retired.second->unused();
+  });
+}
 
 PoolControl::Entry* PoolControl::Find(std::string_view node) const {
   for (const EntryPtr& entry : entries_) {
@@ -250,7 +262,7 @@ void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discover
     net::Log(
         net::LogLevel::kInfo, "lb", "node left the pool; its connections stay",
         {{"pool", name()}, {"node", gone->config.name}, {"connections", gone->node->active()}});
-    retired_.emplace_back(loop_.now(), std::move(gone->node));
+    retired_.Add(loop_.now(), std::move(gone->node));
   }
   entries_ = std::move(kept);
   split_filter_.Reset();
@@ -438,10 +450,7 @@ void PoolControl::Tick() {
   StepPaces();
   if (loop_.now() - last_measure_ >= kMeasureEvery) MeasureArrivals();
   if (dirty_) Publish(false);
-  retired_.remove_if([&](const auto& retired) {
-    return loop_.now() - retired.first > kRetireAfter && retired.second.use_count() == 1 &&
-           retired.second->unused();
-  });
+  retired_.Sweep(loop_.now());
 }
 
 void PoolControl::StepWarmups() {

@@ -101,6 +101,20 @@ struct DrainOrder {
   bool force = false;
 };
 
+// Nodes that left their pool, with the time when they did. Connections that stay name them without
+// owning them.
+class RetiredNodes {
+ public:
+  void Add(net::Time now, std::shared_ptr<Node> node) { nodes_.emplace_back(now, std::move(node)); }
+  void TakeAll(RetiredNodes& from) { nodes_.splice(nodes_.end(), from.nodes_); }
+  // Lets go of those that no connection and no snapshot names any more.
+  void Sweep(net::Time now);
+  size_t size() const { return nodes_.size(); }
+
+ private:
+  std::list<std::pair<net::Time, std::shared_ptr<Node>>> nodes_;
+};
+
 class PoolControl {
  public:
   // `engine` may be null until Publish() is first called. `id` is the workers' name for the pool.
@@ -118,6 +132,8 @@ class PoolControl {
   void Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
                    const std::vector<net::SocketName>& sources,
                    std::shared_ptr<const net::TlsClientContext> tls = nullptr);
+  // Before the end of a pool whose connections stay: all its nodes, for who outlives it.
+  void HandOver(RetiredNodes& to);
   // Nodes that DNS names now, beside those of the file.
   void Discovered(const std::vector<ResolvedNode>& nodes);
 
@@ -219,8 +235,7 @@ class PoolControl {
   std::shared_ptr<const net::TlsClientContext> tls_;  // null: nodes are spoken to in the clear
   FastRandom random_;
   std::vector<EntryPtr> entries_;
-  // Nodes that left the pool, until the last connection and snapshot has let go of them.
-  std::list<std::pair<net::Time, std::shared_ptr<Node>>> retired_;
+  RetiredNodes retired_;
   std::shared_ptr<const Balancer> balancer_;
   SplitFilter split_filter_{2};
   SplitDecision split_;

@@ -73,6 +73,46 @@ TEST_F(ControlAttacks, NodesThatAreDeletedAndComeBackAgainAndAgainLeaveNothingBe
       << mallinfo2().uordblks - before << " bytes";
 }
 
+// A node leaves its pool, then the pool leaves the file: who is connected to that node goes on.
+TEST_F(ControlAttacks, AConnectionOutlivesItsNodeAndThenItsPool) {
+  const std::string spare_pool =
+      "[pool.spare]\n[[pool.spare.node]]\nname = \"s\"\naddress = "
+      "\"127.0.0.1:1\"\n";
+  ReloadWith("", spare_pool);
+  Hold(8);
+  std::vector<net::UniqueFd> far;
+  for (int i = 0; i < 8; ++i) {
+    far.emplace_back(
+        accept4(nodes_[static_cast<size_t>(i % 2)].get(), nullptr, nullptr, SOCK_CLOEXEC));
+  }
+  const auto port = std::to_string(ntohs(listen_.sin_port));
+  const auto only = [&](const std::string& pool) {
+    std::ofstream file(config_path());
+    file << "[process]\nworkers = 1\nconnections_max = 1000\n[listener.c2s]\nbind = \"127.0.0.1:" +
+                port + "\"\npool = \"" + pool + "\"\n" +
+                (pool == "xmpp"
+                     ? "[pool.xmpp]\nbalance = \"roundrobin\"\n[pool.xmpp.warmup]\nmode = "
+                       "\"off\"\n[[pool.xmpp.node]]\nname = \"other\"\naddress = "
+                       "\"127.0.0.1:1\"\n"
+                     : "") +
+                spare_pool;
+  };
+  for (const std::string pool : {"xmpp", "spare"}) {
+    only(pool);
+    auto done = control_->Reload();
+    ASSERT_TRUE(done.has_value()) << done.error().front().ToString();
+    Turn();
+  }
+  ASSERT_EQ(control_->Pools().size(), 1U);
+  EXPECT_EQ(control_->Process().connections, 8U);
+  char byte = 0;
+  for (net::UniqueFd& held : held_) ASSERT_EQ(write(held.get(), "x", 1), 1);
+  for (net::UniqueFd& end : far) ASSERT_EQ(read(end.get(), &byte, 1), 1);
+  held_.clear();
+  far.clear();
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return control_->Process().connections == 0; }));
+}
+
 constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
 
 // What the pool's nodes were told first, connection by connection.
