@@ -376,7 +376,9 @@ class ClientCertificates(FreshCase):
         try:
             with connect(self.port, context, session=session) as sock:
                 sock.sendall(words)
-                wait_until(lambda: header_size() or ended(sock), "served or refused")
+                # Looking for the end also takes in the ticket, which may come after the header.
+                wait_until(lambda: ended(sock) or (header_size() and sock.session.has_ticket),
+                           "served, with a ticket, or refused")
                 if not header_size():
                     return None
                 self.session = sock.session
