@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "net/check.h"
+#include "net/tls_hkdf.h"
 
 namespace net {
 
@@ -27,6 +28,10 @@ constexpr std::array<SuiteInfo, 3> kSuites = {{
 }};
 
 const SuiteInfo& Info(TlsSuite suite) { return kSuites[static_cast<size_t>(suite)]; }
+
+TlsDigest DigestOf(TlsSuite suite) {
+  return suite == TlsSuite::kAes256GcmSha384 ? TlsDigest::kSha384 : TlsDigest::kSha256;
+}
 
 constexpr std::array<size_t, 4> kStagingBytes = {512, 2048, 8192, kTlsMaxRecordBytes};
 
@@ -106,13 +111,11 @@ void WipeTlsState(TlsRecordState* state) {
 struct TlsRecordPool::Crypto {
   std::array<CipherSlot, 3> seal;
   std::array<CipherSlot, 3> open;
-  std::array<EVP_MAC_CTX*, 2> hmac{};  // SHA-256, SHA-384
-  std::array<bool, 2> hmac_keyed{};    // holds a secret other than zeros
+  TlsHkdf hkdf;
 
   ~Crypto() {
     for (CipherSlot& slot : seal) Free(&slot);
     for (CipherSlot& slot : open) Free(&slot);
-    for (EVP_MAC_CTX* context : hmac) EVP_MAC_CTX_free(context);
   }
 
   static void Free(CipherSlot* slot) {
@@ -135,21 +138,6 @@ struct TlsRecordPool::Crypto {
       if (!ok) return false;
     }
     return true;
-  }
-
-  bool InitHmac() {
-    EVP_MAC* mac = EVP_MAC_fetch(nullptr, "HMAC", nullptr);
-    bool ok = mac != nullptr;
-    for (size_t i = 0; ok && i < hmac.size(); ++i) {
-      std::string digest = i == 0 ? "SHA256" : "SHA384";
-      std::array<OSSL_PARAM, 2> params = {
-          OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
-          OSSL_PARAM_construct_end()};
-      hmac[i] = EVP_MAC_CTX_new(mac);
-      ok = hmac[i] != nullptr && EVP_MAC_CTX_set_params(hmac[i], params.data()) == 1;
-    }
-    EVP_MAC_free(mac);
-    return ok;
   }
 };
 
@@ -179,38 +167,13 @@ struct TlsRecordOps {
     return Load(&pool.crypto_->open[static_cast<size_t>(state.suite)], state.suite, state.rx, 0);
   }
 
-  // HKDF-Expand-Label (RFC 8446 section 7.1). All our outputs are at most one hash long, so
-  // HKDF-Expand is a single HMAC.
   static bool ExpandLabel(TlsRecordPool& pool, TlsSuite suite, const uint8_t* secret,
                           std::string_view label, std::span<uint8_t> out,
                           std::span<const uint8_t> context = {}) {
-    DCHECK(label.size() <= 32 && out.size() <= Info(suite).secret_bytes && context.size() <= 48);
-    std::array<uint8_t, 96> info;
-    size_t n = 0;
-    info[n++] = 0;
-    info[n++] = static_cast<uint8_t>(out.size());
-    info[n++] = static_cast<uint8_t>(6 + label.size());
-    std::memcpy(&info[n], "tls13 ", 6);
-    n += 6;
-    std::memcpy(&info[n], label.data(), label.size());
-    n += label.size();
-    info[n++] = static_cast<uint8_t>(context.size());
-    if (!context.empty()) std::memcpy(&info[n], context.data(), context.size());
-    n += context.size();
-    info[n++] = 1;  // HKDF-Expand's block counter
-    size_t secret_bytes = Info(suite).secret_bytes;
-    size_t digest = secret_bytes == 48 ? 1 : 0;
-    EVP_MAC_CTX* hmac = pool.crypto_->hmac[digest];
-    pool.crypto_->hmac_keyed[digest] = true;
-    std::array<uint8_t, 64> block;
-    size_t block_bytes = 0;
-    bool ok = EVP_MAC_init(hmac, secret, secret_bytes, nullptr) == 1 &&
-              EVP_MAC_update(hmac, info.data(), n) == 1 &&
-              EVP_MAC_final(hmac, block.data(), &block_bytes, block.size()) == 1 &&
-              block_bytes >= out.size();
-    if (ok) std::memcpy(out.data(), block.data(), out.size());
-    OPENSSL_cleanse(block.data(), block.size());
-    return ok;
+    constexpr std::array<uint8_t, 6> kPrefix = {'t', 'l', 's', '1', '3', ' '};
+    return pool.crypto_->hkdf.ExpandLabel(
+        DigestOf(suite), {secret, Info(suite).secret_bytes}, kPrefix,
+        {reinterpret_cast<const uint8_t*>(label.data()), label.size()}, context, out);
   }
 
   static bool Derive(TlsRecordPool& pool, TlsSuite suite, TlsDirection* direction) {
@@ -235,7 +198,7 @@ TlsRecordPool::~TlsRecordPool() {
 
 std::expected<std::unique_ptr<TlsRecordPool>, std::string> TlsRecordPool::Create() {
   std::unique_ptr<TlsRecordPool> pool(new TlsRecordPool);
-  if (!pool->crypto_->InitCiphers() || !pool->crypto_->InitHmac()) {
+  if (!pool->crypto_->InitCiphers() || !pool->crypto_->hkdf.ok()) {
     return std::unexpected(
         "OpenSSL does not offer AES-GCM, ChaCha20-Poly1305 and HMAC; check the providers in "
         "openssl.cnf");
@@ -253,11 +216,7 @@ void TlsRecordPool::EndTurn() {
   };
   for (CipherSlot& slot : crypto_->seal) rekey(&slot, 1);
   for (CipherSlot& slot : crypto_->open) rekey(&slot, 0);
-  for (size_t i = 0; i < crypto_->hmac.size(); ++i) {
-    if (!crypto_->hmac_keyed[i]) continue;
-    EVP_MAC_init(crypto_->hmac[i], zeros.data(), zeros.size(), nullptr);
-    crypto_->hmac_keyed[i] = false;
-  }
+  crypto_->hkdf.ForgetKeys();
 }
 
 TlsStaging* TlsRecordPool::GetStaging(size_t bytes) {
@@ -327,25 +286,11 @@ bool NextTlsKey(TlsRecordPool& pool, TlsSuite suite, TlsDirection* direction) {
   return ok && TlsRecordOps::Derive(pool, suite, direction);
 }
 
-namespace {
-
-// Hash of the empty string.
-constexpr std::array<uint8_t, 32> kEmptySha256 = {
-    0xe3, 0xb0, 0xc4, 0x42, 0x98, 0xfc, 0x1c, 0x14, 0x9a, 0xfb, 0xf4, 0xc8, 0x99, 0x6f, 0xb9, 0x24,
-    0x27, 0xae, 0x41, 0xe4, 0x64, 0x9b, 0x93, 0x4c, 0xa4, 0x95, 0x99, 0x1b, 0x78, 0x52, 0xb8, 0x55};
-constexpr std::array<uint8_t, 48> kEmptySha384 = {
-    0x38, 0xb0, 0x60, 0xa7, 0x51, 0xac, 0x96, 0x38, 0x4c, 0xd9, 0x32, 0x7e, 0xb1, 0xb1, 0xe3, 0x6a,
-    0x21, 0xfd, 0xb7, 0x11, 0x14, 0xbe, 0x07, 0x43, 0x4c, 0x0c, 0xc7, 0xbf, 0x63, 0xf6, 0xe1, 0xda,
-    0x27, 0x4e, 0xde, 0xbf, 0xe7, 0x6f, 0x65, 0xfb, 0xd5, 0x1a, 0xd2, 0xf1, 0x48, 0x98, 0xb9, 0x5b};
-
-}  // namespace
-
 bool TlsExport(TlsRecordPool& pool, TlsSuite suite, std::span<const uint8_t> exporter_secret,
                std::string_view label, std::span<uint8_t> out) {
   size_t secret_bytes = TlsSecretBytes(suite);
   if (exporter_secret.size() != secret_bytes || label.size() > 32 || out.size() > 32) return false;
-  std::span<const uint8_t> empty_hash = kEmptySha256;
-  if (secret_bytes == 48) empty_hash = kEmptySha384;
+  const std::span<const uint8_t> empty_hash = TlsEmptyHash(DigestOf(suite));
   std::array<uint8_t, 48> derived;
   bool ok = TlsRecordOps::ExpandLabel(pool, suite, exporter_secret.data(), label,
                                       std::span(derived).first(secret_bytes), empty_hash) &&
