@@ -78,22 +78,22 @@ int Run(const std::string& file, const std::string& take_over_path) {
     if (std::string error = take_over->Finish(); !error.empty()) return Fail(error);
   }
   net::ServiceManager service(**loop, [&] { return (*control)->StatusLine(); });
-  bool stopping = false;
   auto end = [&](bool handed_over) {
     net::Log(net::LogLevel::kInfo, "server", "stopping", {{"handed_over", handed_over}});
-    stopping = true;
     if (!handed_over) service.Stopping();
     (*control)->Stop(handed_over, [&] { (*loop)->Stop(); });
   };
+  bool told_to_stop = false;
   std::optional<net::SignalWatcher> signals;
   signals.emplace(**loop, kSignals, [&](int number) {
     if (number == SIGHUP) {
       service.Reloading();
       (*control)->Reload();
       service.Ready();
-    } else if (stopping) {
+    } else if (told_to_stop) {
       _exit(1);
     } else {
+      told_to_stop = true;
       end(false);
     }
   });
