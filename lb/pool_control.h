@@ -109,7 +109,6 @@ class RetiredNodes {
   void TakeAll(RetiredNodes& from) { nodes_.splice(nodes_.end(), from.nodes_); }
   // Lets go of those that no connection and no snapshot names any more.
   void Sweep(net::Time now);
-  size_t size() const { return nodes_.size(); }
 
  private:
   std::list<std::pair<net::Time, std::shared_ptr<Node>>> nodes_;

@@ -106,11 +106,15 @@ struct Ring::Impl {
     groups[group] = {};
   }
 
+  void Submit(RingStats& stats) {
+    ++stats.enters;
+    io_uring_submit(&ring);
+  }
+
   io_uring_sqe* Get(RingStats& stats) {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring);
     while (sqe == nullptr) [[unlikely]] {
-      ++stats.enters;
-      io_uring_submit(&ring);
+      Submit(stats);
       sqe = io_uring_get_sqe(&ring);
     }
     return sqe;
@@ -139,10 +143,8 @@ struct Ring::Impl {
   }
 
   void Reserve(unsigned count, RingStats& stats) {
-    if (io_uring_sq_space_left(&ring) < count) [[unlikely]] {
-      ++stats.enters;
-      io_uring_submit(&ring);
-    }
+    if (io_uring_sq_space_left(&ring) < count) [[unlikely]]
+      Submit(stats);
   }
 };
 
@@ -301,10 +303,7 @@ void Ring::Connect(Slot slot, const ConnectOptions& options, Tag tag) {
     // Kernels before 6.8 (6.11 for bind): a plain socket, set up by system calls and moved into the
     // slot. A failure here comes back as a failed connect on an empty slot (-EBADF). This does not
     // stand in the queue, so what does goes first: the close of who had the slot before.
-    if (io_uring_sq_ready(&impl_->ring) > 0) {
-      ++stats_.enters;
-      io_uring_submit(&impl_->ring);
-    }
+    if (io_uring_sq_ready(&impl_->ring) > 0) impl_->Submit(stats_);
     int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd >= 0) {
       if (options.no_delay && tcp) {
