@@ -5,8 +5,8 @@
 // to be sent form chains through links kept here, so that a connection needs two ids for a queue of
 // any length.
 //
-// The pool starts small and doubles when it runs low, up to its maximum; memory that was never
-// needed is never touched. When the maximum is in use, receives fail with -ENOBUFS until a buffer
+// The pool starts small and doubles when it runs low, or ran out within a turn, up to its maximum;
+// memory that was never needed is never touched. When the maximum is in use, receives fail with -ENOBUFS until a buffer
 // comes back: who got that waits in line (StarvedQueue) and is woken in order.
 #pragma once
 
@@ -67,10 +67,13 @@ class BufferPool {
     ++free_;
     dirty_ = true;
   }
+  // A receive failed with -ENOBUFS.
+  void RanOut() { ran_out_ = true; }
   // Once a turn.
   void Publish() {
-    if (free_ < provided_ / 8 && provided_ < maximum_) [[unlikely]]
+    if ((ran_out_ || free_ < provided_ / 8) && provided_ < maximum_) [[unlikely]]
       Grow();
+    ran_out_ = false;
     if (!dirty_) return;
     dirty_ = false;
     ring_.PublishBuffers(group_);
@@ -100,6 +103,7 @@ class BufferPool {
   uint32_t provided_ = 0;
   uint32_t free_ = 0;
   bool dirty_ = false;
+  bool ran_out_ = false;
   bool registered_ = false;
   uint8_t* memory_ = nullptr;  // maximum_ buffers of address space
   uint16_t* length_ = nullptr;

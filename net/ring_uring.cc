@@ -37,7 +37,7 @@ struct WaitArgument {
 constexpr unsigned kChainMax = 5;
 
 // So many completions end a gathering early: what one pass over them finds still warm.
-constexpr unsigned kGatherMax = 64;
+constexpr unsigned kGatherMax = 128;
 
 constexpr int kOne = 1;
 

@@ -42,6 +42,19 @@ TEST_F(GatherTest, GoesOnWhileTurnsBringSeveral) {
   EXPECT_FALSE(on());
 }
 
+TEST_F(GatherTest, BusyMostOfTheTimeItGathersLonger) {
+  Run(milliseconds(4), 8);
+  EXPECT_EQ(gather_.window(), Gather::kWindow);
+  Run(milliseconds(1), 16);
+  EXPECT_EQ(gather_.window(), Gather::kLongWindow);
+  Run(milliseconds(20), 60);
+  EXPECT_EQ(gather_.window(), Gather::kLongWindow);
+  Run(milliseconds(4), 10);  // of five times the window: it is not that busy
+  EXPECT_EQ(gather_.window(), Gather::kWindow);
+  Run(milliseconds(4), 3);
+  EXPECT_EQ(gather_.window(), Duration::zero());
+}
+
 TEST_F(GatherTest, WhereItDoesNotPayItIsTriedRarely) {
   Run(milliseconds(2'000), 3);  // 75,000 a second, but never more than three together
   EXPECT_GT(gathering_, 0);
