@@ -19,6 +19,7 @@ SINK_PORT = 7001
 SOURCES = "127.0.1.1-127.0.1.16"
 PORT_RANGE = "16000 64999"  # no port that anything listens on lies in it
 START_DEADLINE_S = 15
+WARM_UP = "200ms"
 
 _settings = {"build": "", "rounds": None, "only": None}
 
@@ -335,6 +336,8 @@ def load(arguments, watch, limit_s=120):
     """Runs the generator to its end and returns its result; Invalid when it says so."""
     for pid in watch:
         arguments = [*arguments, "--watch", str(pid)]
+    if arguments[0] != "bulk":
+        arguments = [*arguments, "--warmup", WARM_UP]
     done = subprocess.run(_generator_command(arguments), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode == 2 or not done.stdout.strip():
@@ -441,6 +444,10 @@ class Results:
             by_server = self.samples[name]
             if not by_server:
                 continue
+            ours = by_server.get("ours", [])
+            ratios = {server: round(statistics.median(a / b for a, b in zip(ours, values)), 3)
+                      for server, values in by_server.items()
+                      if server != "ours" and ours and all(values)}
             rows.append({
                 "name": name, "unit": unit, "better": better,
                 "runs": min(len(values) for values in by_server.values()),
@@ -448,6 +455,8 @@ class Results:
                             for server, values in by_server.items()},
                 "spread": {server: [round(min(values), 3), round(max(values), 3)]
                            for server, values in by_server.items()},
+                # Of what was measured in the same round: the machine changes from round to round.
+                "ratios": ratios,
             })
         if rows and self.notes:
             rows[0]["notes"] = self.notes
@@ -477,7 +486,7 @@ def _format(value):
 
 
 def print_table(area, machine_text, metrics):
-    """Medians, and below each the ratio ours/peer."""
+    """Medians, and beside each the ratio ours/peer (the median of the rounds' ratios)."""
     servers = []
     for metric in metrics:
         servers += [name for name in metric["results"] if name not in servers]
@@ -486,13 +495,12 @@ def print_table(area, machine_text, metrics):
     print("| " + " | ".join(["median (ours/peer)", "better", "runs", *servers]) + " |")
     print("| --- " * (3 + len(servers)) + "|")
     for metric in metrics:
-        ours = metric["results"].get("ours")
         cells = []
         for name in servers:
             value = metric["results"].get(name)
             cell = _format(value)
-            if value and ours is not None and name != "ours":
-                cell += f" ({ours / value:.2f}x)"
+            if name in metric["ratios"]:
+                cell += f" ({metric['ratios'][name]:.2f}x)"
             cells.append(cell)
         title = f"{metric['name']} [{metric['unit']}]"
         print("| " + " | ".join([title, metric["better"], str(metric["runs"]), *cells]) + " |")

@@ -68,7 +68,7 @@ class RingServer final : private net::Target {
     ring_.Wait(kWakeInterval);
     now_ = ReadNow();
     generation_ = &reader_.Acquire();
-    if (ring_.Deliver() > 0) responder_.counters().batches.Add();
+    if (ring_.Deliver().completions > 0) responder_.counters().batches.Add();
     reader_.Release();
     if (provided_ > 0) ring_.PublishBuffers(kGroup);
     provided_ = 0;

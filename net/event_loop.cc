@@ -92,7 +92,7 @@ void EventLoop::RunOnce(Duration limit) {
   }
   ring_->Wait(wait, gather_.window());
   now_ = clock_.Now();
-  gather_.Count(now_, ring_->Deliver());
+  gather_.Count(now_, ring_->Deliver().alone);
   RunTimers();
   RunTasks();
   if (turn_end_) turn_end_();

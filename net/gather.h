@@ -4,7 +4,8 @@
 // a thousand echoing connections it enters the kernel three times an echo. So above a rate at which
 // more are likely to come within the window, the loop tries to gather for that long, and goes on
 // with it for as long as it pays: while turns bring several completions. A few connections that
-// talk fast, each waiting for the other, never make it pay. Where it does not, every completion is
+// talk fast, each waiting for the other, never make it pay; nor does a stream that brings many
+// buffers at once, whose sender may be waiting for room. Where it does not, every completion is
 // delivered at once: latency counts, CPU time does not. Where the loop is busy most of the time, a
 // byte waits longer for the turns before it than for the gathering, which may last longer then:
 // going to sleep and being woken is what costs.
@@ -25,7 +26,7 @@ class Gather {
   // Completions a second from which on it is tried: one within the window.
   static constexpr double kTryRate = 50'000;
   // What a turn must bring then, on average.
-  static constexpr double kPays = 4;
+  static constexpr double kPays = 6;
   // From so many on the loop is busy most of the time: some two thirds, at 3 to 4 us for each
   // completion with all that follows from it. In the long window about five times as many come.
   static constexpr double kBusy = 12;
@@ -37,7 +38,7 @@ class Gather {
 
   explicit Gather(Time now) : since_(now), not_before_(now) {}
 
-  // After each turn of the loop.
+  // After each turn of the loop; `completions` are those that stood alone (Delivered::alone).
   void Count(Time now, unsigned completions) {
     completions_ += completions;
     ++turns_;

@@ -86,6 +86,14 @@ struct ConnectOptions {
   bool no_delay = true;  // TCP_NODELAY
 };
 
+// What a turn brought.
+struct Delivered {
+  unsigned completions = 0;
+  // Of these, those that no other of the same operation stood beside: a multishot one that brings
+  // several together is a stream in its flow, not several that had something to say.
+  unsigned alone = 0;
+};
+
 // Counters since the start, for metrics.
 struct RingStats {
   uint64_t enters = 0;  // io_uring_enter calls
@@ -181,9 +189,9 @@ class Ring {
   // more for that long from now, unless none comes until then (without effect where
   // features().gather is missing; below `timeout`, in whole microseconds).
   void Wait(Duration timeout, Duration gather = Duration::zero());
-  // Delivers the completions that are there, and returns how many they were. Handlers may queue
-  // operations; what these bring is for the next turn.
-  unsigned Deliver();
+  // Delivers the completions that are there. Handlers may queue operations; what these bring is for
+  // the next turn.
+  Delivered Deliver();
 
  private:
   explicit Ring(std::unique_ptr<Impl> impl);

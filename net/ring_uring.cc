@@ -525,15 +525,25 @@ void Ring::Wait(Duration timeout, Duration gather) {
   }
 }
 
-unsigned Ring::Deliver() {
+Delivered Ring::Deliver() {
   io_uring* ring = &impl_->ring;
-  unsigned count = 0;
+  Delivered delivered;
+  uint64_t last = 0;
+  unsigned run = 0;
   for (unsigned ready = io_uring_cq_ready(ring); ready > 0; --ready) {
     const io_uring_cqe* cqe = &ring->cq.cqes[*ring->cq.khead & ring->cq.ring_mask];
     uint64_t data = cqe->user_data;
     Completion completion{cqe->res, cqe->flags};
     io_uring_cq_advance(ring, 1);
-    ++count;
+    ++delivered.completions;
+    run = data == last ? run + 1 : 1;
+    last = data;
+    // Counted with the first of a run, taken back with the second.
+    if (run == 1) {
+      ++delivered.alone;
+    } else if (run == 2) {
+      --delivered.alone;
+    }
     if ((data & (kShutdownDone | kShutdownFd)) != 0) {
       const Slot slot = static_cast<Slot>(data);
       if ((data & kShutdownFd) != 0) {
@@ -550,8 +560,8 @@ unsigned Ring::Deliver() {
     auto* target = reinterpret_cast<Target*>(data & ~uint64_t{kMaxOps - 1});
     target->OnCompletion(static_cast<unsigned>(data & (kMaxOps - 1)), completion);
   }
-  stats_.completions += count;
-  return count;
+  stats_.completions += delivered.completions;
+  return delivered;
 }
 
 }  // namespace net

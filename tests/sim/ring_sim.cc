@@ -1055,7 +1055,7 @@ void Ring::Wait(Duration timeout, Duration) {
   impl_->kernel.Turn(timeout);
 }
 
-unsigned Ring::Deliver() {
+Delivered Ring::Deliver() {
   sim::Network::Kernel& kernel = impl_->kernel;
   const size_t ready = std::min<size_t>(kernel.arrived.size(), kernel.options.completion_entries);
   for (size_t i = 0; i < ready; ++i) {
@@ -1068,7 +1068,7 @@ unsigned Ring::Deliver() {
     }
   }
   stats_.completions += ready;
-  return static_cast<unsigned>(ready);
+  return {.completions = static_cast<unsigned>(ready), .alone = static_cast<unsigned>(ready)};
 }
 
 }  // namespace net
