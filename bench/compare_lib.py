@@ -423,6 +423,14 @@ def attempt(results, server, measure, *arguments):
 # ---- results -------------------------------------------------------------------------------------
 
 
+def _ratio(ours, peer):
+    """The median of the rounds' ratios, since the machine changes from round to round; that of the
+    medians where a round was left out and it cannot be said what was measured beside what."""
+    if len(ours) != len(peer):
+        return statistics.median(ours) / statistics.median(peer)
+    return statistics.median(a / b for a, b in zip(ours, peer))
+
+
 class Results:
     """Samples by metric and server, in the order in which the metrics were declared."""
 
@@ -445,7 +453,7 @@ class Results:
             if not by_server:
                 continue
             ours = by_server.get("ours", [])
-            ratios = {server: round(statistics.median(a / b for a, b in zip(ours, values)), 3)
+            ratios = {server: round(_ratio(ours, values), 3)
                       for server, values in by_server.items()
                       if server != "ours" and ours and all(values)}
             rows.append({
@@ -455,7 +463,6 @@ class Results:
                             for server, values in by_server.items()},
                 "spread": {server: [round(min(values), 3), round(max(values), 3)]
                            for server, values in by_server.items()},
-                # Of what was measured in the same round: the machine changes from round to round.
                 "ratios": ratios,
             })
         if rows and self.notes:

@@ -41,6 +41,14 @@ class ResultsTest(unittest.TestCase):
         self.assertIn("45.0 (0.44x)", out.getvalue())
         self.assertIn("| ours | peer |", out.getvalue())
 
+    def test_ratio_is_that_of_what_was_measured_in_the_same_round(self):
+        results = lib.Results({"cpu": ("us", "lower")})
+        for ours, peer in ((10, 20), (40, 80), (30, 90)):  # a machine that slows down
+            results.add("cpu", "ours", ours)
+            results.add("cpu", "peer", peer)
+        (metric,) = results.metrics()
+        self.assertEqual(metric["ratios"], {"peer": 0.5})
+
     def test_json_has_the_agreed_form(self):
         with tempfile.NamedTemporaryFile("r", suffix=".json") as file:
             for _ in range(2):  # a second result replaces the first
