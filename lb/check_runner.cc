@@ -17,9 +17,12 @@ std::string TimeoutText(net::Duration timeout) {
 
 // --- Probe ------------------------------------------------------------------------------------
 
-Probe::Probe(net::EventLoop& loop, const net::SocketName& address,
+Probe::Probe(net::EventLoop& loop, const net::SocketName& address, std::string preamble,
              std::unique_ptr<CheckScript> script, net::Duration timeout, Done done)
-    : loop_(loop), script_(std::move(script)), done_(std::move(done)) {
+    : loop_(loop),
+      preamble_(std::move(preamble)),
+      script_(std::move(script)),
+      done_(std::move(done)) {
   timer_ = loop_.After(timeout, [this, timeout] {
     script_->Fail(TimeoutText(timeout));
     Look();
@@ -34,6 +37,7 @@ Probe::~Probe() {
 }
 
 void Probe::OnConnected() {
+  stream_->Write(preamble_);
   stream_->Write(script_->OnConnected());
   Look();
 }

@@ -21,8 +21,9 @@ class Probe final : private net::StreamHandler {
  public:
   using Done = std::move_only_function<void(bool ok, const std::string& why)>;
 
-  Probe(net::EventLoop& loop, const net::SocketName& address, std::unique_ptr<CheckScript> script,
-        net::Duration timeout, Done done);
+  // `preamble` goes before what the script sends.
+  Probe(net::EventLoop& loop, const net::SocketName& address, std::string preamble,
+        std::unique_ptr<CheckScript> script, net::Duration timeout, Done done);
   ~Probe();
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
@@ -35,6 +36,7 @@ class Probe final : private net::StreamHandler {
   void Look();
 
   net::EventLoop& loop_;
+  std::string preamble_;
   std::unique_ptr<CheckScript> script_;
   Done done_;
   std::shared_ptr<net::Stream> stream_;

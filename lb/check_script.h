@@ -1,7 +1,7 @@
 // One run of one active check, without a socket: bytes in, bytes out, a verdict with its reason.
 //
 //   auto script = MakeCheckScript(spec, "192.0.2.1:5222");
-//   connect; on success:   send(script->OnConnected());
+//   connect; on success:   send(spec.preamble), send(script->OnConnected());
 //   on bytes:              script->OnData(bytes);
 //   on end of stream:      script->OnClosed();
 //   connect error, timeout: script->Fail("connection refused");
@@ -35,6 +35,7 @@ std::string_view CheckTypeName(CheckType type);  // "tcp", "http", "xmpp"
 // [[pool.NAME.check]], what is sent and expected.
 struct CheckSpec {
   CheckType type = CheckType::kTcp;
+  std::string preamble;  // sent before all else: a PROXY header, or nothing
 
   // http
   std::string method = "GET";

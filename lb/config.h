@@ -206,6 +206,9 @@ struct CheckConfig {
   uint32_t fall = 3;
   double jitter = 0.1;  // share of the interval, both ways
   uint16_t port = 0;    // 0 = the node's
+  // A PROXY header of the pool's version goes first, which says that the connection is our own.
+  // Unless told: where the pool's connections send one and the check goes to the same port.
+  SendProxy send_proxy = SendProxy::kOff;
   CheckStart start = CheckStart::kChecking;
 
   // kHttp

@@ -172,7 +172,7 @@ void JudgePath(const TomlSection& section, std::string_view key, std::string_vie
                 "begin it with \"/\" and escape blanks as %20");
 }
 
-CheckConfig ReadCheck(const TomlSection& section, const std::string& file) {
+CheckConfig ReadCheck(const TomlSection& section, const std::string& file, SendProxy pool_sends) {
   using std::chrono::milliseconds;
   CheckConfig out;
   out.origin = OriginOf(section, "", file);
@@ -194,6 +194,12 @@ CheckConfig ReadCheck(const TomlSection& section, const std::string& file) {
   out.fall = Natural(section, "fall", out.fall, 1, 1'000);
   out.jitter = section.Float("jitter", out.jitter, 0, 0.5);
   out.port = static_cast<uint16_t>(Natural(section, "port", 0, 0, 65'535));
+  const bool wanted = section.Bool("send_proxy", pool_sends != SendProxy::kOff && out.port == 0);
+  if (wanted) out.send_proxy = pool_sends;
+  if (wanted && pool_sends == SendProxy::kOff) {
+    section.Error("send_proxy", "is true, but the pool's send_proxy is off",
+                  "set send_proxy = \"v1\" or \"v2\" in the pool; checks send the same version");
+  }
   out.start = section.Enum<CheckStart>(
       "start", out.start,
       {{"checking", CheckStart::kChecking}, {"up", CheckStart::kUp}, {"down", CheckStart::kDown}});

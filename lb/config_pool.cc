@@ -263,7 +263,9 @@ void ReadParts(const TomlSection& section, const std::string& file, PoolConfig& 
   }
   std::vector<TomlSection> checks = section.Sections("check");
   if (WithinBound(section, "check", checks.size(), kChecksMax)) {
-    for (const TomlSection& check : checks) out.checks.push_back(ReadCheck(check, file));
+    for (const TomlSection& check : checks) {
+      out.checks.push_back(ReadCheck(check, file, out.send_proxy));
+    }
   }
   if (TomlSection status = section.Section("status"); status.present()) {
     out.status = ReadStatus(status, file);

@@ -11,6 +11,7 @@ namespace lb {
 // Mistakes are recorded in the section's reader.
 PoolConfig ReadPool(const std::string& name, const net::TomlSection& section,
                     const std::string& file);
-CheckConfig ReadCheck(const net::TomlSection& section, const std::string& file);
+CheckConfig ReadCheck(const net::TomlSection& section, const std::string& file,
+                      SendProxy pool_sends);
 
 }  // namespace lb

@@ -3,8 +3,10 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 
+#include "lb/proxy_protocol.h"
 #include "lb/starttls.h"
 #include "net/check.h"
 #include "net/log.h"
@@ -36,8 +38,25 @@ CheckTiming TimingOf(const CheckConfig& config) {
           .start = start};
 }
 
+// The PROXY header of a connection that is the balancer's own (PROXY protocol, 2.1 and 2.2).
+std::string OwnProxyHeader(SendProxy version) {
+  switch (version) {
+    case SendProxy::kOff:
+      return {};
+    case SendProxy::kV1:
+      return "PROXY UNKNOWN\r\n";
+    case SendProxy::kV2:
+      break;
+  }
+  std::array<uint8_t, 16> header{};
+  auto size = EncodeProxyV2Local(header);
+  CHECK(size.has_value());
+  return {reinterpret_cast<const char*>(header.data()), *size};
+}
+
 CheckSpec SpecOf(const CheckConfig& config) {
   CheckSpec spec{.type = config.type,
+                 .preamble = OwnProxyHeader(config.send_proxy),
                  .method = config.method,
                  .path = config.path,
                  .host = config.host,
@@ -332,7 +351,7 @@ void PoolControl::RunCheck(Entry& entry, size_t index) {
     return;
   }
   check.probe = std::make_unique<Probe>(
-      loop_, check.address,
+      loop_, check.address, check.spec.preamble,
       MakeCheckScript(check.spec, net::AddressText(check.address.get(), check.address.size())),
       check.timeout, [this, &entry, index](bool ok, const std::string& why) {
         // The probe may not destroy itself from inside its own report.

@@ -313,6 +313,20 @@ void ExpectEach(const std::vector<Mistake>& mistakes) {
   }
 }
 
+TEST(Config, ChecksSendTheHeaderThatThePoolSendsToTheSamePort) {
+  auto sent = [](const std::string& pool, const std::string& check) {
+    std::string text = With("balance = \"leastconn\"\n", pool + "\n");
+    auto config = ParseConfig(text + "[[pool.xmpp.check]]\ntype = \"tcp\"\n" + check, "lb.toml");
+    return config->pools.at(0).checks.at(0).send_proxy;
+  };
+  EXPECT_EQ(sent("", ""), SendProxy::kOff);
+  EXPECT_EQ(sent("send_proxy = \"v1\"", ""), SendProxy::kV1);
+  EXPECT_EQ(sent("send_proxy = \"v2\"", ""), SendProxy::kV2);
+  EXPECT_EQ(sent("send_proxy = \"v2\"", "port = 8080"), SendProxy::kOff);
+  EXPECT_EQ(sent("send_proxy = \"v2\"", "port = 8080\nsend_proxy = true"), SendProxy::kV2);
+  EXPECT_EQ(sent("send_proxy = \"v2\"", "send_proxy = false"), SendProxy::kOff);
+}
+
 TEST(ConfigMistakes, OfListeners) {
   ExpectEach({
       {With("pool = \"xmpp\"", "pool = \"xmp\""),
@@ -499,6 +513,9 @@ TEST(ConfigMistakes, OfDiscovery) {
 TEST(ConfigMistakes, OfChecks) {
   auto with = [](const std::string& lines) { return AtEnd("[[pool.xmpp.check]]\n" + lines); };
   ExpectEach({
+      {with("type = \"tcp\"\nsend_proxy = true"),
+       "lb.toml:20: pool.xmpp.check[1].send_proxy: is true, but the pool's send_proxy is off; set "
+       "send_proxy = \"v1\" or \"v2\" in the pool; checks send the same version"},
       {with("interval = \"5s\""),
        "lb.toml:18: pool.xmpp.check[1].type: is required, but missing; add type = \"...\""},
       {with("type = \"htp\"\npath = \"/x\""),
@@ -795,6 +812,7 @@ TEST(ConfigExample, ShowsEveryKey) {
                           "rise",
                           "fall",
                           "jitter",
+                          "send_proxy",
                           "start",
                           "method",
                           "path",

@@ -113,8 +113,6 @@ TEST_F(ControlAttacks, AConnectionOutlivesItsNodeAndThenItsPool) {
   EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return control_->Process().connections == 0; }));
 }
 
-constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
-
 // What the pool's nodes were told first, connection by connection.
 class Listeners {
  public:
@@ -158,24 +156,41 @@ class Listeners {
   std::vector<Connection> connections_;
 };
 
-// attacks.md 2. A node that takes the header from clients need not take it from a checker, and one
-// whose checks have a port of their own does not expect it there.
-TEST_F(ControlAttacks, ChecksCarryNoProxyHeaderThoughClientsOfThePoolDo) {
-  for (const net::UniqueFd& node : nodes_) fcntl(node.get(), F_SETFL, O_NONBLOCK);
-  ReloadWith(
-      "send_proxy = \"v2\"\n"
-      "check = [{type = \"xmpp\", to = \"chat.example\", interval = \"1s\", "
-      "fast_interval = \"100ms\", start = \"up\"}]");
-  Listeners nodes(nodes_);
-  for (int i = 0; i < 3; ++i) held_.push_back(net::test::Dial(listen_));
-  ASSERT_TRUE(net::test::RunUntil(*loop_,
-                                  [&] {
-                                    nodes.Turn();
-                                    return nodes.Count(kSignature) == 3 && nodes.Count("<") >= 4;
-                                  }))
-      << nodes.Count(kSignature) << " with a header, " << nodes.Count("<") << " without";
-  EXPECT_EQ(NodeNamed("n1").state, "up");
-  EXPECT_EQ(nodes.Count(kSignature), 3U) << "the clients, and no check";
+// attacks.md 2. A port where clients' connections begin with a header demands one of checks, too;
+// it must not speak for a client.
+class ControlProxyChecks : public ControlAttacks {
+ protected:
+  // Three clients come, and checks run; what the nodes' connections began with.
+  void Run(const std::string& pool, std::string_view check_begins) {
+    for (const net::UniqueFd& node : nodes_) fcntl(node.get(), F_SETFL, O_NONBLOCK);
+    ReloadWith(pool);
+    Listeners nodes(nodes_);
+    for (int i = 0; i < 3; ++i) held_.push_back(net::test::Dial(listen_));
+    ASSERT_TRUE(net::test::RunUntil(*loop_,
+                                    [&] {
+                                      nodes.Turn();
+                                      return nodes.Count(kFromClient) == 3 &&
+                                             nodes.Count(check_begins) >= 4;
+                                    }))
+        << nodes.Count(kFromClient) << " clients, " << nodes.Count(check_begins) << " checks";
+    EXPECT_EQ(NodeNamed("n1").state, "up");
+    EXPECT_EQ(nodes.Count(kFromClient), 3U) << "the clients, and no check";
+  }
+
+  static constexpr std::string_view kFromClient{"\r\n\r\n\0\r\nQUIT\n\x21\x11", 14};
+  // Without addresses: the connection speaks for itself.
+  static constexpr std::string_view kLocal{"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0<", 17};
+  static constexpr std::string_view kCheck =
+      "type = \"xmpp\", to = \"chat.example\", interval = \"1s\", fast_interval = \"100ms\", "
+      "start = \"up\"";
+};
+
+TEST_F(ControlProxyChecks, SayLocalWhereTheirPoolSendsTheHeader) {
+  Run("send_proxy = \"v2\"\ncheck = [{" + std::string(kCheck) + "}]", kLocal);
+}
+
+TEST_F(ControlProxyChecks, CarryNoneWhereTheyAreToldNotTo) {
+  Run("send_proxy = \"v2\"\ncheck = [{send_proxy = false, " + std::string(kCheck) + "}]", "<");
 }
 
 }  // namespace
