@@ -26,7 +26,7 @@ class Gather {
   // Completions a second from which on it is tried: one within the window.
   static constexpr double kTryRate = 50'000;
   // What a turn must bring then, on average.
-  static constexpr double kPays = 6;
+  static constexpr double kPays = 4;
   // From so many on the loop is busy most of the time: some two thirds, at 3 to 4 us for each
   // completion with all that follows from it. In the long window about five times as many come.
   static constexpr double kBusy = 12;

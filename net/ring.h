@@ -89,8 +89,9 @@ struct ConnectOptions {
 // What a turn brought.
 struct Delivered {
   unsigned completions = 0;
-  // Of these, those that no other of the same operation stood beside: a multishot one that brings
-  // several together is a stream in its flow, not several that had something to say.
+  // Of these, those that no other of the same operation stood beside, less one for each operation
+  // that brought several: a multishot receive with a run of buffers is a stream in its flow, not
+  // several that had something to say, and as a rule one of the others is the send that follows it.
   unsigned alone = 0;
 };
 

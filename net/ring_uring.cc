@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -530,6 +531,7 @@ Delivered Ring::Deliver() {
   Delivered delivered;
   uint64_t last = 0;
   unsigned run = 0;
+  int alone = 0;
   for (unsigned ready = io_uring_cq_ready(ring); ready > 0; --ready) {
     const io_uring_cqe* cqe = &ring->cq.cqes[*ring->cq.khead & ring->cq.ring_mask];
     uint64_t data = cqe->user_data;
@@ -538,11 +540,10 @@ Delivered Ring::Deliver() {
     ++delivered.completions;
     run = data == last ? run + 1 : 1;
     last = data;
-    // Counted with the first of a run, taken back with the second.
     if (run == 1) {
-      ++delivered.alone;
+      ++alone;
     } else if (run == 2) {
-      --delivered.alone;
+      alone -= 2;  // it was counted as alone, and is one that brought several
     }
     if ((data & (kShutdownDone | kShutdownFd)) != 0) {
       const Slot slot = static_cast<Slot>(data);
@@ -560,6 +561,7 @@ Delivered Ring::Deliver() {
     auto* target = reinterpret_cast<Target*>(data & ~uint64_t{kMaxOps - 1});
     target->OnCompletion(static_cast<unsigned>(data & (kMaxOps - 1)), completion);
   }
+  delivered.alone = static_cast<unsigned>(std::max(alone, 0));
   stats_.completions += delivered.completions;
   return delivered;
 }

@@ -36,7 +36,7 @@ TEST_F(GatherTest, DeliversAtOnceUntilMoreAreLikelyToCome) {
 TEST_F(GatherTest, GoesOnWhileTurnsBringSeveral) {
   Run(milliseconds(2), 8);
   EXPECT_TRUE(on());
-  Run(milliseconds(100), 7);
+  Run(milliseconds(100), 5);
   EXPECT_TRUE(on());
   Run(milliseconds(2), 3);
   EXPECT_FALSE(on());
