@@ -5,9 +5,10 @@
 // to be sent form chains through links kept here, so that a connection needs two ids for a queue of
 // any length.
 //
-// The pool starts small and doubles when it runs low, or ran out within a turn, up to its maximum;
-// memory that was never needed is never touched. When the maximum is in use, receives fail with -ENOBUFS until a buffer
-// comes back: who got that waits in line (StarvedQueue) and is woken in order.
+// The pool starts small and doubles when it runs low, or ran out within a turn while it was smaller
+// than a cache, up to its maximum; memory that was never needed is never touched. When the maximum
+// is in use, receives fail with -ENOBUFS until a buffer comes back: who got that waits in line
+// (StarvedQueue) and is woken in order.
 #pragma once
 
 #include <algorithm>
@@ -27,6 +28,8 @@ inline constexpr uint16_t kNoBuffer = 0xffff;
 
 class BufferPool {
  public:
+  static constexpr size_t kCacheBytes = size_t{2} << 20;
+
   struct Options {
     uint16_t group = 0;
     uint32_t buffer_bytes = 4096;  // at most 65,535
@@ -67,8 +70,10 @@ class BufferPool {
     ++free_;
     dirty_ = true;
   }
-  // A receive failed with -ENOBUFS.
-  void RanOut() { ran_out_ = true; }
+  // A receive failed with -ENOBUFS. A stream takes whatever there is: above kCacheBytes growing for
+  // that would only make it go through memory that no cache holds, since the kernel takes the
+  // buffers in turn.
+  void RanOut() { ran_out_ = size_t{provided_} * buffer_bytes_ < kCacheBytes; }
   // Once a turn.
   void Publish() {
     if ((ran_out_ || free_ < provided_ / 8) && provided_ < maximum_) [[unlikely]]

@@ -41,6 +41,18 @@ TEST(BufferPool, GrowsWhenATurnUsedItUp) {
   EXPECT_EQ((*pool)->provided(), 16U);
 }
 
+TEST(BufferPool, AStreamThatTakesAllDoesNotDriveItOutOfTheCache) {
+  auto ring = Ring::Create({});
+  ASSERT_TRUE(ring.has_value()) << ring.error();
+  auto pool = BufferPool::Create(**ring, {.buffer_bytes = 16'384, .initial = 64, .maximum = 1024});
+  ASSERT_TRUE(pool.has_value()) << pool.error();
+  for (int i = 0; i < 8; ++i) {
+    (*pool)->RanOut();
+    (*pool)->Publish();
+  }
+  EXPECT_EQ((*pool)->provided() * 16'384U, BufferPool::kCacheBytes);
+}
+
 TEST(BufferPool, ChainsBuffersById) {
   auto ring = Ring::Create({});
   ASSERT_TRUE(ring.has_value()) << ring.error();
