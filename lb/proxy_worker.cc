@@ -310,7 +310,6 @@ std::string ProxyWorker::StreamId() {
 
 void ProxyWorker::Starved(Pair& pair) {
   WorkerStats::Add(stats_.buffer_starvations);
-  buffers_->RanOut();
   // Without a free buffer nobody is taken out of line; those that left meanwhile must not add up.
   if (starved_.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
     std::erase_if(starved_, [this](const Waiting& waiting) { return !IsStarved(waiting); });

@@ -5,10 +5,9 @@
 // to be sent form chains through links kept here, so that a connection needs two ids for a queue of
 // any length.
 //
-// The pool starts small and doubles when it runs low, or ran out within a turn while it was smaller
-// than a cache, up to its maximum; memory that was never needed is never touched. When the maximum
-// is in use, receives fail with -ENOBUFS until a buffer comes back: who got that waits in line
-// (StarvedQueue) and is woken in order.
+// The pool starts small and doubles when it runs low, up to its maximum; memory that was never
+// needed is never touched. When the maximum is in use, receives fail with -ENOBUFS until a buffer
+// comes back: who got that waits in line (StarvedQueue) and is woken in order.
 #pragma once
 
 #include <algorithm>
@@ -28,8 +27,6 @@ inline constexpr uint16_t kNoBuffer = 0xffff;
 
 class BufferPool {
  public:
-  static constexpr size_t kCacheBytes = size_t{2} << 20;
-
   struct Options {
     uint16_t group = 0;
     uint32_t buffer_bytes = 4096;  // at most 65,535
@@ -70,15 +67,10 @@ class BufferPool {
     ++free_;
     dirty_ = true;
   }
-  // A receive failed with -ENOBUFS. A stream takes whatever there is: above kCacheBytes growing for
-  // that would only make it go through memory that no cache holds, since the kernel takes the
-  // buffers in turn.
-  void RanOut() { ran_out_ = size_t{provided_} * buffer_bytes_ < kCacheBytes; }
   // Once a turn.
   void Publish() {
-    if ((ran_out_ || free_ < provided_ / 8) && provided_ < maximum_) [[unlikely]]
+    if (free_ < provided_ / 8 && provided_ < maximum_) [[unlikely]]
       Grow();
-    ran_out_ = false;
     if (!dirty_) return;
     dirty_ = false;
     ring_.PublishBuffers(group_);
@@ -108,7 +100,6 @@ class BufferPool {
   uint32_t provided_ = 0;
   uint32_t free_ = 0;
   bool dirty_ = false;
-  bool ran_out_ = false;
   bool registered_ = false;
   uint8_t* memory_ = nullptr;  // maximum_ buffers of address space
   uint16_t* length_ = nullptr;

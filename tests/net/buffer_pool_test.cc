@@ -26,33 +26,6 @@ TEST(BufferPool, GrowsWhenItRunsLowAndStopsAtItsMaximum) {
   EXPECT_EQ((*pool)->in_use(), 31U);
 }
 
-// What a turn gives back before its end is free again then: only the failure tells.
-TEST(BufferPool, GrowsWhenATurnUsedItUp) {
-  auto ring = Ring::Create({});
-  ASSERT_TRUE(ring.has_value()) << ring.error();
-  auto pool = BufferPool::Create(**ring, {.buffer_bytes = 64, .initial = 8, .maximum = 32});
-  ASSERT_TRUE(pool.has_value()) << pool.error();
-  (*pool)->Publish();
-  EXPECT_EQ((*pool)->provided(), 8U);
-  (*pool)->RanOut();
-  (*pool)->Publish();
-  EXPECT_EQ((*pool)->provided(), 16U);
-  (*pool)->Publish();
-  EXPECT_EQ((*pool)->provided(), 16U);
-}
-
-TEST(BufferPool, AStreamThatTakesAllDoesNotDriveItOutOfTheCache) {
-  auto ring = Ring::Create({});
-  ASSERT_TRUE(ring.has_value()) << ring.error();
-  auto pool = BufferPool::Create(**ring, {.buffer_bytes = 16'384, .initial = 64, .maximum = 1024});
-  ASSERT_TRUE(pool.has_value()) << pool.error();
-  for (int i = 0; i < 8; ++i) {
-    (*pool)->RanOut();
-    (*pool)->Publish();
-  }
-  EXPECT_EQ((*pool)->provided() * 16'384U, BufferPool::kCacheBytes);
-}
-
 TEST(BufferPool, ChainsBuffersById) {
   auto ring = Ring::Create({});
   ASSERT_TRUE(ring.has_value()) << ring.error();
