@@ -1,29 +1,15 @@
-#include <expat.h>
-
 #include <memory>
 
 #include "lb/check_script.h"
 #include "net/text.h"
+#include "net/xml_parser.h"
 
 namespace lb {
 namespace {
 
-constexpr char kSeparator = '\n';  // cannot stand in a namespace or a name
 constexpr std::string_view kStreams = "http://etherx.jabber.org/streams";
 constexpr std::string_view kConditions = "urn:ietf:params:xml:ns:xmpp-streams";
 constexpr std::string_view kEnd = "</stream:stream>";
-
-struct Name {
-  std::string_view xmlns;
-  std::string_view local;
-};
-
-Name Split(const char* name) {
-  std::string_view text(name);
-  size_t at = text.find(kSeparator);
-  if (at == std::string_view::npos) return {{}, text};
-  return {text.substr(0, at), text.substr(at + 1)};
-}
 
 class XmppCheck final : public CheckScript {
  public:
@@ -31,15 +17,7 @@ class XmppCheck final : public CheckScript {
       : opening_("<?xml version='1.0'?><stream:stream xmlns='" + net::EscapeMarkup(spec.xmlns) +
                  "' xmlns:stream='" + std::string(kStreams) + "' to='" +
                  net::EscapeMarkup(spec.to) + "' version='1.0'>"),
-        parser_(XML_ParserCreateNS("UTF-8", kSeparator)) {
-    if (parser_ == nullptr) {
-      Fail("out of memory");
-      return;
-    }
-    // Expat would wait for more bytes before it looks again at a token cut by a segment's end; then
-    // the last token of the features might wait for ever. Our bound keeps the cost of looking
-    // small.
-    XML_SetReparseDeferralEnabled(parser_.get(), XML_FALSE);
+        parser_(net::MakeXmlParser()) {
     XML_SetUserData(parser_.get(), this);
     XML_SetElementHandler(parser_.get(), &XmppCheck::OnStart, &XmppCheck::OnEnd);
     XML_SetStartDoctypeDeclHandler(parser_.get(), &XmppCheck::OnDoctype);
@@ -70,15 +48,11 @@ class XmppCheck final : public CheckScript {
   std::string_view Farewell() const override { return opened_ ? kEnd : std::string_view(); }
 
  private:
-  struct FreeParser {
-    void operator()(XML_Parser parser) const { XML_ParserFree(parser); }
-  };
-
   static void OnStart(void* self, const char* name, const char** attributes) {
-    static_cast<XmppCheck*>(self)->Start(Split(name), attributes);
+    static_cast<XmppCheck*>(self)->Start(net::SplitXmlName(name), attributes);
   }
   static void OnEnd(void* self, const char* name) {
-    static_cast<XmppCheck*>(self)->End(Split(name));
+    static_cast<XmppCheck*>(self)->End(net::SplitXmlName(name));
   }
   static void OnDoctype(void* self, const char*, const char*, const char*, int) {
     static_cast<XmppCheck*>(self)->Stop("a document type declaration in the stream");
@@ -89,9 +63,9 @@ class XmppCheck final : public CheckScript {
     XML_StopParser(parser_.get(), XML_FALSE);
   }
 
-  void Start(Name name, const char**) {
+  void Start(net::XmlName name, const char**) {
     ++depth_;
-    bool stream_ns = name.xmlns == kStreams;
+    bool stream_ns = name.space == kStreams;
     if (depth_ == 1) {
       if (!stream_ns || name.local != "stream") {
         Stop("opened with <" + net::Printable(name.local, kCheckTextMax) + ">, not with a stream");
@@ -103,12 +77,12 @@ class XmppCheck final : public CheckScript {
       if (!in_features_ && !in_error_) {
         Stop("<" + net::Printable(name.local, kCheckTextMax) + "> came before <stream:features>");
       }
-    } else if (depth_ == 3 && in_error_ && name.xmlns == kConditions && name.local != "text") {
+    } else if (depth_ == 3 && in_error_ && name.space == kConditions && name.local != "text") {
       Stop("stream error: " + net::Printable(name.local, kCheckTextMax));
     }
   }
 
-  void End(Name) {
+  void End(net::XmlName) {
     --depth_;
     if (depth_ != 1) return;
     if (in_error_) Stop("stream error without a condition");
@@ -119,7 +93,7 @@ class XmppCheck final : public CheckScript {
   }
 
   std::string opening_;
-  std::unique_ptr<XML_ParserStruct, FreeParser> parser_;
+  net::XmlParser parser_;
   size_t seen_ = 0;
   int depth_ = 0;
   bool opened_ = false;

@@ -1,25 +1,14 @@
 #include "lb/stream_xml.h"
 
-#include <expat.h>
-
 #include <algorithm>
 
-#include "net/check.h"
+#include "net/xml_parser.h"
 
 namespace lb {
 
 namespace {
 
-// Cannot stand in any XML document, so no namespace name can contain it.
-constexpr char kSeparator = '\x0c';
 constexpr int kDepthMax = 8;
-
-XmlName Split(const char* name) {
-  std::string_view text(name);
-  size_t at = text.find(kSeparator);
-  if (at == std::string_view::npos) return {.space = {}, .local = text};
-  return {.space = text.substr(0, at), .local = text.substr(at + 1)};
-}
 
 bool IsUtf8(std::string_view encoding) {
   return std::ranges::equal(encoding, std::string_view("utf-8"), [](char a, char b) {
@@ -56,7 +45,7 @@ std::string_view ToString(StreamError error) {
 }
 
 struct StreamXml::State {
-  XML_Parser parser = nullptr;
+  net::XmlParser parser = net::MakeXmlParser();
   XmlHandler* handler = nullptr;
   int depth = 0;
   std::vector<std::string> content_spaces;  // default namespaces, innermost last
@@ -67,13 +56,13 @@ struct StreamXml::State {
 
   void Stop() {
     stopped = true;
-    end_of_last = static_cast<size_t>(XML_GetCurrentByteIndex(parser)) +
-                  static_cast<size_t>(XML_GetCurrentByteCount(parser));
-    XML_StopParser(parser, XML_FALSE);
+    end_of_last = static_cast<size_t>(XML_GetCurrentByteIndex(parser.get())) +
+                  static_cast<size_t>(XML_GetCurrentByteCount(parser.get()));
+    XML_StopParser(parser.get(), XML_FALSE);
   }
   void Refuse(StreamError why) {
     if (error == StreamError::kNone) error = why;
-    XML_StopParser(parser, XML_FALSE);
+    XML_StopParser(parser.get(), XML_FALSE);
   }
   bool ended() const { return stopped || error != StreamError::kNone; }
 
@@ -84,15 +73,15 @@ struct StreamXml::State {
     if (self.ended()) return;
     if (self.depth >= kDepthMax) return self.Refuse(StreamError::kPolicyViolation);
     XmlAttributes attributes;
-    for (; pairs[0] != nullptr; pairs += 2) attributes.emplace_back(Split(pairs[0]), pairs[1]);
+    for (; pairs[0] != nullptr; pairs += 2) attributes.emplace_back(net::SplitXmlName(pairs[0]), pairs[1]);
     std::string_view space;
     if (!self.content_spaces.empty()) space = self.content_spaces.back();
-    if (!self.handler->OnStart(self.depth++, Split(name), attributes, space)) self.Stop();
+    if (!self.handler->OnStart(self.depth++, net::SplitXmlName(name), attributes, space)) self.Stop();
   }
   static void OnEnd(void* data, const char* name) {
     State& self = Of(data);
     if (self.ended()) return;
-    if (!self.handler->OnEnd(--self.depth, Split(name))) self.Stop();
+    if (!self.handler->OnEnd(--self.depth, net::SplitXmlName(name))) self.Stop();
   }
   static void OnText(void* data, const char* text, int length) {
     State& self = Of(data);
@@ -122,12 +111,7 @@ struct StreamXml::State {
 
 StreamXml::StreamXml(XmlHandler* handler) : state_(std::make_unique<State>()) {
   state_->handler = handler;
-  XML_Parser parser = XML_ParserCreateNS("UTF-8", kSeparator);
-  CHECK(parser != nullptr);  // like operator new: no memory, no program
-  state_->parser = parser;
-#ifdef LB_HAVE_EXPAT_REPARSE_DEFERRAL
-  XML_SetReparseDeferralEnabled(parser, XML_FALSE);
-#endif
+  XML_Parser parser = state_->parser.get();
   XML_SetUserData(parser, state_.get());
   XML_SetElementHandler(parser, State::OnStart, State::OnEnd);
   XML_SetCharacterDataHandler(parser, State::OnText);
@@ -138,20 +122,20 @@ StreamXml::StreamXml(XmlHandler* handler) : state_(std::make_unique<State>()) {
   XML_SetProcessingInstructionHandler(parser, State::OnInstruction);
 }
 
-StreamXml::~StreamXml() { XML_ParserFree(state_->parser); }
+StreamXml::~StreamXml() = default;
 
 StreamXml::Fed StreamXml::Feed(std::string_view bytes) {
   State& state = *state_;
   if (state.ended()) return {.stopped = state.stopped, .error = state.error};
   XML_Status status =
-      XML_Parse(state.parser, bytes.data(), static_cast<int>(bytes.size()), XML_FALSE);
+      XML_Parse(state.parser.get(), bytes.data(), static_cast<int>(bytes.size()), XML_FALSE);
   size_t before = state.fed;
   state.fed += bytes.size();
   Fed fed{.consumed = bytes.size(), .stopped = state.stopped, .error = state.error};
   if (state.stopped) {
     fed.consumed = std::clamp(state.end_of_last, before, state.fed) - before;
   } else if (status == XML_STATUS_ERROR && state.error == StreamError::kNone) {
-    bool entity = XML_GetErrorCode(state.parser) == XML_ERROR_UNDEFINED_ENTITY;
+    bool entity = XML_GetErrorCode(state.parser.get()) == XML_ERROR_UNDEFINED_ENTITY;
     fed.error = state.error = entity ? StreamError::kRestrictedXml : StreamError::kNotWellFormed;
   }
   return fed;

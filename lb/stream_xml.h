@@ -2,11 +2,8 @@
 // the opening tag, and its first-level children. No DTD, comment, processing instruction or entity
 // beyond the predefined ones (RFC 6120 section 11.1), no encoding but UTF-8.
 //
-// Expat with reparse deferral turned off: Debian's holds back the last token otherwise, and a
-// stream that waits for an answer would hang. That deferral was a defence against quadratic work;
-// here the caller bounds the bytes instead.
-//
-// One thread at a time. Not for whole streams: for those some kilobytes before TLS.
+// One thread at a time. Not for whole streams: for those some kilobytes before TLS, which the caller
+// counts (net/xml_parser.h says why).
 #pragma once
 
 #include <cstddef>
@@ -16,6 +13,8 @@
 #include <string_view>
 #include <utility>
 #include <vector>
+
+#include "net/xml_parser.h"
 
 namespace lb {
 
@@ -34,10 +33,7 @@ enum class StreamError : uint8_t {
 };
 std::string_view ToString(StreamError error);  // the element's name: "host-unknown"
 
-struct XmlName {
-  std::string_view space;
-  std::string_view local;
-};
+using net::XmlName;
 using XmlAttributes = std::vector<std::pair<XmlName, std::string_view>>;
 
 // Depth 0 is the stream, 1 its children. Views live during the call. A handler that has heard
