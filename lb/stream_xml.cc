@@ -73,10 +73,12 @@ struct StreamXml::State {
     if (self.ended()) return;
     if (self.depth >= kDepthMax) return self.Refuse(StreamError::kPolicyViolation);
     XmlAttributes attributes;
-    for (; pairs[0] != nullptr; pairs += 2) attributes.emplace_back(net::SplitXmlName(pairs[0]), pairs[1]);
+    for (; pairs[0] != nullptr; pairs += 2)
+      attributes.emplace_back(net::SplitXmlName(pairs[0]), pairs[1]);
     std::string_view space;
     if (!self.content_spaces.empty()) space = self.content_spaces.back();
-    if (!self.handler->OnStart(self.depth++, net::SplitXmlName(name), attributes, space)) self.Stop();
+    if (!self.handler->OnStart(self.depth++, net::SplitXmlName(name), attributes, space))
+      self.Stop();
   }
   static void OnEnd(void* data, const char* name) {
     State& self = Of(data);

@@ -2,8 +2,8 @@
 // the opening tag, and its first-level children. No DTD, comment, processing instruction or entity
 // beyond the predefined ones (RFC 6120 section 11.1), no encoding but UTF-8.
 //
-// One thread at a time. Not for whole streams: for those some kilobytes before TLS, which the caller
-// counts (net/xml_parser.h says why).
+// One thread at a time. Not for whole streams: for those some kilobytes before TLS, which the
+// caller counts (net/xml_parser.h says why).
 #pragma once
 
 #include <cstddef>

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "net/byte_reader.h"
+
 namespace net {
 
 namespace {
@@ -13,34 +15,6 @@ constexpr uint16_t kServerNameExtension = 0;
 constexpr uint16_t kAlpnExtension = 16;
 constexpr uint16_t kSessionTicketExtension = 35;
 constexpr uint16_t kPreSharedKeyExtension = 41;
-
-// Reads length-prefixed fields; once a field does not fit, ok() is false and all are empty.
-class Reader {
- public:
-  explicit Reader(std::span<const uint8_t> bytes) : bytes_(bytes) {}
-  bool ok() const { return ok_; }
-  bool empty() const { return bytes_.empty(); }
-  size_t Number(size_t size) {
-    size_t value = 0;
-    for (uint8_t byte : Take(size)) value = value << 8 | byte;
-    return value;
-  }
-  std::span<const uint8_t> Take(size_t size) {
-    if (size > bytes_.size()) {
-      ok_ = false;
-      bytes_ = {};
-      return {};
-    }
-    std::span<const uint8_t> taken = bytes_.first(size);
-    bytes_ = bytes_.subspan(size);
-    return taken;
-  }
-  std::span<const uint8_t> Vector(size_t length_size) { return Take(Number(length_size)); }
-
- private:
-  std::span<const uint8_t> bytes_;
-  bool ok_ = true;
-};
 
 bool IsHostNameByte(uint8_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -112,7 +86,7 @@ ClientHelloStatus ClientHelloParser::Body() {
 }
 
 bool ClientHelloParser::ParseHello(std::span<const uint8_t> hello) {
-  Reader reader(hello);
+  ByteReader reader(hello);
   size_t version = reader.Number(2);
   reader.Take(32);  // random
   std::span<const uint8_t> session_id = reader.Vector(1);
@@ -123,7 +97,7 @@ bool ClientHelloParser::ParseHello(std::span<const uint8_t> hello) {
     return false;
   }
   if (reader.empty()) return true;  // extensions may be left out before TLS 1.3
-  Reader extensions(reader.Vector(2));
+  ByteReader extensions(reader.Vector(2));
   if (!reader.ok() || !reader.empty()) return false;
   bool seen_name = false;
   bool seen_alpn = false;
@@ -150,8 +124,8 @@ bool ClientHelloParser::ParseHello(std::span<const uint8_t> hello) {
 }
 
 void ClientHelloParser::ParseServerName(std::span<const uint8_t> extension) {
-  Reader reader(extension);
-  Reader list(reader.Vector(2));
+  ByteReader reader(extension);
+  ByteReader list(reader.Vector(2));
   if (!reader.ok() || !reader.empty() || list.Number(1) != 0) return;
   std::span<const uint8_t> name = list.Vector(2);
   if (!list.ok() || !list.empty()) return;
@@ -163,8 +137,8 @@ void ClientHelloParser::ParseServerName(std::span<const uint8_t> extension) {
 }
 
 void ClientHelloParser::ParseAlpn(std::span<const uint8_t> extension) {
-  Reader reader(extension);
-  Reader list(reader.Vector(2));
+  ByteReader reader(extension);
+  ByteReader list(reader.Vector(2));
   if (!reader.ok() || !reader.empty()) return;
   std::vector<std::string> names;
   while (!list.empty()) {

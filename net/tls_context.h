@@ -34,6 +34,8 @@ struct x509_st;
 
 namespace net {
 
+struct TlsHandshakePlan;
+
 enum class TlsVersion : uint8_t { kTls12, kTls13 };
 
 enum class TlsClientAuth : uint8_t {
@@ -59,6 +61,8 @@ struct TlsPolicy {
   std::string groups{kTlsDefaultGroups};
   // TLS 1.3 connections leave OpenSSL after the handshake (tls_record_layer.h).
   bool take_over = true;
+  // Servers shake hands themselves in the usual form of TLS 1.3 (tls_handshake.h); needs take_over.
+  bool own_handshake = true;
 };
 
 struct TlsCertificateFiles {
@@ -124,6 +128,7 @@ class TlsServerContext {
   std::span<const uint8_t> EndPointOf(const x509_st* used) const;
 
   ssl_ctx_st* native() const;  // the default site's; for tls_engine
+  const TlsHandshakePlan& plan() const;
   struct Impl;
 
  private:

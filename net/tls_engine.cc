@@ -10,6 +10,7 @@
 
 #include "net/check.h"
 #include "net/tls_capture.h"
+#include "net/tls_handshake.h"
 #include "net/tls_openssl.h"
 
 namespace net {
@@ -111,7 +112,9 @@ std::expected<std::unique_ptr<TlsWorker>, std::string> TlsWorker::Create() {
   auto records = TlsRecordPool::Create();
   if (!records) return std::unexpected(records.error());
   worker->records_ = std::move(*records);
-  if (!worker->bio_->ok()) return std::unexpected("OpenSSL: " + TakeOpenSslError());
+  worker->handshaker_ = std::make_unique<TlsHandshaker>(worker->records_.get());
+  if (!worker->bio_->ok() || !worker->handshaker_->ok())
+    return std::unexpected("OpenSSL: " + TakeOpenSslError());
   return worker;
 }
 
@@ -140,21 +143,18 @@ void TlsEngineDeleter::operator()(TlsEngine* engine) const {
 }
 
 TlsEnginePtr TlsWorker::NewServer(std::shared_ptr<const TlsServerContext> context) {
-  SSL* ssl = SSL_new(context->native());
-  if (ssl == nullptr) return nullptr;
-  SSL_set_accept_state(ssl);
   TlsEnginePtr engine(Allocate());
   engine->openssl_ = std::make_unique<TlsOpenSsl>();
   TlsOpenSsl& session = *engine->openssl_;
-  session.ssl = ssl;
   session.is_server = true;
-  if (context->take_over()) {
-    session.capture.emplace();
-    SetTlsCapture(ssl, &*session.capture);
-  }
   session.server = std::move(context);
   ++handshaking_;
-  ++on_openssl_;
+  if (session.server->plan().enabled) {
+    session.handshake = std::make_unique<TlsHandshake>(&session.server->plan());
+    return engine;
+  }
+  ++counters_.declined[static_cast<size_t>(TlsDecline::kOff)];
+  if (!engine->BeginOpenSsl()) return nullptr;
   return engine;
 }
 
@@ -195,6 +195,7 @@ TlsEnginePtr TlsWorker::NewClient(std::shared_ptr<const TlsClientContext> contex
 
 void TlsWorker::EndTurn() {
   records_->EndTurn();
+  handshaker_->EndTurn();
   ForgetTlsKdfKeys();
 }
 
@@ -209,21 +210,23 @@ bool TlsWorker::HeapTrimDue() {
 TlsEngine::TlsEngine(TlsWorker* worker) : worker_(worker) {}
 
 TlsEngine::~TlsEngine() {
-  if (openssl_ != nullptr && openssl_->ssl != nullptr) {
-    --worker_->on_openssl_;
-    if (openssl_->state == TlsState::kHandshaking) {
-      --worker_->handshaking_;
-      ++worker_->ended_handshakes_;
-      ++worker_->counters_.handshakes_failed;
-    }
+  if (OnOpenSsl()) --worker_->on_openssl_;
+  if (openssl_ != nullptr && openssl_->state == TlsState::kHandshaking) {
+    --worker_->handshaking_;
+    ++worker_->ended_handshakes_;
+    ++worker_->counters_.handshakes_failed;
   }
   records_.End(*worker_->records_);
 }
 
 bool TlsEngine::OnOpenSsl() const { return openssl_ != nullptr && openssl_->ssl != nullptr; }
 
+bool TlsEngine::OnRecords() const {
+  return openssl_ == nullptr || (openssl_->ssl == nullptr && openssl_->handshake == nullptr);
+}
+
 TlsState TlsEngine::state() const {
-  if (OnOpenSsl()) return openssl_->state;
+  if (!OnRecords()) return openssl_->state;
   switch (records_.status()) {
     case TlsRecordStatus::kOpen:
       return TlsState::kOpen;
@@ -241,14 +244,14 @@ TlsTakeOver TlsEngine::take_over() const {
 
 bool TlsEngine::wants_output() const {
   if (openssl_ != nullptr && openssl_->spilled() > 0) return true;
-  return !OnOpenSsl() && records_.wants_output();
+  return OnRecords() && records_.wants_output();
 }
 
 bool TlsEngine::closed() const {
   if (wants_output()) return false;
   TlsState now = state();
   if (now == TlsState::kFailed) return true;
-  bool sent = OnOpenSsl() ? openssl_->close_sent : records_.close_sent();
+  bool sent = OnRecords() ? records_.close_sent() : openssl_->close_sent;
   return sent && now == TlsState::kPeerClosed;
 }
 
@@ -260,14 +263,14 @@ std::unique_ptr<TlsFacts> TlsEngine::TakeFacts() {
 }
 
 void TlsEngine::DropOpenSslIfUnused() {
-  if (openssl_ != nullptr && openssl_->ssl == nullptr && openssl_->spilled() == 0 &&
+  if (openssl_ != nullptr && OnRecords() && openssl_->spilled() == 0 &&
       openssl_->facts == nullptr) {
     openssl_.reset();
   }
 }
 
 std::string TlsEngine::ErrorText() const {
-  if (OnOpenSsl()) return openssl_->error;
+  if (!OnRecords()) return openssl_->error;
   if (records_.alert_received() != 255) {
     return "peer sent alert " + std::to_string(records_.alert_received());
   }
@@ -282,9 +285,10 @@ TlsFeed TlsEngine::Feed(std::span<uint8_t> in, TlsPlaintext* plain) {
   plain->Clear();
   TlsFeed feed;
   std::span<uint8_t> rest = in;
+  if (openssl_ != nullptr && openssl_->handshake != nullptr) FeedOwnHandshake(&rest, &feed);
   if (OnOpenSsl()) {
     ERR_clear_error();
-    worker_->bio_->Attach(openssl_.get(), in, {});
+    worker_->bio_->Attach(openssl_.get(), rest, {});
     if (openssl_->state == TlsState::kHandshaking) Handshake(&feed);
     if (OnOpenSsl()) ReadOpenSsl(&feed, plain);
     rest = worker_->bio_->unread();
@@ -292,7 +296,7 @@ TlsFeed TlsEngine::Feed(std::span<uint8_t> in, TlsPlaintext* plain) {
     if (openssl_->state == TlsState::kFailed) rest = {};
     feed.consumed = in.size() - rest.size();
   }
-  if (!OnOpenSsl()) {
+  if (OnRecords()) {
     bool was_failed = records_.status() == TlsRecordStatus::kFailed;
     TlsRecordStatus status = records_.FeedMore(*worker_->records_, rest, plain);
     if (status == TlsRecordStatus::kFailed && !was_failed) ++worker_->counters_.records_failed;
@@ -300,6 +304,81 @@ TlsFeed TlsEngine::Feed(std::span<uint8_t> in, TlsPlaintext* plain) {
   }
   feed.state = state();
   return feed;
+}
+
+void TlsEngine::FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed) {
+  TlsOpenSsl& session = *openssl_;
+  const size_t before = in->size();
+  if (session.state == TlsState::kFailed)
+    *in = {};
+  else
+    switch (session.handshake->Feed(*worker_->handshaker_, in, &session.spill)) {
+      case TlsHandshakeStep::kNeedMore:
+      case TlsHandshakeStep::kAnswered:
+        break;
+      case TlsHandshakeStep::kDone:
+        records_.Start(session.handshake->records());
+        session.facts = session.handshake->Facts(*worker_->handshaker_);
+        EndHandshake(feed, session.facts->resumed);
+        session.reason = TlsTakeOver::kTaken;
+        ++worker_->counters_.take_over[static_cast<size_t>(TlsTakeOver::kTaken)];
+        session.handshake.reset();
+        session.server.reset();
+        return;
+      case TlsHandshakeStep::kFailed:
+        FailOwnHandshake(session.handshake->error());
+        *in = {};
+        break;
+      case TlsHandshakeStep::kDeclined:
+        DeclineOwnHandshake(feed);
+        break;
+    }
+  feed->consumed = before - in->size();
+}
+
+// OpenSSL hears what has been said so far.
+void TlsEngine::DeclineOwnHandshake(TlsFeed* feed) {
+  const std::unique_ptr<TlsHandshake> declined = std::move(openssl_->handshake);
+  ++worker_->counters_.declined[static_cast<size_t>(declined->declined())];
+  if (!BeginOpenSsl()) {
+    openssl_->handshake = std::make_unique<TlsHandshake>(nullptr);  // something that is not open
+    FailOwnHandshake("OpenSSL: " + TakeOpenSslError());
+    return;
+  }
+  if (declined->received().empty()) return;
+  ERR_clear_error();
+  worker_->bio_->Attach(openssl_.get(), declined->received(), {});
+  Handshake(feed);
+  worker_->bio_->Detach();
+}
+
+void TlsEngine::FailOwnHandshake(std::string error) {
+  openssl_->error = std::move(error);
+  openssl_->state = TlsState::kFailed;
+  --worker_->handshaking_;
+  ++worker_->ended_handshakes_;
+  ++worker_->counters_.handshakes_failed;
+}
+
+bool TlsEngine::BeginOpenSsl() {
+  TlsOpenSsl& session = *openssl_;
+  session.ssl = SSL_new(session.server->native());
+  if (session.ssl == nullptr) return false;
+  ++worker_->on_openssl_;
+  SSL_set_accept_state(session.ssl);
+  if (session.server->take_over()) {
+    session.capture.emplace();
+    SetTlsCapture(session.ssl, &*session.capture);
+  }
+  return true;
+}
+
+void TlsEngine::EndHandshake(TlsFeed* feed, bool resumed) {
+  feed->handshake_done = true;
+  openssl_->state = TlsState::kOpen;
+  --worker_->handshaking_;
+  ++worker_->ended_handshakes_;
+  ++(resumed ? worker_->counters_.handshakes_resumed : worker_->counters_.handshakes_full);
 }
 
 void TlsEngine::Handshake(TlsFeed* feed) {
@@ -312,10 +391,7 @@ void TlsEngine::Handshake(TlsFeed* feed) {
   }
   session.handshake_bytes += before - worker_->bio_->unread().size();
   if (result == 1) {
-    feed->handshake_done = true;
-    session.state = TlsState::kOpen;
-    --worker_->handshaking_;
-    ++worker_->ended_handshakes_;
+    EndHandshake(feed, SSL_session_reused(session.ssl) == 1);
     OnHandshakeDone();
     return;
   }
@@ -349,8 +425,6 @@ void TlsEngine::FailOpenSsl() {
 
 void TlsEngine::OnHandshakeDone() {
   TlsOpenSsl& session = *openssl_;
-  bool resumed = SSL_session_reused(session.ssl) == 1;
-  ++(resumed ? worker_->counters_.handshakes_resumed : worker_->counters_.handshakes_full);
   session.facts = CollectTlsFacts(session.ssl);
   BindChannel();
   if (session.facts->peer) worker_->counters_.rejected_names += session.facts->peer->rejected_names;
@@ -490,8 +564,12 @@ TlsSealed TlsEngine::Write(std::span<const std::span<const uint8_t>> parts,
     if (openssl_ != nullptr && openssl_->spilled() > 0) return sealed;
     out = out.subspan(sealed.produced);
   }
-  TlsSealed more =
-      OnOpenSsl() ? WriteOpenSsl(parts, out) : records_.Write(*worker_->records_, parts, out);
+  TlsSealed more;
+  if (OnRecords()) {
+    more = records_.Write(*worker_->records_, parts, out);
+  } else if (OnOpenSsl()) {
+    more = WriteOpenSsl(parts, out);
+  }
   return {.consumed = more.consumed, .produced = sealed.produced + more.produced};
 }
 
@@ -528,17 +606,21 @@ size_t TlsEngine::Flush(std::span<uint8_t> out) {
     if (openssl_->spilled() > 0) return produced;
     DropOpenSslIfUnused();
   }
-  if (!OnOpenSsl()) produced += records_.Flush(*worker_->records_, out.subspan(produced));
+  if (OnRecords()) produced += records_.Flush(*worker_->records_, out.subspan(produced));
   return produced;
 }
 
 void TlsEngine::Shutdown() {
-  if (!OnOpenSsl()) {
+  if (OnRecords()) {
     records_.Close();
     return;
   }
   TlsOpenSsl& session = *openssl_;
   if (session.close_sent || session.state == TlsState::kFailed) return;
+  if (session.handshake != nullptr) {
+    FailOwnHandshake("closed during the handshake");
+    return;
+  }
   if (session.state == TlsState::kHandshaking) {
     session.error = "closed during the handshake";
     FailOpenSsl();

@@ -15,8 +15,8 @@
 //   2. Feed() until state() is kOpen. Output may be wanted after every call, also after failure:
 //      the alert. The result says handshake_done once; TakeFacts() then has SNI, ALPN, certificate,
 //      channel bindings. Plaintext may come in the same call.
-//   3. Data. After the handshake a TLS 1.3 server leaves OpenSSL at once, a client at the first
-//   data
+//   3. Data. A server shakes hands itself where it can (tls_handshake.h), else by OpenSSL, which a
+//      TLS 1.3 connection leaves after the handshake: a server at once, a client at the first data
 //      record, after the tickets that it wants to keep. take_over() says whether and why not.
 //   4. kPeerClosed: close_notify came; Write() still works (half-close). kFailed: Flush the alert,
 //      then close. closed() tells when nothing more goes either way.
@@ -54,12 +54,14 @@
 
 #include "net/tls_context.h"
 #include "net/tls_facts.h"
+#include "net/tls_hello.h"
 #include "net/tls_record_layer.h"
 
 namespace net {
 
 class TlsBio;
 class TlsEngine;
+class TlsHandshaker;
 class TlsWorker;
 struct TlsOpenSsl;
 
@@ -122,6 +124,7 @@ struct TlsCounters {
   uint64_t handshakes_failed = 0;
   uint64_t records_failed = 0;  // after the handshake: bad_record_mac and the like, either side
   uint64_t rejected_names = 0;  // names with control characters in client certificates
+  std::array<uint64_t, kTlsDeclineValues> declined{};    // own handshakes, by TlsDecline
   std::array<uint64_t, kTlsTakeOverValues> take_over{};  // by TlsTakeOver
 };
 
@@ -159,6 +162,7 @@ class TlsWorker {
   std::vector<std::unique_ptr<Slot[]>> chunks_;
   Slot* free_ = nullptr;
   std::unique_ptr<TlsRecordPool> records_;
+  std::unique_ptr<TlsHandshaker> handshaker_;
   std::unique_ptr<TlsBio> bio_;
   TlsCounters counters_;
   size_t engines_ = 0;
@@ -208,6 +212,12 @@ class TlsEngine {
   ~TlsEngine();
 
   bool OnOpenSsl() const;
+  bool OnRecords() const;
+  void FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed);
+  void DeclineOwnHandshake(TlsFeed* feed);
+  bool BeginOpenSsl();
+  void EndHandshake(TlsFeed* feed, bool resumed);
+  void FailOwnHandshake(std::string error);
   void Handshake(TlsFeed* feed);
   void OnHandshakeDone();
   void BindChannel();

@@ -1,5 +1,6 @@
-// Internal to net_tls: one OpenSSL connection without a socket, for as long as OpenSSL is needed:
-// the handshake, and all of a connection that cannot leave it (TLS 1.2, take_over = false).
+// Internal to net_tls: what a connection needs until the record layer has it: our own handshake, or
+// an OpenSSL connection without a socket for as long as OpenSSL is needed: its handshake, and all
+// of a connection that cannot leave it (TLS 1.2, take_over = false).
 //
 // A worker has one BIO (TlsBio). It is attached to an SSL for one call, reads straight from the
 // caller's buffer and writes straight into the caller's other one; what does not fit there spills
@@ -18,6 +19,7 @@
 #include "net/tls_context.h"
 #include "net/tls_engine.h"
 #include "net/tls_facts.h"
+#include "net/tls_handshake.h"
 
 struct bio_st;
 struct ssl_st;
@@ -28,7 +30,10 @@ struct TlsOpenSsl {
   // Output above this ends the connection: nothing we say by ourselves is that long.
   static constexpr size_t kSpillMax = size_t{1} << 20;
 
-  ssl_st* ssl = nullptr;  // null once the connection has left
+  // One of the two, or neither once the connection has left. A handshake that is declined is
+  // replaced by an SSL.
+  std::unique_ptr<TlsHandshake> handshake;
+  ssl_st* ssl = nullptr;
   TlsState state = TlsState::kHandshaking;
   TlsTakeOver reason = TlsTakeOver::kPending;
   bool is_server = true;

@@ -88,6 +88,8 @@ std::string_view ToString(TlsAlert alert) {
       return "illegal_parameter";
     case TlsAlert::kDecodeError:
       return "decode_error";
+    case TlsAlert::kDecryptError:
+      return "decrypt_error";
     case TlsAlert::kInternalError:
       return "internal_error";
     case TlsAlert::kUserCanceled:

@@ -53,6 +53,7 @@ enum class TlsAlert : uint8_t {
   kHandshakeFailure = 40,
   kIllegalParameter = 47,
   kDecodeError = 50,
+  kDecryptError = 51,
   kInternalError = 80,
   kUserCanceled = 90,
   kNone = 255,  // not on the wire: nothing is wrong

@@ -69,6 +69,8 @@ class TlsRecordLayer {
   bool Start(TlsRecordPool& pool, TlsSuite suite, bool is_client,
              std::span<const uint8_t> rx_secret, std::span<const uint8_t> tx_secret,
              uint64_t rx_seq, uint64_t tx_seq, size_t max_plaintext);
+  // From a state that nobody else uses any more.
+  void Start(const TlsRecordState& state) { state_ = state; }
   // Gives staging back and wipes the keys. Must be called before the object goes away.
   void End(TlsRecordPool& pool);
 

@@ -13,13 +13,13 @@
 #include "net/tls_certificate.h"
 #include "net/tls_context.h"
 #include "net/tls_facts.h"
+#include "net/tls_handshake.h"
 #include "net/tls_kdf.h"
 
 namespace net {
 
 struct TlsServerContext::Impl {
   struct Site {
-    std::vector<std::string> names;
     SslContextPtr context;
     std::vector<TlsCertificate> certificates;
     int verify_mode = SSL_VERIFY_NONE;
@@ -29,10 +29,7 @@ struct TlsServerContext::Impl {
 
   // Sites are stored by pointer: OpenSSL holds their address as callback argument.
   std::vector<std::unique_ptr<Site>> sites;
-  std::string alpn;
-  bool alpn_required = false;
-  bool strict_sni = false;
-  std::shared_ptr<TlsTicketKeys> tickets;
+  TlsHandshakePlan plan;  // its sites are these, in their order
   // Fetched once: EVP_aes_256_cbc() would search for it in every handshake.
   std::unique_ptr<EVP_CIPHER, OpenSslDeleter<EVP_CIPHER_free>> ticket_cipher{
       EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr)};
@@ -47,21 +44,6 @@ int AcceptAnyCertificate(int, X509_STORE_CTX*) { return 1; }
 int ImplIndex() {
   static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
   return index;
-}
-
-// A later site with the exact name wins over an earlier one with a wildcard.
-int FindSite(const ServerImpl& impl, std::string_view name) {
-  if (name.empty()) return 0;
-  for (bool wildcard : {false, true}) {
-    for (size_t i = 0; i < impl.sites.size(); ++i) {
-      for (const std::string& pattern : impl.sites[i]->names) {
-        if (pattern.starts_with("*.") == wildcard && TlsNameMatches(pattern, name)) {
-          return static_cast<int>(i);
-        }
-      }
-    }
-  }
-  return impl.strict_sni ? -1 : 0;
 }
 
 // server_name out of the raw extension (RFC 6066 section 3); "" for anything malformed, which
@@ -80,14 +62,14 @@ std::string_view RawServerName(SSL* ssl) {
 
 int OnClientHello(SSL* ssl, int* alert, void* arg) {
   auto* impl = static_cast<ServerImpl*>(arg);
-  int index = FindSite(*impl, RawServerName(ssl));
+  int index = impl->plan.SiteFor(RawServerName(ssl));
   if (index < 0) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
   }
   const unsigned char* offered = nullptr;
   size_t offered_size = 0;
-  if (impl->alpn_required &&
+  if (impl->plan.alpn_required &&
       SSL_client_hello_get0_ext(ssl, TLSEXT_TYPE_application_layer_protocol_negotiation, &offered,
                                 &offered_size) != 1) {
     *alert = SSL_AD_NO_APPLICATION_PROTOCOL;
@@ -107,11 +89,11 @@ int OnClientHello(SSL* ssl, int* alert, void* arg) {
 int OnAlpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* in,
            unsigned in_length, void* arg) {
   auto* impl = static_cast<ServerImpl*>(arg);
-  if (impl->alpn.empty()) return SSL_TLSEXT_ERR_NOACK;
+  if (impl->plan.alpn.empty()) return SSL_TLSEXT_ERR_NOACK;
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(
-          &chosen, out_length, reinterpret_cast<const unsigned char*>(impl->alpn.data()),
-          static_cast<unsigned>(impl->alpn.size()), in, in_length) != OPENSSL_NPN_NEGOTIATED) {
+          &chosen, out_length, reinterpret_cast<const unsigned char*>(impl->plan.alpn.data()),
+          static_cast<unsigned>(impl->plan.alpn.size()), in, in_length) != OPENSSL_NPN_NEGOTIATED) {
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   }
   *out = chosen;
@@ -155,9 +137,9 @@ bool SetTicketKey(const ServerImpl& impl, const TlsTicketKey& key, const unsigne
 int OnTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
                 EVP_MAC_CTX* mac, int encrypt) {
   auto* impl = static_cast<ServerImpl*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ImplIndex()));
-  if (impl == nullptr || impl->tickets == nullptr || impl->ticket_cipher == nullptr)
+  if (impl == nullptr || impl->plan.tickets == nullptr || impl->ticket_cipher == nullptr)
     return encrypt != 0 ? -1 : 0;
-  std::shared_ptr<const TlsTicketKeySet> set = impl->tickets->set();
+  std::shared_ptr<const TlsTicketKeySet> set = impl->plan.tickets->set();
   if (encrypt != 0) {
     const TlsTicketKey& current = set->keys[TlsTicketKeySet::kCurrent];
     std::memcpy(name, current.name.data(), current.name.size());
@@ -201,7 +183,7 @@ void BindSessions(const TlsSite& options, ServerImpl::Site* site) {
                                  static_cast<unsigned>(site->session_id_context.size()));
 }
 
-void UseCertificates(const TlsSite& options, ServerImpl::Site* site,
+void UseCertificates(const TlsSite& options, ServerImpl::Site* site, TlsHandshakePlan::Site* plan,
                      std::vector<TlsCertificateInfo>* infos, TlsConfigErrors* errors) {
   std::vector<std::string> types;
   for (const TlsCertificateFiles& files : options.certificates) {
@@ -224,8 +206,9 @@ void UseCertificates(const TlsSite& options, ServerImpl::Site* site,
       continue;
     }
     if (options.names.empty()) {
-      site->names.insert(site->names.end(), info.names.begin(), info.names.end());
+      plan->names.insert(plan->names.end(), info.names.begin(), info.names.end());
     }
+    plan->Add(MakeTlsSigner(*loaded));
     infos->push_back(std::move(info));
     site->certificates.push_back(std::move(*loaded));
   }
@@ -278,15 +261,18 @@ std::unique_ptr<ServerImpl::Site> MakeSite(const TlsServerOptions& options, cons
     return site;
   }
   SSL_CTX* context = site->context.get();
-  site->names = from.names;
+  TlsHandshakePlan::Site& plan = impl->plan.sites.emplace_back();
+  plan.names = from.names;
+  plan.asks_clients = from.client_auth != TlsClientAuth::kOff;
   ApplyTlsPolicy(context, options.policy, errors);
   if (from.certificates.empty()) {
     errors->push_back({"", "a TLS site has no certificate", "add one with its key"});
   }
-  UseCertificates(from, site.get(), infos, errors);
+  UseCertificates(from, site.get(), &plan, infos, errors);
   UseClientAuth(from, site.get(), errors);
   UseTickets(options, context);
   BindSessions(from, site.get());
+  plan.id = site->session_id_context;
   SSL_CTX_set_ex_data(context, ImplIndex(), impl);
   SSL_CTX_set_client_hello_cb(context, OnClientHello, impl);
   SSL_CTX_set_alpn_select_cb(context, OnAlpn, impl);
@@ -307,10 +293,14 @@ std::expected<std::shared_ptr<const TlsServerContext>, TlsConfigErrors> TlsServe
   std::shared_ptr<TlsServerContext> context(new TlsServerContext);
   TlsConfigErrors errors;
   Impl* impl = context->impl_.get();
-  impl->alpn = AlpnWire(options.alpn, &errors);
-  impl->alpn_required = options.alpn_required;
-  impl->strict_sni = options.strict_sni;
-  impl->tickets = options.tickets;
+  TlsHandshakePlan& plan = impl->plan;
+  plan.UsePolicy(options.policy);
+  plan.alpn = AlpnWire(options.alpn, &errors);
+  plan.alpn_required = options.alpn_required;
+  plan.strict_sni = options.strict_sni;
+  plan.tickets = options.tickets;
+  plan.tickets_per_handshake = options.tickets_per_handshake;
+  plan.ticket_lifetime = options.ticket_lifetime;
   context->take_over_ = options.policy.take_over;
   if (options.sites.empty()) {
     errors.push_back({"", "TLS has no certificate", "add a site with a certificate and its key"});
@@ -323,7 +313,7 @@ std::expected<std::shared_ptr<const TlsServerContext>, TlsConfigErrors> TlsServe
 }
 
 int TlsServerContext::SiteFor(std::string_view server_name) const {
-  return FindSite(*impl_, server_name);
+  return impl_->plan.SiteFor(server_name);
 }
 
 std::span<const uint8_t> TlsServerContext::EndPointOf(const x509_st* used) const {
@@ -334,6 +324,8 @@ std::span<const uint8_t> TlsServerContext::EndPointOf(const x509_st* used) const
   }
   return {};
 }
+
+const TlsHandshakePlan& TlsServerContext::plan() const { return impl_->plan; }
 
 SSL_CTX* TlsServerContext::native() const { return impl_->sites.front()->context.get(); }
 

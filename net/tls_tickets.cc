@@ -10,10 +10,12 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <span>
 #include <string_view>
 #include <vector>
 
 #include "net/check.h"
+#include "net/tls_hkdf.h"
 
 namespace net {
 
@@ -21,6 +23,18 @@ namespace {
 
 constexpr std::string_view kRemedy =
     "write three or more lines, each made by: openssl rand -base64 80 | tr -d '\\n'; echo";
+
+using Bytes = std::span<const uint8_t>;
+
+Bytes Text(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+// Keys on their way into a set; wiped.
+struct Keys {
+  std::array<TlsTicketKey, 3> all;
+  ~Keys() { OPENSSL_cleanse(all.data(), sizeof(all)); }
+};
 
 void Randomize(TlsTicketKey* key) {
   // RAND_bytes fails only when the system has no entropy source; there is no safe way on.
@@ -61,9 +75,9 @@ std::expected<std::shared_ptr<const TlsTicketKeySet>, TlsConfigError> Parse(cons
         path, "has " + std::to_string(lines.size()) + " ticket keys, three are needed",
         std::string(kRemedy)});
   }
-  auto set = std::make_shared<TlsTicketKeySet>();
-  for (size_t i = 0; i < 3; ++i) CHECK(DecodeKey(lines[lines.size() - 3 + i], &set->keys[i]));
-  return set;
+  Keys keys;
+  for (size_t i = 0; i < 3; ++i) CHECK(DecodeKey(lines[lines.size() - 3 + i], &keys.all[i]));
+  return std::make_shared<TlsTicketKeySet>(keys.all);
 }
 
 std::expected<std::shared_ptr<const TlsTicketKeySet>, TlsConfigError> Load(
@@ -78,13 +92,28 @@ std::expected<std::shared_ptr<const TlsTicketKeySet>, TlsConfigError> Load(
 
 }  // namespace
 
-TlsTicketKeySet::~TlsTicketKeySet() { OPENSSL_cleanse(keys.data(), sizeof(keys)); }
+TlsTicketKeySet::TlsTicketKeySet(const std::array<TlsTicketKey, 3>& from) : keys(from), seals{} {
+  TlsHkdf hmac;
+  for (size_t i = 0; i < keys.size(); ++i) {
+    const auto whole = std::as_bytes(std::span(&keys[i], 1));
+    const Bytes key(reinterpret_cast<const uint8_t*>(whole.data()), whole.size());
+    std::array<uint8_t, 32> name;
+    CHECK(hmac.Hmac(TlsDigest::kSha256, key, {Text("TLS 1.3 ticket name")}, name));
+    CHECK(hmac.Hmac(TlsDigest::kSha256, key, {Text("TLS 1.3 ticket key")}, seals[i].key));
+    std::copy_n(name.begin(), seals[i].name.size(), seals[i].name.begin());
+  }
+}
+
+TlsTicketKeySet::~TlsTicketKeySet() {
+  OPENSSL_cleanse(keys.data(), sizeof(keys));
+  OPENSSL_cleanse(seals.data(), sizeof(seals));
+}
 
 std::shared_ptr<TlsTicketKeys> TlsTicketKeys::Random() {
-  auto set = std::make_shared<TlsTicketKeySet>();
-  for (TlsTicketKey& key : set->keys) Randomize(&key);
+  Keys random;
+  for (TlsTicketKey& key : random.all) Randomize(&key);
   auto keys = std::make_shared<TlsTicketKeys>();
-  keys->set_ = std::move(set);
+  keys->set_ = std::make_shared<TlsTicketKeySet>(random.all);
   return keys;
 }
 
@@ -104,12 +133,13 @@ std::shared_ptr<const TlsTicketKeySet> TlsTicketKeys::set() const {
 
 void TlsTicketKeys::Rotate() {
   std::shared_ptr<const TlsTicketKeySet> old = set();
-  auto next = std::make_shared<TlsTicketKeySet>();
-  next->keys[0] = old->keys[1];
-  next->keys[1] = old->keys[2];
-  Randomize(&next->keys[2]);
+  Keys next;
+  next.all[0] = old->keys[1];
+  next.all[1] = old->keys[2];
+  Randomize(&next.all[2]);
+  auto made = std::make_shared<TlsTicketKeySet>(next.all);
   std::lock_guard lock(mutex_);
-  set_ = std::move(next);
+  set_ = std::move(made);
 }
 
 std::expected<void, TlsConfigError> TlsTicketKeys::Reload(const std::string& path) {

@@ -31,10 +31,22 @@ struct TlsTicketKey {
 };
 static_assert(sizeof(TlsTicketKey) == 80);
 
+// What seals the tickets of our own handshakes (tls_ticket_sealer.h), derived from a ticket key.
+struct TlsTicketSeal {
+  std::array<uint8_t, 16> name;
+  std::array<uint8_t, 32> key;  // AES-256-GCM
+};
+
 struct TlsTicketKeySet {
   static constexpr size_t kCurrent = 1;
+
+  explicit TlsTicketKeySet(const std::array<TlsTicketKey, 3>& keys);
+  ~TlsTicketKeySet();  // wiped
+  TlsTicketKeySet(const TlsTicketKeySet&) = delete;
+  TlsTicketKeySet& operator=(const TlsTicketKeySet&) = delete;
+
   std::array<TlsTicketKey, 3> keys;  // oldest, current, next
-  ~TlsTicketKeySet();                // wiped
+  std::array<TlsTicketSeal, 3> seals;
 };
 
 class TlsTicketKeys {

@@ -1,0 +1,209 @@
+// Internal to net_tls: the server's side of a TLS 1.3 handshake in its usual form, without
+// OpenSSL's protocol machine (RFC 8446 sections 2, 4 and 7). Every primitive is OpenSSL's: X25519,
+// signatures, hashes, HMAC, AEADs, random numbers; what is done here is the order of a dozen
+// messages.
+//
+// Why: that machine costs more than the cryptography, and 50 KB for each handshake under way, just
+// when a whole cluster's clients reconnect at once. Here a handshake under way is a TlsHandshake,
+// below 1 KB.
+//
+// The usual form: the ClientHello is the only message of one whole record, offers TLS 1.3, an
+// X25519 key share, and a suite, a signature and a protocol of ours; no client certificate is asked
+// for. A ticket of ours (tls_ticket_sealer.h) resumes. Anything else is declined before a byte was
+// answered, and OpenSSL gets the hello as if nothing had been: other groups and with them every
+// HelloRetryRequest, TLS 1.2, malformed hellos and whatever else must end in an alert. So a mistake
+// here cannot make the server accept what OpenSSL would refuse, but where a test compares the two
+// (tests/net/tls_handshake_test.cc).
+//
+//   Feed(hello)    → kAnswered: ServerHello to Finished lie in `out`. Nothing of OpenSSL is held.
+//   Feed(Finished) → kDone: the tickets lie in `out`, Records() has the state for the record layer.
+//
+// Thread: the worker's.
+#pragma once
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/tls_certificate.h"
+#include "net/tls_facts.h"
+#include "net/tls_hello.h"
+#include "net/tls_hkdf.h"
+#include "net/tls_record.h"
+#include "net/tls_ticket_sealer.h"
+#include "net/tls_tickets.h"
+
+struct evp_md_st;
+struct evp_md_ctx_st;
+
+namespace net {
+
+using PkeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpenSslDeleter<EVP_PKEY_CTX_free>>;
+
+// A certificate as it is shown, with its key ready to sign.
+struct TlsSigner {
+  uint16_t scheme = 0;  // RFC 8446 section 4.2.3
+  TlsDigest digest = TlsDigest::kSha256;
+  PkeyContextPtr prepared;           // each handshake signs with a copy
+  std::vector<uint8_t> certificate;  // the Certificate message
+  std::vector<uint8_t> end_point;    // tls-server-end-point
+  bool has_staple = false;
+};
+// A signer without `prepared` for a kind of key that is left to OpenSSL (Ed25519, RSA-PSS, P-521).
+TlsSigner MakeTlsSigner(const TlsCertificate& certificate);
+
+// What handshakes need of a server context. Immutable.
+struct TlsHandshakePlan {
+  struct Site {
+    std::vector<std::string> names;
+    std::vector<TlsSigner> signers;  // in order of preference
+    std::array<uint8_t, 32> id{};    // what its tickets are bound to
+    bool asks_clients = false;       // for their certificates
+
+    void Add(TlsSigner signer);
+  };
+
+  void UsePolicy(const TlsPolicy& policy);
+  // TlsServerContext::SiteFor().
+  int SiteFor(std::string_view name) const;
+
+  bool enabled = false;          // else all is declined
+  std::vector<TlsSuite> suites;  // in order of preference
+  bool x25519 = false;           // is one of the groups
+  std::vector<Site> sites;
+  bool strict_sni = false;
+  std::string alpn;  // wire form, in order of preference; "" takes no part
+  bool alpn_required = false;
+  std::shared_ptr<TlsTicketKeys> tickets;  // null for none
+  unsigned tickets_per_handshake = 1;
+  std::chrono::seconds ticket_lifetime{0};
+};
+
+enum class TlsHandshakeStep : uint8_t {
+  kNeedMore,
+  kDeclined,  // nothing was answered; received() is what came before this call
+  kAnswered,
+  kDone,
+  kFailed,  // an alert lies in `out`, unless the peer's ended it; error() says what it was
+};
+
+// What the handshakes of one worker share.
+class TlsHandshaker {
+ public:
+  explicit TlsHandshaker(TlsRecordPool* records);  // outlives this
+  ~TlsHandshaker();
+  TlsHandshaker(const TlsHandshaker&) = delete;
+  TlsHandshaker& operator=(const TlsHandshaker&) = delete;
+  bool ok() const;
+
+  void EndTurn();  // forgets keys
+
+ private:
+  friend class TlsHandshake;
+  using Bytes = std::span<const uint8_t>;
+  using Secret = std::array<uint8_t, kTlsHashMax>;
+
+  bool Begin(TlsDigest digest);
+  bool Add(Bytes bytes);
+  bool HashSoFar(std::span<uint8_t> out);
+  // Shared secret with a fresh key, whose public half goes to `share`.
+  bool Exchange(Bytes theirs, std::span<uint8_t, 32> share, std::span<uint8_t, 32> secret);
+  bool Sign(const TlsSigner& signer, Bytes transcript, std::vector<uint8_t>* message);
+  bool Expand(TlsDigest digest, Bytes secret, std::string_view label, Bytes context,
+              std::span<uint8_t> out);
+
+  TlsRecordPool* records_;
+  TlsHkdf hkdf_;
+  TlsTicketSealer sealer_;
+  std::array<evp_md_st*, 2> digests_{};  // by TlsDigest
+  evp_md_ctx_st* transcript_ = nullptr;
+  evp_md_ctx_st* scratch_ = nullptr;
+  TlsDigest digest_ = TlsDigest::kSha256;  // of the transcript
+  PkeyContextPtr keygen_;
+  // Derived from nothing but zeros, the same in every handshake without a pre-shared key.
+  std::array<Secret, 2> no_psk_{};  // by TlsDigest: Derive-Secret(Early Secret, "derived", "")
+};
+
+class TlsHandshake {
+ public:
+  explicit TlsHandshake(const TlsHandshakePlan* plan) : plan_(plan) {}
+  ~TlsHandshake();
+  TlsHandshake(const TlsHandshake&) = delete;
+  TlsHandshake& operator=(const TlsHandshake&) = delete;
+
+  // Takes bytes from the front of `in`, which it may change, and moves `in` on; all of them but
+  // what follows the client's Finished. What is to be sent is appended to `out`.
+  TlsHandshakeStep Feed(TlsHandshaker& shared, std::span<uint8_t>* in, std::vector<uint8_t>* out);
+
+  TlsDecline declined() const { return declined_; }
+  std::vector<uint8_t>& received() { return received_; }
+  const std::string& error() const { return error_; }
+
+  // After kDone: application keys, with the tickets counted.
+  const TlsRecordState& records() const { return application_; }
+  std::unique_ptr<TlsFacts> Facts(TlsHandshaker& shared) const;
+
+ private:
+  using Bytes = std::span<const uint8_t>;
+  using Secret = TlsHandshaker::Secret;
+
+  enum class Phase : uint8_t { kHello, kFinished, kOver };
+  struct Answer;  // what lives during OnHello
+
+  TlsHandshakeStep Decline(TlsDecline reason);
+  TlsHandshakeStep OnHello(TlsHandshaker& shared, std::span<uint8_t>* in,
+                           std::vector<uint8_t>* out);
+  TlsDecline Respond(TlsHandshaker& shared, Bytes record, std::vector<uint8_t>* out);
+  TlsDecline Choose(const TlsHello& hello, Answer* answer);
+  bool ChooseAlpn(Bytes offered);
+  bool Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes message, Answer* answer);
+  bool BinderHolds(TlsHandshaker& shared, Bytes message, const TlsHello& hello, size_t index,
+                   Bytes psk);
+  bool Write(TlsHandshaker& shared, const TlsHello& hello, Bytes message, Answer* answer);
+  bool WriteFlight(TlsHandshaker& shared, Answer* answer);
+  bool DeriveHandshake(TlsHandshaker& shared, Answer* answer);
+  bool DeriveApplication(TlsHandshaker& shared, Answer* answer);
+
+  TlsHandshakeStep OnRecord(TlsHandshaker& shared, std::span<uint8_t, kTlsHeaderBytes> header,
+                            std::span<uint8_t> payload, std::vector<uint8_t>* out);
+  TlsHandshakeStep OnProtected(TlsHandshaker& shared, std::span<uint8_t, kTlsHeaderBytes> header,
+                               std::span<uint8_t> payload, std::vector<uint8_t>* out);
+  TlsHandshakeStep OnFinished(TlsHandshaker& shared, Bytes part, std::vector<uint8_t>* out);
+  bool WriteTicket(TlsHandshaker& shared, const TlsTicketKeySet& keys, uint8_t number,
+                   std::vector<uint8_t>* out);
+  TlsHandshakeStep Fail(TlsHandshaker& shared, TlsAlert alert, std::vector<uint8_t>* out);
+  TlsHandshakeStep Break();
+  TlsHandshakeStep PeerEnded(Bytes alert);
+  size_t hash_bytes() const { return TlsSecretBytes(suite_); }
+  TlsDigest digest() const;
+
+  const TlsHandshakePlan* plan_;
+  std::vector<uint8_t> received_;  // a record in part
+  Phase phase_ = Phase::kHello;
+  TlsDecline declined_ = TlsDecline::kOff;
+  TlsSuite suite_ = TlsSuite::kAes128GcmSha256;
+  bool resumed_ = false;
+  bool forged_ = false;         // a binder was wrong
+  uint8_t signer_ = 0;          // index at the site
+  uint8_t changes_ = 0;         // change_cipher_spec records that were passed over
+  uint8_t finished_bytes_ = 0;  // of the client's Finished so far
+  size_t site_ = 0;
+  std::string server_name_;
+  std::string alpn_;
+  std::string error_;
+  TlsRecordState handshake_{};                       // keys of the handshake
+  TlsRecordState application_{};                     // and of what follows
+  std::array<uint8_t, 4 + kTlsHashMax> expected_{};  // the client's Finished
+  std::array<uint8_t, 4 + kTlsHashMax> finished_{};
+  Secret client_secret_{};  // of the application
+  Secret server_secret_{};
+  Secret exporter_secret_{};
+  Secret resumption_secret_{};
+};
+
+}  // namespace net
