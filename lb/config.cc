@@ -17,12 +17,23 @@ using net::TomlSection;
 
 constexpr uint32_t kWorkersMax = 256;
 constexpr uint32_t kConnectionsMax = 10'000'000;
-constexpr int64_t kBufferMemoryMax = int64_t{16} << 30;  // per worker
 
 const std::vector<std::pair<std::string_view, net::LogFormat>>& FormatNames() {
   static const std::vector<std::pair<std::string_view, net::LogFormat>> names = {
       {"text", net::LogFormat::kText}, {"json", net::LogFormat::kJson}};
   return names;
+}
+
+// Or 0, where that is allowed.
+uint32_t PowerOfTwo(const TomlSection& section, std::string_view key, uint32_t value, uint32_t min,
+                    uint32_t max) {
+  value = Natural(section, key, value, min, max);
+  if (value != 0 && !std::has_single_bit(value)) {
+    section.Error(key, "is " + std::to_string(value) + ", which is no power of two",
+                  "set it to " + std::to_string(std::bit_floor(value)) + " or " +
+                      std::to_string(std::bit_ceil(value)));
+  }
+  return value;
 }
 
 ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
@@ -53,20 +64,9 @@ ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
   }
   out.drain_deadline =
       section.Time("drain_deadline", out.drain_deadline, std::chrono::seconds(1), kDay * 7);
-  out.buffer_bytes = Size(section, "buffer_bytes", out.buffer_bytes, 512, 1 << 20);
-  out.buffers = Natural(section, "buffers", out.buffers, 16, 1 << 15);
-  if (!std::has_single_bit(out.buffers)) {
-    section.Error("buffers", "is " + std::to_string(out.buffers) + ", which is no power of two",
-                  "set it to " + std::to_string(std::bit_floor(out.buffers)) + " or " +
-                      std::to_string(std::bit_ceil(out.buffers)));
-  } else if (int64_t{out.buffers} * out.buffer_bytes > kBufferMemoryMax) {
-    section.Error("buffers",
-                  "times buffer_bytes is " +
-                      std::to_string((int64_t{out.buffers} * out.buffer_bytes) >> 30) +
-                      " GiB a worker, which is above the largest allowed, " +
-                      std::to_string(kBufferMemoryMax >> 30) + " GiB",
-                  "lower one of the two");
-  }
+  out.buffer_bytes = Size(section, "buffer_bytes", out.buffer_bytes, 512, 32 << 10);
+  out.buffers = PowerOfTwo(section, "buffers", out.buffers, 16, 1 << 15);
+  out.large_buffers = PowerOfTwo(section, "large_buffers", out.large_buffers, 0, 1 << 12);
   out.state_file = AbsolutePath(section, "state_file", "");
   return out;
 }

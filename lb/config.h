@@ -72,7 +72,8 @@ struct ProcessConfig {
   ConfigOrigin admin_listen_origin;
   net::Duration drain_deadline = std::chrono::minutes(10);
   uint32_t buffer_bytes = 4096;
-  uint32_t buffers = 4096;  // per worker; a power of two
+  uint32_t buffers = 4096;      // per worker; a power of two
+  uint32_t large_buffers = 32;  // per worker; a power of two, or 0
   std::string state_file;   // empty: overrides end with the process
 
   bool operator==(const ProcessConfig&) const = default;
@@ -111,6 +112,7 @@ struct TlsPolicyConfig {
   std::string suites{net::kTlsDefaultSuites};
   std::string groups{net::kTlsDefaultGroups};
   bool own_records = true;
+  bool own_handshake = true;
 
   bool operator==(const TlsPolicyConfig&) const = default;
 };

@@ -15,9 +15,10 @@ constexpr std::array kXmppAlpn = {"xmpp-client", "xmpp-server"};
 
 // Keys that mean something only where the balancer ends TLS.
 constexpr std::array kTlsKeys = {
-    "certificates", "tls_min",    "tls_max",         "ciphers",     "suites",
-    "groups",       "alpn",       "alpn_required",   "strict_sni",  "client_auth",
-    "client_ca",    "client_crl", "ticket_key_file", "own_records", "ticket_rotation"};
+    "certificates",    "tls_min",     "tls_max",       "ciphers",
+    "suites",          "groups",      "alpn",          "alpn_required",
+    "strict_sni",      "client_auth", "client_ca",     "client_crl",
+    "ticket_key_file", "own_records", "own_handshake", "ticket_rotation"};
 
 bool Domain(const TomlSection& section, std::string_view key, const std::string& text,
             bool wildcard) {
@@ -77,6 +78,7 @@ void ReadPolicy(const TomlSection& section, TlsPolicyConfig& out) {
   out.suites = section.String("suites", out.suites);
   out.groups = section.String("groups", out.groups);
   out.own_records = section.Bool("own_records", out.own_records);
+  out.own_handshake = section.Bool("own_handshake", out.own_handshake);
 }
 
 void ReadAlpn(const TomlSection& section, ListenerMode mode, ListenerTlsConfig& out) {

@@ -111,6 +111,7 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
                      .connections_max = config.process.connections_max,
                      .buffer_bytes = config.process.buffer_bytes,
                      .buffers_max = config.process.buffers,
+                     .large_buffers = config.process.large_buffers,
                      .access_log_fd = access_log_ ? access_log_.get() : -1,
                      .access_log_format = config.log.access_format == net::LogFormat::kJson
                                               ? AccessLogFormat::kJson
@@ -479,6 +480,10 @@ std::vector<CounterView> Control::Counters() const {
          &WorkerStats::queued);
   worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
          &WorkerStats::buffer_starvations);
+  worker("mongooselb_large_buffers_entered_total", "Streams that turned to large buffers",
+         &WorkerStats::large_buffers_entered);
+  worker("mongooselb_large_buffers_missed_total", "Streams that found no large buffer",
+         &WorkerStats::large_buffers_missed);
   worker("mongooselb_pauses_total", "Times a slow reader stopped its sender", &WorkerStats::pauses);
   worker("mongooselb_splices_total", "Directions that turned to splice",
          &WorkerStats::bulk_entered);

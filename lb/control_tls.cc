@@ -125,6 +125,16 @@ void Control::AddTlsCounters(std::vector<CounterView>* views) const {
          static_cast<double>(engine_->TakeOvers(i))});
   }
   views->push_back(std::move(take_over));
+  CounterView declined{"mongooselb_tls_handshakes_declined_total",
+                       "Handshakes that OpenSSL did, by what made them unusual",
+                       true,
+                       {}};
+  for (size_t i = 0; i < net::kTlsDeclineValues; ++i) {
+    declined.series.push_back(
+        {{{"reason", std::string(net::ToString(static_cast<net::TlsDecline>(i)))}},
+         static_cast<double>(engine_->Declined(i))});
+  }
+  views->push_back(std::move(declined));
   CounterView expiry{"mongooselb_certificate_expiry_seconds",
                      "Until the certificate expires; negative when it has",
                      false,

@@ -98,6 +98,7 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
       {.pairs_max = pairs,
        .buffer_bytes = options.buffer_bytes,
        .buffers_max = options.buffers_max,
+       .large_buffers = options.large_buffers,
        .seed = options.seed + index * 1'000'003,
        .wall_start_ms = WallMs()},
       {.passive_errors = passive_errors, .budget = budget, .access_log = thread.access_log.get()});
@@ -156,22 +157,21 @@ uint64_t Engine::Sum(const std::atomic<uint64_t> WorkerStats::* counter) const {
   return sum;
 }
 
-uint64_t Engine::Ended(EndReason reason) const {
+uint64_t Engine::SumAt(size_t index, auto from) const {
   uint64_t sum = 0;
   for (const auto& thread : threads_) {
-    sum +=
-        thread->worker->stats().ended[static_cast<size_t>(reason)].load(std::memory_order_relaxed);
+    sum += (thread->worker->stats().*from)[index].load(std::memory_order_relaxed);
   }
   return sum;
 }
 
-uint64_t Engine::TakeOvers(size_t reason) const {
-  uint64_t sum = 0;
-  for (const auto& thread : threads_) {
-    sum += thread->worker->stats().tls_take_over[reason].load(std::memory_order_relaxed);
-  }
-  return sum;
+uint64_t Engine::Ended(EndReason reason) const {
+  return SumAt(static_cast<size_t>(reason), &WorkerStats::ended);
 }
+uint64_t Engine::TakeOvers(size_t reason) const {
+  return SumAt(reason, &WorkerStats::tls_take_over);
+}
+uint64_t Engine::Declined(size_t reason) const { return SumAt(reason, &WorkerStats::tls_declined); }
 
 uint64_t Engine::access_log_dropped() const {
   uint64_t sum = 0;

@@ -26,6 +26,7 @@ class Engine {
     uint32_t connections_max = 100'000;  // of all workers
     uint32_t buffer_bytes = 4096;
     uint32_t buffers_max = 1024;  // of each worker
+    uint32_t large_buffers = 32;  // of each worker
     int access_log_fd = -1;       // -1: no access log; stays the caller's
     AccessLogFormat access_log_format = AccessLogFormat::kText;
     uint64_t seed = 1;
@@ -54,11 +55,14 @@ class Engine {
   uint64_t Sum(const std::atomic<uint64_t> WorkerStats::* counter) const;
   uint64_t Ended(EndReason reason) const;
   uint64_t TakeOvers(size_t reason) const;  // a net::TlsTakeOver
+  uint64_t Declined(size_t reason) const;   // a net::TlsDecline
   uint64_t open() const { return Sum(&WorkerStats::open); }
   uint64_t access_log_dropped() const;
   void ReopenAccessLog(int fd);
 
  private:
+  uint64_t SumAt(size_t index, auto from) const;  // of an array of counters
+
   struct Thread {
     std::unique_ptr<net::EventLoop> loop;
     std::unique_ptr<AccessLog> access_log;

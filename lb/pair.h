@@ -220,7 +220,8 @@ class alignas(128) Pair final : public net::Target {
   void Pause(unsigned direction);
   void MaybeResume(unsigned direction);
   void FinishDirection(unsigned direction);
-  uint32_t BuffersAllowed() const;
+  uint32_t BuffersAllowed(unsigned direction) const;
+  bool ReceivesLarge(unsigned direction) const;
   EndReason SideFailed(unsigned side) const {
     return side == 0 ? EndReason::kClientReset : EndReason::kNodeReset;
   }
@@ -228,6 +229,8 @@ class alignas(128) Pair final : public net::Target {
   // tls_relay.cc: the bytes, with TLS on one side or both.
   Tls& TlsOf();
   void OnTlsBytes(unsigned direction, uint16_t buffer, uint32_t bytes);
+  void ChooseSize(unsigned direction, uint32_t bytes);
+  void ReceiveLarge(unsigned direction, bool large);
   void OnTlsEof(unsigned direction);
   void OnTlsSend(unsigned direction, int32_t result);
   void TlsMove(unsigned direction);

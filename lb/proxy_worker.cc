@@ -30,7 +30,8 @@ std::expected<std::unique_ptr<ProxyWorker>, std::string> ProxyWorker::Create(net
   auto buffers = net::BufferPool::Create(
       loop.ring(), {.buffer_bytes = options.buffer_bytes,
                     .initial = std::min(options.buffers_initial, options.buffers_max),
-                    .maximum = options.buffers_max});
+                    .maximum = options.buffers_max,
+                    .large = options.large_buffers});
   if (!buffers) return std::unexpected(buffers.error());
   worker->buffers_ = std::move(*buffers);
   auto tls = net::TlsWorker::Create();
@@ -289,6 +290,9 @@ void ProxyWorker::PublishTls() {
   set(stats_.tls_records_failed, counters.records_failed);
   for (size_t i = 0; i < counters.take_over.size(); ++i) {
     set(stats_.tls_take_over[i], counters.take_over[i]);
+  }
+  for (size_t i = 0; i < counters.declined.size(); ++i) {
+    set(stats_.tls_declined[i], counters.declined[i]);
   }
 }
 

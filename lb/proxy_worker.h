@@ -50,6 +50,8 @@ struct WorkerStats {
   Counter redispatches{0};
   Counter queued{0};
   Counter buffer_starvations{0};
+  Counter large_buffers_entered{0};  // by directions of a connection
+  Counter large_buffers_missed{0};
   Counter pauses{0};        // a slow reader stopped its sender
   Counter bulk_entered{0};  // directions that turned to splice
   Counter bulk_refused{0};  // no descriptor or pipe was to be had
@@ -62,6 +64,7 @@ struct WorkerStats {
   Counter tls_records_failed{0};
   Counter tls_queued{0};  // handshakes that had to wait for others
   std::array<Counter, net::kTlsTakeOverValues> tls_take_over{};
+  std::array<Counter, net::kTlsDeclineValues> tls_declined{};
   std::array<Counter, kEndReasons> ended{};
 
   static void Add(Counter& counter, uint64_t by = 1) {
@@ -76,6 +79,7 @@ class ProxyWorker {
     uint32_t buffer_bytes = 4096;
     uint32_t buffers_initial = 256;
     uint32_t buffers_max = 16'384;
+    uint32_t large_buffers = 32;  // a power of two; 0 for none
     uint64_t seed = 1;
     uint64_t wall_start_ms = 0;  // the wall clock when the worker is made
   };

@@ -16,12 +16,19 @@ constexpr uint32_t kEarlyBuffers = 4;
 // No direction may take more than this part of the free buffers, so that slow readers share what
 // they leave to others.
 constexpr uint32_t kFairShare = 16;
+// Large ones that a direction may hold: some are filled while others are being sent.
+constexpr uint32_t kLargeBuffers = 2;
 
 }  // namespace
 
-uint32_t Pair::BuffersAllowed() const {
+uint32_t Pair::BuffersAllowed(unsigned direction) const {
   if (state_ != State::kOpen) return kEarlyBuffers;
   const net::BufferPool& pool = *worker_.buffers_;
+  if (ReceivesLarge(direction)) {
+    const uint32_t configured =
+        worker_.pools_[pool_]->settings->pending_bytes_max / pool.large_bytes();
+    return std::clamp(configured, 1U, kLargeBuffers);
+  }
   const uint32_t configured =
       worker_.pools_[pool_]->settings->pending_bytes_max / pool.buffer_bytes();
   const uint32_t unused = pool.free() + pool.maximum() - pool.provided();
@@ -30,8 +37,9 @@ uint32_t Pair::BuffersAllowed() const {
 
 void Pair::ArmRecv(unsigned direction) {
   if (InFlight(kRecv + direction)) return;
-  worker_.ring().RecvMultishot(slot_[direction], worker_.buffers_->group(), false,
-                               Begin(kRecv + direction));
+  const net::BufferPool& pool = *worker_.buffers_;
+  const uint16_t group = ReceivesLarge(direction) ? pool.large_group() : pool.group();
+  worker_.ring().RecvMultishot(slot_[direction], group, false, Begin(kRecv + direction));
 }
 
 void Pair::OnRecv(unsigned direction, net::Completion completion) {
@@ -72,6 +80,17 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
     return;
   }
   if (result == -ENOBUFS) {
+    if (ReceivesLarge(direction)) {
+      // What it holds itself comes back soon. Else small ones do as well.
+      if (chain_[direction].count > 0) {
+        Set(kPaused, direction);
+        return;
+      }
+      WorkerStats::Add(worker_.stats_.large_buffers_missed);
+      ReceiveLarge(direction, false);
+      MaybeResume(direction);
+      return;
+    }
     if (Has(kBulk, direction)) {  // it was to end anyway
       MaybeStartBulk(direction);
       return;
@@ -121,7 +140,7 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
     MaybeSend(direction);
     if (CountsAsBulk(direction, bytes)) WantBulk(direction);
   }
-  if (chain_[direction].count >= BuffersAllowed()) {
+  if (chain_[direction].count >= BuffersAllowed(direction)) {
     Pause(direction);
   } else if (!InFlight(kRecv + direction)) {
     MaybeResume(direction);  // the kernel ended the multishot by itself
@@ -161,7 +180,7 @@ void Pair::Pause(unsigned direction) {
 void Pair::MaybeResume(unsigned direction) {
   if (Has(kEof, direction) || Has(kStarved, direction) || Has(kBulk, direction)) return;
   if (Has(kPaused, direction)) {
-    if (chain_[direction].count > BuffersAllowed() / 4) return;
+    if (chain_[direction].count > BuffersAllowed(direction) / 4) return;
     Clear(kPaused, direction);
   }
   ArmRecv(direction);

@@ -20,6 +20,10 @@
 namespace lb {
 namespace {
 
+// Receives in a row that fill a small buffer before large ones are taken, and that would not have
+// filled a small one before they are given up.
+constexpr uint8_t kFullRun = 16;
+constexpr uint8_t kScantRun = 8;
 // Spans sealed at once: what a whole record takes from small receive buffers.
 constexpr size_t kParts = 8;
 // Below it, what is sealed goes into a small output buffer.
@@ -53,14 +57,41 @@ void Pair::OnTlsBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
   Append(direction, buffer);
   if (plain && (state_ == State::kOpen || direction == 0)) bytes_[direction] += bytes;
   // Before they are moved, which may be the end of this Pair.
-  if (chain_[direction].count >= BuffersAllowed()) {
+  if (chain_[direction].count >= BuffersAllowed(direction)) {
     Pause(direction);
   } else if (!InFlight(kRecv + direction)) {
     MaybeResume(direction);
   }
   if (state_ != State::kOpen) return;
   active_ms_ = worker_.NowMs();
+  ChooseSize(direction, bytes);
   TlsMove(direction);
+}
+
+// A stream goes on with large buffers, and whoever brings little with small ones.
+void Pair::ChooseSize(unsigned direction, uint32_t bytes) {
+  Tls& tls = TlsOf();
+  const net::BufferPool& pool = *worker_.buffers_;
+  const bool fills = bytes >= pool.buffer_bytes();
+  if (fills == tls.large[direction] || pool.large() == 0) {
+    tls.run[direction] = 0;
+  } else if (++tls.run[direction] >= (fills ? kFullRun : kScantRun)) {
+    ReceiveLarge(direction, fills);
+    if (InFlight(kRecv + direction) && !Has(kPaused, direction)) {
+      worker_.ring().Cancel({this, kRecv + direction});  // it is armed anew when it has ended
+    }
+  }
+}
+
+bool Pair::ReceivesLarge(unsigned direction) const {
+  return Has(kTls, 1) && worker_.tls_pairs_[extra_].large[direction];
+}
+
+void Pair::ReceiveLarge(unsigned direction, bool large) {
+  Tls& tls = TlsOf();
+  tls.large[direction] = large;
+  tls.run[direction] = 0;
+  if (large) WorkerStats::Add(worker_.stats_.large_buffers_entered);
 }
 
 void Pair::OnTlsEof(unsigned direction) {
@@ -216,6 +247,8 @@ void Pair::TlsMove(unsigned direction) {
     if (!tls.failed) {
       const bool sealed = tls.engine[side] != nullptr;
       if (parts.empty() && !(sealed && tls.engine[side]->wants_output())) {
+        // All that came was a part of a record: no send will end that could resume.
+        if (Has(kPaused, direction) && !InFlight(kRecv + direction)) MaybeResume(direction);
         TlsFinish(direction);
       } else if (sealed) {
         TlsSeal(direction, parts);

@@ -25,7 +25,8 @@ net::TlsPolicy PolicyOf(const TlsPolicyConfig& config) {
           .ciphers = config.ciphers,
           .suites = config.suites,
           .groups = config.groups,
-          .take_over = config.own_records};
+          .take_over = config.own_records,
+          .own_handshake = config.own_handshake};
 }
 
 struct SiteDraft {

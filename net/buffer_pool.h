@@ -8,6 +8,9 @@
 // The pool starts small and doubles when it runs low, up to its maximum; memory that was never
 // needed is never touched. When the maximum is in use, receives fail with -ENOBUFS until a buffer
 // comes back: who got that waits in line (StarvedQueue) and is woken in order.
+//
+// A few large buffers may stand beside them, in a group of their own, for streams: a receive costs
+// about as much as copying 8 KB. They are not waited for; whoever finds none takes small ones.
 #pragma once
 
 #include <algorithm>
@@ -16,6 +19,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "net/check.h"
@@ -32,6 +36,9 @@ class BufferPool {
     uint32_t buffer_bytes = 4096;  // at most 65,535
     uint32_t initial = 256;        // buffers provided at once
     uint32_t maximum = 16'384;     // at most 32,768
+    uint16_t large_group = 1;
+    uint32_t large_bytes = 32'768;  // at most 65,535
+    uint32_t large = 0;             // a power of two; 0 for none
   };
 
   // `ring` must outlive the pool.
@@ -43,14 +50,14 @@ class BufferPool {
 
   // A completion brought this buffer, with so many bytes in it.
   void Took(uint16_t id, uint32_t bytes) {
-    DCHECK(id < provided_);
+    DCHECK(id < provided_ || IsLarge(id));
     length_[id] = static_cast<uint16_t>(bytes);
     next_[id] = kNoBuffer;
-    --free_;
+    --(IsLarge(id) ? large_free_ : free_);
   }
   // Copies bytes behind those of a buffer that we hold; false when they do not fit.
   bool Extend(uint16_t id, std::span<const uint8_t> bytes) {
-    if (length_[id] + bytes.size() > buffer_bytes_) return false;
+    if (length_[id] + bytes.size() > Capacity(id)) return false;
     std::copy(bytes.begin(), bytes.end(), At(id) + length_[id]);
     length_[id] = static_cast<uint16_t>(length_[id] + bytes.size());
     return true;
@@ -63,6 +70,12 @@ class BufferPool {
   }
   // Back to the kernel. Visible to it after Publish().
   void Give(uint16_t id) {
+    if (IsLarge(id)) [[unlikely]] {
+      ring_.ProvideBuffer(large_group_, At(id), large_bytes_, id);
+      ++large_free_;
+      large_dirty_ = true;
+      return;
+    }
     ring_.ProvideBuffer(group_, At(id), buffer_bytes_, id);
     ++free_;
     dirty_ = true;
@@ -71,9 +84,8 @@ class BufferPool {
   void Publish() {
     if (free_ < provided_ / 8 && provided_ < maximum_) [[unlikely]]
       Grow();
-    if (!dirty_) return;
-    dirty_ = false;
-    ring_.PublishBuffers(group_);
+    if (std::exchange(dirty_, false)) ring_.PublishBuffers(group_);
+    if (std::exchange(large_dirty_, false)) ring_.PublishBuffers(large_group_);
   }
 
   std::span<uint8_t> Bytes(uint16_t id) { return {At(id), length_[id]}; }
@@ -88,20 +100,38 @@ class BufferPool {
   uint32_t maximum() const { return maximum_; }
   uint32_t in_use() const { return provided_ - free_; }
 
+  uint16_t large_group() const { return large_group_; }
+  uint32_t large_bytes() const { return large_bytes_; }
+  uint32_t large() const { return large_; }
+  uint32_t large_in_use() const { return large_ - large_free_; }
+
  private:
   BufferPool(Ring& ring, const Options& options);
-  uint8_t* At(uint16_t id) { return memory_ + size_t{id} * buffer_bytes_; }
+  // Their ids follow those of the small ones.
+  bool IsLarge(uint16_t id) const { return id >= maximum_; }
+  uint32_t Capacity(uint16_t id) const { return IsLarge(id) ? large_bytes_ : buffer_bytes_; }
+  uint8_t* At(uint16_t id) {
+    return IsLarge(id) ? large_memory_ + size_t{id - maximum_} * large_bytes_
+                       : memory_ + size_t{id} * buffer_bytes_;
+  }
   void Grow();
 
   Ring& ring_;
   const uint16_t group_;
   const uint32_t buffer_bytes_;
   const uint32_t maximum_;
+  const uint16_t large_group_;
+  const uint32_t large_bytes_;
+  const uint32_t large_;
   uint32_t provided_ = 0;
   uint32_t free_ = 0;
+  uint32_t large_free_ = 0;
   bool dirty_ = false;
+  bool large_dirty_ = false;
   bool registered_ = false;
-  uint8_t* memory_ = nullptr;  // maximum_ buffers of address space
+  bool large_registered_ = false;
+  uint8_t* memory_ = nullptr;        // maximum_ buffers of address space
+  uint8_t* large_memory_ = nullptr;  // behind them
   uint16_t* length_ = nullptr;
   uint16_t* next_ = nullptr;
   size_t mapped_ = 0;

@@ -240,6 +240,8 @@ TlsHandshaker::TlsHandshaker(TlsRecordPool* records)
       scratch_(EVP_MD_CTX_new()),
       keygen_(EVP_PKEY_CTX_new_from_name(nullptr, "X25519", nullptr)) {
   if (keygen_ != nullptr && EVP_PKEY_keygen_init(keygen_.get()) != 1) keygen_.reset();
+  EVP_PKEY* peer = nullptr;
+  if (keygen_ != nullptr && EVP_PKEY_generate(keygen_.get(), &peer) == 1) peer_.reset(peer);
   for (TlsDigest digest : {TlsDigest::kSha256, TlsDigest::kSha384}) {
     const size_t size = TlsHashBytes(digest);
     Secret early;
@@ -260,8 +262,9 @@ TlsHandshaker::~TlsHandshaker() {
 }
 
 bool TlsHandshaker::ok() const {
-  return keygen_ != nullptr && hkdf_.ok() && sealer_.ok() && digests_[0] != nullptr &&
-         digests_[1] != nullptr && transcript_ != nullptr && scratch_ != nullptr;
+  return keygen_ != nullptr && peer_ != nullptr && hkdf_.ok() && sealer_.ok() &&
+         digests_[0] != nullptr && digests_[1] != nullptr && transcript_ != nullptr &&
+         scratch_ != nullptr;
 }
 
 void TlsHandshaker::EndTurn() {
@@ -289,16 +292,15 @@ bool TlsHandshaker::Exchange(Bytes theirs, std::span<uint8_t, 32> share,
   EVP_PKEY* made = nullptr;
   if (EVP_PKEY_generate(keygen_.get(), &made) != 1) return false;
   const KeyPtr own(made);
-  const KeyPtr peer(
-      EVP_PKEY_new_raw_public_key_ex(nullptr, "X25519", nullptr, theirs.data(), theirs.size()));
   size_t share_size = share.size();
   size_t secret_size = secret.size();
   const PkeyContextPtr derive(EVP_PKEY_CTX_new_from_pkey(nullptr, own.get(), nullptr));
   // Fails for a share of low order, whose secret would be zeros (RFC 7748 section 6.1).
-  return peer != nullptr && derive != nullptr &&
+  return derive != nullptr &&
+         EVP_PKEY_set1_encoded_public_key(peer_.get(), theirs.data(), theirs.size()) == 1 &&
          EVP_PKEY_get_raw_public_key(own.get(), share.data(), &share_size) == 1 &&
          EVP_PKEY_derive_init(derive.get()) == 1 &&
-         EVP_PKEY_derive_set_peer_ex(derive.get(), peer.get(), 0) == 1 &&
+         EVP_PKEY_derive_set_peer_ex(derive.get(), peer_.get(), 0) == 1 &&
          EVP_PKEY_derive(derive.get(), secret.data(), &secret_size) == 1 &&
          share_size == share.size() && secret_size == secret.size();
 }

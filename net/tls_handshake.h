@@ -125,6 +125,7 @@ class TlsHandshaker {
   evp_md_ctx_st* scratch_ = nullptr;
   TlsDigest digest_ = TlsDigest::kSha256;  // of the transcript
   PkeyContextPtr keygen_;
+  KeyPtr peer_;  // takes the public key of one client after the other: making one costs more
   // Derived from nothing but zeros, the same in every handshake without a pre-shared key.
   std::array<Secret, 2> no_psk_{};  // by TlsDigest: Derive-Secret(Early Secret, "derived", "")
 };

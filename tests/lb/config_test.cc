@@ -476,11 +476,17 @@ TEST(ConfigMistakes, OfProcessAndLog) {
   });
 }
 
-TEST(ConfigMistakes, BuffersThatNoMemoryHoldsAreRefused) {
-  EXPECT_THAT(
-      Mistakes(InProcess("buffers = 32768\nbuffer_bytes = \"1MiB\"")),
-      Contains("lb.toml:2: process.buffers: times buffer_bytes is 32 GiB a worker, which is "
-               "above the largest allowed, 16 GiB; lower one of the two"));
+TEST(ConfigMistakes, OfBuffers) {
+  ExpectEach({
+      {InProcess("buffer_bytes = \"1MiB\""),
+       "lb.toml:2: process.buffer_bytes: is 1MiB, which is above the largest allowed, 32KiB; set "
+       "it between 512 and 32KiB"},
+      {InProcess("buffers = 1000"),
+       "lb.toml:2: process.buffers: is 1000, which is no power of two; set it to 512 or 1024"},
+      {InProcess("large_buffers = 12"),
+       "lb.toml:2: process.large_buffers: is 12, which is no power of two; set it to 8 or 16"},
+  });
+  EXPECT_EQ(Mistakes(InProcess("large_buffers = 0")), std::vector<std::string>());
 }
 
 TEST(ConfigMistakes, OfDiscovery) {
@@ -732,6 +738,7 @@ TEST(ConfigExample, ShowsEveryKey) {
                           "drain_deadline",
                           "buffer_bytes",
                           "buffers",
+                          "large_buffers",
                           "state_file",
                           "level",
                           "format",
@@ -759,6 +766,7 @@ TEST(ConfigExample, ShowsEveryKey) {
                           "ticket_key_file",
                           "ticket_rotation",
                           "own_records",
+                          "own_handshake",
                           "handshake_timeout",
                           "handshakes_max",
                           "namespace",

@@ -35,6 +35,7 @@ struct Case {
   bool own_records;
   bool client_tls;
   bool node_tls;
+  uint32_t large_buffers = 32;
 };
 
 uint8_t ByteAt(uint64_t salt, uint64_t offset) {
@@ -165,7 +166,8 @@ class Proxy {
     auto loop = net::EventLoop::Create({}, clock_);
     EXPECT_TRUE(loop.has_value());
     loop_ = std::move(*loop);
-    auto made = ProxyWorker::Create(*loop_, {.buffers_max = 1024}, {});
+    auto made =
+        ProxyWorker::Create(*loop_, {.buffers_max = 1024, .large_buffers = what.large_buffers}, {});
     EXPECT_TRUE(made.has_value());
     worker = std::move(*made);
     SetPool();
@@ -176,6 +178,7 @@ class Proxy {
     worker->EndAll(EndReason::kShut);
     EXPECT_TRUE(RunUntil(*loop_, [&] { return worker->size() == 0; }));
     EXPECT_EQ(worker->buffers().in_use(), 0U);
+    EXPECT_EQ(worker->buffers().large_in_use(), 0U);
     EXPECT_EQ(shared_->handshakes.load(), 0U);
     EXPECT_EQ(node_->active(), 0U);
     EXPECT_TRUE(loop_->Drain(std::chrono::seconds(5)));
@@ -307,6 +310,8 @@ TEST_P(TlsRelay, EveryByteArrivesInOrderInAnyPiecesAndAHalfCloseIsOneDirections)
     EXPECT_EQ(node->clean, GetParam().node_tls);
   }
   EXPECT_EQ(proxy.worker->stats().bulk_entered.load(), 0U) << "TLS is never spliced";
+  const bool large = GetParam().large_buffers > 0;
+  EXPECT_EQ(proxy.worker->stats().large_buffers_entered.load() > 0, large);
 }
 
 TEST_P(TlsRelay, AResetOfEitherEndLeavesNothingBehind) {
@@ -344,8 +349,30 @@ TEST_P(TlsRelay, AReaderThatStandsStillStopsItsSenderAndLosesNothing) {
   EXPECT_LT(client->sent, client->target);
   // pending_bytes_max, and what had come before the receive was told to stop.
   EXPECT_LE(proxy.worker->buffers().in_use(), 128U);
+  EXPECT_LE(proxy.worker->buffers().large_in_use(), 32U);
   client->target = client->sent + 50'000;
   ASSERT_TRUE(proxy.Move(*client, *node, [&] { return node->got == client->target; }));
+  EXPECT_FALSE(node->differs);
+}
+
+TEST(TlsRelaySizes, AStreamTurnsToLargeBuffersAndSmallTalkLeavesThemToOthers) {
+  Proxy proxy({TLS1_3_VERSION, true, true, false, 2});
+  auto client = proxy.Client(3);
+  auto node = proxy.NodeEnd(*client, 3);
+  auto arrives = [&](End& from, End& to, uint64_t bytes) {
+    from.target += bytes;
+    return proxy.Move(*client, *node, [&] { return to.got == from.target; });
+  };
+  ASSERT_TRUE(arrives(*client, *node, 3'000'000));
+  const auto entered = [&] { return proxy.worker->stats().large_buffers_entered.load(); };
+  EXPECT_GT(entered(), 0U);
+  // One receive each: eight of them are more than enough to give the large buffers up.
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(arrives(*client, *node, 100));
+  const uint64_t before = entered();
+  for (int i = 0; i < 20; ++i) ASSERT_TRUE(arrives(*client, *node, 100));
+  EXPECT_EQ(entered(), before);
+  ASSERT_TRUE(arrives(*client, *node, 3'000'000));
+  EXPECT_GT(entered(), before) << "as a new stream does";
   EXPECT_FALSE(node->differs);
 }
 
@@ -353,7 +380,8 @@ std::string NameOf(const ::testing::TestParamInfo<Case>& info) {
   const Case& c = info.param;
   return std::string(c.version == TLS1_2_VERSION ? "Tls12" : "Tls13") +
          (c.own_records ? "Own" : "OpenSsl") + (c.client_tls ? "Client" : "") +
-         (c.node_tls ? "Node" : "");
+         (c.node_tls ? "Node" : "") +
+         (c.large_buffers == 32 ? "" : "Large" + std::to_string(c.large_buffers));
 }
 
 INSTANTIATE_TEST_SUITE_P(Ways, TlsRelay,
@@ -362,7 +390,9 @@ INSTANTIATE_TEST_SUITE_P(Ways, TlsRelay,
                                            Case{TLS1_2_VERSION, true, true, false},
                                            Case{TLS1_3_VERSION, true, false, true},
                                            Case{TLS1_2_VERSION, true, false, true},
-                                           Case{TLS1_3_VERSION, true, true, true}),
+                                           Case{TLS1_3_VERSION, true, true, true},
+                                           Case{TLS1_3_VERSION, true, true, false, 1},
+                                           Case{TLS1_3_VERSION, true, true, true, 0}),
                          NameOf);
 
 TEST(TlsHandshake, BytesThatAreNoTlsEndTheConnectionAndAreCounted) {

@@ -40,5 +40,37 @@ TEST(BufferPool, ChainsBuffersById) {
   EXPECT_EQ((*pool)->Bytes(6).size(), 64U);
 }
 
+TEST(BufferPool, LargeBuffersStandBesideTheSmallOnes) {
+  auto ring = Ring::Create({});
+  ASSERT_TRUE(ring.has_value()) << ring.error();
+  auto made = BufferPool::Create(
+      **ring, {.buffer_bytes = 64, .initial = 8, .maximum = 8, .large_bytes = 1000, .large = 4});
+  ASSERT_TRUE(made.has_value()) << made.error();
+  BufferPool& pool = **made;
+  EXPECT_EQ(pool.large(), 4U);
+  EXPECT_NE(pool.large_group(), pool.group());
+  const uint16_t first = 8;
+  pool.Took(first, 900);
+  pool.Took(first + 3, 1000);
+  pool.Took(7, 64);
+  pool.SetNext(7, first);
+  EXPECT_EQ(pool.large_in_use(), 2U);
+  EXPECT_EQ(pool.in_use(), 1U);
+  EXPECT_EQ(pool.Next(7), first);
+  // Nobody's bytes are another's.
+  std::ranges::fill(pool.Bytes(7), uint8_t{1});
+  std::ranges::fill(pool.Bytes(first), uint8_t{2});
+  std::ranges::fill(pool.Bytes(first + 3), uint8_t{3});
+  EXPECT_EQ(pool.Bytes(7).back(), 1);
+  EXPECT_EQ(pool.Bytes(first).front(), 2);
+  EXPECT_EQ(pool.Bytes(first).back(), 2);
+  EXPECT_TRUE(pool.Extend(first, std::vector<uint8_t>(100, 4)));
+  EXPECT_FALSE(pool.Extend(first, std::vector<uint8_t>(1, 4)));
+  pool.Give(first);
+  pool.Give(first + 3);
+  EXPECT_EQ(pool.large_in_use(), 0U);
+  EXPECT_EQ(pool.in_use(), 1U);
+}
+
 }  // namespace
 }  // namespace net

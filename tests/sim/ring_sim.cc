@@ -1025,7 +1025,7 @@ void Ring::Cancel(Tag tag) { impl_->kernel.Queue({.kind = Kind::kCancel, .tag = 
 std::expected<void, std::string> Ring::RegisterBuffers(uint16_t group, uint32_t count) {
   sim::Network::Kernel::Group& g = impl_->kernel.groups[group];
   g.count = count;
-  g.holder.assign(count, sim::Network::Kernel::Holder::kUser);
+  g.holder.assign(size_t{1} << 16, sim::Network::Kernel::Holder::kUser);  // ids are the caller's
   return {};
 }
 
@@ -1034,8 +1034,12 @@ void Ring::UnregisterBuffers(uint16_t group) { impl_->kernel.groups.erase(group)
 void Ring::ProvideBuffer(uint16_t group, uint8_t* data, uint32_t size, uint16_t id) {
   using Holder = sim::Network::Kernel::Holder;
   sim::Network::Kernel::Group& g = impl_->kernel.groups[group];
-  if (id >= g.holder.size() || g.holder[id] != Holder::kUser) {
+  if (g.holder[id] != Holder::kUser) {
     impl_->kernel.network.Violation("buffer " + std::to_string(id) + " provided twice");
+    return;
+  }
+  if (g.pending.size() + g.ready.size() == g.count) {
+    impl_->kernel.network.Violation("more buffers in a ring than it has room for");
     return;
   }
   g.holder[id] = Holder::kRing;
