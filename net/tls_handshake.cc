@@ -714,6 +714,10 @@ TlsHandshakeStep TlsHandshake::Feed(TlsHandshaker& shared, std::span<uint8_t>* i
 TlsHandshakeStep TlsHandshake::OnRecord(TlsHandshaker& shared,
                                         std::span<uint8_t, kTlsHeaderBytes> header,
                                         std::span<uint8_t> payload, Output* out) {
+  const bool ends = header[0] != kChangeCipherSpec && header[0] != kApplicationData;
+  if (!ends && (header[1] != 3 || header[2] != 3)) {
+    return Fail(shared, TlsAlert::kDecodeError, out);
+  }
   switch (header[0]) {
     case kChangeCipherSpec:
       // RFC 8446 section 5: one byte of 1, passed over; not within a message.
@@ -726,7 +730,6 @@ TlsHandshakeStep TlsHandshake::OnRecord(TlsHandshaker& shared,
       if (payload.size() != 2) return Fail(shared, TlsAlert::kUnexpectedMessage, out);
       return PeerEnded(payload);
     case kApplicationData:
-      if (header[1] != 3 || header[2] != 3) return Fail(shared, TlsAlert::kDecodeError, out);
       return OnProtected(shared, header, payload, out);
     default:
       return Fail(shared, TlsAlert::kUnexpectedMessage, out);
