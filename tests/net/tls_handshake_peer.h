@@ -122,8 +122,8 @@ inline std::optional<ServerHelloFacts> ReadServerHello(const Bytes& wire) {
   ServerHelloFacts facts;
   facts.message = Copy(reader.Vector(2));
   if (!reader.ok()) return {};
-  facts.rest = Bytes(wire.begin() + static_cast<long>(kTlsHeaderBytes + facts.message.size()),
-                     wire.end());
+  facts.rest =
+      Bytes(wire.begin() + static_cast<long>(kTlsHeaderBytes + facts.message.size()), wire.end());
   ByteReader hello(facts.message);
   if (hello.Number(1) != 2) return {};
   hello.Take(3 + 2 + 32);
@@ -263,8 +263,7 @@ inline OpenedRecord OpenNext(TlsRecordPool& pool, TlsRecordState* state, Bytes* 
   CHECK(wire->size() >= kTlsHeaderBytes + size);
   const std::span<uint8_t> record = std::span(*wire).first(kTlsHeaderBytes + size);
   const std::span<uint8_t> payload = record.subspan(kTlsHeaderBytes);
-  const TlsOpened result =
-      OpenTlsRecord(pool, state, record.first<kTlsHeaderBytes>(), payload, {});
+  const TlsOpened result = OpenTlsRecord(pool, state, record.first<kTlsHeaderBytes>(), payload, {});
   opened.error = result.error;
   opened.type = result.type;
   opened.content = Copy(payload.first(result.length));
@@ -352,8 +351,8 @@ class TlsHandshakeFixture {
 
   struct Outcome {
     bool ok = false;
-    bool resumed = false;            // as the client sees it
-    int client_error = 0;            // OpenSSL's reason, which names the alert
+    bool resumed = false;  // as the client sees it
+    int client_error = 0;  // OpenSSL's reason, which names the alert
     std::string server_error;
     std::unique_ptr<TlsFacts> facts;  // the server's
     std::string cipher;               // the client's
@@ -370,8 +369,8 @@ class TlsHandshakeFixture {
 
   // A plain OpenSSL client shakes hands; `piece` cuts what the server gets, `change` alters the
   // client's first flight.
-  Outcome Connect(const std::shared_ptr<const TlsServerContext>& context, const Prepare& prepare = {},
-                  size_t piece = SIZE_MAX, const Change& change = {}) {
+  Outcome Connect(const std::shared_ptr<const TlsServerContext>& context,
+                  const Prepare& prepare = {}, size_t piece = SIZE_MAX, const Change& change = {}) {
     OpenSslPeer client(ClientCtx(), false);
     if (prepare) prepare(client.ssl());
     server_ = worker_->NewServer(context);

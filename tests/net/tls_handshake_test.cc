@@ -16,9 +16,9 @@ class TlsHandshakeTest : public testing::Test, public TlsHandshakeFixture {};
 
 // --- the usual form ---------------------------------------------------------------------------
 
-class TlsHandshakeUsual
-    : public TlsHandshakeTest,
-      public testing::WithParamInterface<std::tuple<const char*, const char*>> {};
+class TlsHandshakeUsual : public TlsHandshakeTest,
+                          public testing::WithParamInterface<std::tuple<const char*, const char*>> {
+};
 
 TEST_P(TlsHandshakeUsual, FullAndResumedItIsOursAndBothEndsAgree) {
   const auto [suite, key_type] = GetParam();
@@ -58,16 +58,17 @@ TEST_P(TlsHandshakeUsual, FullAndResumedItIsOursAndBothEndsAgree) {
   EXPECT_EQ(worker_->handshaking(), 0u);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Kinds, TlsHandshakeUsual,
-    testing::Combine(testing::Values("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
-                                     "TLS_CHACHA20_POLY1305_SHA256"),
-                     testing::Values("P-256", "P-384", "RSA2048")),
-    [](const auto& kind) {
-      std::string name = std::string(std::get<0>(kind.param)) + "_" + std::get<1>(kind.param);
-      std::erase(name, '-');
-      return name;
-    });
+INSTANTIATE_TEST_SUITE_P(Kinds, TlsHandshakeUsual,
+                         testing::Combine(testing::Values("TLS_AES_128_GCM_SHA256",
+                                                          "TLS_AES_256_GCM_SHA384",
+                                                          "TLS_CHACHA20_POLY1305_SHA256"),
+                                          testing::Values("P-256", "P-384", "RSA2048")),
+                         [](const auto& kind) {
+                           std::string name =
+                               std::string(std::get<0>(kind.param)) + "_" + std::get<1>(kind.param);
+                           std::erase(name, '-');
+                           return name;
+                         });
 
 TEST_F(TlsHandshakeTest, EcdsaGoesBeforeRsaAndAClientWithoutItGetsRsa) {
   TlsServerOptions options;
@@ -189,8 +190,8 @@ class TlsHandshakeDeclines : public TlsHandshakeTest {
       const Outcome got = Connect(Server(options), prepare, piece, change);
       EXPECT_EQ(declined(reason), 1u) << ToString(reason);
       EXPECT_EQ(declined(), 1u);
-      EXPECT_EQ(got.Seen(), expected.Seen()) << ERR_reason_error_string(static_cast<unsigned long>(
-          ERR_PACK(ERR_LIB_SSL, 0, got.client_error)));
+      EXPECT_EQ(got.Seen(), expected.Seen()) << ERR_reason_error_string(
+          static_cast<unsigned long>(ERR_PACK(ERR_LIB_SSL, 0, got.client_error)));
       EXPECT_EQ(got.server_error, expected.server_error);
       EXPECT_EQ(worker_->counters().handshakes_failed, expected.ok ? 0u : 1u);
       EXPECT_EQ(worker_->handshaking(), 0u);
