@@ -455,7 +455,9 @@ TlsDecline TlsHandshake::Choose(const TlsHello& hello, Answer* answer) {
   constexpr TlsSuite kChaCha = TlsSuite::kChaCha20Poly1305Sha256;
   bool chacha_first = false;
   for (size_t i = 0; i + 1 < hello.suites.size(); i += 2) {
-    if (hello.suites[i] != 0x13) continue;
+    const bool known =
+        hello.suites[i] == 0x13 && hello.suites[i + 1] >= 1 && hello.suites[i + 1] <= 5;
+    if (!known) continue;  // of TLS 1.2, or of nobody
     chacha_first = hello.suites[i + 1] == (CodeOf(kChaCha) & 0xff) &&
                    std::ranges::find(plan_->suites, kChaCha) != plan_->suites.end();
     break;
