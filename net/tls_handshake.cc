@@ -225,10 +225,9 @@ void TlsHandshakePlan::UsePolicy(const TlsPolicy& policy) {
       if (name == ToString(suite)) suites.push_back(suite);
     }
   }
-  // OpenSSL has two spellings of the name.
-  for (std::string_view name : SplitList(policy.groups)) {
-    x25519 = x25519 || name == "X25519" || name == "x25519";
-  }
+  // A client may have a share for a group that is preferred, too. OpenSSL has two spellings.
+  const std::string_view first = std::string_view(policy.groups).substr(0, policy.groups.find(':'));
+  x25519 = first == "X25519" || first == "x25519";
 }
 
 // --- TlsHandshaker: the primitives ------------------------------------------------------------
