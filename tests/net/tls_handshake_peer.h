@@ -239,8 +239,8 @@ inline void UseShare(HelloParts* hello, const Bytes& share) {
 inline void Rebind(HelloParts* hello, TlsDigest digest, const Bytes& psk) {
   const size_t size = TlsHashBytes(digest);
   Bytes message = hello->Message();
-  Bytes* keys = hello->Find(41);
-  CHECK(keys != nullptr && keys->size() > size);
+  Bytes* keys = &hello->extensions.back().body;
+  CHECK(hello->extensions.back().type == 41 && keys->size() > size);
   ByteReader reader(*keys);
   const size_t identities = 2 + reader.Vector(2).size();
   const size_t from_end = keys->size() - identities;

@@ -235,6 +235,13 @@ TEST_F(TlsHandshakeDeclines, SitesThatDoNotWantX25519) {
   EXPECT_TRUE(ExpectDeclined(options, TlsDecline::kGroup).ok);
 }
 
+// Clients with a share for both must get the one that the operator prefers.
+TEST_F(TlsHandshakeDeclines, SitesThatPreferAnotherGroup) {
+  TlsServerOptions options = Options();
+  options.policy.groups = "P-384:X25519";
+  EXPECT_TRUE(ExpectDeclined(options, TlsDecline::kGroup).ok);
+}
+
 TEST_F(TlsHandshakeDeclines, Ed25519Certificates) {
   EXPECT_TRUE(ExpectDeclined(Options("ED25519"), TlsDecline::kSignature).ok);
 }
