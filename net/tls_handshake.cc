@@ -219,11 +219,12 @@ int TlsHandshakePlan::SiteFor(std::string_view name) const {
 
 void TlsHandshakePlan::UsePolicy(const TlsPolicy& policy) {
   enabled = policy.take_over && policy.own_handshake && policy.max_version == TlsVersion::kTls13;
+  constexpr std::array<TlsSuite, 3> kOurs = {TlsSuite::kAes128GcmSha256, TlsSuite::kAes256GcmSha384,
+                                             TlsSuite::kChaCha20Poly1305Sha256};
   for (std::string_view name : SplitList(policy.suites)) {
-    for (TlsSuite suite : {TlsSuite::kAes128GcmSha256, TlsSuite::kAes256GcmSha384,
-                           TlsSuite::kChaCha20Poly1305Sha256}) {
-      if (name == ToString(suite)) suites.push_back(suite);
-    }
+    const auto suite = std::ranges::find(kOurs, name, [](TlsSuite one) { return ToString(one); });
+    if (suite == kOurs.end()) break;  // it goes before the rest, and only OpenSSL has it
+    suites.push_back(*suite);
   }
   // A client may have a share for a group that is preferred, too. OpenSSL has two spellings.
   const std::string_view first = std::string_view(policy.groups).substr(0, policy.groups.find(':'));
