@@ -335,6 +335,15 @@ TEST_F(TlsHandshakeDeclines, SuitesWithoutOverlap) {
                }).ok);
 }
 
+TEST_F(TlsHandshakeDeclines, SitesThatPreferASuiteOfOpenSslsAlone) {
+  TlsServerOptions options = Options();
+  options.policy.suites = "TLS_AES_128_CCM_SHA256:TLS_AES_128_GCM_SHA256";
+  const Outcome outcome = ExpectDeclined(options, TlsDecline::kSuite, [&](SSL* ssl) {
+    CHECK(SSL_set_ciphersuites(ssl, options.policy.suites.c_str()) == 1);
+  });
+  EXPECT_EQ(outcome.cipher, "TLS_AES_128_CCM_SHA256");
+}
+
 TEST_F(TlsHandshakeDeclines, AHelloInTwoRecords) {
   EXPECT_TRUE(ExpectDeclined(Options(), TlsDecline::kNotPlain, {}, [](const Bytes& hello) {
                 const std::span<const uint8_t> message = std::span(hello).subspan(5);
