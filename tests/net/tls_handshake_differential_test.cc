@@ -186,8 +186,9 @@ class TlsHelloDifferential : public testing::Test, public TlsHandshakeFixture {
     const Bytes hello = Copy(std::span(wire).subspan(kTlsHeaderBytes));
     const TlsSuite suite = SuiteOf(answer.suite);
     TestSchedule schedule(DigestOfSuite(suite));
-    const Bytes secret = schedule.ServerHandshake(
-        answer.psk ? psk : Bytes(), key_.SharedWith(answer.share), hello, answer.message);
+    const Bytes secret = schedule.Expand(
+        schedule.Handshake(answer.psk ? psk : Bytes(), key_.SharedWith(answer.share)),
+        "s hs traffic", schedule.Hash({hello, answer.message}));
     TlsRecordState state;
     CHECK(StartTlsRecords(worker_->records(), suite, true, secret, secret, &state));
     Bytes rest = answer.rest;

@@ -287,8 +287,9 @@ class TlsHandshakeIdentities : public TlsHandshakeTickets {
   std::vector<int> Messages(const HelloParts& hello, const Bytes& psk,
                             const ServerHelloFacts& answer) {
     TestSchedule schedule(TlsDigest::kSha256);
-    const Bytes secret = schedule.ServerHandshake(psk, key_.SharedWith(answer.share),
-                                                  hello.Message(), answer.message);
+    const Bytes secret =
+        schedule.Expand(schedule.Handshake(psk, key_.SharedWith(answer.share)), "s hs traffic",
+                        schedule.Hash({hello.Message(), answer.message}));
     TlsRecordState state;
     CHECK(StartTlsRecords(worker_->records(), SuiteOf(answer.suite), true, secret, secret, &state));
     Bytes rest = answer.rest;
