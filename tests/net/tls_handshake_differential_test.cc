@@ -315,7 +315,7 @@ TEST_F(TlsHelloDifferential, TheHellosAsTheyAreAreAnsweredAlike) {
 TEST_F(TlsHelloDifferential, ChangedFieldsAreNeverTakenMoreLeniently) {
   Tally tally;
   const std::vector<Bytes> hellos = Hellos();
-  for (unsigned seed = 0; seed < 4000 && !HasFailure(); ++seed) {
+  for (unsigned seed = 0; seed < 3000 && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     random_.seed(seed);
     HelloParts hello(hellos[Pick(0, hellos.size() - 1)]);
@@ -332,7 +332,7 @@ TEST_F(TlsHelloDifferential, ChangedFieldsAreNeverTakenMoreLeniently) {
 TEST_F(TlsHelloDifferential, ChangedBytesAreNeverTakenMoreLeniently) {
   Tally tally;
   const std::vector<Bytes> hellos = Hellos();
-  for (unsigned seed = 0; seed < 4000 && !HasFailure(); ++seed) {
+  for (unsigned seed = 0; seed < 3000 && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     random_.seed(seed);
     HelloParts hello(hellos[Pick(0, hellos.size() - 1)]);
@@ -360,7 +360,7 @@ TEST_F(TlsHelloDifferential, ChangedHellosThatResumeAreNeverTakenMoreLeniently) 
     SSL_set_session(ssl, newest());
   });
   Tally tally;
-  for (unsigned seed = 0; seed < 2500 && !HasFailure(); ++seed) {
+  for (unsigned seed = 0; seed < 2000 && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     random_.seed(seed);
     HelloParts hello(hello_wire);
