@@ -195,7 +195,7 @@ class TlsHandshakeDeclines : public TlsHandshakeTest {
       EXPECT_EQ(got.server_error, expected.server_error);
       EXPECT_EQ(worker_->counters().handshakes_failed, expected.ok ? 0u : 1u);
       EXPECT_EQ(worker_->handshaking(), 0u);
-      if (!expected.ok) continue;
+      if (!expected.ok || !got.ok) continue;
       EXPECT_EQ(got.facts->alpn, expected.facts->alpn);
       EXPECT_EQ(got.facts->sni, expected.facts->sni);
       EXPECT_EQ(got.facts->server_end_point, got.end_point);

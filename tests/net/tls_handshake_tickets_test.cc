@@ -212,12 +212,19 @@ TEST_F(TlsHandshakeTickets, WithASuiteOfAnotherHashTheyAreRefusedWithOneOfTheSam
   auto with = [](const char* suite) {
     return [suite](SSL* ssl) { CHECK(SSL_set_ciphersuites(ssl, suite) == 1); };
   };
-  SSL_SESSION* session = Ticket(Server(options), with("TLS_AES_128_GCM_SHA256"));
-  ExpectResumed(Resume(Server(options), session, with("TLS_CHACHA20_POLY1305_SHA256")));
-  // The client offers the ticket only while it offers a suite of its hash.
+  auto ticket = [&] { return Ticket(Server(options), with("TLS_AES_128_GCM_SHA256")); };
+  ExpectResumed(Resume(Server(options), ticket(), with("TLS_CHACHA20_POLY1305_SHA256")));
   TlsServerOptions other = options;
   other.policy.suites = "TLS_AES_256_GCM_SHA384";
-  ExpectFull(Resume(Server(other), session));
+  SSL_SESSION* session = ticket();
+  const Prepare both = with("TLS_AES_256_GCM_SHA384:TLS_AES_128_GCM_SHA256");
+  const Bytes hello = Hello([&](SSL* ssl) {
+    SSL_set_session(ssl, session);
+    both(ssl);
+  });
+  ASSERT_NE(HelloParts(hello).Find(41), nullptr) << "the ticket is offered";
+  EXPECT_FALSE(ReadServerHello(AnswerTo(Server(other), hello))->psk.has_value());
+  ExpectFull(Resume(Server(other), session, both));
   EXPECT_EQ(declined(), 0u);
 }
 
