@@ -1,6 +1,8 @@
 // Tickets of the server's own handshake: where they resume, and where a full handshake follows.
 #include <gmock/gmock.h>
 
+#include <ctime>
+
 #include "tests/net/tls_handshake_peer.h"
 
 namespace net {
@@ -360,6 +362,47 @@ TEST_F(TlsHandshakeIdentities, ABinderOfAnotherSizeIsForged) {
   AddVector(keys, 2, identities);
   AddVector(keys, 2, list);
   EXPECT_EQ(AnswerTo(context, hello.Wire()), (Bytes{21, 3, 3, 0, 2, 2, 51}));
+}
+
+// Tickets as a balancer with our keys could have made them.
+TEST_F(TlsHandshakeIdentities, WhatATicketSaysMustFitTheSiteAndTheTime) {
+  TlsServerOptions options = Options();
+  options.ticket_lifetime = std::chrono::hours(1);
+  const auto context = Server(options);
+  SSL_SESSION* session = Ticket(context, Aes128());
+  const int64_t now = std::time(nullptr);
+  TlsTicket genuine{.issued = now - 1800, .site = context->plan().sites[0].id};
+  std::ranges::copy(PskOf(session), genuine.psk.begin());
+  auto taken = [&](const std::function<void(TlsTicket*)>& change) {
+    TlsTicket ticket = genuine;
+    change(&ticket);
+    std::array<uint8_t, kTlsTicketBytesMax> sealed;
+    const size_t size =
+        TlsTicketSealer().Seal(*options.tickets->set(), ticket, std::array<uint8_t, 12>{}, sealed);
+    HelloParts hello = With(session, 0);
+    Bytes identities, binders;
+    AddVector(&identities, 2, std::span(sealed).first(size));
+    AddNumber(&identities, 0, 4);
+    AddVector(&binders, 1, Bytes(32));
+    Bytes* keys = hello.Find(41);
+    keys->clear();
+    AddVector(keys, 2, identities);
+    AddVector(keys, 2, binders);
+    Rebind(&hello, TlsDigest::kSha256, PskOf(session));
+    const auto answer = ReadServerHello(AnswerTo(context, hello.Wire()));
+    EXPECT_TRUE(answer.has_value());
+    return answer && answer->psk.has_value();
+  };
+  EXPECT_TRUE(taken([](TlsTicket*) {}));
+  EXPECT_TRUE(taken([](TlsTicket* it) { it->suite = TlsSuite::kChaCha20Poly1305Sha256; }));
+  EXPECT_FALSE(taken([](TlsTicket* it) { it->suite = TlsSuite::kAes256GcmSha384; }));
+  EXPECT_FALSE(taken([](TlsTicket* it) { it->signer = 1; })) << "the site has one certificate";
+  EXPECT_FALSE(taken([](TlsTicket* it) { it->site[31] ^= 1; }));
+  EXPECT_FALSE(taken([&](TlsTicket* it) { it->issued = now - 3600; })) << "too old";
+  EXPECT_TRUE(taken([&](TlsTicket* it) { it->issued = now - 3500; }));
+  EXPECT_FALSE(taken([&](TlsTicket* it) { it->issued = now + 600; })) << "of the future";
+  EXPECT_FALSE(taken([](TlsTicket* it) { it->issued = -1; }));
+  EXPECT_EQ(declined(), 0u);
 }
 
 TEST_F(TlsHandshakeIdentities, WithoutTheModeThatKeepsForwardSecrecyNoneIsTaken) {
