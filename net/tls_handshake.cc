@@ -219,16 +219,16 @@ int TlsHandshakePlan::SiteFor(std::string_view name) const {
 
 void TlsHandshakePlan::UsePolicy(const TlsPolicy& policy) {
   enabled = policy.take_over && policy.own_handshake && policy.max_version == TlsVersion::kTls13;
+  constexpr std::array<TlsSuite, 3> kOurs = {TlsSuite::kAes128GcmSha256, TlsSuite::kAes256GcmSha384,
+                                             TlsSuite::kChaCha20Poly1305Sha256};
   for (std::string_view name : SplitList(policy.suites)) {
-    for (TlsSuite suite : {TlsSuite::kAes128GcmSha256, TlsSuite::kAes256GcmSha384,
-                           TlsSuite::kChaCha20Poly1305Sha256}) {
-      if (name == ToString(suite)) suites.push_back(suite);
-    }
+    const auto suite = std::ranges::find(kOurs, name, [](TlsSuite one) { return ToString(one); });
+    if (suite == kOurs.end()) break;  // it goes before the rest, and only OpenSSL has it
+    suites.push_back(*suite);
   }
-  // OpenSSL has two spellings of the name.
-  for (std::string_view name : SplitList(policy.groups)) {
-    x25519 = x25519 || name == "X25519" || name == "x25519";
-  }
+  // A client may have a share for a group that is preferred, too. OpenSSL has two spellings.
+  const std::string_view first = std::string_view(policy.groups).substr(0, policy.groups.find(':'));
+  x25519 = first == "X25519" || first == "x25519";
 }
 
 // --- TlsHandshaker: the primitives ------------------------------------------------------------
@@ -457,7 +457,9 @@ TlsDecline TlsHandshake::Choose(const TlsHello& hello, Answer* answer) {
   constexpr TlsSuite kChaCha = TlsSuite::kChaCha20Poly1305Sha256;
   bool chacha_first = false;
   for (size_t i = 0; i + 1 < hello.suites.size(); i += 2) {
-    if (hello.suites[i] != 0x13) continue;
+    const bool known =
+        hello.suites[i] == 0x13 && hello.suites[i + 1] >= 1 && hello.suites[i + 1] <= 5;
+    if (!known) continue;  // of TLS 1.2, or of nobody
     chacha_first = hello.suites[i + 1] == (CodeOf(kChaCha) & 0xff) &&
                    std::ranges::find(plan_->suites, kChaCha) != plan_->suites.end();
     break;
@@ -716,6 +718,10 @@ TlsHandshakeStep TlsHandshake::Feed(TlsHandshaker& shared, std::span<uint8_t>* i
 TlsHandshakeStep TlsHandshake::OnRecord(TlsHandshaker& shared,
                                         std::span<uint8_t, kTlsHeaderBytes> header,
                                         std::span<uint8_t> payload, Output* out) {
+  const bool ends = header[0] != kChangeCipherSpec && header[0] != kApplicationData;
+  if (!ends && (header[1] != 3 || header[2] != 3)) {
+    return Fail(shared, TlsAlert::kDecodeError, out);
+  }
   switch (header[0]) {
     case kChangeCipherSpec:
       // RFC 8446 section 5: one byte of 1, passed over; not within a message.
@@ -728,7 +734,6 @@ TlsHandshakeStep TlsHandshake::OnRecord(TlsHandshaker& shared,
       if (payload.size() != 2) return Fail(shared, TlsAlert::kUnexpectedMessage, out);
       return PeerEnded(payload);
     case kApplicationData:
-      if (header[1] != 3 || header[2] != 3) return Fail(shared, TlsAlert::kDecodeError, out);
       return OnProtected(shared, header, payload, out);
     default:
       return Fail(shared, TlsAlert::kUnexpectedMessage, out);

@@ -74,7 +74,7 @@ struct TlsHandshakePlan {
 
   bool enabled = false;          // else all is declined
   std::vector<TlsSuite> suites;  // in order of preference
-  bool x25519 = false;           // is one of the groups
+  bool x25519 = false;           // is the first of the groups
   std::vector<Site> sites;
   bool strict_sni = false;
   std::string alpn;  // wire form, in order of preference; "" takes no part

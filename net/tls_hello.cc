@@ -27,18 +27,23 @@ enum Extension : size_t {
   kStatusRequest = 5,
   kSupportedGroups = 10,
   kSignatureAlgorithms = 13,
+  kUseSrtp = 14,
   kAlpnExtension = 16,
   kPreSharedKey = 41,
   kEarlyData = 42,
   kSupportedVersions = 43,
   kCookie = 44,
   kPskModes = 45,
+  kCertificateAuthorities = 47,
+  kPostHandshakeAuth = 49,
   kSignatureAlgorithmsCert = 50,
   kKeyShare = 51,
+  kCryptoPro = 0xfde8,
 };
 
 // What is read of each; all others say nothing to a server that does not know them.
 struct Found {
+  Bytes shares = {};
   bool versions = false;
   bool psk_modes = false;
   bool psk_with_dhe = false;
@@ -86,9 +91,10 @@ Bytes Alpn(Bytes extension, bool* bad) {
 }
 
 // RFC 8446 section 4.2.8: the groups are in the client's order and each stands once.
-Bytes X25519Share(Bytes extension, bool* bad) {
+Bytes X25519Share(Bytes extension, Found* all, bool* bad) {
   ByteReader outer(extension);
-  ByteReader shares(outer.Vector(2));
+  all->shares = outer.Vector(2);
+  ByteReader shares(all->shares);
   if (!outer.done()) *bad = true;
   Bytes found;
   while (!shares.empty()) {
@@ -101,6 +107,25 @@ Bytes X25519Share(Bytes extension, bool* bad) {
   }
   if (!shares.ok()) *bad = true;
   return found;
+}
+
+// Same section: a group with a share is listed among the groups, which may stand behind it.
+bool SharesAreListed(Bytes list, Bytes groups) {
+  ByteReader shares(list);
+  while (!shares.empty()) {
+    if (!TlsHello::Has(groups, static_cast<uint16_t>(shares.Number(2)))) return false;
+    shares.Vector(2);
+  }
+  return true;
+}
+
+// RFC 6066 section 8. Nobody names responders or sends extensions for them.
+bool WantsStaple(Bytes extension, Found* found) {
+  constexpr std::array<uint8_t, 5> kUsual = {kOcsp, 0, 0, 0, 0};
+  if (extension.empty()) found->bad = true;
+  const bool wants = !extension.empty() && extension[0] == kOcsp;
+  if (wants && !std::ranges::equal(extension, kUsual)) found->too_much = true;
+  return wants;
 }
 
 // RFC 8446 section 4.2.11. `message` holds `extension`.
@@ -140,7 +165,7 @@ void ReadExtension(Bytes message, size_t type, Bytes body, TlsHello* hello, Foun
       found->versions = TlsHello::Has(Pairs(body, 1, &found->bad), kTls13);
       break;
     case kKeyShare:
-      hello->x25519 = X25519Share(body, &found->bad);
+      hello->x25519 = X25519Share(body, found, &found->bad);
       break;
     case kPskModes:
       found->psk_modes = true;
@@ -150,11 +175,19 @@ void ReadExtension(Bytes message, size_t type, Bytes body, TlsHello* hello, Foun
       PreSharedKeys(message, body, hello, &found->bad);
       break;
     case kStatusRequest:
-      hello->wants_staple = !body.empty() && body[0] == kOcsp;
+      hello->wants_staple = WantsStaple(body, found);
+      break;
+    case kPostHandshakeAuth:
+      if (!body.empty()) found->bad = true;
+      break;
+    case kUseSrtp:    // not over TCP
+    case kCryptoPro:  // not of a client
+      found->bad = true;
       break;
     case kMaxFragmentLength:
     case kEarlyData:
     case kCookie:
+    case kCertificateAuthorities:
     case kSignatureAlgorithmsCert:
       found->too_much = true;
       break;
@@ -239,13 +272,12 @@ std::expected<TlsHello, TlsDecline> ParseTlsHello(Bytes message) {
   if (!found.versions) return std::unexpected(TlsDecline::kVersion);
   // A key without its mode is no offer at all (RFC 8446 section 4.2.9).
   if (!hello.identities.empty() && !found.psk_modes) found.bad = true;
+  if (!SharesAreListed(found.shares, hello.groups)) found.bad = true;
   if (found.bad || compression.size() != 1 || compression[0] != 0) {
     return std::unexpected(TlsDecline::kMalformed);
   }
   if (found.too_much) return std::unexpected(TlsDecline::kExtension);
-  if (hello.x25519.empty() || !TlsHello::Has(hello.groups, kX25519)) {
-    return std::unexpected(TlsDecline::kGroup);
-  }
+  if (hello.x25519.empty()) return std::unexpected(TlsDecline::kGroup);
   if (!found.psk_with_dhe) hello.identities = hello.binders = {};
   return hello;
 }
