@@ -762,8 +762,9 @@ TlsHandshakeStep TlsHandshake::OnFinished(TlsHandshaker& shared, Bytes part, Out
   std::ranges::copy(part, finished_.begin() + finished_bytes_);
   finished_bytes_ = static_cast<uint8_t>(finished_bytes_ + part.size());
   const size_t known = std::min<size_t>(finished_bytes_, kMessageHeader);
+  if (finished_[0] != kFinished) return Fail(shared, TlsAlert::kUnexpectedMessage, out);
   if (!std::ranges::equal(Bytes(finished_).first(known), Bytes(expected_).first(known))) {
-    return Fail(shared, TlsAlert::kUnexpectedMessage, out);
+    return Fail(shared, TlsAlert::kDecodeError, out);  // another length
   }
   if (finished_bytes_ < size) return TlsHandshakeStep::kNeedMore;
   if (CRYPTO_memcmp(finished_.data(), expected_.data(), size) != 0) {

@@ -185,13 +185,13 @@ const Script kFinisheds[] = {
      [](auto& c) {
        return c.Seal(22, Concat({c.finished(), c.finished()}));
      }},
-    {"WithAShorterLength", 10, false,
+    {"WithAShorterLength", 50, false,
      [](auto& c) {
        Bytes shorter = Slice(c.finished(), 0, c.finished().size() - 1);
        --shorter[3];
        return c.Seal(22, shorter);
      }},
-    {"WithAHugeLength", 10, false,
+    {"WithAHugeLength", 50, false,
      [](auto& c) {
        return c.Seal(22, {20, 0xff, 0xff, 0xff});
      }},
