@@ -74,7 +74,7 @@ struct ProcessConfig {
   uint32_t buffer_bytes = 4096;
   uint32_t buffers = 4096;      // per worker; a power of two
   uint32_t large_buffers = 32;  // per worker; a power of two, or 0
-  std::string state_file;   // empty: overrides end with the process
+  std::string state_file;       // empty: overrides end with the process
 
   bool operator==(const ProcessConfig&) const = default;
 };

@@ -64,13 +64,14 @@ struct Tls {
   uint8_t run[2] = {0, 0};  // receives in a row that speak for the other size
 };
 
-// Output buffers: small ones for stanzas, large ones for whole records. Last in, first out, so that
+// Output buffers: small ones for stanzas, large ones for streams. Last in, first out, so that
 // the same few stay in the cache. One thread.
 class TlsOutputPool {
  public:
   static constexpr uint32_t kSmallBytes = 4096;
-  // One record of 16,384 bytes with its overhead, and room for a control record.
-  static constexpr uint32_t kLargeBytes = 16'406 + 64;
+  // Three records of 16,384 bytes with their overhead, and room for a control record: a send costs
+  // more than to seal what it takes. (Sizes have 16 bits.)
+  static constexpr uint32_t kLargeBytes = 3 * 16'406 + 64;
 
   TlsOutputPool() {
     for (auto& free : free_) free.reserve(kKept);

@@ -24,7 +24,7 @@ namespace {
 // filled a small one before they are given up.
 constexpr uint8_t kFullRun = 16;
 constexpr uint8_t kScantRun = 8;
-// Spans sealed at once: what a whole record takes from small receive buffers.
+// Spans sealed at once: two records' worth of small receive buffers.
 constexpr size_t kParts = 8;
 // Below it, what is sealed goes into a small output buffer.
 constexpr size_t kSmallPlain = TlsOutputPool::kSmallBytes - 256;

@@ -44,6 +44,10 @@ bool FindSuite(SSL* ssl, TlsSuite* suite) {
   }
 }
 
+std::string TooLong() {
+  return "the handshake is longer than " + std::to_string(TlsEngine::kHandshakeBytesMax) + " bytes";
+}
+
 // What the macro SSL_set_tlsext_host_name does, with a cast that C++ has.
 void SetServerName(SSL* ssl, std::string name) {
   SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name.data());
@@ -308,23 +312,19 @@ TlsFeed TlsEngine::Feed(std::span<uint8_t> in, TlsPlaintext* plain) {
 
 void TlsEngine::FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed) {
   TlsOpenSsl& session = *openssl_;
-  const size_t before = in->size();
-  if (session.state == TlsState::kFailed)
+  const std::span<uint8_t> all = *in;
+  if (session.state == TlsState::kFailed) {
     *in = {};
-  else
+  } else {
     switch (session.handshake->Feed(*worker_->handshaker_, in, &session.spill)) {
       case TlsHandshakeStep::kNeedMore:
       case TlsHandshakeStep::kAnswered:
+        session.handshake_bytes += all.size() - in->size();
+        if (session.handshake_bytes > kHandshakeBytesMax) FailOwnHandshake(TooLong());
         break;
       case TlsHandshakeStep::kDone:
-        records_.Start(session.handshake->records());
-        session.facts = session.handshake->Facts(*worker_->handshaker_);
-        EndHandshake(feed, session.facts->resumed);
-        session.reason = TlsTakeOver::kTaken;
-        ++worker_->counters_.take_over[static_cast<size_t>(TlsTakeOver::kTaken)];
-        session.handshake.reset();
-        session.server.reset();
-        return;
+        EndOwnHandshake(feed);
+        break;
       case TlsHandshakeStep::kFailed:
         FailOwnHandshake(session.handshake->error());
         *in = {};
@@ -333,7 +333,19 @@ void TlsEngine::FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed) {
         DeclineOwnHandshake(feed);
         break;
     }
-  feed->consumed = before - in->size();
+  }
+  feed->consumed = all.size() - in->size();
+}
+
+void TlsEngine::EndOwnHandshake(TlsFeed* feed) {
+  TlsOpenSsl& session = *openssl_;
+  records_.Start(session.handshake->records());
+  session.facts = session.handshake->Facts(*worker_->handshaker_);
+  EndHandshake(feed, session.facts->resumed);
+  session.reason = TlsTakeOver::kTaken;
+  ++worker_->counters_.take_over[static_cast<size_t>(TlsTakeOver::kTaken)];
+  session.handshake.reset();
+  session.server.reset();
 }
 
 // OpenSSL hears what has been said so far.
@@ -397,7 +409,7 @@ void TlsEngine::Handshake(TlsFeed* feed) {
   }
   if (SSL_get_error(session.ssl, result) == SSL_ERROR_WANT_READ) {
     if (session.handshake_bytes <= kHandshakeBytesMax) return;
-    session.error = "the handshake is longer than " + std::to_string(kHandshakeBytesMax) + " bytes";
+    session.error = TooLong();
   }
   FailOpenSsl();
 }

@@ -214,6 +214,7 @@ class TlsEngine {
   bool OnOpenSsl() const;
   bool OnRecords() const;
   void FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed);
+  void EndOwnHandshake(TlsFeed* feed);
   void DeclineOwnHandshake(TlsFeed* feed);
   bool BeginOpenSsl();
   void EndHandshake(TlsFeed* feed, bool resumed);

@@ -44,6 +44,8 @@ constexpr size_t kIdentitiesMax = 4;
 constexpr uint8_t kChangesMax = 32;
 // RFC 8446 section 4.6.1: seven days.
 constexpr int64_t kTicketLifetimeMax = 604'800;
+// What the clocks of balancers that share their tickets may differ by.
+constexpr int64_t kClockSkewMax = 60;
 
 constexpr std::array<uint8_t, kTlsHashMax> kZeros{};
 
@@ -513,17 +515,17 @@ bool TlsHandshake::Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes me
   if (hello.identities.empty() || plan_->tickets == nullptr) return false;
   const std::shared_ptr<const TlsTicketKeySet> keys = plan_->tickets->set();
   const TlsHandshakePlan::Site& site = plan_->sites[site_];
-  const int64_t now = std::time(nullptr);
   ByteReader identities(hello.identities);
   for (size_t index = 0; index < kIdentitiesMax && !identities.empty(); ++index) {
     const Bytes identity = identities.Vector(2);
     identities.Take(4);  // the age matters to early data only
     const auto ticket = shared.sealer_.Open(*keys, identity);
     if (!ticket || DigestOf(ticket->suite) != digest() || ticket->site != site.id ||
-        ticket->signer >= site.signers.size() || ticket->issued > now ||
-        now - ticket->issued >= plan_->ticket_lifetime.count()) {
+        ticket->signer >= site.signers.size()) {
       continue;
     }
+    const int64_t age = std::time(nullptr) - ticket->issued;
+    if (age < -kClockSkewMax || age >= plan_->ticket_lifetime.count()) continue;
     const Bytes psk = Bytes(ticket->psk).first(hash_bytes());
     if (!BinderHolds(shared, message, hello, index, psk)) {
       forged_ = true;

@@ -9,11 +9,11 @@
 //
 // The usual form: the ClientHello is the only message of one whole record, offers TLS 1.3, an
 // X25519 key share (the first of our groups), and a suite, a signature and a protocol of ours; no
-// client certificate is asked for. A ticket of ours (tls_ticket_sealer.h) resumes. Anything else is declined before a byte was
-// answered, and OpenSSL gets the hello as if nothing had been: other groups and with them every
-// HelloRetryRequest, TLS 1.2, malformed hellos and whatever else must end in an alert. So what is
-// accepted here must be a part of what OpenSSL accepts; tests/net/tls_handshake_differential_test.cc
-// compares the two.
+// client certificate is asked for. A ticket of ours (tls_ticket_sealer.h) resumes. Anything else is
+// declined before a byte was answered, and OpenSSL gets the hello as if nothing had been: other
+// groups and with them every HelloRetryRequest, TLS 1.2, malformed hellos and whatever else must
+// end in an alert. So what is accepted here must be a part of what OpenSSL accepts;
+// tests/net/tls_handshake_differential_test.cc compares the two.
 //
 //   Feed(hello)    → kAnswered: ServerHello to Finished lie in `out`. Nothing of OpenSSL is held.
 //   Feed(Finished) → kDone: the tickets lie in `out`, Records() has the state for the record layer.

@@ -99,13 +99,9 @@ const Script kAccepted[] = {
     {"TheFinishedWithPadding", kNoAlert, true,
      [](auto& c) { return c.Seal(22, c.finished(), 4000); }},
     {"OneChangeCipherSpecBefore", kNoAlert, true,
-     [](auto& c) {
-       return Concat({kChange, c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({kChange, c.Seal(22, c.finished())}); }},
     {"ThirtyTwoChangeCipherSpecs", kNoAlert, true,
-     [](auto& c) {
-       return Concat({Repeat(32, kChange), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({Repeat(32, kChange), c.Seal(22, c.finished())}); }},
     {"TheFinishedInTwoRecords", kNoAlert, true,
      [](auto& c) {
        const Bytes& all = c.finished();
@@ -118,9 +114,7 @@ const Script kAccepted[] = {
        return wire;
      }},
     {"DataBehindTheFinished", kNoAlert, true,
-     [](auto& c) {
-       return Concat({c.Seal(22, c.finished()), c.SealData(ToBytes("data"))});
-     }},
+     [](auto& c) { return Concat({c.Seal(22, c.finished()), c.SealData(ToBytes("data"))}); }},
 };
 
 INSTANTIATE_TEST_SUITE_P(Accepted, TlsSecondFlight, testing::ValuesIn(kAccepted),
@@ -130,14 +124,9 @@ INSTANTIATE_TEST_SUITE_P(Accepted, TlsSecondFlight, testing::ValuesIn(kAccepted)
 
 const Script kChanges[] = {
     {"OneTooMany", 10, false,
-     [](auto& c) {
-       return Concat({Repeat(33, kChange), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({Repeat(33, kChange), c.Seal(22, c.finished())}); }},
     {"OfAnotherValue", 10, false, [](auto&) { return Record(20, Bytes{2}); }},
-    {"OfTwoBytes", 10, false,
-     [](auto&) {
-       return Record(20, Bytes{1, 1});
-     }},
+    {"OfTwoBytes", 10, false, [](auto&) { return Record(20, Bytes{1, 1}); }},
     {"Empty", 10, false, [](auto&) { return Record(20, Bytes{}); }},
     {"WithinTheFinished", 10, false,
      [](auto& c) {
@@ -146,13 +135,9 @@ const Script kChanges[] = {
            {c.Seal(22, Slice(all, 0, 1)), kChange, c.Seal(22, Slice(all, 1, all.size()))});
      }},
     {"Encrypted", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(20, {1}), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({c.Seal(20, {1}), c.Seal(22, c.finished())}); }},
     {"OfAnOldVersion", 50, false,
-     [](auto& c) {
-       return Concat({Record(20, Bytes{1}, 0x0301), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({Record(20, Bytes{1}, 0x0301), c.Seal(22, c.finished())}); }},
 };
 
 INSTANTIATE_TEST_SUITE_P(ChangeCipherSpec, TlsSecondFlight, testing::ValuesIn(kChanges),
@@ -174,27 +159,17 @@ const Script kFinisheds[] = {
        return c.Seal(22, wrong);
      }},
     {"WithAByteMoreInItsRecord", 10, false,
-     [](auto& c) {
-       return c.Seal(22, Concat({c.finished(), {0}}));
-     }},
+     [](auto& c) { return c.Seal(22, Concat({c.finished(), {0}})); }},
     {"WithAMessageBehindItInItsRecord", 10, false,
-     [](auto& c) {
-       return c.Seal(22, Concat({c.finished(), {24, 0, 0, 1, 0}}));
-     }},
-    {"Twice", 10, false,
-     [](auto& c) {
-       return c.Seal(22, Concat({c.finished(), c.finished()}));
-     }},
+     [](auto& c) { return c.Seal(22, Concat({c.finished(), {24, 0, 0, 1, 0}})); }},
+    {"Twice", 10, false, [](auto& c) { return c.Seal(22, Concat({c.finished(), c.finished()})); }},
     {"WithAShorterLength", 50, false,
      [](auto& c) {
        Bytes shorter = Slice(c.finished(), 0, c.finished().size() - 1);
        --shorter[3];
        return c.Seal(22, shorter);
      }},
-    {"WithAHugeLength", 50, false,
-     [](auto& c) {
-       return c.Seal(22, {20, 0xff, 0xff, 0xff});
-     }},
+    {"WithAHugeLength", 50, false, [](auto& c) { return c.Seal(22, {20, 0xff, 0xff, 0xff}); }},
     {"OfAnotherType", 10, false,
      [](auto& c) {
        Bytes other = c.finished();
@@ -202,26 +177,18 @@ const Script kFinisheds[] = {
        return c.Seal(22, other);
      }},
     {"AKeyUpdate", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(22, {24, 0, 0, 1, 0}), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({c.Seal(22, {24, 0, 0, 1, 0}), c.Seal(22, c.finished())}); }},
     {"AnEmptyCertificate", 10, false,
      [](auto& c) {
        return Concat({c.Seal(22, {11, 0, 0, 4, 0, 0, 0, 0}), c.Seal(22, c.finished())});
      }},
     {"EndOfEarlyData", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(22, {5, 0, 0, 0}), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({c.Seal(22, {5, 0, 0, 0}), c.Seal(22, c.finished())}); }},
     {"InTheClear", 10, false, [](auto& c) { return Record(22, c.finished()); }},
     {"AnEmptyRecordBefore", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(22, {}), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({c.Seal(22, {}), c.Seal(22, c.finished())}); }},
     {"AnEmptyRecordWithin", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(22, Slice(c.finished(), 0, 5)), c.Seal(22, {}, 9)});
-     }},
+     [](auto& c) { return Concat({c.Seal(22, Slice(c.finished(), 0, 5)), c.Seal(22, {}, 9)}); }},
 };
 
 INSTANTIATE_TEST_SUITE_P(Finished, TlsSecondFlight, testing::ValuesIn(kFinisheds),
@@ -231,34 +198,16 @@ INSTANTIATE_TEST_SUITE_P(Finished, TlsSecondFlight, testing::ValuesIn(kFinisheds
 
 const Script kRecords[] = {
     {"DataBefore", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(23, ToBytes("x")), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({c.Seal(23, ToBytes("x")), c.Seal(22, c.finished())}); }},
     {"DataUnderTheNextKey", 20, false, [](auto& c) { return c.SealData(ToBytes("early")); }},
     {"EmptyDataBefore", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(23, {}), c.Seal(22, c.finished())});
-     }},
+     [](auto& c) { return Concat({c.Seal(23, {}), c.Seal(22, c.finished())}); }},
     {"DataWithinTheFinished", 10, false,
-     [](auto& c) {
-       return Concat({c.Seal(22, Slice(c.finished(), 0, 5)), c.Seal(23, {1})});
-     }},
-    {"AnUnknownTypeInside", 10, false,
-     [](auto& c) {
-       return c.Seal(99, {1, 2, 3});
-     }},
-    {"AHeartbeatInside", 10, false,
-     [](auto& c) {
-       return c.Seal(24, {1, 2, 3});
-     }},
-    {"AnUnknownTypeOutside", 10, false,
-     [](auto&) {
-       return Record(99, Bytes{1, 2});
-     }},
-    {"AnotherHello", 10, false,
-     [](auto&) {
-       return Record(22, Bytes{1, 0, 0, 2, 3, 3}, 0x0301);
-     }},
+     [](auto& c) { return Concat({c.Seal(22, Slice(c.finished(), 0, 5)), c.Seal(23, {1})}); }},
+    {"AnUnknownTypeInside", 10, false, [](auto& c) { return c.Seal(99, {1, 2, 3}); }},
+    {"AHeartbeatInside", 10, false, [](auto& c) { return c.Seal(24, {1, 2, 3}); }},
+    {"AnUnknownTypeOutside", 10, false, [](auto&) { return Record(99, Bytes{1, 2}); }},
+    {"AnotherHello", 10, false, [](auto&) { return Record(22, Bytes{1, 0, 0, 2, 3, 3}, 0x0301); }},
     {"OnlyPadding", 10, false, [](auto& c) { return c.Seal(0, Bytes(10, 0)); }},
     {"AFlippedBitInTheContent", 20, false,
      [](auto& c) {
@@ -282,14 +231,9 @@ const Script kRecords[] = {
        const Bytes one = c.Seal(22, Slice(c.finished(), 0, 4));
        return Concat({one, one});
      }},
-    {"ALengthAboveTheLimit", 22, false,
-     [](auto&) {
-       return Bytes{23, 3, 3, 0x41, 0x01};
-     }},
+    {"ALengthAboveTheLimit", 22, false, [](auto&) { return Bytes{23, 3, 3, 0x41, 0x01}; }},
     {"AChangeCipherSpecAboveTheLimit", 22, false,
-     [](auto&) {
-       return Bytes{20, 3, 3, 0xff, 0xff};
-     }},
+     [](auto&) { return Bytes{20, 3, 3, 0xff, 0xff}; }},
     {"TheLongestLength", 20, false, [](auto&) { return Record(23, Bytes(kTlsMaxCiphertext, 5)); }},
     {"ARecordShorterThanItsTag", 20, false, [](auto&) { return Record(23, Bytes(15, 5)); }},
     {"AnEmptyRecord", 20, false, [](auto&) { return Record(23, Bytes{}); }},
@@ -313,38 +257,19 @@ INSTANTIATE_TEST_SUITE_P(Records, TlsSecondFlight, testing::ValuesIn(kRecords),
 // --- alerts -----------------------------------------------------------------------------------
 
 const Script kAlerts[] = {
-    {"InTheClear", kNoAlert, false,
-     [](auto&) {
-       return Record(21, Bytes{2, 48});
-     }},
-    {"Encrypted", kNoAlert, false,
-     [](auto& c) {
-       return c.Seal(21, {2, 42});
-     }},
-    {"CloseNotify", kNoAlert, false,
-     [](auto& c) {
-       return c.Seal(21, {1, 0});
-     }},
+    {"InTheClear", kNoAlert, false, [](auto&) { return Record(21, Bytes{2, 48}); }},
+    {"Encrypted", kNoAlert, false, [](auto& c) { return c.Seal(21, {2, 42}); }},
+    {"CloseNotify", kNoAlert, false, [](auto& c) { return c.Seal(21, {1, 0}); }},
     {"UserCanceled", kNoAlert, false,
-     [](auto& c) {
-       return Concat({c.Seal(21, {1, 90}), c.Seal(22, c.finished())});
-     }},
-    {"InTheClearAndTooLong", 10, false,
-     [](auto&) {
-       return Record(21, Bytes{2, 48, 2, 48});
-     }},
+     [](auto& c) { return Concat({c.Seal(21, {1, 90}), c.Seal(22, c.finished())}); }},
+    {"InTheClearAndTooLong", 10, false, [](auto&) { return Record(21, Bytes{2, 48, 2, 48}); }},
     {"InTheClearAndTooShort", 10, false, [](auto&) { return Record(21, Bytes{2}); }},
     {"InTheClearAndEmpty", 10, false, [](auto&) { return Record(21, Bytes{}); }},
-    {"EncryptedAndTooLong", 10, false,
-     [](auto& c) {
-       return c.Seal(21, {2, 42, 0});
-     }},
+    {"EncryptedAndTooLong", 10, false, [](auto& c) { return c.Seal(21, {2, 42, 0}); }},
     {"EncryptedAndTooShort", 10, false, [](auto& c) { return c.Seal(21, {2}); }},
     {"EncryptedAndEmpty", 10, false, [](auto& c) { return c.Seal(21, {}); }},
     {"WithinTheFinished", kNoAlert, false,
-     [](auto& c) {
-       return Concat({c.Seal(22, Slice(c.finished(), 0, 5)), c.Seal(21, {2, 80})});
-     }},
+     [](auto& c) { return Concat({c.Seal(22, Slice(c.finished(), 0, 5)), c.Seal(21, {2, 80})}); }},
 };
 
 INSTANTIATE_TEST_SUITE_P(Alerts, TlsSecondFlight, testing::ValuesIn(kAlerts),
@@ -372,6 +297,17 @@ TEST_F(TlsSecondFlightTexts, ErrorsSayWhatItWas) {
   EXPECT_EQ(ErrorAfter([](auto&) { return Record(21, Bytes{2, 48}); }), "peer sent alert 48");
   EXPECT_EQ(ErrorAfter([](auto&) { return Record(23, Bytes(40, 1)); }), "bad_record_mac");
   EXPECT_EQ(ErrorAfter([](auto& c) { return c.Seal(23, {1}); }), "unexpected_message");
+}
+
+TEST_F(TlsSecondFlightTexts, AFinishedThatIsMostlyPaddingEndsAtTheLimitOfHandshakes) {
+  const std::string error = ErrorAfter([](auto& c) {
+    Bytes all;
+    for (size_t i = 0; i < 20; ++i) {
+      all = Concat({all, c.Seal(22, Slice(c.finished(), i, i + 1), 16'000)});
+    }
+    return all;
+  });
+  EXPECT_EQ(error, "the handshake is longer than 262144 bytes");
 }
 
 TEST_F(TlsSecondFlightTexts, AFailedHandshakeTakesNoMoreAndSaysNoMore) {
