@@ -115,26 +115,25 @@ void Control::AddTlsCounters(std::vector<CounterView>* views) const {
                     "Connections that TLS ended after the handshake",
                     true,
                     {{{}, sum(&WorkerStats::tls_records_failed)}}});
-  CounterView take_over{"mongooselb_tls_take_over_total",
-                        "Connections whose records left OpenSSL (taken), or why they stayed",
-                        true,
-                        {}};
-  for (size_t i = 1; i < net::kTlsTakeOverValues; ++i) {
-    take_over.series.push_back(
-        {{{"reason", std::string(net::ToString(static_cast<net::TlsTakeOver>(i)))}},
-         static_cast<double>(engine_->TakeOvers(i))});
-  }
-  views->push_back(std::move(take_over));
-  CounterView declined{"mongooselb_tls_handshakes_declined_total",
-                       "Handshakes that OpenSSL did, by what made them unusual",
-                       true,
-                       {}};
-  for (size_t i = 0; i < net::kTlsDeclineValues; ++i) {
-    declined.series.push_back(
-        {{{"reason", std::string(net::ToString(static_cast<net::TlsDecline>(i)))}},
-         static_cast<double>(engine_->Declined(i))});
-  }
-  views->push_back(std::move(declined));
+  auto by_reason = [&](std::string name, std::string help, size_t first, size_t end, auto text,
+                       auto count) {
+    CounterView view{std::move(name), std::move(help), true, {}};
+    for (size_t i = first; i < end; ++i) {
+      view.series.push_back({{{"reason", std::string(text(i))}}, static_cast<double>(count(i))});
+    }
+    views->push_back(std::move(view));
+  };
+  by_reason(
+      "mongooselb_tls_take_over_total",
+      "Connections whose records left OpenSSL (taken), or why they stayed", 1,
+      net::kTlsTakeOverValues,
+      [](size_t i) { return net::ToString(static_cast<net::TlsTakeOver>(i)); },
+      [this](size_t i) { return engine_->TakeOvers(i); });
+  by_reason(
+      "mongooselb_tls_handshakes_declined_total",
+      "Handshakes that OpenSSL did, by what made them unusual", 0, net::kTlsDeclineValues,
+      [](size_t i) { return net::ToString(static_cast<net::TlsDecline>(i)); },
+      [this](size_t i) { return engine_->Declined(i); });
   CounterView expiry{"mongooselb_certificate_expiry_seconds",
                      "Until the certificate expires; negative when it has",
                      false,

@@ -116,9 +116,10 @@ std::expected<std::unique_ptr<TlsWorker>, std::string> TlsWorker::Create() {
   auto records = TlsRecordPool::Create();
   if (!records) return std::unexpected(records.error());
   worker->records_ = std::move(*records);
+  if (!worker->bio_->ok()) return std::unexpected("OpenSSL: " + TakeOpenSslError());
   worker->handshaker_ = std::make_unique<TlsHandshaker>(worker->records_.get());
-  if (!worker->bio_->ok() || !worker->handshaker_->ok())
-    return std::unexpected("OpenSSL: " + TakeOpenSslError());
+  if (!worker->handshaker_->ok()) worker->handshaker_.reset();  // then OpenSSL does them all
+  ERR_clear_error();
   return worker;
 }
 
@@ -153,11 +154,13 @@ TlsEnginePtr TlsWorker::NewServer(std::shared_ptr<const TlsServerContext> contex
   session.is_server = true;
   session.server = std::move(context);
   ++handshaking_;
-  if (session.server->plan().enabled) {
+  const bool enabled = session.server->plan().enabled;
+  if (enabled && handshaker_ != nullptr) {
     session.handshake = std::make_unique<TlsHandshake>(&session.server->plan());
     return engine;
   }
-  ++counters_.declined[static_cast<size_t>(TlsDecline::kOff)];
+  const TlsDecline reason = enabled ? TlsDecline::kNoResources : TlsDecline::kOff;
+  ++counters_.declined[static_cast<size_t>(reason)];
   if (!engine->BeginOpenSsl()) return nullptr;
   return engine;
 }
@@ -199,7 +202,7 @@ TlsEnginePtr TlsWorker::NewClient(std::shared_ptr<const TlsClientContext> contex
 
 void TlsWorker::EndTurn() {
   records_->EndTurn();
-  handshaker_->EndTurn();
+  if (handshaker_ != nullptr) handshaker_->EndTurn();
   ForgetTlsKdfKeys();
 }
 

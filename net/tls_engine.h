@@ -162,7 +162,7 @@ class TlsWorker {
   std::vector<std::unique_ptr<Slot[]>> chunks_;
   Slot* free_ = nullptr;
   std::unique_ptr<TlsRecordPool> records_;
-  std::unique_ptr<TlsHandshaker> handshaker_;
+  std::unique_ptr<TlsHandshaker> handshaker_;  // null where OpenSSL lacks what it needs
   std::unique_ptr<TlsBio> bio_;
   TlsCounters counters_;
   size_t engines_ = 0;

@@ -525,6 +525,17 @@ class Edges(EndToEndCase):
         wait_until(lambda: self.balancer.metric("mongooselb_tls_take_over_total",
                                                 reason="taken") > 0, "records were taken over")
         self.assertGreater(self.balancer.metric("mongooselb_tls_handshakes_total", result="full"), 0)
+
+        # The usual handshake is declined for no reason, one of TLS 1.2 for its version.
+        def declined(**labels):
+            return self.balancer.metric("mongooselb_tls_handshakes_declined_total", **labels)
+        before, versions = declined(), declined(reason="version")
+        self.greeted(self.ports["direct"], self.context()).close()
+        self.assertEqual(declined(), before)
+        old = self.context()
+        old.maximum_version = ssl.TLSVersion.TLSv1_2
+        self.greeted(self.ports["direct"], old).close()
+        wait_until(lambda: declined(reason="version") == versions + 1, "the older version is told")
         self.assertEqual(os.stat(self.keys).st_mode & 0o777, 0o600)
 
 

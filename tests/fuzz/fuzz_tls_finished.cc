@@ -8,6 +8,7 @@
 #include <span>
 
 #include "net/check.h"
+#include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/tls_handshake_target.h"
 
 namespace {
@@ -19,27 +20,6 @@ net::TlsHandshakeTarget& Target() {
   static net::TlsHandshakeTarget target;
   return target;
 }
-
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : rest_(data, size) {}
-  bool empty() const { return rest_.empty(); }
-  uint8_t Byte() {
-    if (rest_.empty()) return 0;
-    const uint8_t byte = rest_[0];
-    rest_ = rest_.subspan(1);
-    return byte;
-  }
-  Bytes Take(size_t n) {
-    n = std::min(n, rest_.size());
-    Bytes bytes(rest_.begin(), rest_.begin() + static_cast<long>(n));
-    rest_ = rest_.subspan(n);
-    return bytes;
-  }
-
- private:
-  std::span<const uint8_t> rest_;
-};
 
 class Client {
  public:
@@ -76,7 +56,7 @@ class Client {
                                schedule_.Expand(master, "c ap traffic", said), &application_));
   }
 
-  void Step(Input& input) {
+  void Step(FuzzInput& input) {
     switch (input.Byte() % 8) {
       case 0:
         return SayFinished(input.Byte(), input.Byte() % 32);
@@ -171,7 +151,7 @@ class Client {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
-  Input input(data, size);
+  FuzzInput input(data, size);
   const uint8_t kind = input.Byte();
   Client client(static_cast<net::TlsSuite>(kind % 3), (kind & 0x80) != 0);
   net::TlsHandshake handshake(Target().plan());

@@ -9,31 +9,11 @@
 
 #include "net/check.h"
 #include "net/tls_record_layer.h"
+#include "tests/fuzz/fuzz_input.h"
 
 namespace {
 
 using Bytes = std::vector<uint8_t>;
-
-class Input {
- public:
-  Input(const uint8_t* data, size_t size) : rest_(data, size) {}
-  bool empty() const { return rest_.empty(); }
-  uint8_t Byte() {
-    if (rest_.empty()) return 0;
-    uint8_t byte = rest_[0];
-    rest_ = rest_.subspan(1);
-    return byte;
-  }
-  Bytes Take(size_t n) {
-    n = std::min(n, rest_.size());
-    Bytes bytes(rest_.begin(), rest_.begin() + static_cast<long>(n));
-    rest_ = rest_.subspan(n);
-    return bytes;
-  }
-
- private:
-  std::span<const uint8_t> rest_;
-};
 
 net::TlsRecordPool& Pool() {
   static std::unique_ptr<net::TlsRecordPool> pool = std::move(*net::TlsRecordPool::Create());
@@ -57,7 +37,7 @@ struct Peer {
     if (type == 23 && clean) sent.insert(sent.end(), content.begin(), content.end());
   }
 
-  void Step(Input& input) {
+  void Step(FuzzInput& input) {
     switch (input.Byte() % 8) {
       case 0:
       case 1:
@@ -91,7 +71,7 @@ struct Peer {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size < 2) return 0;
-  Input input(data, size);
+  FuzzInput input(data, size);
   auto suite = static_cast<net::TlsSuite>(input.Byte() % 3);
   bool client = (input.Byte() & 1) != 0;
   Bytes to(net::TlsSecretBytes(suite), 1);

@@ -3,7 +3,6 @@
 #include "net/tls_hello.h"
 
 #include <gmock/gmock.h>
-#include <gnutls/gnutls.h>
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -11,6 +10,7 @@
 #include <random>
 #include <set>
 
+#include "tests/net/tls_gnutls_hello.h"
 #include "tests/net/tls_test_hello.h"
 
 namespace net {
@@ -132,27 +132,7 @@ TEST_F(TlsHelloTest, OpenSslsAreReadRight) {
 }
 
 TEST_F(TlsHelloTest, GnuTlssAreReadRight) {
-  gnutls_session_t session = nullptr;
-  gnutls_certificate_credentials_t credentials = nullptr;
-  ASSERT_EQ(gnutls_certificate_allocate_credentials(&credentials), 0);
-  ASSERT_EQ(gnutls_init(&session, GNUTLS_CLIENT | GNUTLS_NONBLOCK), 0);
-  ASSERT_EQ(gnutls_set_default_priority(session), 0);
-  gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, credentials);
-  gnutls_server_name_set(session, GNUTLS_NAME_DNS, "chat.example.org", 16);
-  Bytes wire;
-  gnutls_transport_set_ptr(session, &wire);
-  gnutls_transport_set_push_function(
-      session, [](gnutls_transport_ptr_t to, const void* data, size_t size) {
-        AddBytes(static_cast<Bytes*>(to), {static_cast<const uint8_t*>(data), size});
-        return static_cast<ssize_t>(size);
-      });
-  gnutls_transport_set_pull_function(session, [](gnutls_transport_ptr_t, void*, size_t) {
-    errno = EAGAIN;
-    return ssize_t{-1};
-  });
-  gnutls_handshake(session);
-  gnutls_deinit(session);
-  gnutls_certificate_free_credentials(credentials);
+  const Bytes wire = GnuTlsHello("NORMAL", "chat.example.org");
   HelloParts parts(wire);
   const Parsed hello(parts.Message());
   ASSERT_EQ(hello.refused(), "taken");
