@@ -1,18 +1,17 @@
 #include "net/tls_handshake.h"
 
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
 #include <openssl/rand.h>
-#include <openssl/rsa.h>
 #include <openssl/ssl.h>
 
 #include <algorithm>
 #include <ctime>
 
 #include "net/byte_reader.h"
-#include "net/check.h"
+#include "net/byte_writer.h"
+#include "net/tls_handshake_plan.h"
+#include "net/tls_handshaker.h"
 
 namespace net {
 
@@ -29,14 +28,8 @@ constexpr uint8_t kApplicationData = 23;
 constexpr uint8_t kServerHello = 2;
 constexpr uint8_t kNewSessionTicket = 4;
 constexpr uint8_t kEncryptedExtensions = 8;
-constexpr uint8_t kCertificate = 11;
-constexpr uint8_t kCertificateVerify = 15;
 constexpr uint8_t kFinished = 20;
 constexpr size_t kMessageHeader = 4;
-
-constexpr uint16_t kEcdsaP256Sha256 = 0x0403;
-constexpr uint16_t kEcdsaP384Sha384 = 0x0503;
-constexpr uint16_t kRsaPssSha256 = 0x0804;
 
 // As many identities of a hello are looked at; clients send one or two.
 constexpr size_t kIdentitiesMax = 4;
@@ -65,38 +58,6 @@ uint16_t CodeOf(TlsSuite suite) {
   return 0;
 }
 
-Bytes Text(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
-
-void Append(Output* out, Bytes bytes) { out->insert(out->end(), bytes.begin(), bytes.end()); }
-
-void AppendNumber(Output* out, size_t value, size_t bytes) {
-  while (bytes-- > 0) out->push_back(static_cast<uint8_t>(value >> (8 * bytes)));
-}
-
-// A vector or message whose length stands before it and is known at its end.
-class Sized {
- public:
-  Sized(Output* out, size_t length_bytes)
-      : out_(out), bytes_(length_bytes), begin_(out->size() + length_bytes) {
-    AppendNumber(out, 0, length_bytes);
-  }
-  ~Sized() {
-    const size_t size = out_->size() - begin_;
-    for (size_t i = 0; i < bytes_; ++i) {
-      (*out_)[begin_ - 1 - i] = static_cast<uint8_t>(size >> (8 * i));
-    }
-  }
-  Sized(const Sized&) = delete;
-  Sized& operator=(const Sized&) = delete;
-
- private:
-  Output* out_;
-  size_t bytes_;
-  size_t begin_;
-};
-
 bool SealMessages(TlsRecordPool& pool, TlsRecordState* state, TlsContentType type, Bytes messages,
                   Output* out) {
   TlsInput input(std::span(&messages, 1));
@@ -112,235 +73,9 @@ bool SealMessages(TlsRecordPool& pool, TlsRecordState* state, TlsContentType typ
   return true;
 }
 
-void AppendDer(Output* out, const X509* certificate) {
-  const int size = i2d_X509(certificate, nullptr);
-  if (size <= 0) return;
-  const Sized entry(out, 3);
-  const size_t at = out->size();
-  out->resize(at + static_cast<size_t>(size));
-  uint8_t* to = out->data() + at;
-  i2d_X509(certificate, &to);
-}
-
-// RFC 8446 section 4.4.2, the same in every handshake.
-Output CertificateMessage(const TlsCertificate& from) {
-  Output message = {kCertificate};
-  const Sized body(&message, 3);
-  AppendNumber(&message, 0, 1);  // certificate_request_context
-  const Sized list(&message, 3);
-  auto entry = [&message](const X509* certificate) {
-    AppendDer(&message, certificate);
-    AppendNumber(&message, 0, 2);  // extensions
-  };
-  entry(from.leaf.get());
-  for (int i = 0; i < sk_X509_num(from.chain.get()); ++i) {
-    entry(sk_X509_value(from.chain.get(), i));
-  }
-  return message;
-}
-
-// 0 for keys that are left to OpenSSL.
-uint16_t SchemeOf(EVP_PKEY* key) {
-  if (EVP_PKEY_is_a(key, "RSA") == 1) return kRsaPssSha256;
-  if (EVP_PKEY_is_a(key, "EC") != 1) return 0;
-  std::array<char, 32> group{};
-  size_t size = 0;
-  if (EVP_PKEY_get_group_name(key, group.data(), group.size(), &size) != 1) return 0;
-  const std::string_view name(group.data(), size);
-  if (name == "prime256v1") return kEcdsaP256Sha256;
-  if (name == "secp384r1") return kEcdsaP384Sha384;
-  return 0;
-}
-
-PkeyContextPtr PrepareToSign(EVP_PKEY* key, uint16_t scheme, TlsDigest digest) {
-  PkeyContextPtr context(EVP_PKEY_CTX_new_from_pkey(nullptr, key, nullptr));
-  const EVP_MD* md = digest == TlsDigest::kSha384 ? EVP_sha384() : EVP_sha256();
-  bool ok = context != nullptr && EVP_PKEY_sign_init(context.get()) == 1 &&
-            EVP_PKEY_CTX_set_signature_md(context.get(), md) == 1;
-  if (ok && scheme == kRsaPssSha256) {
-    ok = EVP_PKEY_CTX_set_rsa_padding(context.get(), RSA_PKCS1_PSS_PADDING) == 1 &&
-         EVP_PKEY_CTX_set_rsa_pss_saltlen(context.get(), RSA_PSS_SALTLEN_DIGEST) == 1 &&
-         EVP_PKEY_CTX_set_rsa_mgf1_md(context.get(), md) == 1;
-  }
-  if (!ok) {
-    ERR_clear_error();
-    return nullptr;
-  }
-  return context;
-}
-
-std::vector<std::string_view> SplitList(std::string_view list) {
-  std::vector<std::string_view> parts;
-  while (!list.empty()) {
-    const size_t end = std::min(list.find(':'), list.size());
-    parts.push_back(list.substr(0, end));
-    list.remove_prefix(std::min(end + 1, list.size()));
-  }
-  return parts;
-}
-
 }  // namespace
 
-TlsSigner MakeTlsSigner(const TlsCertificate& certificate) {
-  TlsSigner signer;
-  signer.end_point = certificate.end_point;
-  signer.has_staple = !certificate.ocsp.empty();
-  signer.scheme = SchemeOf(certificate.key.get());
-  if (signer.scheme == 0) return signer;
-  signer.digest = signer.scheme == kEcdsaP384Sha384 ? TlsDigest::kSha384 : TlsDigest::kSha256;
-  signer.prepared = PrepareToSign(certificate.key.get(), signer.scheme, signer.digest);
-  signer.certificate = CertificateMessage(certificate);
-  return signer;
-}
-
-void TlsHandshakePlan::Site::Add(TlsSigner signer) {
-  // OpenSSL's default order of signature algorithms.
-  auto rank = [](const TlsSigner& one) {
-    constexpr std::array<uint16_t, 4> kOrder = {kEcdsaP256Sha256, kEcdsaP384Sha384, 0,
-                                                kRsaPssSha256};
-    return std::ranges::find(kOrder, one.scheme) - kOrder.begin();
-  };
-  auto before = std::ranges::find_if(signers, [&](auto& one) { return rank(one) > rank(signer); });
-  signers.insert(before, std::move(signer));
-}
-
-// A later site with the exact name wins over an earlier one with a wildcard.
-int TlsHandshakePlan::SiteFor(std::string_view name) const {
-  if (name.empty()) return 0;
-  for (bool wildcard : {false, true}) {
-    for (size_t i = 0; i < sites.size(); ++i) {
-      for (const std::string& pattern : sites[i].names) {
-        if (pattern.starts_with("*.") == wildcard && TlsNameMatches(pattern, name)) {
-          return static_cast<int>(i);
-        }
-      }
-    }
-  }
-  return strict_sni ? -1 : 0;
-}
-
-void TlsHandshakePlan::UsePolicy(const TlsPolicy& policy) {
-  enabled = policy.take_over && policy.own_handshake && policy.max_version == TlsVersion::kTls13;
-  constexpr std::array<TlsSuite, 3> kOurs = {TlsSuite::kAes128GcmSha256, TlsSuite::kAes256GcmSha384,
-                                             TlsSuite::kChaCha20Poly1305Sha256};
-  for (std::string_view name : SplitList(policy.suites)) {
-    const auto suite = std::ranges::find(kOurs, name, [](TlsSuite one) { return ToString(one); });
-    if (suite == kOurs.end()) break;  // it goes before the rest, and only OpenSSL has it
-    suites.push_back(*suite);
-  }
-  // A client may have a share for a group that is preferred, too. OpenSSL has two spellings.
-  const std::string_view first = std::string_view(policy.groups).substr(0, policy.groups.find(':'));
-  x25519 = first == "X25519" || first == "x25519";
-}
-
-// --- TlsHandshaker: the primitives ------------------------------------------------------------
-
-TlsHandshaker::TlsHandshaker(TlsRecordPool* records)
-    : records_(records),
-      digests_{EVP_MD_fetch(nullptr, "SHA256", nullptr), EVP_MD_fetch(nullptr, "SHA384", nullptr)},
-      transcript_(EVP_MD_CTX_new()),
-      scratch_(EVP_MD_CTX_new()),
-      keygen_(EVP_PKEY_CTX_new_from_name(nullptr, "X25519", nullptr)) {
-  if (keygen_ != nullptr && EVP_PKEY_keygen_init(keygen_.get()) != 1) keygen_.reset();
-  EVP_PKEY* peer = nullptr;
-  if (keygen_ != nullptr && EVP_PKEY_generate(keygen_.get(), &peer) == 1) peer_.reset(peer);
-  for (TlsDigest digest : {TlsDigest::kSha256, TlsDigest::kSha384}) {
-    const size_t size = TlsHashBytes(digest);
-    Secret early;
-    const std::span<uint8_t> used = std::span(early).first(size);
-    if (!hkdf_.ok() ||
-        !hkdf_.Hmac(digest, Bytes(kZeros).first(size), {Bytes(kZeros).first(size)}, used) ||
-        !Expand(digest, used, "derived", TlsEmptyHash(digest),
-                std::span(no_psk_[static_cast<size_t>(digest)]).first(size))) {
-      keygen_.reset();
-    }
-  }
-}
-
-TlsHandshaker::~TlsHandshaker() {
-  for (EVP_MD* digest : digests_) EVP_MD_free(digest);
-  EVP_MD_CTX_free(transcript_);
-  EVP_MD_CTX_free(scratch_);
-}
-
-bool TlsHandshaker::ok() const {
-  return keygen_ != nullptr && peer_ != nullptr && hkdf_.ok() && sealer_.ok() &&
-         digests_[0] != nullptr && digests_[1] != nullptr && transcript_ != nullptr &&
-         scratch_ != nullptr;
-}
-
-void TlsHandshaker::EndTurn() {
-  hkdf_.ForgetKeys();
-  sealer_.ForgetKeys();
-}
-
-bool TlsHandshaker::Begin(TlsDigest digest) {
-  digest_ = digest;
-  return EVP_DigestInit_ex2(transcript_, digests_[static_cast<size_t>(digest)], nullptr) == 1;
-}
-
-bool TlsHandshaker::Add(Bytes bytes) {
-  return EVP_DigestUpdate(transcript_, bytes.data(), bytes.size()) == 1;
-}
-
-bool TlsHandshaker::HashSoFar(std::span<uint8_t> out) {
-  DCHECK(out.size() == TlsHashBytes(digest_));
-  return EVP_MD_CTX_copy_ex(scratch_, transcript_) == 1 &&
-         EVP_DigestFinal_ex(scratch_, out.data(), nullptr) == 1;
-}
-
-bool TlsHandshaker::Exchange(Bytes theirs, std::span<uint8_t, 32> share,
-                             std::span<uint8_t, 32> secret) {
-  EVP_PKEY* made = nullptr;
-  if (EVP_PKEY_generate(keygen_.get(), &made) != 1) return false;
-  const KeyPtr own(made);
-  size_t share_size = share.size();
-  size_t secret_size = secret.size();
-  const PkeyContextPtr derive(EVP_PKEY_CTX_new_from_pkey(nullptr, own.get(), nullptr));
-  // Fails for a share of low order, whose secret would be zeros (RFC 7748 section 6.1).
-  return derive != nullptr &&
-         EVP_PKEY_set1_encoded_public_key(peer_.get(), theirs.data(), theirs.size()) == 1 &&
-         EVP_PKEY_get_raw_public_key(own.get(), share.data(), &share_size) == 1 &&
-         EVP_PKEY_derive_init(derive.get()) == 1 &&
-         EVP_PKEY_derive_set_peer_ex(derive.get(), peer_.get(), 0) == 1 &&
-         EVP_PKEY_derive(derive.get(), secret.data(), &secret_size) == 1 &&
-         share_size == share.size() && secret_size == secret.size();
-}
-
-// RFC 8446 section 4.4.3.
-bool TlsHandshaker::Sign(const TlsSigner& signer, Bytes transcript, Output* message) {
-  static const std::string kBefore =
-      std::string(64, ' ') + "TLS 1.3, server CertificateVerify" + std::string(1, '\0');
-  std::array<uint8_t, kTlsHashMax> hash;
-  const std::span<uint8_t> used = std::span(hash).first(TlsHashBytes(signer.digest));
-  const PkeyContextPtr context(EVP_PKEY_CTX_dup(signer.prepared.get()));
-  size_t size = 0;
-  if (context == nullptr ||
-      EVP_DigestInit_ex2(scratch_, digests_[static_cast<size_t>(signer.digest)], nullptr) != 1 ||
-      EVP_DigestUpdate(scratch_, kBefore.data(), kBefore.size()) != 1 ||
-      EVP_DigestUpdate(scratch_, transcript.data(), transcript.size()) != 1 ||
-      EVP_DigestFinal_ex(scratch_, hash.data(), nullptr) != 1 ||
-      EVP_PKEY_sign(context.get(), nullptr, &size, used.data(), used.size()) != 1) {
-    return false;
-  }
-  message->push_back(kCertificateVerify);
-  const Sized body(message, 3);
-  AppendNumber(message, signer.scheme, 2);
-  const Sized signature(message, 2);
-  const size_t at = message->size();
-  message->resize(at + size);
-  const bool ok =
-      EVP_PKEY_sign(context.get(), message->data() + at, &size, used.data(), used.size()) == 1;
-  message->resize(at + (ok ? size : 0));
-  return ok;
-}
-
-bool TlsHandshaker::Expand(TlsDigest digest, Bytes secret, std::string_view label, Bytes context,
-                           std::span<uint8_t> out) {
-  return hkdf_.ExpandLabel(digest, secret, Text("tls13 "), Text(label), context, out);
-}
-
-// --- TlsHandshake: the hello and our answer ---------------------------------------------------
+// --- The hello and our answer -----------------------------------------------------------------
 
 struct TlsHandshake::Answer {
   const TlsSigner* signer = nullptr;
@@ -383,7 +118,7 @@ TlsHandshakeStep TlsHandshake::Decline(TlsDecline reason) {
 
 TlsHandshakeStep TlsHandshake::OnHello(TlsHandshaker& shared, std::span<uint8_t>* in, Output* out) {
   if (!received_.empty()) {
-    Append(&received_, *in);
+    AppendBytes(&received_, *in);
     *in = {};
   }
   const Bytes record = received_.empty() ? Bytes(*in) : Bytes(received_);
@@ -396,7 +131,7 @@ TlsHandshakeStep TlsHandshake::OnHello(TlsHandshaker& shared, std::span<uint8_t>
     if (length < kMessageHeader || length > kLongest) return Decline(TlsDecline::kNotPlain);
   }
   if (record.size() < kTlsHeaderBytes || record.size() < kTlsHeaderBytes + length) {
-    if (received_.empty()) Append(&received_, *in);
+    if (received_.empty()) AppendBytes(&received_, *in);
     *in = {};
     return TlsHandshakeStep::kNeedMore;
   }
@@ -408,7 +143,7 @@ TlsHandshakeStep TlsHandshake::OnHello(TlsHandshaker& shared, std::span<uint8_t>
     phase_ = Phase::kOver;
     error_ = "a pre-shared key's binder is wrong";
     constexpr std::array<uint8_t, 7> kDecryptError = {kAlertRecord, 3, 3, 0, 2, 2, 51};
-    Append(out, kDecryptError);
+    AppendBytes(out, kDecryptError);
     return TlsHandshakeStep::kFailed;
   }
   if (phase_ != Phase::kFinished) return Decline(reason);
@@ -437,16 +172,16 @@ TlsDecline TlsHandshake::Respond(TlsHandshaker& shared, Bytes message, Output* o
 
   Output sent = {kHandshakeRecord, 3, 3};
   AppendNumber(&sent, answer.hello.size(), 2);
-  Append(&sent, answer.hello);
+  AppendBytes(&sent, answer.hello);
   if (!hello->session_id.empty()) {  // for middleboxes: RFC 8446 appendix D.4
     constexpr std::array<uint8_t, 6> kChange = {kChangeCipherSpec, 3, 3, 0, 1, 1};
-    Append(&sent, kChange);
+    AppendBytes(&sent, kChange);
   }
   if (!SealMessages(*shared.records_, &handshake_, TlsContentType::kHandshake, answer.flight,
                     &sent)) {
     return TlsDecline::kNoResources;
   }
-  Append(out, sent);
+  AppendBytes(out, sent);
   server_name_ = hello->server_name;
   phase_ = Phase::kFinished;
   return TlsDecline::kOff;
@@ -495,7 +230,7 @@ bool TlsHandshake::ChooseAlpn(Bytes offered) {
   if (offered.empty() || plan_->alpn.empty()) {
     return !(offered.empty() && plan_->alpn_required);
   }
-  ByteReader ours(Text(plan_->alpn));
+  ByteReader ours(BytesOf(plan_->alpn));
   while (!ours.empty()) {
     const Bytes mine = ours.Vector(1);
     ByteReader theirs(offered);
@@ -583,20 +318,20 @@ bool TlsHandshake::Write(TlsHandshaker& shared, const TlsHello& hello, Bytes mes
   {
     const Sized body(&out, 3);
     AppendNumber(&out, 0x0303, 2);
-    Append(&out, random);
+    AppendBytes(&out, random);
     AppendNumber(&out, hello.session_id.size(), 1);
-    Append(&out, hello.session_id);
+    AppendBytes(&out, hello.session_id);
     AppendNumber(&out, CodeOf(suite_), 2);
     AppendNumber(&out, 0, 1);  // no compression
     const Sized extensions(&out, 2);
     constexpr std::array<uint8_t, 6> kVersion = {0, 43, 0, 2, 3, 4};
     constexpr std::array<uint8_t, 8> kShare = {0, 51, 0, 36, 0, 29, 0, 32};
     constexpr std::array<uint8_t, 4> kPreSharedKey = {0, 41, 0, 2};
-    Append(&out, kVersion);
-    Append(&out, kShare);
-    Append(&out, answer->share);
+    AppendBytes(&out, kVersion);
+    AppendBytes(&out, kShare);
+    AppendBytes(&out, answer->share);
     if (answer->uses_psk) {
-      Append(&out, kPreSharedKey);
+      AppendBytes(&out, kPreSharedKey);
       AppendNumber(&out, answer->psk_index, 2);
     }
   }
@@ -631,7 +366,7 @@ bool TlsHandshake::WriteFlight(TlsHandshaker& shared, Answer* answer) {
       const Sized extension(&out, 2);
       const Sized list(&out, 2);
       AppendNumber(&out, alpn_.size(), 1);
-      Append(&out, Text(alpn_));
+      AppendBytes(&out, BytesOf(alpn_));
     }
   }
   size_t hashed = 0;
@@ -641,7 +376,7 @@ bool TlsHandshake::WriteFlight(TlsHandshaker& shared, Answer* answer) {
     return shared.Add(rest) && shared.HashSoFar(hash);
   };
   if (!answer->uses_psk) {
-    Append(&out, answer->signer->certificate);
+    AppendBytes(&out, answer->signer->certificate);
     if (!hash_the_rest() || !shared.Sign(*answer->signer, hash, &out)) return false;
   }
   Secret key;
@@ -654,7 +389,7 @@ bool TlsHandshake::WriteFlight(TlsHandshaker& shared, Answer* answer) {
   OPENSSL_cleanse(key.data(), key.size());
   out.push_back(kFinished);
   AppendNumber(&out, size, 3);
-  Append(&out, Bytes(proof).first(size));
+  AppendBytes(&out, Bytes(proof).first(size));
   return ok && hash_the_rest();
 }
 
@@ -682,7 +417,7 @@ bool TlsHandshake::DeriveApplication(TlsHandshaker& shared, Answer* answer) {
   return ok;
 }
 
-// --- TlsHandshake: the client's Finished ------------------------------------------------------
+// --- The client's Finished --------------------------------------------------------------------
 
 TlsHandshakeStep TlsHandshake::Feed(TlsHandshaker& shared, std::span<uint8_t>* in, Output* out) {
   if (phase_ == Phase::kHello) return OnHello(shared, in, out);
@@ -703,7 +438,7 @@ TlsHandshakeStep TlsHandshake::Feed(TlsHandshaker& shared, std::span<uint8_t>* i
       *in = in->subspan(wanted);
     } else {
       const size_t take = std::min(in->size(), wanted - std::min(wanted, received_.size()));
-      Append(&received_, in->first(take));
+      AppendBytes(&received_, in->first(take));
       *in = in->subspan(take);
       if (received_.size() < wanted) return TlsHandshakeStep::kNeedMore;
       if (!header_known) continue;  // now it is
@@ -809,11 +544,11 @@ bool TlsHandshake::WriteTicket(TlsHandshaker& shared, const TlsTicketKeySet& key
         &message,
         static_cast<size_t>(std::min<int64_t>(plan_->ticket_lifetime.count(), kTicketLifetimeMax)),
         4);
-    Append(&message, Bytes(random).last(4));
+    AppendBytes(&message, Bytes(random).last(4));
     AppendNumber(&message, 1, 1);
     AppendNumber(&message, number, 1);
     AppendNumber(&message, size, 2);
-    Append(&message, Bytes(sealed).first(size));
+    AppendBytes(&message, Bytes(sealed).first(size));
     AppendNumber(&message, 0, 2);  // extensions
   }
   return SealMessages(*shared.records_, &application_, TlsContentType::kHandshake, message, out);

@@ -22,7 +22,6 @@
 #pragma once
 
 #include <array>
-#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -30,59 +29,14 @@
 #include <string_view>
 #include <vector>
 
-#include "net/tls_certificate.h"
 #include "net/tls_facts.h"
+#include "net/tls_handshake_plan.h"
+#include "net/tls_handshaker.h"
 #include "net/tls_hello.h"
-#include "net/tls_hkdf.h"
 #include "net/tls_record.h"
 #include "net/tls_ticket_sealer.h"
-#include "net/tls_tickets.h"
-
-struct evp_md_st;
-struct evp_md_ctx_st;
 
 namespace net {
-
-using PkeyContextPtr = std::unique_ptr<EVP_PKEY_CTX, OpenSslDeleter<EVP_PKEY_CTX_free>>;
-
-// A certificate as it is shown, with its key ready to sign.
-struct TlsSigner {
-  uint16_t scheme = 0;  // RFC 8446 section 4.2.3
-  TlsDigest digest = TlsDigest::kSha256;
-  PkeyContextPtr prepared;           // each handshake signs with a copy
-  std::vector<uint8_t> certificate;  // the Certificate message
-  std::vector<uint8_t> end_point;    // tls-server-end-point
-  bool has_staple = false;
-};
-// A signer without `prepared` for a kind of key that is left to OpenSSL (Ed25519, RSA-PSS, P-521).
-TlsSigner MakeTlsSigner(const TlsCertificate& certificate);
-
-// What handshakes need of a server context. Immutable.
-struct TlsHandshakePlan {
-  struct Site {
-    std::vector<std::string> names;
-    std::vector<TlsSigner> signers;  // in order of preference
-    std::array<uint8_t, 32> id{};    // what its tickets are bound to
-    bool asks_clients = false;       // for their certificates
-
-    void Add(TlsSigner signer);
-  };
-
-  void UsePolicy(const TlsPolicy& policy);
-  // TlsServerContext::SiteFor().
-  int SiteFor(std::string_view name) const;
-
-  bool enabled = false;          // else all is declined
-  std::vector<TlsSuite> suites;  // in order of preference
-  bool x25519 = false;           // is the first of the groups
-  std::vector<Site> sites;
-  bool strict_sni = false;
-  std::string alpn;  // wire form, in order of preference; "" takes no part
-  bool alpn_required = false;
-  std::shared_ptr<TlsTicketKeys> tickets;  // null for none
-  unsigned tickets_per_handshake = 1;
-  std::chrono::seconds ticket_lifetime{0};
-};
 
 enum class TlsHandshakeStep : uint8_t {
   kNeedMore,
@@ -90,44 +44,6 @@ enum class TlsHandshakeStep : uint8_t {
   kAnswered,
   kDone,
   kFailed,  // an alert lies in `out`, unless the peer's ended it; error() says what it was
-};
-
-// What the handshakes of one worker share.
-class TlsHandshaker {
- public:
-  explicit TlsHandshaker(TlsRecordPool* records);  // outlives this
-  ~TlsHandshaker();
-  TlsHandshaker(const TlsHandshaker&) = delete;
-  TlsHandshaker& operator=(const TlsHandshaker&) = delete;
-  bool ok() const;
-
-  void EndTurn();  // forgets keys
-
- private:
-  friend class TlsHandshake;
-  using Bytes = std::span<const uint8_t>;
-  using Secret = std::array<uint8_t, kTlsHashMax>;
-
-  bool Begin(TlsDigest digest);
-  bool Add(Bytes bytes);
-  bool HashSoFar(std::span<uint8_t> out);
-  // Shared secret with a fresh key, whose public half goes to `share`.
-  bool Exchange(Bytes theirs, std::span<uint8_t, 32> share, std::span<uint8_t, 32> secret);
-  bool Sign(const TlsSigner& signer, Bytes transcript, std::vector<uint8_t>* message);
-  bool Expand(TlsDigest digest, Bytes secret, std::string_view label, Bytes context,
-              std::span<uint8_t> out);
-
-  TlsRecordPool* records_;
-  TlsHkdf hkdf_;
-  TlsTicketSealer sealer_;
-  std::array<evp_md_st*, 2> digests_{};  // by TlsDigest
-  evp_md_ctx_st* transcript_ = nullptr;
-  evp_md_ctx_st* scratch_ = nullptr;
-  TlsDigest digest_ = TlsDigest::kSha256;  // of the transcript
-  PkeyContextPtr keygen_;
-  KeyPtr peer_;  // takes the public key of one client after the other: making one costs more
-  // Derived from nothing but zeros, the same in every handshake without a pre-shared key.
-  std::array<Secret, 2> no_psk_{};  // by TlsDigest: Derive-Secret(Early Secret, "derived", "")
 };
 
 class TlsHandshake {

@@ -13,7 +13,7 @@
 #include "net/tls_certificate.h"
 #include "net/tls_context.h"
 #include "net/tls_facts.h"
-#include "net/tls_handshake.h"
+#include "net/tls_handshake_plan.h"
 #include "net/tls_kdf.h"
 
 namespace net {

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "net/byte_reader.h"
 #include "net/check.h"
 #include "net/tls_hkdf.h"
 
@@ -25,10 +26,6 @@ constexpr std::string_view kRemedy =
     "write three or more lines, each made by: openssl rand -base64 80 | tr -d '\\n'; echo";
 
 using Bytes = std::span<const uint8_t>;
-
-Bytes Text(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 // Keys on their way into a set; wiped.
 struct Keys {
@@ -98,8 +95,8 @@ TlsTicketKeySet::TlsTicketKeySet(const std::array<TlsTicketKey, 3>& from) : keys
     const auto whole = std::as_bytes(std::span(&keys[i], 1));
     const Bytes key(reinterpret_cast<const uint8_t*>(whole.data()), whole.size());
     std::array<uint8_t, 32> name;
-    CHECK(hmac.Hmac(TlsDigest::kSha256, key, {Text("TLS 1.3 ticket name")}, name));
-    CHECK(hmac.Hmac(TlsDigest::kSha256, key, {Text("TLS 1.3 ticket key")}, seals[i].key));
+    CHECK(hmac.Hmac(TlsDigest::kSha256, key, {BytesOf("TLS 1.3 ticket name")}, name));
+    CHECK(hmac.Hmac(TlsDigest::kSha256, key, {BytesOf("TLS 1.3 ticket key")}, seals[i].key));
     std::copy_n(name.begin(), seals[i].name.size(), seals[i].name.begin());
   }
 }
