@@ -29,19 +29,13 @@ size_t MaxPlaintext(SSL* ssl) {
 }
 
 bool FindSuite(SSL* ssl, TlsSuite* suite) {
-  switch (SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl))) {
-    case 0x1301:
-      *suite = TlsSuite::kAes128GcmSha256;
-      return true;
-    case 0x1302:
-      *suite = TlsSuite::kAes256GcmSha384;
-      return true;
-    case 0x1303:
-      *suite = TlsSuite::kChaCha20Poly1305Sha256;
-      return true;
-    default:
-      return false;
+  const uint16_t code = SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl));
+  for (TlsSuite one : {TlsSuite::kAes128GcmSha256, TlsSuite::kAes256GcmSha384,
+                       TlsSuite::kChaCha20Poly1305Sha256}) {
+    *suite = one;
+    if (TlsSuiteCode(one) == code) return true;
   }
+  return false;
 }
 
 std::string TooLong() {
@@ -219,9 +213,7 @@ TlsEngine::TlsEngine(TlsWorker* worker) : worker_(worker) {}
 TlsEngine::~TlsEngine() {
   if (OnOpenSsl()) --worker_->on_openssl_;
   if (openssl_ != nullptr && openssl_->state == TlsState::kHandshaking) {
-    --worker_->handshaking_;
-    ++worker_->ended_handshakes_;
-    ++worker_->counters_.handshakes_failed;
+    CountFailedHandshake();
   }
   records_.End(*worker_->records_);
 }
@@ -370,6 +362,10 @@ void TlsEngine::DeclineOwnHandshake(TlsFeed* feed) {
 void TlsEngine::FailOwnHandshake(std::string error) {
   openssl_->error = std::move(error);
   openssl_->state = TlsState::kFailed;
+  CountFailedHandshake();
+}
+
+void TlsEngine::CountFailedHandshake() {
   --worker_->handshaking_;
   ++worker_->ended_handshakes_;
   ++worker_->counters_.handshakes_failed;
@@ -421,9 +417,7 @@ void TlsEngine::FailOpenSsl() {
   TlsOpenSsl& session = *openssl_;
   bool handshaking = session.state == TlsState::kHandshaking;
   if (handshaking) {
-    --worker_->handshaking_;
-    ++worker_->ended_handshakes_;
-    ++worker_->counters_.handshakes_failed;
+    CountFailedHandshake();
   } else {
     ++worker_->counters_.records_failed;
   }

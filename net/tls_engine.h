@@ -219,6 +219,7 @@ class TlsEngine {
   bool BeginOpenSsl();
   void EndHandshake(TlsFeed* feed, bool resumed);
   void FailOwnHandshake(std::string error);
+  void CountFailedHandshake();
   void Handshake(TlsFeed* feed);
   void OnHandshakeDone();
   void BindChannel();

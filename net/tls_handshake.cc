@@ -42,22 +42,6 @@ constexpr int64_t kClockSkewMax = 60;
 
 constexpr std::array<uint8_t, kTlsHashMax> kZeros{};
 
-TlsDigest DigestOf(TlsSuite suite) {
-  return suite == TlsSuite::kAes256GcmSha384 ? TlsDigest::kSha384 : TlsDigest::kSha256;
-}
-
-uint16_t CodeOf(TlsSuite suite) {
-  switch (suite) {
-    case TlsSuite::kAes128GcmSha256:
-      return 0x1301;
-    case TlsSuite::kAes256GcmSha384:
-      return 0x1302;
-    case TlsSuite::kChaCha20Poly1305Sha256:
-      return 0x1303;
-  }
-  return 0;
-}
-
 bool SealMessages(TlsRecordPool& pool, TlsRecordState* state, TlsContentType type, Bytes messages,
                   Output* out) {
   TlsInput input(std::span(&messages, 1));
@@ -108,7 +92,7 @@ TlsHandshake::~TlsHandshake() {
   }
 }
 
-TlsDigest TlsHandshake::digest() const { return DigestOf(suite_); }
+TlsDigest TlsHandshake::digest() const { return TlsDigestOf(suite_); }
 
 TlsHandshakeStep TlsHandshake::Decline(TlsDecline reason) {
   declined_ = reason;
@@ -197,12 +181,12 @@ TlsDecline TlsHandshake::Choose(const TlsHello& hello, Answer* answer) {
     const bool known =
         hello.suites[i] == 0x13 && hello.suites[i + 1] >= 1 && hello.suites[i + 1] <= 5;
     if (!known) continue;  // of TLS 1.2, or of nobody
-    chacha_first = hello.suites[i + 1] == (CodeOf(kChaCha) & 0xff) &&
+    chacha_first = hello.suites[i + 1] == (TlsSuiteCode(kChaCha) & 0xff) &&
                    std::ranges::find(plan_->suites, kChaCha) != plan_->suites.end();
     break;
   }
   const auto suite = std::ranges::find_if(plan_->suites, [&](TlsSuite one) {
-    return TlsHello::Has(hello.suites, CodeOf(one)) && (!chacha_first || one == kChaCha);
+    return TlsHello::Has(hello.suites, TlsSuiteCode(one)) && (!chacha_first || one == kChaCha);
   });
   if (suite == plan_->suites.end()) return TlsDecline::kSuite;
   suite_ = *suite;
@@ -255,25 +239,23 @@ bool TlsHandshake::Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes me
     const Bytes identity = identities.Vector(2);
     identities.Take(4);  // the age matters to early data only
     const auto ticket = shared.sealer_.Open(*keys, identity);
-    if (!ticket || DigestOf(ticket->suite) != digest() || ticket->site != site.id ||
+    if (!ticket || TlsDigestOf(ticket->suite) != digest() || ticket->site != site.id ||
         ticket->signer >= site.signers.size()) {
       continue;
     }
     const int64_t age = std::time(nullptr) - ticket->issued;
     if (age < -kClockSkewMax || age >= plan_->ticket_lifetime.count()) continue;
-    const Bytes psk = Bytes(ticket->psk).first(hash_bytes());
-    if (!BinderHolds(shared, message, hello, index, psk)) {
-      forged_ = true;
-      return false;
-    }
     const size_t size = hash_bytes();
     Secret early;
     const std::span<uint8_t> used = std::span(early).first(size);
-    const bool ok = shared.hkdf_.Hmac(digest(), Bytes(kZeros).first(size), {psk}, used) &&
-                    shared.Expand(digest(), used, "derived", TlsEmptyHash(digest()),
+    const bool extracted = shared.hkdf_.Hmac(digest(), Bytes(kZeros).first(size),
+                                             {Bytes(ticket->psk).first(size)}, used);
+    forged_ = !extracted || !BinderHolds(shared, message, hello, index, used);
+    const bool derived =
+        !forged_ && shared.Expand(digest(), used, "derived", TlsEmptyHash(digest()),
                                   std::span(answer->salt).first(size));
     OPENSSL_cleanse(early.data(), early.size());
-    if (!ok) return false;
+    if (!derived) return false;
     answer->uses_psk = resumed_ = true;
     answer->psk_index = static_cast<uint16_t>(index);
     signer_ = ticket->signer;
@@ -283,23 +265,21 @@ bool TlsHandshake::Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes me
 }
 
 bool TlsHandshake::BinderHolds(TlsHandshaker& shared, Bytes message, const TlsHello& hello,
-                               size_t index, Bytes psk) {
+                               size_t index, Bytes early) {
   ByteReader binders(hello.binders);
   Bytes binder;
   for (size_t i = 0; i <= index; ++i) binder = binders.Vector(1);
   const size_t size = hash_bytes();
   if (binder.size() != size) return false;
-  Secret early, key, finished, hash, expected;
+  Secret key, finished, hash, expected;
   auto used = [size](Secret& secret) { return std::span(secret).first(size); };
-  const bool ok =
-      shared.hkdf_.Hmac(digest(), Bytes(kZeros).first(size), {psk}, used(early)) &&
-      shared.Expand(digest(), used(early), "res binder", TlsEmptyHash(digest()), used(key)) &&
-      shared.Expand(digest(), used(key), "finished", {}, used(finished)) &&
-      shared.Begin(digest()) && shared.Add(message.first(hello.binders_at)) &&
-      shared.HashSoFar(used(hash)) &&
-      shared.hkdf_.Hmac(digest(), used(finished), {used(hash)}, used(expected)) &&
-      CRYPTO_memcmp(expected.data(), binder.data(), size) == 0;
-  for (Secret* secret : {&early, &key, &finished, &expected}) {
+  const bool ok = shared.Expand(digest(), early, "res binder", TlsEmptyHash(digest()), used(key)) &&
+                  shared.Expand(digest(), used(key), "finished", {}, used(finished)) &&
+                  shared.Begin(digest()) && shared.Add(message.first(hello.binders_at)) &&
+                  shared.HashSoFar(used(hash)) &&
+                  shared.hkdf_.Hmac(digest(), used(finished), {used(hash)}, used(expected)) &&
+                  CRYPTO_memcmp(expected.data(), binder.data(), size) == 0;
+  for (Secret* secret : {&key, &finished, &expected}) {
     OPENSSL_cleanse(secret->data(), secret->size());
   }
   return ok;
@@ -321,7 +301,7 @@ bool TlsHandshake::Write(TlsHandshaker& shared, const TlsHello& hello, Bytes mes
     AppendBytes(&out, random);
     AppendNumber(&out, hello.session_id.size(), 1);
     AppendBytes(&out, hello.session_id);
-    AppendNumber(&out, CodeOf(suite_), 2);
+    AppendNumber(&out, TlsSuiteCode(suite_), 2);
     AppendNumber(&out, 0, 1);  // no compression
     const Sized extensions(&out, 2);
     constexpr std::array<uint8_t, 6> kVersion = {0, 43, 0, 2, 3, 4};

@@ -80,7 +80,7 @@ class TlsHandshake {
   bool ChooseAlpn(Bytes offered);
   bool Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes message, Answer* answer);
   bool BinderHolds(TlsHandshaker& shared, Bytes message, const TlsHello& hello, size_t index,
-                   Bytes psk);
+                   Bytes early);
   bool Write(TlsHandshaker& shared, const TlsHello& hello, Bytes message, Answer* answer);
   bool WriteFlight(TlsHandshaker& shared, Answer* answer);
   bool DeriveHandshake(TlsHandshaker& shared, Answer* answer);

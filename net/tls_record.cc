@@ -17,21 +17,18 @@ namespace {
 
 struct SuiteInfo {
   const char* cipher;
+  uint16_t code;
   uint8_t key_bytes;
   uint8_t secret_bytes;
 };
 
 constexpr std::array<SuiteInfo, 3> kSuites = {{
-    {"AES-128-GCM", 16, 32},
-    {"AES-256-GCM", 32, 48},
-    {"ChaCha20-Poly1305", 32, 32},
+    {"AES-128-GCM", 0x1301, 16, 32},
+    {"AES-256-GCM", 0x1302, 32, 48},
+    {"ChaCha20-Poly1305", 0x1303, 32, 32},
 }};
 
 const SuiteInfo& Info(TlsSuite suite) { return kSuites[static_cast<size_t>(suite)]; }
-
-TlsDigest DigestOf(TlsSuite suite) {
-  return suite == TlsSuite::kAes256GcmSha384 ? TlsDigest::kSha384 : TlsDigest::kSha256;
-}
 
 constexpr std::array<size_t, 4> kStagingBytes = {512, 2048, 8192, kTlsMaxRecordBytes};
 
@@ -100,6 +97,10 @@ std::string_view ToString(TlsAlert alert) {
   return "other";
 }
 
+uint16_t TlsSuiteCode(TlsSuite suite) { return Info(suite).code; }
+TlsDigest TlsDigestOf(TlsSuite suite) {
+  return suite == TlsSuite::kAes256GcmSha384 ? TlsDigest::kSha384 : TlsDigest::kSha256;
+}
 size_t TlsSecretBytes(TlsSuite suite) { return Info(suite).secret_bytes; }
 size_t TlsKeyBytes(TlsSuite suite) { return Info(suite).key_bytes; }
 
@@ -174,7 +175,7 @@ struct TlsRecordOps {
                           std::span<const uint8_t> context = {}) {
     constexpr std::array<uint8_t, 6> kPrefix = {'t', 'l', 's', '1', '3', ' '};
     return pool.crypto_->hkdf.ExpandLabel(
-        DigestOf(suite), {secret, Info(suite).secret_bytes}, kPrefix,
+        TlsDigestOf(suite), {secret, Info(suite).secret_bytes}, kPrefix,
         {reinterpret_cast<const uint8_t*>(label.data()), label.size()}, context, out);
   }
 
@@ -292,7 +293,7 @@ bool TlsExport(TlsRecordPool& pool, TlsSuite suite, std::span<const uint8_t> exp
                std::string_view label, std::span<uint8_t> out) {
   size_t secret_bytes = TlsSecretBytes(suite);
   if (exporter_secret.size() != secret_bytes || label.size() > 32 || out.size() > 32) return false;
-  const std::span<const uint8_t> empty_hash = TlsEmptyHash(DigestOf(suite));
+  const std::span<const uint8_t> empty_hash = TlsEmptyHash(TlsDigestOf(suite));
   std::array<uint8_t, 48> derived;
   bool ok = TlsRecordOps::ExpandLabel(pool, suite, exporter_secret.data(), label,
                                       std::span(derived).first(secret_bytes), empty_hash) &&

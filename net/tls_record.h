@@ -39,6 +39,9 @@ inline constexpr uint64_t kTlsAesGcmRecordsPerKey = uint64_t{1} << 24;
 
 enum class TlsSuite : uint8_t { kAes128GcmSha256, kAes256GcmSha384, kChaCha20Poly1305Sha256 };
 std::string_view ToString(TlsSuite suite);
+uint16_t TlsSuiteCode(TlsSuite suite);  // on the wire: 0x1301 to 0x1303
+enum class TlsDigest : uint8_t;         // tls_hkdf.h
+TlsDigest TlsDigestOf(TlsSuite suite);
 size_t TlsSecretBytes(TlsSuite suite);  // 32 or 48
 size_t TlsKeyBytes(TlsSuite suite);     // 16 or 32
 
