@@ -4,10 +4,10 @@
 #include <memory>
 #include <string>
 
-#include "dns/compile.h"
-#include "dns/pool_sets.h"
-#include "dns/responder.h"
-#include "dns/zone_text.h"
+#include "dns/answer/compile.h"
+#include "dns/answer/responder.h"
+#include "dns/pool/pool_sets.h"
+#include "dns/zone/zone_text.h"
 
 namespace {
 

@@ -5,16 +5,16 @@
 #include <csignal>
 #include <cstdio>
 
-#include "dns/admin.h"
-#include "dns/config.h"
-#include "dns/control.h"
-#include "dns/ctl_client.h"
-#include "dns/ctl_server.h"
-#include "dns/zone_text.h"
-#include "net/clock.h"
-#include "net/log.h"
-#include "net/service_manager.h"
-#include "net/signals.h"
+#include "dns/admin/admin.h"
+#include "dns/admin/ctl_client.h"
+#include "dns/admin/ctl_server.h"
+#include "dns/config/config.h"
+#include "dns/control/control.h"
+#include "dns/zone/zone_text.h"
+#include "net/base/clock.h"
+#include "net/report/log.h"
+#include "net/service/service_manager.h"
+#include "net/service/signals.h"
 
 namespace dns {
 namespace {

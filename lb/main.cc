@@ -15,20 +15,20 @@
 #include <string_view>
 #include <vector>
 
-#include "lb/admin.h"
-#include "lb/config.h"
-#include "lb/control.h"
-#include "lb/ctl_client.h"
-#include "lb/ctl_server.h"
-#include "lb/tls_setup.h"
-#include "lb/upgrade.h"
-#include "net/event_loop.h"
-#include "net/log.h"
-#include "net/privileges.h"
-#include "net/service_manager.h"
-#include "net/signals.h"
-#include "net/socket.h"
-#include "net/wiping_allocator.h"
+#include "lb/admin/admin.h"
+#include "lb/admin/ctl_client.h"
+#include "lb/admin/ctl_server.h"
+#include "lb/config/config.h"
+#include "lb/config/tls_setup.h"
+#include "lb/control/control.h"
+#include "lb/control/upgrade.h"
+#include "net/io/event_loop.h"
+#include "net/io/socket.h"
+#include "net/report/log.h"
+#include "net/service/privileges.h"
+#include "net/service/service_manager.h"
+#include "net/service/signals.h"
+#include "net/tls/wiping_allocator.h"
 
 namespace lb {
 namespace {

@@ -10,7 +10,7 @@
 #include <cstdio>
 #include <cstring>
 
-#include "net/check.h"
+#include "net/base/check.h"
 
 namespace bench {
 namespace {

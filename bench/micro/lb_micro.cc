@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 
-#include "lb/balancer.h"
-#include "lb/proxy_protocol.h"
-#include "lb/source_table.h"
+#include "lb/balance/balancer.h"
+#include "net/limit/source_table.h"
+#include "net/proxy_protocol/proxy_protocol.h"
 
 namespace {
 
@@ -73,19 +73,19 @@ BENCHMARK_CAPTURE(BM_BuildSnapshot, source, lb::Policy::kSource)->Arg(16);
 BENCHMARK_CAPTURE(BM_BuildSnapshot, maglev, lb::Policy::kMaglev)->Arg(16);
 
 void BM_ProxyV2(benchmark::State& state, bool decode) {
-  auto source = lb::ProxyEndpoint::FromAddress(*net::Address::Parse("192.0.2.1:40000"));
-  auto destination = lb::ProxyEndpoint::FromAddress(*net::Address::Parse("192.0.2.2:5222"));
-  lb::ProxyTlvsOut tlvs;
+  auto source = net::ProxyEndpoint::FromAddress(*net::Address::Parse("192.0.2.1:40000"));
+  auto destination = net::ProxyEndpoint::FromAddress(*net::Address::Parse("192.0.2.2:5222"));
+  net::ProxyTlvsOut tlvs;
   tlvs.unique_id = "0123456789abcdef";
   tlvs.crc32c = true;
   std::vector<uint8_t> bytes(512);
-  size_t size = *lb::EncodeProxyV2(source, destination, tlvs, bytes);
-  lb::ProxyHeader header;
+  size_t size = *net::EncodeProxyV2(source, destination, tlvs, bytes);
+  net::ProxyHeader header;
   for (auto _ : state) {
     if (decode) {
-      benchmark::DoNotOptimize(lb::DecodeProxyHeader({bytes.data(), size}, header));
+      benchmark::DoNotOptimize(net::DecodeProxyHeader({bytes.data(), size}, header));
     } else {
-      benchmark::DoNotOptimize(lb::EncodeProxyV2(source, destination, tlvs, bytes));
+      benchmark::DoNotOptimize(net::EncodeProxyV2(source, destination, tlvs, bytes));
     }
   }
 }
@@ -93,11 +93,11 @@ BENCHMARK_CAPTURE(BM_ProxyV2, encode, false);
 BENCHMARK_CAPTURE(BM_ProxyV2, decode, true);
 
 void BM_SourceTable(benchmark::State& state) {
-  lb::SourceTable table({.connections_max = 100, .rate = 1e6}, {1, 2});
+  net::SourceTable table({.connections_max = 100, .rate = 1e6}, {1, 2});
   uint32_t n = 0;
   for (auto _ : state) {
     n = n * 1'664'525 + 1'013'904'223;
-    lb::SourceKey key{};
+    net::SourceKey key{};
     key[12] = static_cast<uint8_t>(n >> 24);
     key[13] = static_cast<uint8_t>(n >> 16);
     auto admission = table.Admit(key, kStart);

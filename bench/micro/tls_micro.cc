@@ -16,9 +16,9 @@
 #include <memory>
 #include <vector>
 
-#include "net/check.h"
-#include "net/tls_engine.h"
-#include "net/wiping_allocator.h"
+#include "net/base/check.h"
+#include "net/tls/tls_engine.h"
+#include "net/tls/wiping_allocator.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

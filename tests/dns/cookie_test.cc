@@ -1,4 +1,4 @@
-#include "dns/cookie.h"
+#include "dns/answer/cookie.h"
 
 #include <gtest/gtest.h>
 

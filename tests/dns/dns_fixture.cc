@@ -3,7 +3,7 @@
 #include <cstdio>
 #include <fstream>
 
-#include "dns/pool_sets.h"
+#include "dns/pool/pool_sets.h"
 
 namespace dns::test {
 

@@ -11,10 +11,10 @@
 #include <string_view>
 #include <vector>
 
-#include "dns/compile.h"
-#include "dns/responder.h"
-#include "dns/zone.h"
-#include "dns/zone_text.h"
+#include "dns/answer/compile.h"
+#include "dns/answer/responder.h"
+#include "dns/zone/zone.h"
+#include "dns/zone/zone_text.h"
 
 namespace dns {
 

@@ -1,5 +1,5 @@
 // Signatures, keys and denial, checked with ldns as the validator.
-#include "dns/dnssec.h"
+#include "dns/zone/dnssec.h"
 
 #include <gtest/gtest.h>
 #include <ldns/ldns.h>

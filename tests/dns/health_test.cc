@@ -1,9 +1,9 @@
-#include "dns/health.h"
+#include "dns/pool/health.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "dns/state_file.h"
+#include "dns/control/state_file.h"
 
 namespace dns {
 namespace {

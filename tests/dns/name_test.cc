@@ -1,4 +1,4 @@
-#include "dns/name.h"
+#include "dns/wire/name.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "dns/pool.h"
+#include "dns/pool/pool.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

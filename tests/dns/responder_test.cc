@@ -1,4 +1,4 @@
-#include "dns/responder.h"
+#include "dns/answer/responder.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "dns/rrl.h"
+#include "dns/answer/rrl.h"
 
 #include <gtest/gtest.h>
 

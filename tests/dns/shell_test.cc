@@ -4,11 +4,11 @@
 
 #include <thread>
 
-#include "dns/notify.h"
-#include "dns/probe.h"
-#include "dns/publisher.h"
-#include "dns/query_log.h"
-#include "dns/transfer.h"
+#include "dns/answer/publisher.h"
+#include "dns/control/probe.h"
+#include "dns/serve/notify.h"
+#include "dns/serve/query_log.h"
+#include "dns/serve/transfer.h"
 #include "tests/dns/dns_fixture.h"
 
 namespace dns {

@@ -1,9 +1,9 @@
-#include "dns/zone.h"
+#include "dns/zone/zone.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "dns/zone_text.h"
+#include "dns/zone/zone_text.h"
 #include "tests/dns/dns_fixture.h"
 
 namespace dns {

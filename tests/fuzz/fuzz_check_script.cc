@@ -7,15 +7,15 @@
 #include <string_view>
 #include <vector>
 
-#include "lb/check_script.h"
-#include "net/check.h"
-#include "net/text.h"
+#include "net/base/check.h"
+#include "net/base/text.h"
+#include "net/probe/check_script.h"
 
 namespace {
 
-lb::CheckSpec SpecOf(bool xmpp) {
-  lb::CheckSpec spec;
-  spec.type = xmpp ? lb::CheckType::kXmpp : lb::CheckType::kHttp;
+net::CheckSpec SpecOf(bool xmpp) {
+  net::CheckSpec spec;
+  spec.type = xmpp ? net::CheckType::kXmpp : net::CheckType::kHttp;
   spec.to = "im.example";
   spec.expect_json = "data.server.status.statusCode";
   spec.expect_value = "RUNNING";
@@ -38,16 +38,16 @@ bool IsPrintable(std::string_view text) {
 // The first byte chooses the check and the size of the pieces.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
-  static const lb::CheckSpec kXmpp = SpecOf(true);
-  static const lb::CheckSpec kHttp = SpecOf(false);
-  const lb::CheckSpec& spec = (data[0] & 1) != 0 ? kXmpp : kHttp;
+  static const net::CheckSpec kXmpp = SpecOf(true);
+  static const net::CheckSpec kHttp = SpecOf(false);
+  const net::CheckSpec& spec = (data[0] & 1) != 0 ? kXmpp : kHttp;
   size_t piece = 1 + (data[0] >> 1);
   std::string_view peer(reinterpret_cast<const char*>(data + 1), size - 1);
 
-  auto whole = lb::MakeCheckScript(spec, "192.0.2.1:1");
+  auto whole = net::MakeCheckScript(spec, "192.0.2.1:1");
   whole->OnConnected();
   whole->OnData(peer);
-  auto pieces = lb::MakeCheckScript(spec, "192.0.2.1:1");
+  auto pieces = net::MakeCheckScript(spec, "192.0.2.1:1");
   pieces->OnConnected();
   for (size_t at = 0; at < peer.size(); at += piece) {
     std::vector<char> copy(
@@ -59,7 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   whole->OnClosed();
   pieces->OnClosed();
   CHECK(whole->outcome() == pieces->outcome());
-  CHECK(whole->outcome() != lb::CheckOutcome::kPending);
+  CHECK(whole->outcome() != net::CheckOutcome::kPending);
   CHECK(!whole->why().empty() && whole->why().size() < 1'024);
   CHECK(IsPrintable(whole->why()));
   return 0;

@@ -4,8 +4,8 @@
 #include <span>
 #include <string_view>
 
-#include "net/check.h"
-#include "net/client_hello.h"
+#include "net/base/check.h"
+#include "net/tls/client_hello.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "lb/cluster_view.h"
-#include "net/check.h"
+#include "lb/health/cluster_view.h"
+#include "net/base/check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view rest(reinterpret_cast<const char*>(data), size);

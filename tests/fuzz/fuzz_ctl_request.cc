@@ -4,9 +4,9 @@
 #include <string>
 #include <string_view>
 
-#include "lb/ctl_commands.h"
-#include "lb/ctl_text.h"
-#include "net/check.h"
+#include "lb/admin/ctl_commands.h"
+#include "lb/admin/ctl_text.h"
+#include "net/base/check.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view line(reinterpret_cast<const char*>(data), size);

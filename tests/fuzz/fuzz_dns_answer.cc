@@ -3,22 +3,22 @@
 #include <cstdint>
 #include <span>
 
-#include "lb/dns_message.h"
-#include "net/check.h"
+#include "net/base/check.h"
+#include "net/dns/dns_message.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::span<const uint8_t> message(data, size);
-  for (lb::DnsType type : {lb::DnsType::kA, lb::DnsType::kAaaa, lb::DnsType::kSrv}) {
-    lb::DnsQuestion question{"x.example", type};
-    lb::AnswersDnsQuery(message, question, 7);
-    lb::IsDnsTruncated(message);
-    auto answer = lb::ParseDnsAnswer(message, question);
+  for (net::DnsType type : {net::DnsType::kA, net::DnsType::kAaaa, net::DnsType::kSrv}) {
+    net::DnsQuestion question{"x.example", type};
+    net::AnswersDnsQuery(message, question, 7);
+    net::IsDnsTruncated(message);
+    auto answer = net::ParseDnsAnswer(message, question);
     if (!answer) continue;
     CHECK(!answer->addresses.empty() || !answer->services.empty());
-    CHECK(answer->addresses.size() + answer->services.size() <= lb::kDnsRecordsMax);
+    CHECK(answer->addresses.size() + answer->services.size() <= net::kDnsRecordsMax);
     for (const auto& address : answer->addresses) {
       CHECK(address && !address.IsUnspecified());
-      CHECK((type == lb::DnsType::kA) == (address.family() == net::AddressFamily::kIpv4));
+      CHECK((type == net::DnsType::kA) == (address.family() == net::AddressFamily::kIpv4));
     }
     for (const auto& service : answer->services) {
       CHECK(service.port != 0 && net::IsHostName(service.target));

@@ -5,9 +5,9 @@
 #include <memory>
 #include <vector>
 
-#include "dns/compile.h"
-#include "dns/responder.h"
-#include "dns/zone_text.h"
+#include "dns/answer/compile.h"
+#include "dns/answer/responder.h"
+#include "dns/zone/zone_text.h"
 
 namespace {
 

@@ -3,8 +3,8 @@
 #include <cstdlib>
 #include <string_view>
 
-#include "dns/health.h"
-#include "dns/state_file.h"
+#include "dns/control/state_file.h"
+#include "dns/pool/health.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::string_view text(reinterpret_cast<const char*>(data), size);

@@ -4,8 +4,8 @@
 #include <string_view>
 #include <vector>
 
-#include "net/check.h"
-#include "net/http.h"
+#include "net/base/check.h"
+#include "net/http/http.h"
 
 namespace {
 

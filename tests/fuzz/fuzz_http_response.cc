@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <string_view>
 
-#include "net/check.h"
-#include "net/http.h"
+#include "net/base/check.h"
+#include "net/http/http.h"
 
 namespace {
 

@@ -4,20 +4,20 @@
 #include <cstdint>
 #include <vector>
 
-#include "lb/proxy_protocol.h"
-#include "net/check.h"
+#include "net/base/check.h"
+#include "net/proxy_protocol/proxy_protocol.h"
 
-using Status = lb::ProxyDecoded::Status;
+using Status = net::ProxyDecoded::Status;
 
 namespace {
 
-void CheckPieces(std::span<const uint8_t> bytes, const lb::ProxyDecoded& whole) {
-  lb::ProxyHeader header;
+void CheckPieces(std::span<const uint8_t> bytes, const net::ProxyDecoded& whole) {
+  net::ProxyHeader header;
   size_t step = bytes.size() / 64 + 1;
   for (size_t n = 0; n < bytes.size(); n += step) {
     // A copy of its own, so that the sanitizer sees a read behind the piece.
     std::vector<uint8_t> piece(bytes.begin(), bytes.begin() + static_cast<ptrdiff_t>(n));
-    lb::ProxyDecoded part = lb::DecodeProxyHeader(piece, header);
+    net::ProxyDecoded part = net::DecodeProxyHeader(piece, header);
     if (part.status == Status::kReject) CHECK(whole.status == Status::kReject);
     if (part.status == Status::kHeader) {
       CHECK(whole.status == Status::kHeader && whole.size == part.size);
@@ -26,16 +26,16 @@ void CheckPieces(std::span<const uint8_t> bytes, const lb::ProxyDecoded& whole) 
   }
 }
 
-void CheckRoundTrip(const lb::ProxyHeader& header) {
+void CheckRoundTrip(const net::ProxyHeader& header) {
   if (header.local) return;
   std::vector<uint8_t> out(8'192);
-  lb::ProxyTlvsOut tlvs;
+  net::ProxyTlvsOut tlvs;
   tlvs.more = {header.tlvs.data(), header.tlv_count};
-  auto size = lb::EncodeProxyV2(header.source, header.destination, tlvs, out);
+  auto size = net::EncodeProxyV2(header.source, header.destination, tlvs, out);
   CHECK(size.has_value());
-  lb::ProxyHeader again;
+  net::ProxyHeader again;
   // A checksum that was copied over stands in another place or header: only then may it differ.
-  auto decoded = lb::DecodeProxyHeader({out.data(), *size}, again, {.header_max = 8'192});
+  auto decoded = net::DecodeProxyHeader({out.data(), *size}, again, {.header_max = 8'192});
   if (header.checksummed) return;
   CHECK(decoded.status == Status::kHeader && decoded.size == *size);
   CHECK(again.source == header.source && again.destination == header.destination);
@@ -46,11 +46,11 @@ void CheckRoundTrip(const lb::ProxyHeader& header) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   std::span<const uint8_t> bytes(data, size);
-  lb::ProxyHeader header;
-  lb::ProxyDecoded decoded = lb::DecodeProxyHeader(bytes, header);
+  net::ProxyHeader header;
+  net::ProxyDecoded decoded = net::DecodeProxyHeader(bytes, header);
   CheckPieces(bytes, decoded);
   if (decoded.status == Status::kHeader) {
-    CHECK(decoded.size <= size && decoded.size <= lb::kProxyHeaderMax);
+    CHECK(decoded.size <= size && decoded.size <= net::kProxyHeaderMax);
     CheckRoundTrip(header);
   }
   return 0;

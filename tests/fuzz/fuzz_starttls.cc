@@ -4,44 +4,44 @@
 #include <string>
 #include <string_view>
 
-#include "lb/starttls.h"
-#include "net/check.h"
+#include "net/base/check.h"
+#include "net/xmpp/starttls.h"
 
 namespace {
 
 struct Outcome {
-  lb::StartTlsStep step = lb::StartTlsStep::kNeedMore;
+  net::StartTlsStep step = net::StartTlsStep::kNeedMore;
   std::string said;
   bool operator==(const Outcome&) const = default;
 };
 
-Outcome AsServer(lb::StreamKind kind, std::string_view input, size_t piece) {
-  lb::StartTlsServerOptions options{.kind = kind, .default_domain = "a.example"};
-  lb::StartTlsServer server(&options, "id");
+Outcome AsServer(net::StreamKind kind, std::string_view input, size_t piece) {
+  net::StartTlsServerOptions options{.kind = kind, .default_domain = "a.example"};
+  net::StartTlsServer server(&options, "id");
   Outcome outcome;
-  for (size_t at = 0; at < input.size() && outcome.step == lb::StartTlsStep::kNeedMore;
+  for (size_t at = 0; at < input.size() && outcome.step == net::StartTlsStep::kNeedMore;
        at += piece) {
     outcome.step = server.Feed(input.substr(at, piece), &outcome.said);
   }
   bool proceeds = outcome.said.find("<proceed") != std::string::npos;
-  CHECK(proceeds == (outcome.step == lb::StartTlsStep::kStartTls));
-  if (proceeds) CHECK(server.error() == lb::StreamError::kNone && !server.domain().empty());
+  CHECK(proceeds == (outcome.step == net::StartTlsStep::kStartTls));
+  if (proceeds) CHECK(server.error() == net::StreamError::kNone && !server.domain().empty());
   return outcome;
 }
 
-Outcome AsClient(lb::StreamKind kind, std::string_view input, size_t piece) {
-  lb::StartTlsClient client({.kind = kind, .to = "a.example"});
+Outcome AsClient(net::StreamKind kind, std::string_view input, size_t piece) {
+  net::StartTlsClient client({.kind = kind, .to = "a.example"});
   Outcome outcome;
-  for (size_t at = 0; at < input.size() && outcome.step == lb::StartTlsStep::kNeedMore;
+  for (size_t at = 0; at < input.size() && outcome.step == net::StartTlsStep::kNeedMore;
        at += piece) {
     outcome.step = client.Feed(input.substr(at, piece), &outcome.said);
   }
-  if (outcome.step == lb::StartTlsStep::kStartTls) {
-    CHECK(client.error() == lb::StartTlsClientError::kNone);
+  if (outcome.step == net::StartTlsStep::kStartTls) {
+    CHECK(client.error() == net::StartTlsClientError::kNone);
     CHECK(outcome.said.find("<starttls") != std::string::npos);
   }
-  if (outcome.step == lb::StartTlsStep::kClose) {
-    CHECK(client.error() != lb::StartTlsClientError::kNone);
+  if (outcome.step == net::StartTlsStep::kClose) {
+    CHECK(client.error() != net::StartTlsClientError::kNone);
   }
   return outcome;
 }
@@ -50,14 +50,14 @@ Outcome AsClient(lb::StreamKind kind, std::string_view input, size_t piece) {
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;
-  auto kind = (data[0] & 1) != 0 ? lb::StreamKind::kServer : lb::StreamKind::kClient;
+  auto kind = (data[0] & 1) != 0 ? net::StreamKind::kServer : net::StreamKind::kClient;
   size_t piece = (size_t{data[0]} >> 2) + 1;
   std::string_view input(reinterpret_cast<const char*>(data) + 1, size - 1);
   auto run = (data[0] & 2) != 0 ? AsClient : AsServer;
   Outcome cut = run(kind, input, piece);
   Outcome whole = run(kind, input, input.size() + 1);
   // Bytes behind <starttls/> or <proceed/> close when they come with it; cut off they are TLS' own.
-  if (cut.step == lb::StartTlsStep::kNeedMore) CHECK(whole == cut);
-  if (whole.step == lb::StartTlsStep::kStartTls) CHECK(cut == whole);
+  if (cut.step == net::StartTlsStep::kNeedMore) CHECK(whole == cut);
+  if (whole.step == net::StartTlsStep::kStartTls) CHECK(cut == whole);
   return 0;
 }

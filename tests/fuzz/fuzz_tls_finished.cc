@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "net/check.h"
+#include "net/base/check.h"
 #include "tests/fuzz/fuzz_input.h"
 #include "tests/fuzz/tls_handshake_target.h"
 

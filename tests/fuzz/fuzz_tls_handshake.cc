@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <span>
 
-#include "net/check.h"
+#include "net/base/check.h"
 #include "tests/fuzz/tls_handshake_target.h"
 
 namespace {

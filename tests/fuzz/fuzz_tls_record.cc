@@ -7,8 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "net/check.h"
-#include "net/tls_record_layer.h"
+#include "net/base/check.h"
+#include "net/tls/record/tls_record_layer.h"
 #include "tests/fuzz/fuzz_input.h"
 
 namespace {

@@ -9,9 +9,9 @@
 #include <string>
 #include <utility>
 
-#include "net/check.h"
-#include "net/tls_certificate.h"
-#include "net/tls_handshake.h"
+#include "net/base/check.h"
+#include "net/tls/context/tls_certificate.h"
+#include "net/tls/tls_handshake.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_hello.h"
 

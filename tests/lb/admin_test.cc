@@ -1,4 +1,4 @@
-#include "lb/admin.h"
+#include "lb/admin/admin.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,8 +10,8 @@
 #include <sstream>
 #include <string>
 
-#include "lb/views_json.h"
-#include "lb/views_metrics.h"
+#include "lb/admin/views_json.h"
+#include "lb/admin/views_metrics.h"
 #include "tests/lb/control_fixture.h"
 
 namespace lb {

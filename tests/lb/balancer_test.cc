@@ -1,4 +1,4 @@
-#include "lb/balancer.h"
+#include "lb/balance/balancer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <numeric>
 #include <thread>
 
-#include "lb/hash.h"
+#include "net/base/hash.h"
 
 namespace lb {
 namespace {
@@ -329,14 +329,14 @@ TEST(BalancerTest, ShareCapEndsWithTheWarmUp) {
   pool.Hold(0, 10'000);
   pool.nodes[1].share_cap = 1;
   pool.Build();
-  pool.state(1).SetAdmissionRate(kRateUnlimited, kStart);
+  pool.state(1).SetAdmissionRate(net::kRateUnlimited, kStart);
   for (int i = 0; i < 1'000; ++i) EXPECT_EQ(pool.Pick().index, 1u);
 }
 
 std::map<uint64_t, std::string> Placement(Pool& pool, uint64_t sources) {
   std::map<uint64_t, std::string> placed;
   for (uint64_t s = 0; s < sources; ++s) {
-    PickResult picked = pool.Pick(kStart, FastRandom::Mix(s));
+    PickResult picked = pool.Pick(kStart, net::FastRandom::Mix(s));
     placed[s] = pool.nodes[picked.index].name;
     picked.node->Release();
   }
@@ -535,7 +535,7 @@ TEST(NodeStateTest, TokensComeAtTheRateWithABoundedBurst) {
   }
   EXPECT_NEAR(taken, 1'000, 2);
   EXPECT_EQ(node.active(), static_cast<uint32_t>(burst + taken));  // a refusal reserves nothing
-  node.SetAdmissionRate(kRateUnlimited, kStart);
+  node.SetAdmissionRate(net::kRateUnlimited, kStart);
   EXPECT_FALSE(node.warming());
   EXPECT_EQ(node.TryReserve(kStart), ReserveResult::kOk);
 }
@@ -550,13 +550,13 @@ TEST(NodeStateTest, RateZeroStillAdmitsOneAnHour) {
 
 TEST(HashTest, KeyedHashIsSipHash13) {
   // Reference outputs of SipHash-1-3 with key 00..0f (as in Rust's hasher tests).
-  HashKey key{0x0706050403020100U, 0x0f0e0d0c0b0a0908U};
+  net::HashKey key{0x0706050403020100U, 0x0f0e0d0c0b0a0908U};
   std::vector<uint8_t> in;
-  EXPECT_EQ(KeyedHash(key, in), 0xabac0158050fc4dcU);
+  EXPECT_EQ(net::KeyedHash(key, in), 0xabac0158050fc4dcU);
   in.push_back(0);
-  EXPECT_EQ(KeyedHash(key, in), 0xc9f49bf37d57ca93U);
+  EXPECT_EQ(net::KeyedHash(key, in), 0xc9f49bf37d57ca93U);
   for (uint8_t b = 1; b < 8; ++b) in.push_back(b);
-  EXPECT_NE(KeyedHash(key, in), KeyedHash({1, 2}, in));
+  EXPECT_NE(net::KeyedHash(key, in), net::KeyedHash({1, 2}, in));
 }
 
 }  // namespace

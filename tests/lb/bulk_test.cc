@@ -14,8 +14,8 @@
 #include <memory>
 #include <vector>
 
-#include "lb/proxy_worker.h"
-#include "lb/random.h"
+#include "lb/proxy/proxy_worker.h"
+#include "net/base/random.h"
 #include "tests/net/loopback.h"
 
 namespace lb {
@@ -43,7 +43,7 @@ struct End {
       : fd(std::move(socket)), out(salt_out), in(salt_in) {}
 
   static uint8_t Byte(uint64_t salt, uint64_t offset) {
-    return static_cast<uint8_t>(FastRandom::Mix(salt + offset / 8) >> (8 * (offset % 8)));
+    return static_cast<uint8_t>(net::FastRandom::Mix(salt + offset / 8) >> (8 * (offset % 8)));
   }
   // A piece at a time, so that on a slow machine nothing idles meanwhile.
   void Send() {

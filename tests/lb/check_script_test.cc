@@ -1,4 +1,4 @@
-#include "lb/check_script.h"
+#include "net/probe/check_script.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -18,16 +18,16 @@ constexpr std::string_view kFeatures =
     "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls>"
     "</stream:features>";
 
-CheckSpec Xmpp() {
-  CheckSpec spec;
-  spec.type = CheckType::kXmpp;
+net::CheckSpec Xmpp() {
+  net::CheckSpec spec;
+  spec.type = net::CheckType::kXmpp;
   spec.to = "im.example";
   return spec;
 }
 
-CheckSpec GraphQl() {
-  CheckSpec spec;
-  spec.type = CheckType::kHttp;
+net::CheckSpec GraphQl() {
+  net::CheckSpec spec;
+  spec.type = net::CheckType::kHttp;
   spec.method = "POST";
   spec.path = "/api/graphql";
   spec.body = R"({"query":"{server{status{statusCode message}}}"})";
@@ -39,10 +39,10 @@ CheckSpec GraphQl() {
 }
 
 // The verdict on what a peer sends, in one piece and byte by byte: both must agree.
-std::string Verdict(const CheckSpec& spec, std::string_view peer, bool closes = false) {
+std::string Verdict(const net::CheckSpec& spec, std::string_view peer, bool closes = false) {
   std::string verdicts[2];
   for (int piecewise = 0; piecewise < 2; ++piecewise) {
-    auto script = MakeCheckScript(spec, "192.0.2.1:5551");
+    auto script = net::MakeCheckScript(spec, "192.0.2.1:5551");
     script->OnConnected();
     if (piecewise == 0) {
       script->OnData(peer);
@@ -51,13 +51,13 @@ std::string Verdict(const CheckSpec& spec, std::string_view peer, bool closes = 
     }
     if (closes) script->OnClosed();
     switch (script->outcome()) {
-      case CheckOutcome::kPending:
+      case net::CheckOutcome::kPending:
         verdicts[piecewise] = "pending";
         break;
-      case CheckOutcome::kPassed:
+      case net::CheckOutcome::kPassed:
         verdicts[piecewise] = "passed: " + script->why();
         break;
-      case CheckOutcome::kFailed:
+      case net::CheckOutcome::kFailed:
         verdicts[piecewise] = "failed: " + script->why();
         break;
     }
@@ -72,22 +72,22 @@ std::string Answer(int status, std::string_view body) {
 }
 
 TEST(TcpCheckTest, PassesOnceConnectedAndTheFirstConclusionHolds) {
-  CheckSpec spec;
-  auto script = MakeCheckScript(spec, "192.0.2.1:1");
-  EXPECT_EQ(script->outcome(), CheckOutcome::kPending);
+  net::CheckSpec spec;
+  auto script = net::MakeCheckScript(spec, "192.0.2.1:1");
+  EXPECT_EQ(script->outcome(), net::CheckOutcome::kPending);
   EXPECT_EQ(script->OnConnected(), "");
-  EXPECT_EQ(script->outcome(), CheckOutcome::kPassed);
+  EXPECT_EQ(script->outcome(), net::CheckOutcome::kPassed);
   script->Fail("too late");
-  EXPECT_EQ(script->outcome(), CheckOutcome::kPassed);
-  auto refused = MakeCheckScript(spec, "192.0.2.1:1");
+  EXPECT_EQ(script->outcome(), net::CheckOutcome::kPassed);
+  auto refused = net::MakeCheckScript(spec, "192.0.2.1:1");
   refused->Fail("connection refused");
-  EXPECT_EQ(refused->outcome(), CheckOutcome::kFailed);
+  EXPECT_EQ(refused->outcome(), net::CheckOutcome::kFailed);
   EXPECT_EQ(refused->why(), "connection refused");
 }
 
 TEST(XmppCheckTest, SendsATimedOpeningAndEndsItsStream) {
-  CheckSpec spec = Xmpp();
-  auto script = MakeCheckScript(spec, "");
+  net::CheckSpec spec = Xmpp();
+  auto script = net::MakeCheckScript(spec, "");
   EXPECT_EQ(script->OnConnected(), kOpening);
   EXPECT_EQ(script->Farewell(), "");
   script->OnData(kAnswer);
@@ -95,9 +95,9 @@ TEST(XmppCheckTest, SendsATimedOpeningAndEndsItsStream) {
 }
 
 TEST(XmppCheckTest, EscapesTheDomain) {
-  CheckSpec spec = Xmpp();
+  net::CheckSpec spec = Xmpp();
   spec.to = "a'b<c&d";
-  auto script = MakeCheckScript(spec, "");
+  auto script = net::MakeCheckScript(spec, "");
   EXPECT_THAT(std::string(script->OnConnected()), HasSubstr("to='a&apos;b&lt;c&amp;d'"));
 }
 
@@ -146,13 +146,13 @@ TEST(XmppCheckTest, AClosedStreamFails) {
 
 TEST(XmppCheckTest, EndlessBytesAreBounded) {
   std::string endless = std::string(kAnswer) + "<stream:features>";
-  while (endless.size() <= kXmppCheckBytesMax) endless += "<mechanism/>";
+  while (endless.size() <= net::kXmppCheckBytesMax) endless += "<mechanism/>";
   EXPECT_EQ(Verdict(Xmpp(), endless), "failed: no <stream:features> within 16384 bytes");
 }
 
 TEST(HttpCheckTest, AsksMongooseImWithBasicAuth) {
-  CheckSpec spec = GraphQl();
-  auto script = MakeCheckScript(spec, "192.0.2.1:5551");
+  net::CheckSpec spec = GraphQl();
+  auto script = net::MakeCheckScript(spec, "192.0.2.1:5551");
   std::string request(script->OnConnected());
   EXPECT_THAT(request, HasSubstr("POST /api/graphql HTTP/1.1\r\n"));
   EXPECT_THAT(request, HasSubstr("Host: 192.0.2.1:5551\r\n"));
@@ -162,11 +162,11 @@ TEST(HttpCheckTest, AsksMongooseImWithBasicAuth) {
 }
 
 TEST(HttpCheckTest, HostAndHeadersAreTheConfigurations) {
-  CheckSpec spec;
-  spec.type = CheckType::kHttp;
+  net::CheckSpec spec;
+  spec.type = net::CheckType::kHttp;
   spec.host = "status.example";
   spec.headers = {{"X-Probe", "1"}};
-  auto script = MakeCheckScript(spec, "192.0.2.1:80");
+  auto script = net::MakeCheckScript(spec, "192.0.2.1:80");
   std::string request(script->OnConnected());
   EXPECT_THAT(request, HasSubstr("GET / HTTP/1.1\r\n"));
   EXPECT_THAT(request, HasSubstr("Host: status.example\r\n"));
@@ -186,8 +186,8 @@ TEST(HttpCheckTest, ExpectsTheValueInTheJson) {
 }
 
 TEST(HttpCheckTest, ExpectsTheStatus) {
-  CheckSpec spec;
-  spec.type = CheckType::kHttp;
+  net::CheckSpec spec;
+  spec.type = net::CheckType::kHttp;
   spec.expect_status = 204;
   EXPECT_EQ(Verdict(spec, "HTTP/1.1 204 No Content\r\n\r\n"), "passed: status 204");
   EXPECT_EQ(Verdict(spec, Answer(200, "")), "failed: status 200, expected 204");
@@ -195,8 +195,8 @@ TEST(HttpCheckTest, ExpectsTheStatus) {
 }
 
 TEST(HttpCheckTest, GarbageAndTruncationFail) {
-  CheckSpec spec;
-  spec.type = CheckType::kHttp;
+  net::CheckSpec spec;
+  spec.type = net::CheckType::kHttp;
   EXPECT_THAT(Verdict(spec, "<stream:stream>"), HasSubstr("failed: the answer"));
   EXPECT_THAT(Verdict(spec, "", true), HasSubstr("failed: closed before the answer"));
   EXPECT_THAT(Verdict(spec, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc", true),
@@ -204,18 +204,18 @@ TEST(HttpCheckTest, GarbageAndTruncationFail) {
 }
 
 TEST(HttpCheckTest, AnEndlessAnswerIsBounded) {
-  CheckSpec spec;
-  spec.type = CheckType::kHttp;
-  auto script = MakeCheckScript(spec, "a");
+  net::CheckSpec spec;
+  spec.type = net::CheckType::kHttp;
+  auto script = net::MakeCheckScript(spec, "a");
   script->OnConnected();
   script->OnData("HTTP/1.1 200 OK\r\n\r\n");
   std::string chunk(64 * 1024, 'x');
   int chunks = 0;
-  while (script->outcome() == CheckOutcome::kPending && chunks < 100) {
+  while (script->outcome() == net::CheckOutcome::kPending && chunks < 100) {
     script->OnData(chunk);
     ++chunks;
   }
-  EXPECT_EQ(script->outcome(), CheckOutcome::kFailed);
+  EXPECT_EQ(script->outcome(), net::CheckOutcome::kFailed);
   EXPECT_LE(chunks, 5);
 }
 

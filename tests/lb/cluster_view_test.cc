@@ -1,9 +1,9 @@
-#include "lb/cluster_view.h"
+#include "lb/health/cluster_view.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "lb/json_path.h"
+#include "net/probe/json_path.h"
 
 namespace lb {
 namespace {
@@ -249,22 +249,22 @@ TEST(SplitFilterTest, ASplitMustLastAndItsEndIsTakenAtOnce) {
 TEST(JsonPathTest, FindsMongooseImsStatus) {
   const char* body =
       R"({"data":{"server":{"status":{"statusCode":"RUNNING","message":"up"},"n":[5,{"x":true}]}}})";
-  EXPECT_EQ(JsonValueAt(body, "data.server.status.statusCode"), "RUNNING");
-  EXPECT_EQ(JsonValueAt(body, "data.server.n.0"), "5");
-  EXPECT_EQ(JsonValueAt(body, "data.server.n.1.x"), "true");
+  EXPECT_EQ(net::JsonValueAt(body, "data.server.status.statusCode"), "RUNNING");
+  EXPECT_EQ(net::JsonValueAt(body, "data.server.n.0"), "5");
+  EXPECT_EQ(net::JsonValueAt(body, "data.server.n.1.x"), "true");
 }
 
 TEST(JsonPathTest, SaysWhatStoodInTheWay) {
-  EXPECT_EQ(JsonValueAt("<html>", "a").error(), "the answer is not JSON");
-  EXPECT_EQ(JsonValueAt("{}", "a.b").error(), "no 'a' in the answer");
-  EXPECT_EQ(JsonValueAt(R"({"a":{}})", "a.b.c").error(), "no 'b' in 'a'");
-  EXPECT_EQ(JsonValueAt(R"({"a":[1]})", "a.1").error(), "no '1' in 'a'");
-  EXPECT_EQ(JsonValueAt(R"({"a":[1]})", "a").error(), "'a' is no plain value");
-  EXPECT_EQ(JsonValueAt(R"({"a":[1]})", "a..b").error(), "no '' in 'a'");
-  EXPECT_EQ(JsonValueAt(std::string(33, '['), "a").error(), "the answer nests too deeply");
-  EXPECT_EQ(JsonValueAt(R"(["\"]", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["])", "1"),
+  EXPECT_EQ(net::JsonValueAt("<html>", "a").error(), "the answer is not JSON");
+  EXPECT_EQ(net::JsonValueAt("{}", "a.b").error(), "no 'a' in the answer");
+  EXPECT_EQ(net::JsonValueAt(R"({"a":{}})", "a.b.c").error(), "no 'b' in 'a'");
+  EXPECT_EQ(net::JsonValueAt(R"({"a":[1]})", "a.1").error(), "no '1' in 'a'");
+  EXPECT_EQ(net::JsonValueAt(R"({"a":[1]})", "a").error(), "'a' is no plain value");
+  EXPECT_EQ(net::JsonValueAt(R"({"a":[1]})", "a..b").error(), "no '' in 'a'");
+  EXPECT_EQ(net::JsonValueAt(std::string(33, '['), "a").error(), "the answer nests too deeply");
+  EXPECT_EQ(net::JsonValueAt(R"(["\"]", "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[["])", "1"),
             "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[");
-  EXPECT_EQ(JsonValueAt(std::string(kJsonPathBodyMax + 1, ' '), "a").error(),
+  EXPECT_EQ(net::JsonValueAt(std::string(net::kJsonPathBodyMax + 1, ' '), "a").error(),
             "the answer is too large");
 }
 

@@ -1,4 +1,4 @@
-#include "lb/config.h"
+#include "lb/config/config.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -267,7 +267,7 @@ min_weight = 0.2
   EXPECT_EQ(pool.discover->weight, 10U);
 
   const CheckConfig& http = pool.checks.at(0);
-  EXPECT_EQ(http.type, CheckType::kHttp);
+  EXPECT_EQ(http.type, net::CheckType::kHttp);
   EXPECT_EQ(http.interval, seconds(3));
   EXPECT_EQ(http.fast_interval, milliseconds(500));
   EXPECT_EQ(http.timeout, seconds(1));

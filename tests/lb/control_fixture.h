@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "lb/config.h"
-#include "lb/control.h"
+#include "lb/config/config.h"
+#include "lb/control/control.h"
 #include "tests/net/loopback.h"
 
 namespace lb::test {

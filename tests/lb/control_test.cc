@@ -1,7 +1,7 @@
 // Attacks on a whole balancer that its Control must withstand: nodes that come and go for days, and
 // what its own checks say to nodes.
 
-#include "lb/control.h"
+#include "lb/control/control.h"
 
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "net/log.h"
+#include "net/report/log.h"
 #include "tests/lb/control_fixture.h"
 
 namespace lb {

@@ -1,4 +1,4 @@
-#include "lb/ctl_server.h"
+#include "lb/admin/ctl_server.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,10 +10,10 @@
 #include <string>
 #include <vector>
 
-#include "lb/ctl_client.h"
-#include "lb/ctl_connection.h"
-#include "net/address.h"
-#include "net/log.h"
+#include "lb/admin/ctl_client.h"
+#include "lb/admin/ctl_connection.h"
+#include "net/base/address.h"
+#include "net/report/log.h"
 #include "tests/lb/control_fixture.h"
 
 namespace lb {

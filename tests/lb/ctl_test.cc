@@ -5,9 +5,9 @@
 #include <set>
 #include <string>
 
-#include "lb/ctl_commands.h"
-#include "lb/ctl_text.h"
-#include "lb/drain_wait.h"
+#include "lb/admin/ctl_commands.h"
+#include "lb/admin/ctl_text.h"
+#include "net/service/drain_wait.h"
 
 namespace lb {
 namespace {
@@ -82,38 +82,38 @@ TEST(CtlRequestTest, TheDescriptionNamesEachCommandAndItsArguments) {
 // --- Waiting for a drain ----------------------------------------------------------------------
 
 const net::Time kStart{seconds(1000)};
-using State = DrainWaitStep::State;
+using State = net::DrainWaitStep::State;
 
 TEST(DrainWaitTest, IsDoneWhenNobodyIsLeft) {
-  const DrainWait wait(100, 50, seconds(30), seconds(2), kStart);
+  const net::DrainWait wait(100, 50, seconds(30), seconds(2), kStart);
   EXPECT_EQ(wait.Look(99, kStart).state, State::kWaiting);
   EXPECT_EQ(wait.Look(0, kStart + seconds(2)).state, State::kEmpty);
   EXPECT_EQ(wait.Look(0, kStart + seconds(40)).state, State::kEmpty);
 }
 
 TEST(DrainWaitTest, TheRestTimeFollowsTheRateAndEndsAtTheDeadline) {
-  const DrainWait wait(1000, 50, seconds(15), seconds(2), kStart);
+  const net::DrainWait wait(1000, 50, seconds(15), seconds(2), kStart);
   EXPECT_EQ(wait.Look(500, kStart).eta_s, 10);
   EXPECT_EQ(wait.Look(1000, kStart).eta_s, 15);
   EXPECT_EQ(wait.Look(500, kStart + seconds(10)).eta_s, 5);
 }
 
 TEST(DrainWaitTest, WithoutARateTheRestTimeIsWhatWasSeenSoFar) {
-  const DrainWait wait(100, 0, seconds(0), seconds(2), kStart);
+  const net::DrainWait wait(100, 0, seconds(0), seconds(2), kStart);
   EXPECT_EQ(wait.Look(100, kStart + seconds(5)).eta_s, std::nullopt);
   EXPECT_EQ(wait.Look(75, kStart + seconds(10)).eta_s, 30);
 }
 
 TEST(DrainWaitTest, ConnectionsCutOffAtTheDeadlineAreNoSuccess) {
-  const DrainWait wait(10'000, 50, seconds(30), seconds(2), kStart);
+  const net::DrainWait wait(10'000, 50, seconds(30), seconds(2), kStart);
   EXPECT_EQ(wait.Look(8'500, kStart + seconds(29)).state, State::kWaiting);
-  const DrainWaitStep step = wait.Look(8'500, kStart + seconds(30));
+  const net::DrainWaitStep step = wait.Look(8'500, kStart + seconds(30));
   EXPECT_EQ(step.state, State::kDeadline);
   EXPECT_EQ(step.remaining, 8'500U);
 }
 
 TEST(DrainWaitTest, TheLastOnesOfAnEvenPaceMayCloseJustAfterTheDeadline) {
-  const DrainWait wait(10'000, 0, seconds(30), seconds(2), kStart);
+  const net::DrainWait wait(10'000, 0, seconds(30), seconds(2), kStart);
   EXPECT_EQ(wait.Look(33, kStart + seconds(30)).state, State::kWaiting);
   EXPECT_EQ(wait.Look(0, kStart + milliseconds(30'100)).state, State::kEmpty);
   EXPECT_EQ(wait.Look(1, kStart + seconds(32)).state, State::kDeadline);

@@ -1,4 +1,4 @@
-#include "lb/discovery.h"
+#include "lb/health/discovery.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -6,7 +6,7 @@
 #include <condition_variable>
 #include <mutex>
 
-#include "net/log.h"
+#include "net/report/log.h"
 #include "tests/lb/dns_fake.h"
 
 namespace lb {
@@ -44,7 +44,7 @@ std::vector<std::string> Shown(const std::vector<DiscoveredNode>& nodes) {
 TEST(DiscoveryNodes, AddressesBecomeNodesOfTheConfiguredPortAndWeight) {
   DiscoverConfig config = ConfigFor(DiscoverRecord::kA);
   config.weight = 7;
-  DnsAnswer answer{.addresses = {Ip("192.0.2.1"), Ip("2001:db8::1")}, .services = {}};
+  net::DnsAnswer answer{.addresses = {Ip("192.0.2.1"), Ip("2001:db8::1")}, .services = {}};
   EXPECT_THAT(Shown(NodesOfAddresses(config, answer).nodes),
               ElementsAre("192.0.2.1 192.0.2.1:5222 7", "2001:db8::1 [2001:db8::1]:5222 7"));
 }
@@ -52,7 +52,7 @@ TEST(DiscoveryNodes, AddressesBecomeNodesOfTheConfiguredPortAndWeight) {
 TEST(DiscoveryNodes, NodesMaxCutsAndCounts) {
   DiscoverConfig config = ConfigFor(DiscoverRecord::kA);
   config.nodes_max = 2;
-  DnsAnswer answer;
+  net::DnsAnswer answer;
   for (int i = 1; i <= 5; ++i) answer.addresses.push_back(Ip("192.0.2." + std::to_string(i)));
   DiscoveredSet set = NodesOfAddresses(config, answer);
   EXPECT_EQ(set.nodes.size(), 2U);
@@ -127,21 +127,22 @@ TEST(DiscoveryTimes, FailuresBackOffUpToTheInterval) {
 
 // --- Against a resolver on loopback --------------------------------------------------------------
 
-std::expected<DnsAnswer, DnsFailure> AskFake(const FakeResolver& resolver, DnsType type,
-                                             DnsClientOptions options = {}) {
-  DnsClient client(options);
+std::expected<net::DnsAnswer, net::DnsFailure> AskFake(const FakeResolver& resolver,
+                                                       net::DnsType type,
+                                                       net::DnsClientOptions options = {}) {
+  net::DnsClient client(options);
   std::vector resolvers = {resolver.address()};
   return client.Ask(resolvers, {"xmpp.example", type});
 }
 
-constexpr DnsClientOptions kHasty{.timeout = milliseconds(50), .attempts = 1};
+constexpr net::DnsClientOptions kHasty{.timeout = milliseconds(50), .attempts = 1};
 
 TEST(DnsClient, TakesTheAnswerToItsQuestion) {
   FakeResolver resolver;
   resolver.Handle(
       [](auto query, bool) { return Packets{FakeAnswer(query).Ip("192.0.2.1").bytes()}; });
-  auto answer = AskFake(resolver, DnsType::kA);
-  ASSERT_TRUE(answer) << DnsFailureName(answer.error());
+  auto answer = AskFake(resolver, net::DnsType::kA);
+  ASSERT_TRUE(answer) << net::DnsFailureName(answer.error());
   EXPECT_EQ(answer->addresses.at(0).IpToString(), "192.0.2.1");
   EXPECT_THAT(resolver.questions(), ElementsAre("xmpp.example/A"));
 }
@@ -156,17 +157,17 @@ TEST(DnsClient, ForgedAndBrokenPacketsBeforeTheAnswerDoNoHarm) {
     return Packets{Bytes{}, Bytes{1, 2, 3}, wrong_id, other_question,
                    FakeAnswer(query).Ip("192.0.2.1").bytes()};
   });
-  auto answer = AskFake(resolver, DnsType::kA);
-  ASSERT_TRUE(answer) << DnsFailureName(answer.error());
+  auto answer = AskFake(resolver, net::DnsType::kA);
+  ASSERT_TRUE(answer) << net::DnsFailureName(answer.error());
   ASSERT_EQ(answer->addresses.size(), 1U);
   EXPECT_EQ(answer->addresses[0].IpToString(), "192.0.2.1");
 }
 
 TEST(DnsClient, SilenceIsATimeoutAfterAllAttempts) {
   FakeResolver resolver;
-  auto answer = AskFake(resolver, DnsType::kA, {.timeout = milliseconds(30), .attempts = 3});
+  auto answer = AskFake(resolver, net::DnsType::kA, {.timeout = milliseconds(30), .attempts = 3});
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error(), DnsFailure::kTimeout);
+  EXPECT_EQ(answer.error(), net::DnsFailure::kTimeout);
   EXPECT_EQ(resolver.questions().size(), 3U);
 }
 
@@ -176,10 +177,10 @@ TEST(DnsClient, NobodyThereIsToldAtOnce) {
     FakeResolver gone;
     resolvers.push_back(gone.address());
   }
-  DnsClient client({.timeout = seconds(30), .attempts = 1});
-  auto answer = client.Ask(resolvers, {"xmpp.example", DnsType::kA});
+  net::DnsClient client({.timeout = seconds(30), .attempts = 1});
+  auto answer = client.Ask(resolvers, {"xmpp.example", net::DnsType::kA});
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error(), DnsFailure::kUnreachable);
+  EXPECT_EQ(answer.error(), net::DnsFailure::kUnreachable);
 }
 
 TEST(DnsClient, TheNextResolverIsAskedWhenOneFails) {
@@ -187,18 +188,18 @@ TEST(DnsClient, TheNextResolverIsAskedWhenOneFails) {
   broken.Handle([](auto query, bool) { return Packets{FakeAnswer(query, 2).bytes()}; });
   FakeResolver works;
   works.Handle([](auto query, bool) { return Packets{FakeAnswer(query).Ip("192.0.2.1").bytes()}; });
-  DnsClient client;
+  net::DnsClient client;
   std::vector resolvers = {broken.address(), works.address()};
-  EXPECT_TRUE(client.Ask(resolvers, {"xmpp.example", DnsType::kA}));
+  EXPECT_TRUE(client.Ask(resolvers, {"xmpp.example", net::DnsType::kA}));
   EXPECT_EQ(broken.questions().size(), 1U);
 }
 
 TEST(DnsClient, ANameThatDoesNotExistIsAskedForOnce) {
   FakeResolver resolver;
   resolver.Handle([](auto query, bool) { return Packets{FakeAnswer(query, 3).bytes()}; });
-  auto answer = AskFake(resolver, DnsType::kA);
+  auto answer = AskFake(resolver, net::DnsType::kA);
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error(), DnsFailure::kNoSuchName);
+  EXPECT_EQ(answer.error(), net::DnsFailure::kNoSuchName);
   EXPECT_EQ(resolver.questions().size(), 1U);
 }
 
@@ -209,8 +210,8 @@ TEST(DnsClient, ATruncatedAnswerIsFetchedOverTcp) {
     for (int i = 1; tcp && i <= 200; ++i) answer.Ip("192.0.2." + std::to_string(i));
     return Packets{answer.bytes()};
   });
-  auto answer = AskFake(resolver, DnsType::kA);
-  ASSERT_TRUE(answer) << DnsFailureName(answer.error());
+  auto answer = AskFake(resolver, net::DnsType::kA);
+  ASSERT_TRUE(answer) << net::DnsFailureName(answer.error());
   EXPECT_EQ(answer->addresses.size(), 200U);
   EXPECT_THAT(resolver.questions(), ElementsAre("xmpp.example/A", "xmpp.example/A tcp"));
 }
@@ -220,9 +221,9 @@ TEST(DnsClient, AResolverThatIsSilentOverTcpIsATimeout) {
   resolver.Handle([](auto query, bool tcp) {
     return tcp ? Packets{} : Packets{FakeAnswer(query, 0, 0x0200).bytes()};
   });
-  auto answer = AskFake(resolver, DnsType::kA, kHasty);
+  auto answer = AskFake(resolver, net::DnsType::kA, kHasty);
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error(), DnsFailure::kTimeout);
+  EXPECT_EQ(answer.error(), net::DnsFailure::kTimeout);
 }
 
 TEST(DnsClient, GarbageOverTcpIsGarbage) {
@@ -233,19 +234,20 @@ TEST(DnsClient, GarbageOverTcpIsGarbage) {
     cut.pop_back();
     return Packets{cut};
   });
-  auto answer = AskFake(resolver, DnsType::kA, kHasty);
+  auto answer = AskFake(resolver, net::DnsType::kA, kHasty);
   ASSERT_FALSE(answer);
-  EXPECT_EQ(answer.error(), DnsFailure::kGarbage);
+  EXPECT_EQ(answer.error(), net::DnsFailure::kGarbage);
 }
 
 TEST(DnsClient, WithoutAResolverThereIsNoAnswer) {
-  DnsClient client;
-  EXPECT_EQ(client.Ask({}, {"xmpp.example", DnsType::kA}).error(), DnsFailure::kNoResolver);
+  net::DnsClient client;
+  EXPECT_EQ(client.Ask({}, {"xmpp.example", net::DnsType::kA}).error(),
+            net::DnsFailure::kNoResolver);
 }
 
 TEST(DnsClient, SystemResolversComeFromResolvConf) {
-  for (const net::Address& resolver : SystemResolvers()) EXPECT_NE(resolver.port(), 0);
-  EXPECT_LE(SystemResolvers().size(), 3U);
+  for (const net::Address& resolver : net::SystemResolvers()) EXPECT_NE(resolver.port(), 0);
+  EXPECT_LE(net::SystemResolvers().size(), 3U);
 }
 
 // Collects what a Discovery tells, and waits for it.

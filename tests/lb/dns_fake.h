@@ -17,9 +17,9 @@
 #include <thread>
 #include <vector>
 
-#include "lb/dns_message.h"
-#include "net/address.h"
-#include "net/check.h"
+#include "net/base/address.h"
+#include "net/base/check.h"
+#include "net/dns/dns_message.h"
 
 namespace lb {
 
@@ -111,7 +111,7 @@ inline std::string QuestionOf(std::span<const uint8_t> query) {
     at += query[at] + size_t{1};
   }
   size_t type = static_cast<size_t>((query[at + 1] << 8) | query[at + 2]);
-  return name + "/" + std::string(DnsTypeName(static_cast<DnsType>(type)));
+  return name + "/" + std::string(net::DnsTypeName(static_cast<net::DnsType>(type)));
 }
 
 // A resolver on 127.0.0.1, UDP and TCP on one port, in a thread of its own. The handler says what

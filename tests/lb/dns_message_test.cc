@@ -1,4 +1,4 @@
-#include "lb/dns_message.h"
+#include "net/dns/dns_message.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,24 +11,24 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-const DnsQuestion kA{"xmpp.example.org", DnsType::kA};
-const DnsQuestion kSrv{"_xmpp-client._tcp.example.org", DnsType::kSrv};
+const net::DnsQuestion kA{"xmpp.example.org", net::DnsType::kA};
+const net::DnsQuestion kSrv{"_xmpp-client._tcp.example.org", net::DnsType::kSrv};
 
-Bytes Query(const DnsQuestion& question) { return BuildDnsQuery(question, 7).value(); }
+Bytes Query(const net::DnsQuestion& question) { return net::BuildDnsQuery(question, 7).value(); }
 
-std::vector<std::string> Ips(const DnsAnswer& answer) {
+std::vector<std::string> Ips(const net::DnsAnswer& answer) {
   std::vector<std::string> out;
   for (const auto& address : answer.addresses) out.push_back(address.IpToString());
   return out;
 }
 
-std::string FailureText(const Bytes& message, const DnsQuestion& question) {
-  auto answer = ParseDnsAnswer(message, question);
-  return answer ? "accepted" : std::string(DnsFailureName(answer.error()));
+std::string FailureText(const Bytes& message, const net::DnsQuestion& question) {
+  auto answer = net::ParseDnsAnswer(message, question);
+  return answer ? "accepted" : std::string(net::DnsFailureName(answer.error()));
 }
 
 TEST(DnsQuery, IsWhatRfc1035AndRfc6891Say) {
-  Bytes query = BuildDnsQuery({"a.bc", DnsType::kAaaa}, 0x1234).value();
+  Bytes query = net::BuildDnsQuery({"a.bc", net::DnsType::kAaaa}, 0x1234).value();
   EXPECT_EQ(query, (Bytes{0x12, 0x34, 0x01, 0x00, 0,    1, 0, 0,  0, 0, 0, 1,  //
                           1,    'a',  2,    'b',  'c',  0, 0, 28, 0, 1,        //
                           0,    0,    41,   0x04, 0xd0, 0, 0, 0,  0, 0, 0}));
@@ -37,23 +37,25 @@ TEST(DnsQuery, IsWhatRfc1035AndRfc6891Say) {
 TEST(DnsQuery, NamesThatCannotBeAskedForAreRefused) {
   for (const std::string& name : {std::string(), std::string("."), std::string("a..b"),
                                   std::string(".a"), std::string(64, 'a'), std::string(300, 'a')}) {
-    auto query = BuildDnsQuery({name, DnsType::kA}, 1);
+    auto query = net::BuildDnsQuery({name, net::DnsType::kA}, 1);
     ASSERT_FALSE(query) << name;
-    EXPECT_EQ(query.error(), DnsFailure::kBadName);
+    EXPECT_EQ(query.error(), net::DnsFailure::kBadName);
   }
-  EXPECT_TRUE(BuildDnsQuery({"a.b.", DnsType::kA}, 1));
+  EXPECT_TRUE(net::BuildDnsQuery({"a.b.", net::DnsType::kA}, 1));
 }
 
 TEST(DnsAnswers, OnlyTheAnswerToTheQueryCounts) {
   Bytes good = FakeAnswer(Query(kA)).bytes();
-  EXPECT_TRUE(AnswersDnsQuery(good, kA, 7));
-  EXPECT_TRUE(AnswersDnsQuery(good, {"XMPP.Example.org.", DnsType::kA}, 7));
-  EXPECT_FALSE(AnswersDnsQuery(good, kA, 8));                                    // another id
-  EXPECT_FALSE(AnswersDnsQuery(good, {"xmpp.example.net", DnsType::kA}, 7));     // another name
-  EXPECT_FALSE(AnswersDnsQuery(good, {"xmpp.example.org", DnsType::kAaaa}, 7));  // another type
-  EXPECT_FALSE(AnswersDnsQuery(Query(kA), kA, 7));                               // a query
+  EXPECT_TRUE(net::AnswersDnsQuery(good, kA, 7));
+  EXPECT_TRUE(net::AnswersDnsQuery(good, {"XMPP.Example.org.", net::DnsType::kA}, 7));
+  EXPECT_FALSE(net::AnswersDnsQuery(good, kA, 8));  // another id
+  EXPECT_FALSE(
+      net::AnswersDnsQuery(good, {"xmpp.example.net", net::DnsType::kA}, 7));  // another name
+  EXPECT_FALSE(
+      net::AnswersDnsQuery(good, {"xmpp.example.org", net::DnsType::kAaaa}, 7));  // another type
+  EXPECT_FALSE(net::AnswersDnsQuery(Query(kA), kA, 7));                           // a query
   for (size_t size = 0; size < good.size(); ++size) {
-    EXPECT_FALSE(AnswersDnsQuery(std::span(good).first(size), kA, 7)) << size;
+    EXPECT_FALSE(net::AnswersDnsQuery(std::span(good).first(size), kA, 7)) << size;
   }
 }
 
@@ -65,7 +67,7 @@ TEST(DnsAnswers, AddressesAreSortedAndEachOnce) {
                       .Ip("0.0.0.0")
                       .Ip("2001:db8::1")
                       .bytes();
-  auto answer = ParseDnsAnswer(message, kA);
+  auto answer = net::ParseDnsAnswer(message, kA);
   ASSERT_TRUE(answer);
   EXPECT_THAT(Ips(*answer), ElementsAre("192.0.2.1", "192.0.2.9"));
   EXPECT_EQ(answer->ttl, std::chrono::seconds(20));
@@ -79,7 +81,7 @@ TEST(DnsAnswers, CnamesAreFollowedAndForeignNamesIgnored) {
                       .Ip("192.0.2.1", 60, "lb.example.net")
                       .Ip("198.51.100.66", 60, "evil.example")
                       .bytes();
-  auto answer = ParseDnsAnswer(message, kA);
+  auto answer = net::ParseDnsAnswer(message, kA);
   ASSERT_TRUE(answer);
   EXPECT_THAT(Ips(*answer), ElementsAre("192.0.2.1"));
   EXPECT_EQ(answer->ttl, std::chrono::seconds(5));
@@ -97,10 +99,10 @@ TEST(DnsAnswers, ServicesKeepPriorityWeightPortAndTarget) {
                       .Srv(10, 60, 5222, "N1.example.org")
                       .Srv(20, 0, 5223, "n2.example.org", 30)
                       .bytes();
-  auto answer = ParseDnsAnswer(message, kSrv);
+  auto answer = net::ParseDnsAnswer(message, kSrv);
   ASSERT_TRUE(answer);
-  EXPECT_THAT(answer->services, ElementsAre(DnsService{10, 60, 5222, "n1.example.org"},
-                                            DnsService{20, 0, 5223, "n2.example.org"}));
+  EXPECT_THAT(answer->services, ElementsAre(net::DnsService{10, 60, 5222, "n1.example.org"},
+                                            net::DnsService{20, 0, 5223, "n2.example.org"}));
   EXPECT_EQ(answer->ttl, std::chrono::seconds(30));
 }
 
@@ -142,9 +144,9 @@ TEST(DnsAnswers, CompressionThatPointsAtItselfEnds) {
 }
 
 TEST(DnsAnswers, TruncationIsSeen) {
-  EXPECT_TRUE(IsDnsTruncated(FakeAnswer(Query(kA), 0, 0x0200).bytes()));
-  EXPECT_FALSE(IsDnsTruncated(FakeAnswer(Query(kA)).bytes()));
-  EXPECT_FALSE(IsDnsTruncated({}));
+  EXPECT_TRUE(net::IsDnsTruncated(FakeAnswer(Query(kA), 0, 0x0200).bytes()));
+  EXPECT_FALSE(net::IsDnsTruncated(FakeAnswer(Query(kA)).bytes()));
+  EXPECT_FALSE(net::IsDnsTruncated({}));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "lb/drain_plan.h"
+#include "lb/balance/drain_plan.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -88,14 +88,14 @@ std::vector<uint64_t> RunPlan(ShutPlan& plan, uint64_t connections, int for_seco
 }
 
 TEST(ShutPlanTest, ByRateEndsThatManyASecond) {
-  ShutPlan plan({.rate = 50}, 500, kRateUnlimited, kStart);
+  ShutPlan plan({.rate = 50}, 500, net::kRateUnlimited, kStart);
   auto ended = RunPlan(plan, 500, 20);
   for (size_t s = 1; s < 9; ++s) EXPECT_NEAR(static_cast<double>(ended[s]), 50, 2) << s;
   EXPECT_EQ(plan.ended(), 500u);
 }
 
 TEST(ShutPlanTest, SlowRatesAreExactToo) {
-  ShutPlan plan({.rate = 0.5}, 10, kRateUnlimited, kStart);
+  ShutPlan plan({.rate = 0.5}, 10, net::kRateUnlimited, kStart);
   auto ended = RunPlan(plan, 10, 21);
   uint64_t sum = 0;
   for (uint64_t e : ended) sum += e;
@@ -104,14 +104,14 @@ TEST(ShutPlanTest, SlowRatesAreExactToo) {
 }
 
 TEST(ShutPlanTest, ByDeadlineSpreadsEvenlyAndEndsTheRestThen) {
-  ShutPlan plan({.deadline = seconds(10)}, 1'000, kRateUnlimited, kStart);
+  ShutPlan plan({.deadline = seconds(10)}, 1'000, net::kRateUnlimited, kStart);
   auto ended = RunPlan(plan, 1'000, 20);
   for (size_t s = 1; s < 10; ++s) EXPECT_NEAR(static_cast<double>(ended[s]), 100, 5) << s;
   EXPECT_EQ(plan.ended(), 1'000u);
 }
 
 TEST(ShutPlanTest, ASlowRateIsOverruledAtTheDeadlineOnly) {
-  ShutPlan plan({.rate = 1, .deadline = seconds(10)}, 1'000, kRateUnlimited, kStart);
+  ShutPlan plan({.rate = 1, .deadline = seconds(10)}, 1'000, net::kRateUnlimited, kStart);
   EXPECT_EQ(plan.Ask(1'000, kStart + seconds(1)).now, 1u);
   auto due = plan.Ask(999, kStart + seconds(10));
   EXPECT_TRUE(due.deadline);
@@ -126,12 +126,12 @@ TEST(ShutPlanTest, TheSurvivorsWarmUpBoundsThePace) {
 }
 
 TEST(ShutPlanTest, AStallIsNotCaughtUpAtOnce) {
-  ShutPlan plan({.rate = 10}, 10'000, kRateUnlimited, kStart);
+  ShutPlan plan({.rate = 10}, 10'000, net::kRateUnlimited, kStart);
   EXPECT_EQ(plan.Ask(10'000, kStart + minutes(5)).now, 10u);
 }
 
 TEST(ShutPlanTest, WithNeitherRateNorDeadlineNothingIsEnded) {
-  ShutPlan plan({}, 100, kRateUnlimited, kStart);
+  ShutPlan plan({}, 100, net::kRateUnlimited, kStart);
   auto due = plan.Ask(100, kStart + minutes(60));
   EXPECT_EQ(due.now, 0u);
   EXPECT_EQ(due.next, net::Duration(0));

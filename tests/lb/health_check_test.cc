@@ -1,4 +1,4 @@
-#include "lb/health_check.h"
+#include "lb/health/health_check.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -45,7 +45,7 @@ TEST(HealthStateTest, StartDownNeedsRise) {
 
 TEST(HealthStateTest, ChecksFasterWhileChangingAndWithJitter) {
   HealthState state({.start = HealthStart::kUp});
-  FastRandom random(1);
+  net::FastRandom random(1);
   net::Duration least = seconds(100);
   net::Duration most{0};
   for (int i = 0; i < 1'000; ++i) {
@@ -66,7 +66,7 @@ TEST(HealthStateTest, ChecksFasterWhileChangingAndWithJitter) {
 
 TEST(HealthStateTest, WithoutJitterIntervalsAreExact) {
   HealthState state({.jitter = 0, .start = HealthStart::kUp});
-  FastRandom random(1);
+  net::FastRandom random(1);
   EXPECT_EQ(state.NextIn(random), seconds(5));
 }
 

@@ -1,4 +1,4 @@
-#include "lb/proxy_protocol.h"
+#include "net/proxy_protocol/proxy_protocol.h"
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
@@ -9,14 +9,14 @@
 #include <string>
 #include <vector>
 
-#include "lb/crc32c.h"
-#include "lb/random.h"
+#include "net/base/random.h"
+#include "net/proxy_protocol/crc32c.h"
 
 namespace lb {
 namespace {
 
 using Bytes = std::vector<uint8_t>;
-using Status = ProxyDecoded::Status;
+using Status = net::ProxyDecoded::Status;
 
 Bytes Hex(std::string_view hex) {
   Bytes out;
@@ -36,47 +36,48 @@ Bytes Hex(std::string_view hex) {
 
 Bytes Raw(std::string_view text) { return {text.begin(), text.end()}; }
 
-ProxyEndpoint Ip(const char* text, uint16_t port) {
-  ProxyEndpoint endpoint;
-  endpoint.family = ProxyFamily::kInet;
+net::ProxyEndpoint Ip(const char* text, uint16_t port) {
+  net::ProxyEndpoint endpoint;
+  endpoint.family = net::ProxyFamily::kInet;
   if (inet_pton(AF_INET, text, endpoint.ip.data()) != 1) {
-    endpoint.family = ProxyFamily::kInet6;
+    endpoint.family = net::ProxyFamily::kInet6;
     EXPECT_EQ(inet_pton(AF_INET6, text, endpoint.ip.data()), 1);
   }
   endpoint.port = port;
   return endpoint;
 }
 
-ProxyEndpoint Path(std::string_view path) {
-  ProxyEndpoint endpoint;
-  endpoint.family = ProxyFamily::kUnix;
+net::ProxyEndpoint Path(std::string_view path) {
+  net::ProxyEndpoint endpoint;
+  endpoint.family = net::ProxyFamily::kUnix;
   endpoint.path = path;
   return endpoint;
 }
 
-ProxyDecoded Decode(const Bytes& bytes, ProxyHeader& header, ProxyDecodeOptions options = {}) {
-  return DecodeProxyHeader(bytes, header, options);
+net::ProxyDecoded Decode(const Bytes& bytes, net::ProxyHeader& header,
+                         net::ProxyDecodeOptions options = {}) {
+  return net::DecodeProxyHeader(bytes, header, options);
 }
 
-ProxyReject RejectOf(const Bytes& bytes, ProxyDecodeOptions options = {}) {
-  ProxyHeader header;
-  ProxyDecoded decoded = Decode(bytes, header, options);
+net::ProxyReject RejectOf(const Bytes& bytes, net::ProxyDecodeOptions options = {}) {
+  net::ProxyHeader header;
+  net::ProxyDecoded decoded = Decode(bytes, header, options);
   EXPECT_EQ(decoded.status, Status::kReject);
   return decoded.reject;
 }
 
-Bytes EncodeV2(const ProxyEndpoint& source, const ProxyEndpoint& destination,
-               const ProxyTlvsOut& tlvs = {}) {
+Bytes EncodeV2(const net::ProxyEndpoint& source, const net::ProxyEndpoint& destination,
+               const net::ProxyTlvsOut& tlvs = {}) {
   Bytes out(4'096);
-  auto size = EncodeProxyV2(source, destination, tlvs, out);
+  auto size = net::EncodeProxyV2(source, destination, tlvs, out);
   EXPECT_TRUE(size.has_value());
   out.resize(size.value_or(0));
   return out;
 }
 
-std::string EncodeV1(const ProxyEndpoint& source, const ProxyEndpoint& destination) {
-  Bytes out(kProxyV1Max);
-  auto size = EncodeProxyV1(source, destination, out);
+std::string EncodeV1(const net::ProxyEndpoint& source, const net::ProxyEndpoint& destination) {
+  Bytes out(net::kProxyV1Max);
+  auto size = net::EncodeProxyV1(source, destination, out);
   EXPECT_TRUE(size.has_value());
   return {out.begin(), out.begin() + static_cast<ptrdiff_t>(size.value_or(0))};
 }
@@ -86,20 +87,20 @@ const std::string kSignatureHex = "0d0a0d0a 000d0a51 5549540a";
 // Every proper prefix wants more, so a header may come in any pieces.
 void ExpectIncremental(const Bytes& whole) {
   for (size_t n = 0; n < whole.size(); ++n) {
-    ProxyHeader header;
+    net::ProxyHeader header;
     Bytes prefix(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
-    ProxyDecoded decoded = Decode(prefix, header);
+    net::ProxyDecoded decoded = Decode(prefix, header);
     ASSERT_EQ(decoded.status, Status::kNeedMore) << n;
     ASSERT_TRUE(decoded.size == 0 || (decoded.size > n && decoded.size <= whole.size())) << n;
   }
-  ProxyHeader header;
-  ProxyDecoded decoded = Decode(whole, header);
+  net::ProxyHeader header;
+  net::ProxyDecoded decoded = Decode(whole, header);
   ASSERT_EQ(decoded.status, Status::kHeader);
   ASSERT_EQ(decoded.size, whole.size());
 }
 
 TEST(Crc32cTest, HasTheStandardCheckValue) {
-  Crc32c crc;
+  net::Crc32c crc;
   crc.Add(Raw("123456789"));
   EXPECT_EQ(crc.value(), 0xe3069283U);
 }
@@ -116,9 +117,10 @@ TEST(ProxyV1Test, EncodesByteExactly) {
 
 TEST(ProxyV1Test, EncodeFailsCleanlyWithoutSpace) {
   Bytes out(20, 0xaa);
-  auto size = EncodeProxyV1(Ip("192.168.0.1", 1), Ip("192.168.0.2", 2), std::span(out).first(10));
+  auto size =
+      net::EncodeProxyV1(Ip("192.168.0.1", 1), Ip("192.168.0.2", 2), std::span(out).first(10));
   ASSERT_FALSE(size.has_value());
-  EXPECT_EQ(size.error(), ProxyEncodeError::kNoSpace);
+  EXPECT_EQ(size.error(), net::ProxyEncodeError::kNoSpace);
   for (size_t i = 10; i < 20; ++i) EXPECT_EQ(out[i], 0xaa);
 }
 
@@ -127,24 +129,24 @@ TEST(ProxyV1Test, DecodesInAnyPieces) {
   ExpectIncremental(line);
   ExpectIncremental(Raw("PROXY UNKNOWN\r\n"));
   ExpectIncremental(Raw("PROXY TCP6 ffff::1 2001:db8:0:0:0:0:0:2 1 2\r\n"));
-  ProxyHeader header;
+  net::ProxyHeader header;
   ASSERT_EQ(Decode(line, header).status, Status::kHeader);
-  EXPECT_EQ(header.version, ProxyVersion::kV1);
+  EXPECT_EQ(header.version, net::ProxyVersion::kV1);
   EXPECT_FALSE(header.local);
   EXPECT_EQ(header.source, Ip("255.255.255.255", 65535));
   EXPECT_EQ(header.destination, Ip("192.0.2.9", 0));
 }
 
 TEST(ProxyV1Test, PayloadInTheSameReceiveIsLeftAlone) {
-  ProxyHeader header;
-  ProxyDecoded decoded =
+  net::ProxyHeader header;
+  net::ProxyDecoded decoded =
       Decode(Raw("PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n<?xml version='1.0'?>"), header);
   ASSERT_EQ(decoded.status, Status::kHeader);
   EXPECT_EQ(decoded.size, 34u);
 }
 
 TEST(ProxyV1Test, UnknownIsLocalWhateverFollows) {
-  ProxyHeader header;
+  net::ProxyHeader header;
   ASSERT_EQ(Decode(Raw("PROXY UNKNOWN ffff::1 gar bage \x01\r\n"), header).status, Status::kHeader);
   EXPECT_TRUE(header.local);
 }
@@ -169,20 +171,20 @@ TEST(ProxyV1Test, RejectsWhatIsNotExactlyALine) {
            "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\r\n",    // CR in the port
            "PROXY TCP6 1:2:3:4:5:6:7:8:9:1:2:3:4:5:6:7:8:9:1:2:3:4:5:6:7 ::1 1 2\r\n",
        }) {
-    EXPECT_EQ(RejectOf(Raw(line)), ProxyReject::kLine) << line;
+    EXPECT_EQ(RejectOf(Raw(line)), net::ProxyReject::kLine) << line;
   }
-  EXPECT_EQ(RejectOf(Raw("GET / HTTP/1.1\r\n")), ProxyReject::kNotProxy);
-  EXPECT_EQ(RejectOf(Raw("PROXYTCP4")), ProxyReject::kNotProxy);
-  EXPECT_EQ(RejectOf(Raw("<")), ProxyReject::kNotProxy);
+  EXPECT_EQ(RejectOf(Raw("GET / HTTP/1.1\r\n")), net::ProxyReject::kNotProxy);
+  EXPECT_EQ(RejectOf(Raw("PROXYTCP4")), net::ProxyReject::kNotProxy);
+  EXPECT_EQ(RejectOf(Raw("<")), net::ProxyReject::kNotProxy);
 }
 
 TEST(ProxyV1Test, ALineWithoutEndIsBounded) {
   std::string line = "PROXY UNKNOWN ";
-  line.append(kProxyV1Max - line.size() - 1, 'x');
-  ProxyHeader header;
+  line.append(net::kProxyV1Max - line.size() - 1, 'x');
+  net::ProxyHeader header;
   EXPECT_EQ(Decode(Raw(line), header).status, Status::kNeedMore);
-  EXPECT_EQ(RejectOf(Raw(line + "x")), ProxyReject::kTooLong);
-  EXPECT_EQ(RejectOf(Raw(line + "xxxx\r\n")), ProxyReject::kTooLong);
+  EXPECT_EQ(RejectOf(Raw(line + "x")), net::ProxyReject::kTooLong);
+  EXPECT_EQ(RejectOf(Raw(line + "xxxx\r\n")), net::ProxyReject::kTooLong);
 }
 
 TEST(ProxyV2Test, EncodesByteExactly) {
@@ -198,7 +200,7 @@ TEST(ProxyV2Test, EncodesByteExactly) {
                 "0001 0002"));
   EXPECT_EQ(EncodeV2({}, {}), Hex(kSignatureHex + "21 00 0000"));
   Bytes local(16);
-  ASSERT_EQ(EncodeProxyV2Local(local), 16u);
+  ASSERT_EQ(net::EncodeProxyV2Local(local), 16u);
   EXPECT_EQ(local, Hex(kSignatureHex + "20 00 0000"));
 }
 
@@ -209,7 +211,7 @@ TEST(ProxyV2Test, EncodesUnixPathsByteExactly) {
   std::memcpy(addresses.data() + 108, "/run/lb.sock", 12);
   expected.insert(expected.end(), addresses.begin(), addresses.end());
   EXPECT_EQ(EncodeV2(Path("/run/c"), Path("/run/lb.sock")), expected);
-  ProxyHeader header;
+  net::ProxyHeader header;
   ASSERT_EQ(Decode(expected, header).status, Status::kHeader);
   EXPECT_EQ(header.source.path, "/run/c");
   EXPECT_EQ(header.destination.path, "/run/lb.sock");
@@ -219,14 +221,14 @@ TEST(ProxyV2Test, EncodesUnixPathsByteExactly) {
 }
 
 TEST(ProxyV2Test, EncodesTlvsByteExactly) {
-  ProxySsl ssl;
+  net::ProxySsl ssl;
   ssl.client = 0x05;
   ssl.verify = 0x01020304;
   ssl.version = "TLSv1.3";
   ssl.cn = "a";
   Bytes binding = {0xde, 0xad};
-  ProxyTlv custom{0xe0, binding};
-  ProxyTlvsOut tlvs;
+  net::ProxyTlv custom{0xe0, binding};
+  net::ProxyTlvsOut tlvs;
   tlvs.alpn = "xmpp-client";
   tlvs.authority = "im.example";
   tlvs.unique_id = "id7";
@@ -244,7 +246,7 @@ TEST(ProxyV2Test, EncodesTlvsByteExactly) {
 }
 
 TEST(ProxyV2Test, EncodesChecksumByteExactly) {
-  ProxyTlvsOut tlvs;
+  net::ProxyTlvsOut tlvs;
   tlvs.crc32c = true;
   Bytes encoded = EncodeV2(Ip("192.0.2.1", 1000), Ip("192.0.2.2", 5222), tlvs);
   Bytes expected = Hex(kSignatureHex + "21 11 0013 c0000201 c0000202 03e8 1466 03 0004 00000000");
@@ -263,8 +265,8 @@ TEST(ProxyV2Test, EncodesChecksumByteExactly) {
 }
 
 TEST(ProxyV2Test, DecodesAllTlvsInAnyPieces) {
-  ProxySsl ssl;
-  ssl.client = ProxySsl::kClientSsl | ProxySsl::kClientCertConn;
+  net::ProxySsl ssl;
+  ssl.client = net::ProxySsl::kClientSsl | net::ProxySsl::kClientCertConn;
   ssl.verify = 0;
   ssl.version = "TLSv1.3";
   ssl.cn = "juliet@im.example";
@@ -272,8 +274,8 @@ TEST(ProxyV2Test, DecodesAllTlvsInAnyPieces) {
   ssl.sig_alg = "SHA256";
   ssl.key_alg = "EC256";
   Bytes exporter(32, 0x42);
-  ProxyTlv custom[] = {{0xe0, exporter}, {0x04, {}}};
-  ProxyTlvsOut tlvs;
+  net::ProxyTlv custom[] = {{0xe0, exporter}, {0x04, {}}};
+  net::ProxyTlvsOut tlvs;
   tlvs.alpn = "xmpp-client";
   tlvs.authority = "im.example";
   tlvs.unique_id = std::string_view("\x00\x01\xff", 3);
@@ -283,7 +285,7 @@ TEST(ProxyV2Test, DecodesAllTlvsInAnyPieces) {
   tlvs.crc32c = true;
   Bytes whole = EncodeV2(Ip("2001:db8::7", 40000), Ip("2001:db8::1", 5222), tlvs);
   ExpectIncremental(whole);
-  ProxyHeader header;
+  net::ProxyHeader header;
   ASSERT_EQ(Decode(whole, header).status, Status::kHeader);
   EXPECT_EQ(header.source, Ip("2001:db8::7", 40000));
   EXPECT_EQ(header.destination, Ip("2001:db8::1", 5222));
@@ -306,7 +308,7 @@ TEST(ProxyV2Test, DecodesAllTlvsInAnyPieces) {
 }
 
 TEST(ProxyV2Test, EveryFlippedBitFailsTheChecksumOrTheSyntax) {
-  ProxyTlvsOut tlvs;
+  net::ProxyTlvsOut tlvs;
   tlvs.crc32c = true;
   tlvs.unique_id = "abcdef";
   Bytes whole = EncodeV2(Ip("192.0.2.1", 1), Ip("192.0.2.2", 2), tlvs);
@@ -314,8 +316,8 @@ TEST(ProxyV2Test, EveryFlippedBitFailsTheChecksumOrTheSyntax) {
   for (size_t bit = 16 * 8; bit < whole.size() * 8; ++bit) {
     Bytes bad = whole;
     bad[bit / 8] = static_cast<uint8_t>(bad[bit / 8] ^ (1 << (bit % 8)));
-    ProxyHeader header;
-    ProxyDecoded decoded = Decode(bad, header);
+    net::ProxyHeader header;
+    net::ProxyDecoded decoded = Decode(bad, header);
     // A checksum whose type byte was changed is no checksum any more; nobody can tell.
     if (decoded.status == Status::kHeader) {
       EXPECT_FALSE(header.checksummed) << bit;
@@ -332,8 +334,8 @@ TEST(ProxyV2Test, PayloadInTheSameReceiveIsNeverParsedAsTlv) {
   size_t size = whole.size();
   Bytes payload = Hex("02 0005 6576696c2e");  // would be an AUTHORITY
   whole.insert(whole.end(), payload.begin(), payload.end());
-  ProxyHeader header;
-  ProxyDecoded decoded = Decode(whole, header);
+  net::ProxyHeader header;
+  net::ProxyDecoded decoded = Decode(whole, header);
   ASSERT_EQ(decoded.status, Status::kHeader);
   EXPECT_EQ(decoded.size, size);
   EXPECT_EQ(header.tlv_count, 0u);
@@ -344,65 +346,68 @@ TEST(ProxyV2Test, ATlvThatOverrunsTheHeaderIsRejectedEvenWithPayloadToCoverIt) {
   Bytes whole = Hex(kSignatureHex + "21 11 0010 0a000001 0a000002 0001 0002 02 0005 61");
   Bytes payload = Raw("payload that would fill the TLV");
   whole.insert(whole.end(), payload.begin(), payload.end());
-  EXPECT_EQ(RejectOf(whole), ProxyReject::kTlvOverrun);
+  EXPECT_EQ(RejectOf(whole), net::ProxyReject::kTlvOverrun);
   EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 000f 0a000001 0a000002 0001 0002 02 ffff")),
-            ProxyReject::kTlvOverrun);
+            net::ProxyReject::kTlvOverrun);
 }
 
 TEST(ProxyV2Test, StrayBytesBehindTheTlvsAreRejected) {
   EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 000d 0a000001 0a000002 0001 0002 04")),
-            ProxyReject::kTlvStray);
+            net::ProxyReject::kTlvStray);
   EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 000e 0a000001 0a000002 0001 0002 0400")),
-            ProxyReject::kTlvStray);
+            net::ProxyReject::kTlvStray);
   EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 0011 0a000001 0a000002 0001 0002 04 0000 0400")),
-            ProxyReject::kTlvStray);
+            net::ProxyReject::kTlvStray);
 }
 
 TEST(ProxyV2Test, MalformedTlvsAreRejected) {
   const std::string start = kSignatureHex + "21 11 00";
   const std::string addresses = " 0a000001 0a000002 0001 0002 ";
   // A checksum of three bytes, a wrong one, two of them.
-  EXPECT_EQ(RejectOf(Hex(start + "12" + addresses + "03 0003 000000")), ProxyReject::kTlvLength);
-  EXPECT_EQ(RejectOf(Hex(start + "13" + addresses + "03 0004 00000000")), ProxyReject::kChecksum);
+  EXPECT_EQ(RejectOf(Hex(start + "12" + addresses + "03 0003 000000")),
+            net::ProxyReject::kTlvLength);
+  EXPECT_EQ(RejectOf(Hex(start + "13" + addresses + "03 0004 00000000")),
+            net::ProxyReject::kChecksum);
   // TLS information too short, its part overrunning it, twice.
-  EXPECT_EQ(RejectOf(Hex(start + "13" + addresses + "20 0004 01000000")), ProxyReject::kTlvLength);
+  EXPECT_EQ(RejectOf(Hex(start + "13" + addresses + "20 0004 01000000")),
+            net::ProxyReject::kTlvLength);
   EXPECT_EQ(RejectOf(Hex(start + "18" + addresses + "20 0009 0100000000 21 0002 41")),
-            ProxyReject::kTlvOverrun);
+            net::ProxyReject::kTlvOverrun);
   EXPECT_EQ(RejectOf(Hex(start + "1c" + addresses + "20 0005 0100000000 20 0005 0100000000")),
-            ProxyReject::kTlvDuplicate);
+            net::ProxyReject::kTlvDuplicate);
   Bytes id = Hex(kSignatureHex + "21 11 0090" + addresses + "05 0081");
   id.resize(id.size() + 129, 0x41);
-  EXPECT_EQ(RejectOf(id), ProxyReject::kTlvLength);
+  EXPECT_EQ(RejectOf(id), net::ProxyReject::kTlvLength);
   Bytes many = Hex(kSignatureHex + "21 11 006f" + addresses);
   for (int i = 0; i < 33; ++i) many.insert(many.end(), {0x04, 0, 0});
-  EXPECT_EQ(RejectOf(many), ProxyReject::kTlvCount);
+  EXPECT_EQ(RejectOf(many), net::ProxyReject::kTlvCount);
 }
 
 // attacks.md 2
 TEST(ProxyV2Test, LocalIsAcceptedAndItsBlockDiscarded) {
-  ProxyHeader header;
+  net::ProxyHeader header;
   Bytes bare = Hex(kSignatureHex + "20 00 0000");
   ASSERT_EQ(Decode(bare, header).status, Status::kHeader);
   EXPECT_TRUE(header.local);
   // Whatever stands in the block, and whatever family is named.
   Bytes block = Hex(kSignatureHex + "20 77 0005 ffffffffff");
   block.push_back('<');
-  ProxyDecoded decoded = Decode(block, header);
+  net::ProxyDecoded decoded = Decode(block, header);
   ASSERT_EQ(decoded.status, Status::kHeader);
   EXPECT_EQ(decoded.size, 21u);
   EXPECT_TRUE(header.local);
-  EXPECT_EQ(header.source.family, ProxyFamily::kUnspec);
+  EXPECT_EQ(header.source.family, net::ProxyFamily::kUnspec);
 }
 
 TEST(ProxyV2Test, UnspecifiedFamilyCountsAsLocal) {
-  ProxyHeader header;
+  net::ProxyHeader header;
   ASSERT_EQ(Decode(Hex(kSignatureHex + "21 00 0002 abcd"), header).status, Status::kHeader);
   EXPECT_TRUE(header.local);
 }
 
 // attacks.md 3: no socket is involved, so a host without IPv6 decodes it like any other.
 TEST(ProxyV2Test, Ipv6IsDecodedWithoutAskingTheHost) {
-  ProxyHeader header;
+  net::ProxyHeader header;
   ASSERT_EQ(Decode(EncodeV2(Ip("2001:db8::1", 9), Ip("fe80::2", 10)), header).status,
             Status::kHeader);
   EXPECT_EQ(header.source.ToString(), "[2001:db8::1]:9");
@@ -411,69 +416,70 @@ TEST(ProxyV2Test, Ipv6IsDecodedWithoutAskingTheHost) {
 // attacks.md 4
 TEST(ProxyV2Test, OversizeOutgoingTlvsFailAndSpillNothing) {
   std::string huge(65'520, 'a');
-  ProxyTlvsOut tlvs;
+  net::ProxyTlvsOut tlvs;
   tlvs.authority = huge;  // with the addresses and its own header: 65,535
   Bytes out(200'000, 0xaa);
-  auto size = EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), tlvs, out);
+  auto size = net::EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), tlvs, out);
   ASSERT_TRUE(size.has_value());
   EXPECT_EQ(*size, 16u + 65'535u);
 
   std::fill(out.begin(), out.end(), uint8_t{0xaa});
   huge.push_back('a');
   tlvs.authority = huge;
-  size = EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), tlvs, out);
+  size = net::EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), tlvs, out);
   ASSERT_FALSE(size.has_value());
-  EXPECT_EQ(size.error(), ProxyEncodeError::kTooLong);
+  EXPECT_EQ(size.error(), net::ProxyEncodeError::kTooLong);
   EXPECT_EQ(std::count(out.begin(), out.end(), uint8_t{0xaa}), 200'000);
 
-  ProxySsl ssl;
+  net::ProxySsl ssl;
   std::string cn(65'536, 'c');  // a sub-TLV whose length would wrap to 0
   ssl.cn = cn;
-  ProxyTlvsOut wrapped;
+  net::ProxyTlvsOut wrapped;
   wrapped.ssl = &ssl;
-  EXPECT_EQ(EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), wrapped, out).error(),
-            ProxyEncodeError::kTooLong);
+  EXPECT_EQ(net::EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), wrapped, out).error(),
+            net::ProxyEncodeError::kTooLong);
 
-  ProxyTlvsOut fits;
+  net::ProxyTlvsOut fits;
   fits.authority = "im.example";
-  EXPECT_EQ(
-      EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), fits, std::span(out).first(40)).error(),
-      ProxyEncodeError::kNoSpace);
+  EXPECT_EQ(net::EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), fits, std::span(out).first(40))
+                .error(),
+            net::ProxyEncodeError::kNoSpace);
   EXPECT_EQ(std::count(out.begin(), out.end(), uint8_t{0xaa}), 200'000);
 
   std::string id(129, 'i');
-  ProxyTlvsOut long_id;
+  net::ProxyTlvsOut long_id;
   long_id.unique_id = id;
-  EXPECT_EQ(EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), long_id, out).error(),
-            ProxyEncodeError::kTooLong);
+  EXPECT_EQ(net::EncodeProxyV2(Ip("10.0.0.1", 1), Ip("10.0.0.2", 2), long_id, out).error(),
+            net::ProxyEncodeError::kTooLong);
   std::string path(109, 'p');
-  EXPECT_EQ(EncodeProxyV2(Path(path), Path("/b"), {}, out).error(), ProxyEncodeError::kPathTooLong);
+  EXPECT_EQ(net::EncodeProxyV2(Path(path), Path("/b"), {}, out).error(),
+            net::ProxyEncodeError::kPathTooLong);
 }
 
 TEST(ProxyV2Test, RejectsWhatItDoesNotKnowBeforeTheRestComes) {
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "11 11 000c")), ProxyReject::kVersion);
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "22 11 000c")), ProxyReject::kCommand);
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 12 000c")), ProxyReject::kFamily);  // a datagram
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 41 000c")), ProxyReject::kFamily);
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 000b")), ProxyReject::kShort);
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 21 000c")), ProxyReject::kShort);
-  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 ffff")), ProxyReject::kTooLong);
-  EXPECT_EQ(RejectOf(Hex("0d0a0d0a 000d0a51 55495400")), ProxyReject::kNotProxy);
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "11 11 000c")), net::ProxyReject::kVersion);
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "22 11 000c")), net::ProxyReject::kCommand);
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 12 000c")), net::ProxyReject::kFamily);  // a datagram
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 41 000c")), net::ProxyReject::kFamily);
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 000b")), net::ProxyReject::kShort);
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 21 000c")), net::ProxyReject::kShort);
+  EXPECT_EQ(RejectOf(Hex(kSignatureHex + "21 11 ffff")), net::ProxyReject::kTooLong);
+  EXPECT_EQ(RejectOf(Hex("0d0a0d0a 000d0a51 55495400")), net::ProxyReject::kNotProxy);
 }
 
 TEST(ProxyDecodeTest, OptionsChooseVersionsAndBound) {
   Bytes v1 = Raw("PROXY UNKNOWN\r\n");
   Bytes v2 = Hex(kSignatureHex + "20 00 0000");
-  EXPECT_EQ(RejectOf(v1, {.v1 = false}), ProxyReject::kVersion);
-  EXPECT_EQ(RejectOf(v2, {.v2 = false}), ProxyReject::kVersion);
+  EXPECT_EQ(RejectOf(v1, {.v1 = false}), net::ProxyReject::kVersion);
+  EXPECT_EQ(RejectOf(v2, {.v2 = false}), net::ProxyReject::kVersion);
   Bytes with_tlv = Hex(kSignatureHex + "21 11 0013 0a000001 0a000002 0001 0002 04 0004 00000000");
-  ProxyHeader header;
+  net::ProxyHeader header;
   EXPECT_EQ(Decode(with_tlv, header, {.header_max = 35}).status, Status::kHeader);
-  EXPECT_EQ(RejectOf(with_tlv, {.header_max = 34}), ProxyReject::kTooLong);
+  EXPECT_EQ(RejectOf(with_tlv, {.header_max = 34}), net::ProxyReject::kTooLong);
 }
 
 TEST(ProxyDecodeTest, RandomBytesBehindTheSignatureNeverEscapeTheHeader) {
-  FastRandom random(3);
+  net::FastRandom random(3);
   for (int round = 0; round < 20'000; ++round) {
     Bytes bytes = Hex(kSignatureHex + "21 11 00");
     uint32_t length = 12 + random.Below(60);
@@ -483,8 +489,8 @@ TEST(ProxyDecodeTest, RandomBytesBehindTheSignatureNeverEscapeTheHeader) {
       uint64_t r = random.Next();
       bytes.push_back(static_cast<uint8_t>((r & 1) != 0 ? 0 : (r >> 8) % ((r & 2) != 0 ? 8 : 256)));
     }
-    ProxyHeader header;
-    ProxyDecoded decoded = Decode(bytes, header);
+    net::ProxyHeader header;
+    net::ProxyDecoded decoded = Decode(bytes, header);
     ASSERT_NE(decoded.status, Status::kNeedMore);
     for (size_t i = 0; decoded.status == Status::kHeader && i < header.tlv_count; ++i) {
       ASSERT_GE(header.tlvs[i].value.data(), bytes.data() + 28);
@@ -497,11 +503,11 @@ TEST(ProxyDecodeTest, RandomBytesBehindTheSignatureNeverEscapeTheHeader) {
 TEST(ProxyEndpointTest, IsAnAddressBothWays) {
   for (const char* text : {"192.0.2.1:5222", "[2001:db8::1]:1"}) {
     net::Address address = *net::Address::Parse(text);
-    EXPECT_EQ(ProxyEndpoint::FromAddress(address).ToAddress(), address);
-    EXPECT_EQ(ProxyEndpoint::FromAddress(address).ToString(), text);
+    EXPECT_EQ(net::ProxyEndpoint::FromAddress(address).ToAddress(), address);
+    EXPECT_EQ(net::ProxyEndpoint::FromAddress(address).ToString(), text);
   }
   EXPECT_FALSE(Path("/run/x").ToAddress());
-  EXPECT_EQ(ProxyEndpoint::FromAddress({}).family, ProxyFamily::kUnspec);
+  EXPECT_EQ(net::ProxyEndpoint::FromAddress({}).family, net::ProxyFamily::kUnspec);
 }
 
 TEST(ProxyEndpointTest, ReadsSocketAddresses) {
@@ -509,16 +515,17 @@ TEST(ProxyEndpointTest, ReadsSocketAddresses) {
   in.sin_family = AF_INET;
   in.sin_port = htons(5222);
   in.sin_addr.s_addr = htonl(0xc0000201);
-  EXPECT_EQ(ProxyEndpoint::FromSockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in),
+  EXPECT_EQ(net::ProxyEndpoint::FromSockaddr(reinterpret_cast<sockaddr*>(&in), sizeof in),
             Ip("192.0.2.1", 5222));
   sockaddr_un un{};
   un.sun_family = AF_UNIX;
   std::strcpy(un.sun_path, "/run/x.sock");
-  auto path = ProxyEndpoint::FromSockaddr(reinterpret_cast<sockaddr*>(&un), sizeof un);
+  auto path = net::ProxyEndpoint::FromSockaddr(reinterpret_cast<sockaddr*>(&un), sizeof un);
   EXPECT_EQ(path.ToString(), "unix:/run/x.sock");
-  auto unnamed = ProxyEndpoint::FromSockaddr(reinterpret_cast<sockaddr*>(&un), sizeof(sa_family_t));
+  auto unnamed =
+      net::ProxyEndpoint::FromSockaddr(reinterpret_cast<sockaddr*>(&un), sizeof(sa_family_t));
   EXPECT_EQ(unnamed.ToString(), "unix:");
-  EXPECT_EQ(ProxyEndpoint::FromSockaddr(nullptr, 0).ToString(), "unknown");
+  EXPECT_EQ(net::ProxyEndpoint::FromSockaddr(nullptr, 0).ToString(), "unknown");
 }
 
 }  // namespace

@@ -1,11 +1,11 @@
-#include "lb/source_table.h"
+#include "net/limit/source_table.h"
 
 #include <gtest/gtest.h>
 
 #include <map>
 #include <vector>
 
-#include "lb/random.h"
+#include "net/base/random.h"
 
 namespace lb {
 namespace {
@@ -14,16 +14,16 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 const net::Time kStart{seconds(1'000)};
-constexpr HashKey kKey{1, 2};
+constexpr net::HashKey kKey{1, 2};
 
-SourceKey V4(uint32_t n) {
+net::SourceKey V4(uint32_t n) {
   std::array<uint8_t, 4> ip = {static_cast<uint8_t>(n >> 24), static_cast<uint8_t>(n >> 16),
                                static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)};
-  return SourceKeyOf(net::Address::V4(ip, 40'000), 64);
+  return net::SourceKeyOf(net::Address::V4(ip, 40'000), 64);
 }
 
-SourceKey Key(const char* ip, uint8_t prefix, uint16_t port = 1) {
-  return SourceKeyOf(*net::Address::FromIp(ip, port), prefix);
+net::SourceKey Key(const char* ip, uint8_t prefix, uint16_t port = 1) {
+  return net::SourceKeyOf(*net::Address::FromIp(ip, port), prefix);
 }
 
 TEST(SourceKeyTest, Ipv6CountsByPrefix) {
@@ -41,68 +41,69 @@ TEST(SourceKeyTest, Ipv4CountsWholeAndWithoutThePort) {
 }
 
 TEST(SourceTableTest, LimitsConnectionsOfASource) {
-  SourceTable table({.connections_max = 3}, kKey);
-  std::vector<SourceTable::Handle> handles;
+  net::SourceTable table({.connections_max = 3}, kKey);
+  std::vector<net::SourceTable::Handle> handles;
   for (int i = 0; i < 3; ++i) {
     auto admission = table.Admit(V4(1), kStart);
-    ASSERT_EQ(admission.verdict, SourceVerdict::kAdmitted);
+    ASSERT_EQ(admission.verdict, net::SourceVerdict::kAdmitted);
     handles.push_back(admission.handle);
   }
-  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, SourceVerdict::kTooMany);
-  EXPECT_EQ(table.Admit(V4(2), kStart).verdict, SourceVerdict::kAdmitted);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kTooMany);
+  EXPECT_EQ(table.Admit(V4(2), kStart).verdict, net::SourceVerdict::kAdmitted);
   EXPECT_EQ(table.Held(V4(1)), 3u);
   table.Release(handles[1]);
-  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, SourceVerdict::kAdmitted);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kAdmitted);
   EXPECT_EQ(table.counters().too_many, 1u);
 }
 
 TEST(SourceTableTest, LimitsTheRateOfASourceWithASecondsBurst) {
-  SourceTable table({.rate = 10}, kKey);
+  net::SourceTable table({.rate = 10}, kKey);
   int admitted = 0;
   for (int i = 0; i < 100; ++i) {
-    admitted += table.Admit(V4(1), kStart).verdict == SourceVerdict::kAdmitted;
+    admitted += table.Admit(V4(1), kStart).verdict == net::SourceVerdict::kAdmitted;
   }
   EXPECT_EQ(admitted, 10);
   for (int ms = 1; ms <= 10'000; ++ms) {
-    admitted += table.Admit(V4(1), kStart + milliseconds(ms)).verdict == SourceVerdict::kAdmitted;
+    admitted +=
+        table.Admit(V4(1), kStart + milliseconds(ms)).verdict == net::SourceVerdict::kAdmitted;
   }
   EXPECT_NEAR(admitted, 110, 1);
   EXPECT_EQ(table.counters().too_fast, 10'100u - static_cast<uint64_t>(admitted));
 }
 
 TEST(SourceTableTest, ASlowRateAdmitsOneAtATime) {
-  SourceTable table({.rate = 1.0 / 60}, kKey);
-  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, SourceVerdict::kAdmitted);
-  EXPECT_EQ(table.Admit(V4(1), kStart + seconds(59)).verdict, SourceVerdict::kTooFast);
-  EXPECT_EQ(table.Admit(V4(1), kStart + seconds(61)).verdict, SourceVerdict::kAdmitted);
+  net::SourceTable table({.rate = 1.0 / 60}, kKey);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kAdmitted);
+  EXPECT_EQ(table.Admit(V4(1), kStart + seconds(59)).verdict, net::SourceVerdict::kTooFast);
+  EXPECT_EQ(table.Admit(V4(1), kStart + seconds(61)).verdict, net::SourceVerdict::kAdmitted);
 }
 
 TEST(SourceTableTest, RefusalsCostNothing) {
-  SourceTable table({.connections_max = 1, .rate = 100}, kKey);
+  net::SourceTable table({.connections_max = 1, .rate = 100}, kKey);
   auto first = table.Admit(V4(1), kStart);
   for (int i = 0; i < 1'000; ++i) table.Admit(V4(1), kStart);
   table.Release(first.handle);
-  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, SourceVerdict::kAdmitted);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kAdmitted);
 }
 
 TEST(SourceTableTest, AFullTableAdmitsUntrackedAndCountsIt) {
-  SourceTable table({.entries_max = 16, .connections_max = 1}, kKey);
+  net::SourceTable table({.entries_max = 16, .connections_max = 1}, kKey);
   EXPECT_EQ(table.capacity(), 16u);
-  std::vector<SourceTable::Handle> handles;
+  std::vector<net::SourceTable::Handle> handles;
   for (uint32_t i = 0; i < 100; ++i) {
     auto admission = table.Admit(V4(i), kStart);
-    ASSERT_EQ(admission.verdict, SourceVerdict::kAdmitted);
+    ASSERT_EQ(admission.verdict, net::SourceVerdict::kAdmitted);
     handles.push_back(admission.handle);
   }
   EXPECT_EQ(table.counters().untracked, 84u);
-  EXPECT_EQ(table.Admit(V4(99), kStart).handle, SourceTable::kUntracked);  // no limit for it
+  EXPECT_EQ(table.Admit(V4(99), kStart).handle, net::SourceTable::kUntracked);  // no limit for it
   for (auto handle : handles) table.Release(handle);
   for (uint32_t i = 0; i < 16; ++i) EXPECT_EQ(table.Held(V4(i)), 0u);
-  EXPECT_NE(table.Admit(V4(500), kStart).handle, SourceTable::kUntracked);
+  EXPECT_NE(table.Admit(V4(500), kStart).handle, net::SourceTable::kUntracked);
 }
 
 TEST(SourceTableTest, IdleEntriesMakeRoomAndDebtorsOnlyWhenNothingElseIsFree) {
-  SourceTable table({.entries_max = 16, .rate = 0.5}, kKey);
+  net::SourceTable table({.entries_max = 16, .rate = 0.5}, kKey);
   for (uint32_t i = 0; i < 16; ++i) table.Release(table.Admit(V4(i), kStart).handle);
   table.Release(table.Admit(V4(100), kStart + milliseconds(1)).handle);
   EXPECT_EQ(table.counters().evicted, 1u);
@@ -114,18 +115,18 @@ TEST(SourceTableTest, IdleEntriesMakeRoomAndDebtorsOnlyWhenNothingElseIsFree) {
 }
 
 TEST(SourceTableTest, ThreeQuartersFullStillTracksEverybody) {
-  SourceTable table({.entries_max = 4'096, .connections_max = 1}, kKey);
+  net::SourceTable table({.entries_max = 4'096, .connections_max = 1}, kKey);
   for (uint32_t i = 0; i < 3'072; ++i) table.Admit(V4(i * 7'919), kStart);
   EXPECT_EQ(table.counters().untracked, 0u);
   for (uint32_t i = 0; i < 3'072; ++i) {
-    ASSERT_EQ(table.Admit(V4(i * 7'919), kStart).verdict, SourceVerdict::kTooMany) << i;
+    ASSERT_EQ(table.Admit(V4(i * 7'919), kStart).verdict, net::SourceVerdict::kTooMany) << i;
   }
 }
 
 TEST(SourceTableTest, AgreesWithAMapUnderRandomUse) {
-  SourceTable table({.entries_max = 8'192, .connections_max = 4}, kKey);
-  std::map<uint32_t, std::vector<SourceTable::Handle>> model;
-  FastRandom random(9);
+  net::SourceTable table({.entries_max = 8'192, .connections_max = 4}, kKey);
+  std::map<uint32_t, std::vector<net::SourceTable::Handle>> model;
+  net::FastRandom random(9);
   for (int step = 0; step < 200'000; ++step) {
     uint32_t source = random.Below(1'000);
     auto& held = model[source];
@@ -135,7 +136,7 @@ TEST(SourceTableTest, AgreesWithAMapUnderRandomUse) {
     } else {
       auto admission = table.Admit(V4(source), kStart);
       bool expected = held.size() < 4;
-      ASSERT_EQ(admission.verdict == SourceVerdict::kAdmitted, expected);
+      ASSERT_EQ(admission.verdict == net::SourceVerdict::kAdmitted, expected);
       if (expected) held.push_back(admission.handle);
     }
     ASSERT_EQ(table.Held(V4(source)), held.size());
@@ -144,12 +145,12 @@ TEST(SourceTableTest, AgreesWithAMapUnderRandomUse) {
 }
 
 TEST(SourceTableTest, NewLimitsKeepTheCounts) {
-  SourceTable table({.connections_max = 10}, kKey);
+  net::SourceTable table({.connections_max = 10}, kKey);
   for (int i = 0; i < 5; ++i) table.Admit(V4(1), kStart);
   table.SetLimits(5, 0);
-  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, SourceVerdict::kTooMany);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kTooMany);
   table.SetLimits(0, 0);
-  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, SourceVerdict::kAdmitted);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kAdmitted);
 }
 
 }  // namespace

@@ -16,9 +16,9 @@
 #include <utility>
 #include <vector>
 
-#include "lb/proxy_worker.h"
-#include "lb/random.h"
-#include "net/tls_context.h"
+#include "lb/proxy/proxy_worker.h"
+#include "net/base/random.h"
+#include "net/tls/context/tls_context.h"
 #include "tests/net/loopback.h"
 #include "tests/net/tls_test_certs.h"
 
@@ -39,7 +39,7 @@ struct Case {
 };
 
 uint8_t ByteAt(uint64_t salt, uint64_t offset) {
-  return static_cast<uint8_t>(FastRandom::Mix(salt + offset / 8) >> (8 * (offset % 8)));
+  return static_cast<uint8_t>(net::FastRandom::Mix(salt + offset / 8) >> (8 * (offset % 8)));
 }
 
 // One end of a connection, in the clear or by OpenSSL, with a stream of known bytes each way.
@@ -140,7 +140,7 @@ class End {
   SSL* ssl_;
   uint64_t out_;
   uint64_t in_;
-  FastRandom random_;
+  net::FastRandom random_;
   std::vector<uint8_t> pending_;
 };
 

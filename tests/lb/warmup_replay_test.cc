@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "lb/balancer.h"
-#include "lb/warmup.h"
+#include "lb/balance/balancer.h"
+#include "lb/balance/warmup.h"
 
 namespace lb {
 namespace {
@@ -61,7 +61,7 @@ Replay RunBalancer(std::string name, Policy policy, WarmupConfig config) {
 // proportion to weight × slow start / (active + 1).
 Replay RunEnvoy(double aggression) {
   double active[3] = {kHeld, kHeld, 0};
-  FastRandom random(5);
+  net::FastRandom random(5);
   Replay replay{"envoy slow_start, least_request", std::vector<int>(kReplaySeconds), 0};
   for (int i = 0; i < kReplaySeconds * kArrivalsPerSecond; ++i) {
     net::Duration at(1'000'000'000LL * i / kArrivalsPerSecond);

@@ -1,4 +1,4 @@
-#include "lb/warmup.h"
+#include "lb/balance/warmup.h"
 
 #include <gtest/gtest.h>
 
@@ -49,7 +49,7 @@ TEST(WarmupAtTest, RateRisesLinearlyThenIsUnlimited) {
   EXPECT_DOUBLE_EQ(WarmupAt(config, seconds(30)).weight_factor, 1);
   WarmupStep end = WarmupAt(config, seconds(60));
   EXPECT_TRUE(end.done);
-  EXPECT_EQ(end.rate, kRateUnlimited);
+  EXPECT_EQ(end.rate, net::kRateUnlimited);
   EXPECT_EQ(end.share_cap, 0);
   config.aggression = 2;
   EXPECT_DOUBLE_EQ(WarmupAt(config, seconds(15)).rate, 505);

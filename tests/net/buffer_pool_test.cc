@@ -1,4 +1,4 @@
-#include "net/buffer_pool.h"
+#include "net/io/buffer_pool.h"
 
 #include <gtest/gtest.h>
 

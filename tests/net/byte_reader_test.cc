@@ -1,4 +1,4 @@
-#include "net/byte_reader.h"
+#include "net/base/byte_reader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "net/client_hello.h"
+#include "net/tls/client_hello.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "net/gather.h"
+#include "net/io/gather.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "net/histogram.h"
+#include "net/report/histogram.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

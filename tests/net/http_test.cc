@@ -1,4 +1,4 @@
-#include "net/http.h"
+#include "net/http/http.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

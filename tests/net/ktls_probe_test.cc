@@ -1,4 +1,4 @@
-#include "net/ktls_probe.h"
+#include "net/tls/ktls_probe.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "net/log.h"
+#include "net/report/log.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -11,8 +11,8 @@
 #include <functional>
 #include <string>
 
-#include "net/event_loop.h"
-#include "net/socket.h"
+#include "net/io/event_loop.h"
+#include "net/io/socket.h"
 
 namespace net::test {
 

@@ -1,4 +1,4 @@
-#include "net/metrics.h"
+#include "net/report/metrics.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-#include "net/histogram.h"
+#include "net/report/histogram.h"
 
 namespace net {
 namespace {

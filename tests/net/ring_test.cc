@@ -1,4 +1,4 @@
-#include "net/ring.h"
+#include "net/io/ring.h"
 
 #include <gtest/gtest.h>
 #include <poll.h>
@@ -10,7 +10,7 @@
 #include <map>
 #include <vector>
 
-#include "net/buffer_pool.h"
+#include "net/io/buffer_pool.h"
 #include "tests/net/loopback.h"
 
 namespace net {

@@ -1,4 +1,4 @@
-#include "net/slab.h"
+#include "net/base/slab.h"
 
 #include <gtest/gtest.h>
 

@@ -1,4 +1,4 @@
-#include "net/stream.h"
+#include "net/io/stream.h"
 
 #include <gtest/gtest.h>
 #include <sys/un.h>

@@ -1,6 +1,6 @@
 // Which certificate, which policy, which ticket, which client; and what operators are told when a
 // file is wrong.
-#include "net/tls_context.h"
+#include "net/tls/context/tls_context.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -11,8 +11,8 @@
 #include <ctime>
 #include <functional>
 
-#include "net/check.h"
-#include "net/tls_engine.h"
+#include "net/base/check.h"
+#include "net/tls/tls_engine.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

@@ -7,9 +7,9 @@
 #include <optional>
 #include <random>
 
-#include "net/check.h"
-#include "net/tls_capture.h"
-#include "net/tls_record_layer.h"
+#include "net/base/check.h"
+#include "net/tls/record/tls_capture.h"
+#include "net/tls/record/tls_record_layer.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

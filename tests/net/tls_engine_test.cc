@@ -1,5 +1,5 @@
 // The engine against plain OpenSSL and against itself, over bytes in memory.
-#include "net/tls_engine.h"
+#include "net/tls/tls_engine.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <map>
 #include <random>
 
-#include "net/check.h"
+#include "net/base/check.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

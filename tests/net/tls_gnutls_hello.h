@@ -6,7 +6,7 @@
 #include <cerrno>
 #include <string>
 
-#include "net/check.h"
+#include "net/base/check.h"
 #include "tests/net/tls_test_hello.h"
 
 namespace net {

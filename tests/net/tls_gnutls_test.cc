@@ -7,8 +7,8 @@
 #include <cstring>
 #include <random>
 
-#include "net/check.h"
-#include "net/tls_engine.h"
+#include "net/base/check.h"
+#include "net/tls/tls_engine.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

@@ -14,10 +14,10 @@
 #include <utility>
 #include <vector>
 
-#include "net/check.h"
-#include "net/tls_engine.h"
-#include "net/tls_handshake.h"
-#include "net/tls_record.h"
+#include "net/base/check.h"
+#include "net/tls/record/tls_record.h"
+#include "net/tls/tls_engine.h"
+#include "net/tls/tls_handshake.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_hello.h"
 #include "tests/net/tls_test_peer.h"

@@ -1,6 +1,6 @@
 // The server's own handshake against plain OpenSSL: that it is taken, that it is declined where it
 // must be and nobody sees a difference, and what it costs.
-#include "net/tls_handshake.h"
+#include "net/tls/tls_handshake.h"
 
 #include <gmock/gmock.h>
 #include <malloc.h>

@@ -1,6 +1,6 @@
 // Reading ClientHellos: real ones, and one test a rule. Each message lies in a buffer of its exact
 // size, so that a read beyond it is found.
-#include "net/tls_hello.h"
+#include "net/tls/tls_hello.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Our key schedule beside OpenSSL's own, on whatever libssl could ask for.
-#include "net/tls_kdf.h"
+#include "net/tls/record/tls_kdf.h"
 
 #include <gtest/gtest.h>
 #include <openssl/core_names.h>
@@ -15,7 +15,7 @@
 #include <thread>
 #include <vector>
 
-#include "net/check.h"
+#include "net/base/check.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

@@ -1,5 +1,5 @@
 // The record layer against RFC 8448's bytes, and against itself: what a peer may and may not send.
-#include "net/tls_record.h"
+#include "net/tls/record/tls_record.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "net/tls_record_layer.h"
+#include "net/tls/record/tls_record_layer.h"
 
 namespace net {
 namespace {

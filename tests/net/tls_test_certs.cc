@@ -12,7 +12,7 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "net/check.h"
+#include "net/base/check.h"
 
 namespace net {
 

@@ -11,10 +11,10 @@
 #include <utility>
 #include <vector>
 
-#include "net/byte_reader.h"
-#include "net/check.h"
-#include "net/tls_hkdf.h"
-#include "net/tls_record.h"
+#include "net/base/byte_reader.h"
+#include "net/base/check.h"
+#include "net/tls/record/tls_hkdf.h"
+#include "net/tls/record/tls_record.h"
 #include "tests/net/tls_test_peer.h"
 
 namespace net {

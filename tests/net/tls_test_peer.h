@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "net/tls_engine.h"
+#include "net/tls/tls_engine.h"
 
 namespace net {
 

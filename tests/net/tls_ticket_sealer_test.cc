@@ -1,5 +1,5 @@
 // Tickets: what was sealed comes back, and nothing that was altered, cut, or of another key.
-#include "net/tls_ticket_sealer.h"
+#include "net/tls/context/tls_ticket_sealer.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <set>
 
-#include "net/check.h"
+#include "net/base/check.h"
 #include "tests/net/tls_test_peer.h"
 
 namespace net {

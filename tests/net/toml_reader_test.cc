@@ -1,4 +1,4 @@
-#include "net/toml_reader.h"
+#include "net/config/toml_reader.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-#include "net/units.h"
+#include "net/base/units.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // After a connection is gone, its traffic secrets are nowhere in this process' memory.
-#include "net/wiping_allocator.h"
+#include "net/tls/wiping_allocator.h"
 
 #include <gtest/gtest.h>
 
@@ -8,9 +8,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "net/check.h"
-#include "net/tls_capture.h"
-#include "net/tls_engine.h"
+#include "net/base/check.h"
+#include "net/tls/record/tls_capture.h"
+#include "net/tls/tls_engine.h"
 #include "tests/net/tls_test_certs.h"
 #include "tests/net/tls_test_peer.h"
 

@@ -24,10 +24,10 @@ TEST(ProxyCases, AClientsIpv6AddressInAProxyHeaderNeedsNoIpv6OfTheHost) {
     World world(options);
     world.Answers(0, Accepts({}, {.bytes = 50}));
     std::array<uint8_t, 256> header;
-    const auto source = lb::ProxyEndpoint::FromAddress(from);
-    const auto target = lb::ProxyEndpoint::FromAddress(to);
-    const auto size = v1 ? lb::EncodeProxyV1(source, target, header)
-                         : lb::EncodeProxyV2(source, target, {}, header);
+    const auto source = net::ProxyEndpoint::FromAddress(from);
+    const auto target = net::ProxyEndpoint::FromAddress(to);
+    const auto size = v1 ? net::EncodeProxyV1(source, target, header)
+                         : net::EncodeProxyV2(source, target, {}, header);
     ASSERT_TRUE(size.has_value());
     Peer& six = world.Dial(
         1,
@@ -253,10 +253,11 @@ TEST(ProxyCases, AProxyHeaderByteByByteTakesTwoBuffersAtMost) {
   world.Answers(0, Accepts({}, {.bytes = 50}));
   std::array<uint8_t, 1'024> header;
   const std::vector<uint8_t> filler(500);
-  const std::vector<lb::ProxyTlv> more = {{.type = 0xe5, .value = filler}};
+  const std::vector<net::ProxyTlv> more = {{.type = 0xe5, .value = filler}};
   const net::Address from = net::Address::V4({198, 51, 100, 7}, 1'234);
-  const auto size = lb::EncodeProxyV2(lb::ProxyEndpoint::FromAddress(from),
-                                      lb::ProxyEndpoint::FromAddress(from), {.more = more}, header);
+  const auto size =
+      net::EncodeProxyV2(net::ProxyEndpoint::FromAddress(from),
+                         net::ProxyEndpoint::FromAddress(from), {.more = more}, header);
   ASSERT_TRUE(size.has_value());
   Peer& client =
       world.Dial(1, {.preface = {header.begin(), header.begin() + static_cast<ptrdiff_t>(*size)},

@@ -99,8 +99,8 @@ struct Plan {
     listener.proxy_header_timeout = gentle ? seconds(1'000) : milliseconds(Between(200, 2'000));
     if (Chance(0.2)) listener.connections_max = Between(3, 30);
     if (Chance(0.2)) {
-      listener.source_limits = std::make_shared<lb::SourceLimits>(
-          lb::SourceTableConfig{.entries_max = 1'024, .connections_max = 2}, lb::HashKey{1, 2});
+      listener.source_limits = std::make_shared<net::SourceLimits>(
+          net::SourceTableConfig{.entries_max = 1'024, .connections_max = 2}, net::HashKey{1, 2});
     }
   }
 
@@ -135,12 +135,12 @@ struct Plan {
   // As a client in front of us would have it: its own address is then what the log shows.
   std::vector<uint8_t> HeaderOf(uint32_t number) {
     std::array<uint8_t, 512> out;
-    const auto from = lb::ProxyEndpoint::FromAddress(World::ClientAddress(number + 10'000));
-    const auto to = lb::ProxyEndpoint::FromAddress(net::Address::V4({198, 51, 100, 1}, 5222));
+    const auto from = net::ProxyEndpoint::FromAddress(World::ClientAddress(number + 10'000));
+    const auto to = net::ProxyEndpoint::FromAddress(net::Address::V4({198, 51, 100, 1}, 5222));
     const std::vector<uint8_t> filler(Chance(0.2) ? 400 : 0);
-    const std::vector<lb::ProxyTlv> more = {{.type = 0xe5, .value = filler}};
-    const auto size = Chance(0.5) ? lb::EncodeProxyV1(from, to, out)
-                                  : lb::EncodeProxyV2(from, to, {.more = more}, out);
+    const std::vector<net::ProxyTlv> more = {{.type = 0xe5, .value = filler}};
+    const auto size = Chance(0.5) ? net::EncodeProxyV1(from, to, out)
+                                  : net::EncodeProxyV2(from, to, {.more = more}, out);
     std::vector<uint8_t> header(out.begin(), out.begin() + static_cast<ptrdiff_t>(size.value()));
     if (Chance(0.05)) header[random.Below(8)] ^= 0x40U;
     return header;
@@ -168,7 +168,7 @@ struct Plan {
     return answer;
   }
 
-  lb::FastRandom random;
+  net::FastRandom random;
   bool gentle = false;
   bool nodes_wait = false;
   WorldOptions options;
@@ -263,12 +263,12 @@ class Life {
   // Where our own header ends, in what a node received; SIZE_MAX when it did not come whole.
   size_t CheckHeader(const Peer& node, net::Address& source) {
     if (!reloaded_ && plan_.options.pool.send_proxy == lb::SendProxy::kOff) return 0;
-    lb::ProxyHeader header;
-    const auto decoded = lb::DecodeProxyHeader(node.received, header);
-    if (decoded.status == lb::ProxyDecoded::Status::kNeedMore) return SIZE_MAX;
-    if (decoded.status == lb::ProxyDecoded::Status::kReject) {
+    net::ProxyHeader header;
+    const auto decoded = net::DecodeProxyHeader(node.received, header);
+    if (decoded.status == net::ProxyDecoded::Status::kNeedMore) return SIZE_MAX;
+    if (decoded.status == net::ProxyDecoded::Status::kReject) {
       EXPECT_TRUE(reloaded_) << "a node got a malformed PROXY header: "
-                             << lb::ProxyRejectName(decoded.reject);
+                             << net::ProxyRejectName(decoded.reject);
       return 0;
     }
     source = header.source.ToAddress();

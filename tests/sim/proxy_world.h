@@ -12,10 +12,10 @@
 #include <string>
 #include <vector>
 
-#include "lb/proxy_protocol.h"
-#include "lb/proxy_worker.h"
-#include "lb/source_limits.h"
-#include "net/event_loop.h"
+#include "lb/proxy/proxy_worker.h"
+#include "net/io/event_loop.h"
+#include "net/limit/source_limits.h"
+#include "net/proxy_protocol/proxy_protocol.h"
 #include "tests/sim/ring_sim.h"
 
 namespace lb {

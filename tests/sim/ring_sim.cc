@@ -8,7 +8,7 @@
 #include <cstring>
 #include <utility>
 
-#include "net/check.h"
+#include "net/base/check.h"
 
 namespace sim {
 namespace {
@@ -648,7 +648,7 @@ void Network::Kernel::Deliver(Arrived& arrival) {
 
 uint8_t Peer::Content(uint64_t id, uint64_t offset) {
   if (offset < 8) return static_cast<uint8_t>(id >> (8 * offset));
-  const uint64_t word = lb::FastRandom::Mix(id * 0x9e3779b97f4a7c15U + offset / 8);
+  const uint64_t word = net::FastRandom::Mix(id * 0x9e3779b97f4a7c15U + offset / 8);
   return static_cast<uint8_t>(word >> (8 * (offset % 8)));
 }
 

@@ -2,7 +2,7 @@
 // a ManualClock that only Ring::Wait() moves, and faults come from a seed, so that a run repeats
 // exactly.
 //
-// ring_sim.cc implements the class net::Ring over it; a test links net_ring_sim instead of
+// ring_sim.cc implements the class Ring over it; a test links net_ring_sim instead of
 // net_ring.
 //
 //   sim::Network network(seed, faults);            // Rings made from here on use it
@@ -36,10 +36,10 @@
 #include <string>
 #include <vector>
 
-#include "lb/random.h"
-#include "net/address.h"
-#include "net/clock.h"
-#include "net/ring.h"
+#include "net/base/address.h"
+#include "net/base/clock.h"
+#include "net/base/random.h"
+#include "net/io/ring.h"
 
 namespace sim {
 
@@ -136,7 +136,7 @@ class Network {
   Network& operator=(const Network&) = delete;
 
   net::ManualClock& clock() { return clock_; }
-  lb::FastRandom& random() { return random_; }
+  net::FastRandom& random() { return random_; }
   const Faults& faults() const { return faults_; }
   void SetFaults(const Faults& faults) { faults_ = faults; }
 
@@ -202,7 +202,7 @@ class Network {
   Node* NodeAt(const std::vector<uint8_t>& where);
 
   net::ManualClock clock_;
-  lb::FastRandom random_;
+  net::FastRandom random_;
   Faults faults_;
   std::priority_queue<Event, std::vector<Event>, std::greater<>> events_;
   uint64_t next_order_ = 0;

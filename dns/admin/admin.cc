@@ -1,0 +1,60 @@
+#include "dns/admin/admin.h"
+
+#include <utility>
+
+#include "net/io/socket.h"
+#include "net/report/metrics.h"
+
+namespace dns {
+
+std::string AdminServer::Listen(const std::string& text) {
+  auto address = net::Address::Parse(text);
+  if (!address) return text + ": " + address.error().what;
+  const net::SocketName name = address->ToSocketName();
+  // Shared with the process that takes over.
+  auto fd = net::Listen(name.get(), name.size(), {.backlog = 128, .reuse_port = true});
+  if (!fd) return fd.error();
+  server_ = std::make_unique<net::HttpServer>(
+      loop_, std::move(*fd),
+      [this](const net::HttpRequest& request) { return AdminPage(control_, request); });
+  return "";
+}
+
+net::HttpResponse AdminPage(const Control& control, const net::HttpRequest& request) {
+  net::HttpResponse response;
+  if (request.method != "GET" && request.method != "HEAD") {
+    response.status = 405;
+    response.headers.push_back({"Allow", "GET, HEAD"});
+    response.body = "only GET and HEAD\n";
+    return response;
+  }
+  auto json = [&](std::string body) {
+    response.content_type = "application/json";
+    response.body = std::move(body) + "\n";
+  };
+  if (request.path == "/livez") {
+    response.body = "ok\n";
+  } else if (request.path == "/readyz") {
+    response.status = control.ready() ? 200 : 503;
+    response.body = control.ready() ? "ok\n" : "not ready\n";
+  } else if (request.path == "/status") {
+    json(control.StatusJson());
+  } else if (request.path == "/states") {
+    json(control.StatesJson());
+  } else if (request.path == "/stats") {
+    json(control.StatsJson());
+  } else if (request.path == "/view") {
+    json(control.ViewJson());
+  } else if (request.path == "/metrics") {
+    response.content_type = std::string(net::MetricsWriter::kContentType);
+    response.body = control.Metrics();
+  } else {
+    response.status = 404;
+    response.body = "pages: /livez /readyz /status /states /stats /view /metrics\n";
+  }
+  response.headers.push_back({"Cache-Control", "no-store"});
+  response.headers.push_back({"X-Content-Type-Options", "nosniff"});
+  return response;
+}
+
+}  // namespace dns

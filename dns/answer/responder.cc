@@ -1,0 +1,548 @@
+#include "dns/answer/responder.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "net/base/check.h"
+
+namespace dns {
+
+namespace {
+
+constexpr uint16_t kFlagAa = 0x0400;
+constexpr uint16_t kFlagTc = 0x0200;
+constexpr uint16_t kFlagRd = 0x0100;
+constexpr uint16_t kFlagCd = 0x0010;
+constexpr size_t kOptBytes = 11;
+constexpr size_t kOptionBytes = 4;
+constexpr size_t kItemsMax = 256;
+// RFC 8467 §4.1: responses over encrypted transports are padded to a multiple of this.
+constexpr size_t kPaddingBlock = 468;
+// Extended DNS Errors (RFC 8914, 9824).
+constexpr uint16_t kEdeNotAuthoritative = 20;
+constexpr uint16_t kEdeInvalidQueryType = 30;
+constexpr uint16_t kEdeOther = 0;
+// What the rate limiter counts responses as that belong to no zone.
+constexpr uint64_t kRefusedResponse = 2;
+constexpr uint64_t kErrorResponse = 4;
+
+// The numbers from 0 up; copied where a permutation begins.
+constexpr std::array<uint8_t, kItemsMax> kIota = [] {
+  std::array<uint8_t, kItemsMax> out{};
+  for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<uint8_t>(i);
+  return out;
+}();
+
+template <size_t kSize>
+void CopyChoices(const uint8_t* choices, const uint8_t* items, size_t take, uint8_t* to) {
+  for (size_t i = 0; i < take; ++i) {
+    std::memcpy(to + i * kSize, choices + items[i] * kSize, kSize);
+  }
+}
+
+}  // namespace
+
+// The response under construction.
+struct Responder::Builder {
+  std::span<const uint8_t> packet;
+  std::span<uint8_t> out;
+  size_t size = kHeaderBytes;
+  size_t question_end = kHeaderBytes;
+  size_t limit = 512;
+  size_t opt_bytes = 0;  // reserved for the OPT record
+  uint16_t flags = 0;
+  Rcode rcode = Rcode::kNoError;
+  uint16_t answers = 0;
+  uint16_t authorities = 0;
+  uint16_t additional = 0;
+  bool with_question = false;
+  bool with_cookie = false;
+  bool with_nsid = false;
+  bool with_keepalive = false;
+  bool with_padding = false;
+  bool with_ede = false;
+  uint16_t ede_code = 0;
+  std::string_view ede_text;
+  std::array<uint8_t, kFullCookieBytes> cookie;
+
+  bool Fits(size_t bytes) const { return size + bytes + opt_bytes <= limit; }
+
+  void Copy(const Bytes& bytes) {
+    if (bytes.empty()) return;  // its data() may be null, which memcpy must not see
+    std::memcpy(out.data() + size, bytes.data(), bytes.size());
+    size += bytes.size();
+  }
+
+  void CopySection(const Section& section, size_t name_size, size_t apex_size) {
+    uint8_t* at = out.data() + size;
+    Copy(section.bytes);
+    for (uint16_t pointer : section.apex_pointers) {
+      Put16(at + pointer, 0xc000u | (kHeaderBytes + name_size - apex_size));
+    }
+  }
+
+  // Back to the question alone.
+  void Clear() {
+    size = question_end;
+    answers = authorities = additional = 0;
+  }
+
+  void Truncate() {
+    Clear();
+    flags |= kFlagTc;
+  }
+
+  void SetEde(uint16_t code, std::string_view text) {
+    if (opt_bytes == 0) return;
+    size_t bytes = kOptionBytes + 2 + text.size();
+    if (question_end + opt_bytes + bytes > limit) return;
+    with_ede = true;
+    ede_code = code;
+    ede_text = text;
+    opt_bytes += bytes;
+  }
+
+  void CopyQuestion(const Query& query) {
+    question_end = query.question_end();
+    std::memcpy(out.data() + kHeaderBytes, packet.data() + kHeaderBytes,
+                question_end - kHeaderBytes);
+    size = question_end;
+    with_question = question_end > kHeaderBytes;
+  }
+
+  void Option(EdnsOption code, std::span<const uint8_t> data) {
+    Put16(out.data() + size, static_cast<uint16_t>(code));
+    Put16(out.data() + size + 2, data.size());
+    if (!data.empty()) std::memcpy(out.data() + size + kOptionBytes, data.data(), data.size());
+    size += kOptionBytes + data.size();
+  }
+};
+
+Responder::Responder(const ResponderConfig& config, uint64_t seed)
+    : config_(config),
+      random_(seed),
+      limiter_(config.rate_limit, seed ^ 0x5bd1e995u),
+      lazy_(config.signatures_per_second) {}
+
+Reply Responder::Respond(const Generation& generation, const Client& client,
+                         std::span<const uint8_t> packet, std::span<uint8_t> out, const Now& now) {
+  counters_.queries[static_cast<size_t>(client.transport)].Add();
+  Reply reply;
+  ParseResult parsed = ParseQuery(packet, query_);
+  if (parsed == ParseResult::kDrop) {
+    counters_.dropped.Add();
+    return reply;
+  }
+  Builder builder;
+  builder.packet = packet;
+  builder.out = out;
+  bool udp = client.transport == Transport::kUdp;
+  builder.limit = udp ? std::min<size_t>(query_.edns.udp_bytes, config_.udp_bytes)
+                      : std::min(out.size(), kMessageBytesMax);
+  cookie_valid_ = false;
+  if (parsed != ParseResult::kOk) {
+    builder.CopyQuestion(query_);
+    builder.rcode = parsed == ParseResult::kNotImp ? Rcode::kNotImp : Rcode::kFormErr;
+    if (parsed == ParseResult::kFormErr) counters_.malformed.Add();
+    if (query_.edns.present) builder.opt_bytes = kOptBytes;
+    if (udp && limiter_.Check(client.address, kErrorResponse, now.ms) != RateVerdict::kSend) {
+      counters_.rrl_dropped.Add();
+      return reply;
+    }
+  } else {
+    AnswerQuery(generation, client, now, builder, reply);
+    if (builder.size == 0) return reply;  // rate-limited
+  }
+  reply.size = Finish(client, builder);
+  return reply;
+}
+
+// Checks the client's cookie and makes it a new one. False: nothing more to do, the response is an
+// error.
+bool Responder::CheckCookie(const Client& client, const Now& now, Builder& builder) {
+  std::span<const uint8_t> given = query_.edns.cookie;
+  if (given.empty() || config_.cookie_secrets.empty()) return true;
+  cookie_valid_ = IsValidCookie(config_.cookie_secrets, given, client.address, now.unix_seconds);
+  if (cookie_valid_) {
+    counters_.cookies_valid.Add();
+  } else if (given.size() > kClientCookieBytes) {
+    counters_.cookies_bad.Add();
+  }
+  std::copy_n(given.begin(), kClientCookieBytes, builder.cookie.begin());
+  auto made = MakeServerCookie(config_.cookie_secrets[0], given, client.address, now.unix_seconds);
+  std::ranges::copy(made, builder.cookie.begin() + kClientCookieBytes);
+  builder.with_cookie = true;
+  builder.opt_bytes += kOptionBytes + kFullCookieBytes;
+  return true;
+}
+
+RateVerdict Responder::CheckRate(const Client& client, const Found& found, const Now& now) {
+  if (client.transport != Transport::kUdp || cookie_valid_) return RateVerdict::kSend;
+  uint64_t response = kRefusedResponse;
+  if (found.answer != nullptr) {
+    bool one_name = found.exists && (found.answer->kind == AnswerKind::kPositive ||
+                                     found.answer->kind == AnswerKind::kNoData);
+    // Denials and referrals look the same for ever new names: they count as one.
+    response = one_name ? query_.hash * 8 + query_.type * 0x9e3779b1u
+                        : reinterpret_cast<uintptr_t>(found.zone) +
+                              static_cast<uint64_t>(found.answer->kind);
+  }
+  return limiter_.Check(client.address, response, now.ms);
+}
+
+void Responder::AnswerQuery(const Generation& generation, const Client& client, const Now& now,
+                            Builder& builder, Reply& reply) {
+  builder.CopyQuestion(query_);
+  const Edns& edns = query_.edns;
+  if (edns.present) {
+    builder.opt_bytes = kOptBytes;
+    if (edns.dnssec_ok) counters_.dnssec_ok.Add();
+    if (edns.wants_nsid && !config_.nsid.empty()) {
+      builder.with_nsid = true;
+      builder.opt_bytes += kOptionBytes + config_.nsid.size();
+    }
+    if (edns.wants_keepalive && client.transport != Transport::kUdp) {
+      builder.with_keepalive = true;
+      builder.opt_bytes += kOptionBytes + 2;
+    }
+    builder.with_padding = edns.has_padding && client.transport == Transport::kTls;
+    CheckCookie(client, now, builder);
+  }
+  auto type = static_cast<Type>(query_.type);
+  bool in_zone = query_.qclass == kClassIn && edns.version == 0 && !query_.has_tsig;
+  Found found;
+  if (in_zone) found = Find(generation, query_);
+  RateVerdict verdict = CheckRate(client, found, now);
+  if (verdict == RateVerdict::kDrop) {
+    counters_.rrl_dropped.Add();
+    builder.size = 0;
+    return;
+  }
+  if (verdict == RateVerdict::kSlip) {
+    counters_.rrl_slipped.Add();
+    // A client that does cookies can prove itself over UDP (RFC 7873 §5.2.3); others use TCP.
+    if (builder.with_cookie) builder.rcode = Rcode::kBadCookie;
+    if (!builder.with_cookie) builder.flags |= kFlagTc;
+    return;
+  }
+  if (edns.version != 0) {
+    builder.rcode = Rcode::kBadVers;
+  } else if (query_.has_tsig) {
+    AnswerTsig(now, builder);
+  } else if (query_.qclass == kClassChaos) {
+    AnswerChaos(builder);
+  } else if (query_.qclass != kClassIn) {
+    builder.rcode = Rcode::kRefused;
+  } else if (type == Type::kNxname || type == Type::kOpt) {
+    builder.rcode = Rcode::kFormErr;
+    builder.SetEde(kEdeInvalidQueryType, "");
+  } else if (type == Type::kAxfr || type == Type::kIxfr) {
+    AnswerTransfer(generation, client, builder, reply);
+  } else if (type == Type::kMaila || type == Type::kMailb) {
+    builder.rcode = Rcode::kNotImp;
+  } else if (found.answer == nullptr) {
+    builder.rcode = Rcode::kRefused;
+    builder.SetEde(kEdeNotAuthoritative, "");
+  } else {
+    AnswerFound(generation, now, found, builder);
+  }
+}
+
+void Responder::AnswerFound(const Generation& generation, const Now& now, const Found& found,
+                            Builder& builder) {
+  const Answer& answer = *found.answer;
+  bool secure = query_.edns.dnssec_ok && answer.signed_form != nullptr;
+  const Form& form = secure ? *answer.signed_form : answer.plain;
+  if (answer.authoritative) builder.flags |= kFlagAa;
+  builder.rcode = answer.rcode;
+  if (secure && answer.rcode == Rcode::kNxDomain && !query_.edns.compact_ok) {
+    builder.rcode = Rcode::kNoError;  // RFC 9824 §3.4: the NSEC with NXNAME says it
+  }
+  if (!answer.ede_text.empty()) builder.SetEde(answer.ede_code, answer.ede_text);
+  if (!WriteForm(generation, now, found, form, builder)) {
+    builder.Truncate();
+  }
+}
+
+// False: it does not fit, and the response must be truncated.
+bool Responder::WriteForm(const Generation& generation, const Now& now, const Found& found,
+                          const Form& form, Builder& builder) {
+  size_t apex_size = found.zone->apex_size;
+  if (!builder.Fits(form.head.bytes.size())) return false;
+  builder.CopySection(form.head, query_.name_size, apex_size);
+  builder.answers = form.head.count;
+  std::array<uint8_t, kItemsMax> items;
+  if (form.lazy_head) {
+    auto source = reinterpret_cast<uintptr_t>(form.lazy_head.get());
+    if (!WriteLazy(generation, now, found, *form.lazy_head, source, false, builder)) return false;
+    ++builder.answers;
+  }
+  if (!form.choices.empty() && !WriteChoices(generation, now, found, form, items, builder)) {
+    return false;
+  }
+  if (!builder.Fits(form.authority.bytes.size())) return false;
+  builder.CopySection(form.authority, query_.name_size, apex_size);
+  builder.authorities = form.authority.count;
+  if (form.lazy_nsec) {
+    auto owner = Name::FromWire(query_.lower_name());
+    CHECK(owner.has_value());
+    Rrset nsec{
+        *owner, Type::kNsec, form.lazy_nsec->ttl, {CompactNsec(*owner, form.lazy_nsec->types)}};
+    auto source = reinterpret_cast<uintptr_t>(&form.lazy_nsec);
+    if (!WriteLazy(generation, now, found, nsec, source, true, builder)) return false;
+    builder.authorities = static_cast<uint16_t>(builder.authorities + 2);
+  }
+  // Additional records are a courtesy: as many as there is room for, a host's together.
+  for (size_t i = 0; i < form.choices.size() && i < form.take; ++i) {
+    const Choice& choice = form.choices[items[i]];
+    if (choice.extra_count == 0) continue;
+    if (!builder.Fits(choice.extra_size)) {
+      counters_.additional_left_out.Add();
+      break;
+    }
+    std::memcpy(builder.out.data() + builder.size, form.extra_bytes.data() + choice.extra_offset,
+                choice.extra_size);
+    builder.size += choice.extra_size;
+    builder.additional = static_cast<uint16_t>(builder.additional + choice.extra_count);
+  }
+  if (form.additional.count == 0) return true;
+  if (!builder.Fits(form.additional.bytes.size())) {
+    counters_.additional_left_out.Add();
+    return !form.additional_required;
+  }
+  builder.CopySection(form.additional, query_.name_size, apex_size);
+  builder.additional = static_cast<uint16_t>(builder.additional + form.additional.count);
+  return true;
+}
+
+// Puts the choices of this answer, in a random order, into the first places of `items`.
+size_t Responder::Draw(const Form& form, std::span<uint8_t> items, const Variant** variant) {
+  size_t count = form.choices.size();
+  if (!form.variants.empty()) {
+    const Variant& drawn = form.variants[random_.Below(form.variants.size())];
+    std::ranges::copy(drawn.members, items.begin());
+    ShuffleFirst(random_, items.data(), drawn.members.size(), drawn.members.size());
+    *variant = &drawn;
+    return drawn.members.size();
+  }
+  std::memcpy(items.data(), kIota.data(), count <= 16 ? 16 : kItemsMax);
+  if (form.weighted && form.take < count) {
+    DrawWeighted(random_, items.data(), count, form.take, form.weight_sum,
+                 [&](uint8_t item) { return uint64_t{form.choices[item].weight}; });
+  } else {
+    ShuffleFirst(random_, items.data(), count, form.take);
+  }
+  return form.take;
+}
+
+bool Responder::WriteChoices(const Generation& generation, const Now& now, const Found& found,
+                             const Form& form, std::span<uint8_t> items, Builder& builder) {
+  const Variant* variant = nullptr;
+  size_t take = Draw(form, items, &variant);
+  uint8_t* at = builder.out.data() + builder.size;
+  if (form.uniform_size != 0) {
+    if (!builder.Fits(take * form.uniform_size)) return false;
+    const uint8_t* choices = form.choice_bytes.data();
+    if (form.uniform_size == 16) {
+      CopyChoices<16>(choices, items.data(), take, at);
+    } else if (form.uniform_size == 28) {
+      CopyChoices<28>(choices, items.data(), take, at);
+    } else {
+      for (size_t i = 0; i < take; ++i) {
+        std::memcpy(at + i * form.uniform_size, choices + items[i] * size_t{form.uniform_size},
+                    form.uniform_size);
+      }
+    }
+    builder.size += take * form.uniform_size;
+  } else {
+    for (size_t i = 0; i < take; ++i) {
+      const Choice& choice = form.choices[items[i]];
+      if (!builder.Fits(choice.size)) return false;
+      std::memcpy(builder.out.data() + builder.size, form.choice_bytes.data() + choice.offset,
+                  choice.size);
+      builder.size += choice.size;
+    }
+  }
+  builder.answers = static_cast<uint16_t>(builder.answers + take);
+  if (variant == nullptr) return true;
+  ++builder.answers;
+  if (!variant->rrsig.empty()) {
+    if (!builder.Fits(variant->rrsig.size())) return false;
+    builder.Copy(variant->rrsig);
+    return true;
+  }
+  Rrset subset{form.lazy_choices->owner, form.lazy_choices->type, form.lazy_choices->ttl, {}};
+  for (uint8_t item : variant->members) subset.rdatas.push_back(form.lazy_choices->rdatas[item]);
+  auto source = reinterpret_cast<uintptr_t>(variant);
+  return WriteLazy(generation, now, found, subset, source, false, builder);
+}
+
+// Signs `set` for the question's name; writes the set too, where told, and its RRSIG.
+bool Responder::WriteLazy(const Generation& generation, const Now& now, const Found& found,
+                          const Rrset& set, uint64_t source, bool with_set, Builder& builder) {
+  Rrset named = set;
+  auto owner = Name::FromWire(query_.lower_name());
+  CHECK(owner.has_value());
+  named.owner = *owner;
+  uint64_t made = lazy_.made();
+  const Bytes* rrsig = lazy_.Sign(generation, *found.zone->key, named, source, now.ms);
+  if (rrsig == nullptr) {
+    counters_.sign_budget_spent.Add();
+    builder.SetEde(kEdeOther, "signing budget spent");
+    return false;
+  }
+  counters_.signed_on_demand.Add(lazy_.made() - made);
+  auto write = [&](Type type, uint32_t ttl, const Bytes& rdata) {
+    if (!builder.Fits(kRecordFixedBytes + rdata.size())) return false;
+    uint8_t* at = builder.out.data() + builder.size;
+    Put16(at, 0xc000u | kHeaderBytes);
+    Put16(at + 2, static_cast<uint16_t>(type));
+    Put16(at + 4, kClassIn);
+    Put32(at + 6, ttl);
+    Put16(at + 10, rdata.size());
+    builder.size += kRecordFixedBytes;
+    builder.Copy(rdata);
+    return true;
+  };
+  if (with_set && !write(named.type, named.ttl, named.rdatas[0])) return false;
+  return write(Type::kRrsig, named.ttl, *rrsig);
+}
+
+void Responder::AnswerChaos(Builder& builder) {
+  using namespace std::string_view_literals;
+  std::string_view name(reinterpret_cast<const char*>(query_.name.data()), query_.name_size);
+  const std::string* text = nullptr;
+  if (name == "\7version\4bind\0"sv || name == "\7version\6server\0"sv) text = &config_.version;
+  if (name == "\2id\6server\0"sv || name == "\10hostname\4bind\0"sv) text = &config_.id;
+  bool type_fits = query_.type == static_cast<uint16_t>(Type::kTxt) || query_.type == kClassAny;
+  if (text == nullptr || text->empty() || !type_fits) {
+    builder.rcode = Rcode::kRefused;
+    return;
+  }
+  size_t size = std::min<size_t>(text->size(), 255);
+  if (!builder.Fits(kRecordFixedBytes + 1 + size)) {
+    builder.Truncate();
+    return;
+  }
+  uint8_t* at = builder.out.data() + builder.size;
+  Put16(at, 0xc000u | kHeaderBytes);
+  Put16(at + 2, static_cast<uint16_t>(Type::kTxt));
+  Put16(at + 4, kClassChaos);
+  Put32(at + 6, 0);
+  Put16(at + 10, size + 1);
+  at[12] = static_cast<uint8_t>(size);
+  std::memcpy(at + 13, text->data(), size);
+  builder.size += kRecordFixedBytes + 1 + size;
+  builder.answers = 1;
+  builder.flags |= kFlagAa;
+}
+
+// We share keys with nobody: whatever the key, the algorithm or the MAC, the answer is NOTAUTH with
+// BADKEY, not signed (RFC 8945 §5.2.1).
+void Responder::AnswerTsig(const Now& now, Builder& builder) {
+  constexpr uint16_t kBadKey = 17;
+  counters_.tsig_refused.Add();
+  builder.with_padding = false;
+  builder.rcode = Rcode::kNotAuth;
+  size_t rdata_size = query_.tsig_algorithm.size() + 16;
+  if (!builder.Fits(query_.tsig_key().size() + 10 + rdata_size)) return;
+  // TSIG is the last record, so the OPT stands before it.
+  uint8_t* at = builder.out.data() + builder.size + builder.opt_bytes;
+  std::memcpy(at, query_.tsig_key().data(), query_.tsig_key().size());
+  at += query_.tsig_key().size();
+  Put16(at, static_cast<uint16_t>(Type::kTsig));
+  Put16(at + 2, kClassAny);
+  Put32(at + 4, 0);
+  Put16(at + 8, rdata_size);
+  at += 10;
+  std::memcpy(at, query_.tsig_algorithm.data(), query_.tsig_algorithm.size());
+  at += query_.tsig_algorithm.size();
+  Put16(at, 0);  // 48 bits of time
+  Put32(at + 2, now.unix_seconds);
+  Put16(at + 6, 300);
+  Put16(at + 8, 0);  // no MAC
+  Put16(at + 10, query_.id);
+  Put16(at + 12, kBadKey);
+  Put16(at + 14, 0);
+}
+
+void Responder::AnswerTransfer(const Generation& generation, const Client& client, Builder& builder,
+                               Reply& reply) {
+  builder.rcode = Rcode::kRefused;
+  if (client.transport == Transport::kUdp) return;
+  for (const ImageZone& zone : generation.image->zones) {
+    if (std::ranges::equal(zone.source->apex.wire(), query_.lower_name())) reply.transfer = &zone;
+  }
+}
+
+// Writes OPT and header.
+size_t Responder::Finish(const Client& client, Builder& builder) {
+  auto wide_rcode = static_cast<uint16_t>(builder.rcode);
+  if (builder.opt_bytes != 0) {
+    uint8_t* opt = builder.out.data() + builder.size;
+    opt[0] = 0;
+    Put16(opt + 1, static_cast<uint16_t>(Type::kOpt));
+    Put16(opt + 3, config_.udp_bytes);
+    opt[5] = static_cast<uint8_t>(wide_rcode >> 4);
+    opt[6] = 0;
+    Put16(opt + 7, query_.edns.dnssec_ok ? 0x8000 : 0);
+    builder.size += kOptBytes;
+    if (builder.with_nsid) {
+      builder.Option(EdnsOption::kNsid,
+                     {reinterpret_cast<const uint8_t*>(config_.nsid.data()), config_.nsid.size()});
+    }
+    if (builder.with_cookie) builder.Option(EdnsOption::kCookie, builder.cookie);
+    if (builder.with_keepalive) {
+      std::array<uint8_t, 2> timeout;
+      Put16(timeout.data(), std::min<uint32_t>(config_.tcp_idle_ms / 100, 0xffff));
+      builder.Option(EdnsOption::kTcpKeepalive, timeout);
+    }
+    if (builder.with_ede) {
+      std::array<uint8_t, 2 + 128> ede;
+      Put16(ede.data(), builder.ede_code);
+      size_t text = std::min<size_t>(builder.ede_text.size(), 128);
+      std::copy_n(builder.ede_text.data(), text, ede.begin() + 2);
+      builder.Option(EdnsOption::kExtendedError, std::span(ede).first(2 + text));
+    }
+    if (builder.with_padding) {
+      static constexpr std::array<uint8_t, kPaddingBlock> kZeros{};
+      size_t over = (builder.size + kOptionBytes) % kPaddingBlock;
+      size_t padding = over == 0 ? 0 : kPaddingBlock - over;
+      if (builder.size + kOptionBytes + padding <= builder.limit) {
+        builder.Option(EdnsOption::kPadding, std::span(kZeros).first(padding));
+      }
+    }
+    Put16(opt + 9, static_cast<size_t>(builder.out.data() + builder.size - (opt + kOptBytes)));
+    ++builder.additional;
+  }
+  if (query_.has_tsig && builder.rcode == Rcode::kNotAuth) {
+    size_t tsig = query_.tsig_key().size() + 10 + query_.tsig_algorithm.size() + 16;
+    if (builder.size + tsig <= builder.limit) {
+      builder.size += tsig;
+      ++builder.additional;
+    }
+  }
+  uint8_t* header = builder.out.data();
+  Put16(header, query_.id);
+  unsigned flags = 0x8000u | builder.flags | (query_.flags & (0x7800u | kFlagRd | kFlagCd)) |
+                   (wide_rcode & 0xfu);
+  if (query_.opcode() != 0) flags &= ~unsigned{kFlagRd | kFlagCd};
+  Put16(header + 2, flags);
+  Put16(header + 4, builder.with_question ? 1 : 0);
+  Put16(header + 6, builder.answers);
+  Put16(header + 8, builder.authorities);
+  Put16(header + 10, builder.additional);
+  rcode_ = builder.rcode;
+  counters_.responses[wide_rcode].Add();
+  if ((builder.flags & kFlagTc) != 0) counters_.truncated.Add();
+  size_t counted = 0;
+  while (counted < kCountedTypes.size() &&
+         static_cast<uint16_t>(kCountedTypes[counted]) != query_.type) {
+    ++counted;
+  }
+  counters_.types[counted].Add();
+  static_cast<void>(client);
+  return builder.size;
+}
+
+}  // namespace dns

@@ -1,0 +1,86 @@
+// mongoosedns.toml, read and judged (conf/mongoosedns.toml comments every key).
+//
+// LoadConfig() reads the file and all that it names: zone files, keys, certificates' paths, cookie
+// secrets. All mistakes are told at once, each with file, line, key and remedy. At start and
+// reload.
+#pragma once
+
+#include <array>
+#include <expected>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "dns/answer/compile.h"
+#include "dns/answer/responder.h"
+#include "dns/pool/health.h"
+#include "dns/pool/pool.h"
+#include "dns/serve/udp_worker.h"
+#include "dns/zone/zone.h"
+#include "net/base/address.h"
+#include "net/base/clock.h"
+#include "net/report/log.h"
+
+namespace dns {
+
+struct TcpConfig {
+  uint32_t clients_max = 1000;  // all listeners together
+  uint32_t clients_per_address_max = 50;
+  uint32_t queries_per_connection_max = 10'000;
+  net::Duration idle_timeout = std::chrono::seconds(15);
+};
+
+struct TlsConfig {
+  std::vector<net::Address> listen;  // empty: no DNS over TLS
+  std::string certificate;           // PEM paths
+  std::string key;
+  std::string transfer_client_ca;  // set: zone transfers need a client certificate from it
+};
+
+struct ZoneConfig {
+  std::shared_ptr<const Zone> zone;
+  std::shared_ptr<const SigningKey> key;
+  std::vector<net::Cidr> transfer_allow;
+  bool transfer_needs_tls = false;  // and a client certificate that the CA signed
+  std::vector<net::Address> notify;
+};
+
+struct PoolSettings {
+  PoolConfig pool;
+  HealthPolicy policy;
+  std::vector<CheckConfig> checks;
+};
+
+// The other DNS nodes whose view of the balancers is asked for.
+struct PeerConfig {
+  std::string name;
+  net::Address address;  // of its admin HTTP
+};
+
+struct Config {
+  std::string path;
+  std::vector<net::Address> listen;
+  uint32_t workers = 0;
+  UdpWorkerOptions udp;
+  bool pin_cpus = false;
+  ResponderConfig responder;
+  bool own_cookie_secret = false;  // made at random, since no file gives one
+  TcpConfig tcp;
+  TlsConfig tls;
+  std::string admin_listen;  // "" : none
+  std::string ctl_socket;
+  std::string state_file;
+  uint32_t query_log_every = 0;
+  uint32_t signature_days = 14;
+  net::LogOptions log;
+  std::vector<PoolSettings> pools;
+  std::vector<ZoneConfig> zones;
+  std::vector<PeerConfig> peers;
+  net::Duration peer_interval = std::chrono::seconds(2);
+
+  std::vector<PoolConfig> PoolConfigs() const;
+};
+
+std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& path);
+
+}  // namespace dns

@@ -1,0 +1,694 @@
+#include "dns/control/control.h"
+
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <thread>
+
+#include "dns/pool/pool_sets.h"
+#include "dns/serve/now.h"
+#include "net/report/log.h"
+
+namespace dns {
+namespace {
+
+constexpr net::Duration kHousekeepingInterval = std::chrono::seconds(1);
+constexpr net::Duration kTcpFinish = std::chrono::seconds(5);
+// A peer's view older than so many of its intervals does not count.
+constexpr int kPeerStaleIntervals = 5;
+constexpr size_t kAcmeMax = 64;
+
+std::string BalancerKey(const PoolConfig& pool, size_t balancer) {
+  return pool.name + "/" + pool.balancers[balancer].name;
+}
+
+bool SameView(const Selection& a, const Selection& b) {
+  auto same = [](const Member& x, const Member& y) {
+    return x.balancer == y.balancer && x.weight == y.weight;
+  };
+  return a.ttl == b.ttl && a.all_down == b.all_down && a.fallback == b.fallback &&
+         std::ranges::equal(a.members, b.members, same);
+}
+
+bool SameView(const PoolView& a, const PoolView& b) {
+  if (!SameView(a.addresses, b.addresses)) return false;
+  for (size_t i = 0; i < kServices.size(); ++i) {
+    if (!SameView(a.services[i], b.services[i])) return false;
+  }
+  return true;
+}
+
+// Does only the TTL differ? Then the content that secondaries have is still right.
+bool SameContent(const PoolView& a, const PoolView& b) {
+  PoolView copy = a;
+  copy.addresses.ttl = b.addresses.ttl;
+  for (size_t i = 0; i < kServices.size(); ++i) copy.services[i].ttl = b.services[i].ttl;
+  return SameView(copy, b);
+}
+
+}  // namespace
+
+void Totals::Add(const Counters& c) {
+  for (size_t i = 0; i < queries.size(); ++i) queries[i] += c.queries[i].Get();
+  for (size_t i = 0; i < responses.size(); ++i) responses[i] += c.responses[i].Get();
+  for (size_t i = 0; i < types.size(); ++i) types[i] += c.types[i].Get();
+  dropped += c.dropped.Get();
+  malformed += c.malformed.Get();
+  truncated += c.truncated.Get();
+  additional_left_out += c.additional_left_out.Get();
+  rrl_dropped += c.rrl_dropped.Get();
+  rrl_slipped += c.rrl_slipped.Get();
+  cookies_valid += c.cookies_valid.Get();
+  cookies_bad += c.cookies_bad.Get();
+  dnssec_ok += c.dnssec_ok.Get();
+  signed_on_demand += c.signed_on_demand.Get();
+  sign_budget_spent += c.sign_budget_spent.Get();
+  transfers += c.transfers.Get();
+  transfers_refused += c.transfers_refused.Get();
+  tsig_refused += c.tsig_refused.Get();
+  receive_errors += c.receive_errors.Get();
+  send_errors += c.send_errors.Get();
+  batches += c.batches.Get();
+}
+
+Control::Control(net::EventLoop& loop, Config config)
+    : loop_(loop),
+      config_(std::make_unique<Config>(std::move(config))),
+      signatures_(config_->signature_days * 86'400, config_->signature_days * 86'400 / 4),
+      state_file_(config_->state_file),
+      started_at_(loop.now()) {}
+
+Control::~Control() {
+  prober_.reset();
+  StopWorkers(false);
+}
+
+uint32_t Control::UnixNow() const { return static_cast<uint32_t>(time(nullptr)); }
+
+std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventLoop& loop,
+                                                                     Config config,
+                                                                     InheritedSockets inherited) {
+  std::unique_ptr<Control> control(new Control(loop, std::move(config)));
+  if (std::string error = control->OpenSockets(std::move(inherited)); !error.empty()) {
+    return std::unexpected(error);
+  }
+  auto probe_tls = ProbeTls::Create();
+  if (!probe_tls) return std::unexpected(probe_tls.error());
+  control->probe_tls_ = std::move(*probe_tls);
+  if (std::string error = control->LoadTls(*control->config_, &control->tls_); !error.empty()) {
+    return std::unexpected(error);
+  }
+  control->MakeRuntimes(*control->config_, &control->runtimes_);
+  control->LoadState();
+  control->views_.resize(control->config_->pools.size());
+  control->lives_.resize(control->config_->pools.size());
+  for (size_t i = 0; i < control->runtimes_.size(); ++i) control->RefreshPool(i, loop.now());
+  control->compiler_ = control->MakeCompiler(*control->config_);
+  control->publisher_ = std::make_unique<Publisher>(
+      control->compiler_->Build(control->views_, control->UnixNow(), control->signatures_));
+  control->notifier_ = std::make_unique<Notifier>(loop);
+  control->PublishTransferSource();
+  return control;
+}
+
+// ---- Sockets and workers -----------------------------------------------------------------------
+
+std::string Control::OpenSockets(InheritedSockets inherited) {
+  uint32_t workers =
+      config_->workers != 0 ? config_->workers : std::max(1u, std::thread::hardware_concurrency());
+  for (const net::Address& address : config_->listen) {
+    // All inherited sockets of an address are served on: closing one would lose what is in its
+    // queue.
+    uint32_t have = 0;
+    for (auto& udp : inherited.udp) {
+      if (udp.local != address || !udp.fd) continue;
+      udp_sockets_.push_back({std::move(udp.fd), address});
+      ++have;
+    }
+    for (; have < workers; ++have) {
+      auto fd = BindUdp(address, config_->udp);
+      if (!fd) return fd.error();
+      udp_sockets_.push_back({std::move(*fd), address});
+    }
+  }
+  auto listen = [&](const std::vector<net::Address>& addresses, bool tls) -> std::string {
+    for (const net::Address& address : addresses) {
+      auto old = std::ranges::find_if(inherited.tcp, [&](const TcpListenerFd& fd) {
+        return fd.local == address && fd.tls == tls && fd.fd;
+      });
+      if (old != inherited.tcp.end()) {
+        tcp_sockets_.push_back(std::move(*old));
+        continue;
+      }
+      net::SocketName name = address.ToSocketName();
+      auto fd = net::Listen(name.get(), name.size(), {.backlog = 1024, .reuse_port = true});
+      if (!fd) return fd.error();
+      tcp_sockets_.push_back({std::move(*fd), address, tls});
+    }
+    return "";
+  };
+  if (std::string error = listen(config_->listen, false); !error.empty()) return error;
+  return listen(config_->tls.listen, true);
+}
+
+std::string Control::LoadTls(const Config& config,
+                             std::shared_ptr<const net::TlsServerContext>* out) const {
+  if (config.tls.listen.empty()) return "";
+  net::TlsServerOptions options;
+  net::TlsSite site;
+  site.certificates.push_back({.chain = config.tls.certificate, .key = config.tls.key});
+  if (!config.tls.transfer_client_ca.empty()) {
+    site.client_auth = net::TlsClientAuth::kOptional;
+    site.client_ca = config.tls.transfer_client_ca;
+  }
+  options.sites.push_back(std::move(site));
+  options.alpn = {"dot"};
+  auto context = net::TlsServerContext::Create(options);
+  if (context) {
+    *out = *context;
+    return "";
+  }
+  std::string text;
+  for (const auto& error : context.error()) {
+    text += (text.empty() ? "" : "\n") + config.path + ": tls: " + error.ToString();
+  }
+  return text;
+}
+
+void Control::StartWorkers() {
+  size_t cpus = std::max(1u, std::thread::hardware_concurrency());
+  uint32_t per_address = 0;
+  for (const Bound& bound : udp_sockets_) {
+    per_address += bound.local == udp_sockets_[0].local ? 1u : 0u;
+  }
+  for (size_t i = 0; i < udp_sockets_.size(); ++i) {
+    WorkerSlot slot;
+    slot.config = std::make_unique<ResponderConfig>(config_->responder);
+    // The limit is that of the server; the kernel spreads a network's queries over the workers.
+    uint32_t& rate = slot.config->rate_limit.per_second;
+    if (rate != 0) rate = std::max(1u, rate / std::max(1u, per_address));
+    slot.log = std::make_unique<QueryLog>(config_->query_log_every);
+    slot.reader = publisher_->AddReader();
+    UdpWorkerOptions options = config_->udp;
+    if (config_->pin_cpus) options.cpu = static_cast<int>(i % cpus);
+    net::UniqueFd fd(dup(udp_sockets_[i].fd.get()));
+    slot.udp = std::make_unique<UdpWorker>(std::move(fd), udp_sockets_[i].local, options,
+                                           *slot.config, slot.reader, slot.log.get());
+    slot.udp->Start();
+    workers_.push_back(std::move(slot));
+  }
+}
+
+std::string Control::StartTcp() {
+  auto slot = std::make_unique<WorkerSlot>();
+  slot->config = std::make_unique<ResponderConfig>(config_->responder);
+  slot->log = std::make_unique<QueryLog>(config_->query_log_every);
+  slot->reader = publisher_->AddReader();
+  std::vector<TcpListenerFd> listeners;
+  for (const TcpListenerFd& socket : tcp_sockets_) {
+    listeners.push_back({net::UniqueFd(dup(socket.fd.get())), socket.local, socket.tls});
+  }
+  slot->tcp = std::make_unique<TcpServer>(std::move(listeners), config_->tcp, tls_, *slot->config,
+                                          slot->reader, slot->log.get(), &transfers_);
+  std::string error = slot->tcp->Start();
+  if (!error.empty()) return error;
+  tcp_worker_ = std::move(slot);
+  return "";
+}
+
+void Control::StopWorkers(bool drain) {
+  for (WorkerSlot& slot : workers_) slot.udp->Stop(drain);
+  if (tcp_worker_) tcp_worker_->tcp->Stop(drain ? kTcpFinish : net::Duration::zero());
+  for (WorkerSlot& slot : workers_) {
+    slot.udp->Join();
+    retired_.Add(slot.udp->counters());
+    publisher_->RemoveReader(slot.reader);
+  }
+  workers_.clear();
+  if (!tcp_worker_) return;
+  tcp_worker_->tcp->Join();
+  retired_.Add(tcp_worker_->tcp->counters());
+  publisher_->RemoveReader(tcp_worker_->reader);
+  tcp_worker_.reset();
+}
+
+std::string Control::Start() {
+  StartWorkers();
+  if (std::string error = StartTcp(); !error.empty()) return error;
+  StartChecks();
+  started_ = true;
+  for (const ZoneConfig& zone : config_->zones) {
+    for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
+  }
+  AskPeers();
+  Housekeeping();
+  return "";
+}
+
+void Control::Stop(bool handed_over, net::Task done) {
+  stopping_ = true;
+  prober_.reset();
+  SaveState();
+  StopWorkers(!handed_over);
+  loop_.Post(std::move(done));
+}
+
+// ---- Configuration -----------------------------------------------------------------------------
+
+std::vector<ZoneInput> Control::ZoneInputs(const Config& config) const {
+  std::vector<ZoneInput> inputs;
+  for (const ZoneConfig& zone : config.zones) {
+    auto copy = std::make_shared<Zone>(*zone.zone);
+    for (const Acme& acme : acme_) {
+      if (!acme.owner.IsWithin(copy->apex)) continue;
+      Bytes rdata = {static_cast<uint8_t>(acme.token.size())};
+      rdata.insert(rdata.end(), acme.token.begin(), acme.token.end());
+      // Beside tokens of the file, but not where a CNAME sends challenges elsewhere.
+      auto& sets = copy->names[acme.owner];
+      if (!sets.contains(Type::kCname)) {
+        uint32_t ttl = sets.contains(Type::kTxt) ? sets[Type::kTxt].ttl : 5;
+        static_cast<void>(AddRecord(*copy, {acme.owner, Type::kTxt, ttl, rdata}));
+      }
+    }
+    const std::string apex = copy->apex.ToString();
+    auto serial = serials_.find(apex);
+    Bytes& soa = copy->names[copy->apex][Type::kSoa].rdatas[0];
+    if (serial != serials_.end() && SerialIsNewer(serial->second, SoaSerial(soa))) {
+      SetSoaSerial(soa, serial->second);
+    }
+    inputs.push_back({std::move(copy), zone.key});
+  }
+  return inputs;
+}
+
+std::unique_ptr<Compiler> Control::MakeCompiler(const Config& config) const {
+  return std::make_unique<Compiler>(ZoneInputs(config), config.PoolConfigs(), SystemSeed());
+}
+
+void Control::MakeRuntimes(const Config& config, std::vector<PoolRuntime>* out) const {
+  for (const PoolSettings& settings : config.pools) {
+    PoolRuntime runtime;
+    for (size_t i = 0; i < settings.pool.balancers.size(); ++i) {
+      runtime.balancers.emplace_back(settings.policy, settings.checks);
+    }
+    runtime.standings.resize(settings.pool.balancers.size(), Standing::kChecking);
+    out->push_back(std::move(runtime));
+  }
+}
+
+std::string Control::Reload() {
+  auto loaded = LoadConfig(config_->path);
+  std::string refused;
+  if (!loaded) {
+    for (const std::string& error : loaded.error())
+      refused += (refused.empty() ? "" : "\n") + error;
+  } else if (loaded->listen != config_->listen || loaded->tls.listen != config_->tls.listen ||
+             loaded->workers != config_->workers) {
+    refused = config_->path +
+              ": server.listen, server.workers and tls.listen change by an upgrade or a restart, "
+              "not by a reload (mongoosedns ctl upgrade)";
+  }
+  std::shared_ptr<const net::TlsServerContext> tls;
+  if (refused.empty()) refused = LoadTls(*loaded, &tls);
+  if (!refused.empty()) {
+    ++reloads_failed_;
+    net::Log(net::LogLevel::kError, "reload", "refused, the old configuration stays",
+             {{"why", refused}});
+    return refused;
+  }
+  auto next = std::make_unique<Config>(std::move(*loaded));
+  if (next->own_cookie_secret && config_->own_cookie_secret) {
+    next->responder.cookie_secrets = config_->responder.cookie_secrets;
+  }
+  std::vector<PoolRuntime> runtimes;
+  MakeRuntimes(*next, &runtimes);
+  // What is known of balancers goes on, by name.
+  for (size_t p = 0; p < next->pools.size(); ++p) {
+    const PoolSettings& settings = next->pools[p];
+    for (size_t old_p = 0; old_p < config_->pools.size(); ++old_p) {
+      const PoolSettings& old = config_->pools[old_p];
+      if (old.pool.name != settings.pool.name) continue;
+      bool same_checks = std::ranges::equal(old.checks, settings.checks, {}, &CheckConfig::Describe,
+                                            &CheckConfig::Describe);
+      for (size_t b = 0; b < settings.pool.balancers.size(); ++b) {
+        for (size_t old_b = 0; old_b < old.pool.balancers.size(); ++old_b) {
+          if (old.pool.balancers[old_b].name != settings.pool.balancers[b].name) continue;
+          BalancerHealth& from = runtimes_[old_p].balancers[old_b];
+          BalancerHealth& to = runtimes[p].balancers[b];
+          if (same_checks) {
+            to = from;
+            to.Rebind(settings.policy, settings.checks);
+          } else {
+            to.SetOverride(from.override_value(), loop_.now());
+          }
+          runtimes[p].standings[b] = runtimes_[old_p].standings[old_b];
+        }
+      }
+    }
+  }
+  bool restart = next->responder != config_->responder ||
+                 next->query_log_every != config_->query_log_every ||
+                 next->udp.engine != config_->udp.engine ||
+                 next->tcp.clients_max != config_->tcp.clients_max ||
+                 next->tcp.clients_per_address_max != config_->tcp.clients_per_address_max ||
+                 next->tcp.idle_timeout != config_->tcp.idle_timeout ||
+                 next->tcp.queries_per_connection_max != config_->tcp.queries_per_connection_max;
+  config_ = std::move(next);
+  runtimes_ = std::move(runtimes);
+  views_.resize(config_->pools.size());
+  lives_.resize(config_->pools.size());
+  tls_ = tls;
+  net::ConfigureLog(config_->log);
+  for (size_t i = 0; i < runtimes_.size(); ++i) RefreshPool(i, loop_.now());
+  Rebuild();
+  StartChecks();
+  if (restart) {
+    // The sockets stay open: what comes in between waits in their queues.
+    StopWorkers(true);
+    StartWorkers();
+    if (std::string error = StartTcp(); !error.empty()) return error;
+  } else if (tcp_worker_) {
+    tcp_worker_->tcp->SetTls(tls_);
+  }
+  for (const ZoneConfig& zone : config_->zones) {
+    for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
+  }
+  ++reloads_ok_;
+  net::Log(net::LogLevel::kInfo, "reload", "applied", {{"file", config_->path}});
+  return "";
+}
+
+void Control::Rebuild() {
+  compiler_ = MakeCompiler(*config_);
+  publisher_->Publish(compiler_->Build(views_, UnixNow(), signatures_));
+  PublishTransferSource();
+}
+
+void Control::PublishTransferSource() {
+  auto snapshot = std::make_shared<TransferSource::Snapshot>();
+  snapshot->zones = config_->zones;
+  snapshot->pools = config_->PoolConfigs();
+  snapshot->views = views_;
+  for (const ZoneConfig& zone : config_->zones) {
+    auto raised = serials_.find(zone.zone->apex.ToString());
+    uint32_t serial = SoaSerial(zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0]);
+    if (raised != serials_.end() && SerialIsNewer(raised->second, serial)) serial = raised->second;
+    snapshot->serials.push_back(serial);
+  }
+  transfers_.Set(std::move(snapshot));
+}
+
+// ---- Health ------------------------------------------------------------------------------------
+
+void Control::StartChecks() {
+  if (!prober_) {
+    prober_ = std::make_unique<Prober>(
+        loop_, probe_tls_,
+        [this](size_t pool, size_t balancer, size_t check, CheckResult result) {
+          OnResult(pool, balancer, check, std::move(result));
+        },
+        [this](size_t pool, size_t balancer, size_t check) {
+          return runtimes_[pool].balancers[balancer].checks()[check].changing();
+        });
+  }
+  std::vector<Prober::Target> targets;
+  for (size_t p = 0; p < config_->pools.size(); ++p) {
+    const PoolSettings& settings = config_->pools[p];
+    for (size_t b = 0; b < settings.pool.balancers.size(); ++b) {
+      for (size_t c = 0; c < settings.checks.size(); ++c) {
+        targets.push_back({p, b, c, settings.pool.balancers[b].addresses[0], settings.checks[c]});
+      }
+    }
+  }
+  prober_->SetTargets(std::move(targets));
+}
+
+void Control::OnResult(size_t pool, size_t balancer, size_t check, CheckResult result) {
+  BalancerHealth& health = runtimes_[pool].balancers[balancer];
+  bool ok = result.ok;
+  std::string reason = result.reason;
+  if (health.OnResult(check, std::move(result), loop_.now())) {
+    const PoolSettings& settings = config_->pools[pool];
+    net::Log(ok ? net::LogLevel::kInfo : net::LogLevel::kWarn, "health",
+             ok ? "check is up" : "check is down",
+             {{"balancer", BalancerKey(settings.pool, balancer)},
+              {"check", settings.checks[check].Describe()},
+              {"reason", reason}});
+  }
+  Refresh();
+}
+
+bool Control::RefreshPool(size_t pool, net::Time now) {
+  PoolRuntime& runtime = runtimes_[pool];
+  const PoolConfig& config = config_->pools[pool].pool;
+  std::vector<BalancerLive> lives;
+  for (size_t b = 0; b < runtime.balancers.size(); ++b) {
+    lives.push_back(runtime.balancers[b].Live(now));
+    if (lives[b].standing != runtime.standings[b]) {
+      net::Log(net::LogLevel::kInfo, "health", "balancer's standing changed",
+               {{"balancer", BalancerKey(config, b)},
+                {"from", ToString(runtime.standings[b])},
+                {"to", ToString(lives[b].standing)},
+                {"reason", lives[b].reason}});
+      runtime.standings[b] = lives[b].standing;
+    }
+  }
+  PoolView view = MakeView(config, lives, views_[pool]);
+  lives_[pool] = std::move(lives);
+  bool changed = !SameView(view, views_[pool]);
+  if (changed && !SameContent(view, views_[pool])) {
+    for (const ZoneConfig& zone : config_->zones) {
+      bool uses = std::ranges::any_of(zone.zone->pools,
+                                      [&](const PoolUse& use) { return use.pool == pool; });
+      if (!uses || zone.notify.empty()) continue;
+      uint32_t& serial = serials_[zone.zone->apex.ToString()];
+      uint32_t configured =
+          SoaSerial(zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0]);
+      if (serial == 0 || SerialIsNewer(configured, serial)) serial = configured;
+      ++serial;
+    }
+  }
+  views_[pool] = std::move(view);
+  return changed;
+}
+
+void Control::Refresh(bool force) {
+  net::Time now = loop_.now();
+  uint64_t changed = force ? ~uint64_t{0} : 0;
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    if (RefreshPool(p, now)) changed |= uint64_t{1} << p;
+  }
+  if (changed != 0) {
+    ++health_changes_;
+    bool serial_moves = std::ranges::any_of(
+        config_->zones, [](const ZoneConfig& zone) { return !zone.notify.empty(); });
+    if (serial_moves) {
+      Rebuild();  // the SOA changes, too
+      for (const ZoneConfig& zone : config_->zones) {
+        for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
+      }
+    } else {
+      publisher_->Publish(compiler_->Update(views_, changed, UnixNow(), signatures_));
+      PublishTransferSource();
+    }
+  }
+  ArmStepTimer();
+}
+
+// The next step of a drain or a warm-up.
+void Control::ArmStepTimer() {
+  if (step_armed_) loop_.CancelTimer(step_timer_);
+  step_armed_ = false;
+  std::optional<net::Time> soonest;
+  for (const PoolRuntime& runtime : runtimes_) {
+    for (const BalancerHealth& balancer : runtime.balancers) {
+      auto step = balancer.NextStep(loop_.now());
+      if (step && (!soonest || *step < *soonest)) soonest = step;
+    }
+  }
+  if (!soonest) return;
+  step_armed_ = true;
+  net::Duration wait =
+      std::max<net::Duration>(*soonest - loop_.now(), std::chrono::milliseconds(10));
+  step_timer_ = loop_.After(wait, [this] {
+    step_armed_ = false;
+    Refresh();
+  });
+}
+
+// ---- The other DNS nodes
+// -------------------------------------------------------------------------
+
+void Control::AskPeers() {
+  if (stopping_) return;
+  for (const PeerConfig& peer : config_->peers) {
+    PeerState& state = peers_[peer.name];
+    state.running =
+        StartFetch(loop_, peer.address, "/view", config_->peer_interval,
+                   [this, name = peer.name](std::expected<std::string, std::string> body) {
+                     PeerState& answered = peers_[name];
+                     if (body) {
+                       TakePeerView(name, *body);
+                     } else {
+                       answered.error = body.error();
+                     }
+                     ApplyVotes();
+                   });
+  }
+  loop_.After(config_->peer_interval, [this] { AskPeers(); });
+}
+
+void Control::ApplyVotes() {
+  net::Time now = loop_.now();
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      uint32_t up = 0;
+      uint32_t down = 0;
+      for (const auto& [name, peer] : peers_) {
+        if (!peer.error.empty() || now - peer.at > kPeerStaleIntervals * config_->peer_interval) {
+          continue;
+        }
+        auto vote = peer.down.find(BalancerKey(config_->pools[p].pool, b));
+        if (vote == peer.down.end()) continue;
+        ++(vote->second ? down : up);
+      }
+      runtimes_[p].balancers[b].SetPeerVotes(up, down);
+    }
+  }
+  Refresh();
+}
+
+// ---- The operator's word
+// -------------------------------------------------------------------------
+
+std::string Control::SetOverride(const std::string& pool, const std::string& balancer,
+                                 Override value, const std::string& by) {
+  bool found = false;
+  for (size_t p = 0; p < config_->pools.size(); ++p) {
+    const PoolConfig& config = config_->pools[p].pool;
+    if (!pool.empty() && config.name != pool) continue;
+    for (size_t b = 0; b < config.balancers.size(); ++b) {
+      if (config.balancers[b].name != balancer) continue;
+      found = true;
+      runtimes_[p].balancers[b].SetOverride(value, loop_.now());
+      net::Log(net::LogLevel::kInfo, "override", "set by the operator",
+               {{"balancer", BalancerKey(config, b)}, {"value", ToString(value)}, {"by", by}});
+    }
+  }
+  if (!found) {
+    return "there is no balancer '" + balancer + "'" +
+           (pool.empty() ? "" : " in pool '" + pool + "'") + "; see: mongoosedns ctl states";
+  }
+  Refresh();
+  SaveState();
+  return "";
+}
+
+std::string Control::SetAcme(const std::string& name, const std::string& token, uint32_t seconds) {
+  auto owner = Name::FromText(name, Name());
+  if (!owner) return "'" + name + "' is not a name: it " + owner.error();
+  auto challenge = owner->Child("_acme-challenge");
+  if (!challenge) return "'" + name + "' is too long for a challenge";
+  bool ours = std::ranges::any_of(
+      config_->zones, [&](const ZoneConfig& zone) { return challenge->IsWithin(zone.zone->apex); });
+  if (!ours) return "'" + name + "' is in no zone that is served here";
+  if (token.empty() || token.size() > 255) return "the token must have 1 to 255 bytes";
+  net::Time now = loop_.now();
+  std::erase_if(acme_, [&](const Acme& acme) {
+    return acme.until <= now || (acme.owner == *challenge && acme.token == token);
+  });
+  if (acme_.size() >= kAcmeMax)
+    return "there are " + std::to_string(kAcmeMax) + " challenges already";
+  acme_.push_back({*challenge, token, now + std::chrono::seconds(seconds)});
+  Rebuild();
+  loop_.After(std::chrono::seconds(seconds) + std::chrono::milliseconds(1), [this] {
+    size_t before = acme_.size();
+    std::erase_if(acme_, [&](const Acme& acme) { return acme.until <= loop_.now(); });
+    if (acme_.size() != before) Rebuild();
+  });
+  return "";
+}
+
+// ---- What survives
+// ---------------------------------------------------------------------------------
+
+void Control::SaveState() {
+  SavedState state;
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      const BalancerHealth& health = runtimes_[p].balancers[b];
+      SavedBalancer saved{health.override_value(), "", health.OwnDown()};
+      if (saved.override_value == Override::kNone && !saved.down) continue;
+      state.balancers[BalancerKey(config_->pools[p].pool, b)] = saved;
+    }
+  }
+  std::string error = state_file_.Save(state);
+  if (!error.empty()) {
+    net::Log(net::LogLevel::kError, "state", "cannot be saved", {{"error", error}});
+  }
+}
+
+void Control::LoadState() {
+  auto state = state_file_.Load();
+  if (!state) {
+    net::Log(net::LogLevel::kError, "state", "cannot be read, starting without it",
+             {{"error", state.error()}});
+    return;
+  }
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      auto saved = state->balancers.find(BalancerKey(config_->pools[p].pool, b));
+      if (saved == state->balancers.end()) continue;
+      BalancerHealth& health = runtimes_[p].balancers[b];
+      health.SetOverride(saved->second.override_value, loop_.now());
+      if (!saved->second.down) continue;
+      for (CheckState& check : health.checks()) check.Restore(CheckState::Verdict::kDown);
+    }
+  }
+}
+
+// ---- Now and then
+// ----------------------------------------------------------------------------------
+
+void Control::Housekeeping() {
+  if (stopping_) return;
+  DrainQueryLogs();
+  uint32_t refresh_at = signatures_.RefreshAt();
+  if (refresh_at != 0 && UnixNow() >= refresh_at) Rebuild();
+  loop_.After(kHousekeepingInterval, [this] { Housekeeping(); });
+}
+
+void Control::DrainQueryLogs() {
+  auto drain = [](QueryLog& log) {
+    while (const QueryLogEntry* entry = log.Front()) {
+      net::Log(net::LogLevel::kInfo, "query", ToText(*entry));
+      log.Pop();
+    }
+  };
+  for (WorkerSlot& slot : workers_) drain(*slot.log);
+  if (tcp_worker_) drain(*tcp_worker_->log);
+}
+
+Totals Control::SumTotals() const {
+  Totals totals = retired_;
+  for (const WorkerSlot& slot : workers_) totals.Add(slot.udp->counters());
+  if (tcp_worker_) totals.Add(tcp_worker_->tcp->counters());
+  return totals;
+}
+
+InheritedSockets Control::ShareSockets() const {
+  InheritedSockets shared;
+  for (const Bound& bound : udp_sockets_) {
+    shared.udp.push_back({net::UniqueFd(dup(bound.fd.get())), bound.local});
+  }
+  for (const TcpListenerFd& socket : tcp_sockets_) {
+    shared.tcp.push_back({net::UniqueFd(dup(socket.fd.get())), socket.local, socket.tls});
+  }
+  return shared;
+}
+
+}  // namespace dns

@@ -1,0 +1,450 @@
+// What Control tells: states, explanations, counts, metrics.
+#include <unistd.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <numeric>
+
+#include "dns/control/control.h"
+#include "dns/pool/pool_sets.h"
+#include "dns/zone/zone_text.h"
+#include "net/report/metrics.h"
+
+namespace dns {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string Key(const PoolConfig& pool, size_t balancer) {
+  return pool.name + "/" + pool.balancers[balancer].name;
+}
+
+Json CheckJson(const CheckConfig& config, const CheckState& state) {
+  Json services = Json::array();
+  for (unsigned i = 0; i < kServices.size(); ++i) {
+    if ((config.services >> i & 1) != 0) services.push_back(kServices[i]);
+  }
+  return {{"check", config.Describe()},
+          {"verdict", ToString(state.verdict())},
+          {"last", state.in_a_row() == 0 ? "not checked yet" : state.last().reason},
+          {"ok", state.last().ok},
+          {"in_a_row", state.in_a_row()},
+          {"services", services}};
+}
+
+// The share of each record of a pool's set: of first places, and of all places, since the two are
+// made equal (pool.h).
+Json ShareJson(const PoolSet& set, const PoolConfig& pool, const std::vector<BalancerLive>& lives) {
+  Json records = Json::array();
+  double sum = std::accumulate(set.weights.begin(), set.weights.end(), 0.0);
+  for (size_t i = 0; i < set.set.rdatas.size(); ++i) {
+    const Bytes& rdata = set.set.rdatas[i];
+    Json record = {{"record", ToText(Record{set.set.owner, set.set.type, set.set.ttl, rdata})},
+                   {"share", set.weights[i] / sum}};
+    for (size_t b = 0; b < pool.balancers.size(); ++b) {
+      const auto& addresses = pool.balancers[b].addresses;
+      bool is_host = !set.hosts.empty() &&
+                     set.hosts[i].wire()[0] == pool.balancers[b].name.size() &&
+                     set.hosts[i].ToString().starts_with(pool.balancers[b].name + ".");
+      bool is_address = set.hosts.empty() && std::ranges::any_of(addresses, [&](const auto& a) {
+                          return std::ranges::equal(a.ip(), rdata);
+                        });
+      if (!is_host && !is_address) continue;
+      record["balancer"] = pool.balancers[b].name;
+      record["standing"] = ToString(lives[b].standing);
+      record["reason"] = lives[b].reason;
+    }
+    records.push_back(std::move(record));
+  }
+  return records;
+}
+
+// SRV clients choose by priority, then by weight (RFC 2782): the shares of the lowest priority.
+void SetSrvShares(const PoolSet& set, Json& records) {
+  uint16_t lowest = 0xffff;
+  for (const Bytes& rdata : set.set.rdatas) lowest = std::min(lowest, Get16(rdata.data()));
+  double sum = 0;
+  for (const Bytes& rdata : set.set.rdatas) {
+    if (Get16(rdata.data()) == lowest) sum += Get16(rdata.data() + 2);
+  }
+  for (size_t i = 0; i < set.set.rdatas.size(); ++i) {
+    const Bytes& rdata = set.set.rdatas[i];
+    bool counts = Get16(rdata.data()) == lowest && sum > 0;
+    records[i]["share"] = counts ? Get16(rdata.data() + 2) / sum : 0.0;
+  }
+}
+
+Json ExplainSet(const PoolSet& set, const PoolConfig& pool,
+                const std::vector<BalancerLive>& lives) {
+  Json records = ShareJson(set, pool, lives);
+  if (set.set.type == Type::kSrv) SetSrvShares(set, records);
+  size_t answers = set.weighted ? AnswersFor(set.weights, set.answers_max)
+                                : std::min<size_t>(set.set.rdatas.size(), set.answers_max);
+  return {{"type", TypeName(set.set.type)},
+          {"ttl", set.set.ttl},
+          {"records", records},
+          {"answers_per_reply", answers},
+          {"all_down", set.all_down}};
+}
+
+}  // namespace
+
+std::string Control::StatesJson() const {
+  Json pools = Json::array();
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    const PoolSettings& settings = config_->pools[p];
+    Json balancers = Json::array();
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      const BalancerHealth& health = runtimes_[p].balancers[b];
+      const BalancerLive& live = lives_[p][b];
+      Json checks = Json::array();
+      for (size_t c = 0; c < health.checks().size(); ++c) {
+        checks.push_back(CheckJson(settings.checks[c], health.checks()[c]));
+      }
+      Json addresses = Json::array();
+      for (const auto& a : settings.pool.balancers[b].addresses)
+        addresses.push_back(a.IpToString());
+      const auto& members = views_[p].addresses.members;
+      auto member = std::ranges::find(members, b, &Member::balancer);
+      double sum = 0;
+      for (const Member& m : members) sum += m.weight;
+      balancers.push_back(
+          {{"name", settings.pool.balancers[b].name},
+           {"addresses", addresses},
+           {"standing", ToString(live.standing)},
+           {"reason", live.reason},
+           {"factor", live.factor},
+           {"weight", settings.pool.balancers[b].weight},
+           {"given_out", member != members.end()},
+           {"share", member == members.end() || sum == 0 ? 0.0 : member->weight / sum},
+           {"override", ToString(health.override_value())},
+           {"checks", checks}});
+    }
+    pools.push_back({{"name", settings.pool.name},
+                     {"all_down", views_[p].addresses.all_down},
+                     {"all_down_rule", ToString(settings.pool.all_down)},
+                     {"ttl", views_[p].addresses.ttl},
+                     {"balancers", balancers}});
+  }
+  Json peers = Json::array();
+  for (const auto& [name, peer] : peers_) {
+    peers.push_back({{"name", name}, {"ok", peer.error.empty()}, {"error", peer.error}});
+  }
+  Json zones = Json::array();
+  for (const ZoneConfig& zone : config_->zones) {
+    zones.push_back({{"name", zone.zone->apex.ToString()},
+                     {"signed", zone.key != nullptr},
+                     {"key_tag", zone.key ? zone.key->tag() : 0}});
+  }
+  return Dump({{"generation", publisher_->current()->id},
+               {"pools", pools},
+               {"peers", peers},
+               {"zones", zones}});
+}
+
+std::string Control::StatusJson() const {
+  return Dump({{"program", "mongoosedns"},
+               {"pid", getpid()},
+               {"version", MONGOOSE_VERSION},
+               {"state", stopping_  ? "stopping"
+                         : started_ ? "running"
+                                    : "starting"},
+               {"uptime_seconds", static_cast<int64_t>(net::Seconds(loop_.now() - started_at_))},
+               {"generation", publisher_->current()->id},
+               {"zones", config_->zones.size()},
+               {"pools", config_->pools.size()},
+               {"udp_workers", workers_.size()},
+               {"udp_engine", ToString(config_->udp.engine)}});
+}
+
+std::string Control::StatsJson() const {
+  Totals t = SumTotals();
+  Json rcodes = Json::object();
+  for (size_t i = 0; i < t.responses.size(); ++i) {
+    if (t.responses[i] != 0) rcodes[std::string(RcodeName(static_cast<Rcode>(i)))] = t.responses[i];
+  }
+  Json types = Json::object();
+  for (size_t i = 0; i < t.types.size(); ++i) {
+    types[i < kCountedTypes.size() ? TypeName(kCountedTypes[i]) : "other"] = t.types[i];
+  }
+  return Dump({{"queries", {{"udp", t.queries[0]}, {"tcp", t.queries[1]}, {"tls", t.queries[2]}}},
+               {"responses", rcodes},
+               {"types", types},
+               {"dropped", t.dropped},
+               {"malformed", t.malformed},
+               {"truncated", t.truncated},
+               {"rate_limit", {{"dropped", t.rrl_dropped}, {"slipped", t.rrl_slipped}}},
+               {"cookies", {{"valid", t.cookies_valid}, {"bad", t.cookies_bad}}},
+               {"tcp_clients", tcp_worker_ ? tcp_worker_->tcp->tcp_counters().clients.load() : 0},
+               {"signatures",
+                {{"at_change", signatures_.signatures_made()},
+                 {"on_demand", t.signed_on_demand},
+                 {"budget_spent", t.sign_budget_spent}}},
+               {"transfers", {{"made", t.transfers}, {"refused", t.transfers_refused}}},
+               {"health_changes", health_changes_},
+               {"generation", publisher_->current()->id}});
+}
+
+std::string Control::ViewJson() const {
+  Json down = Json::object();
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      const BalancerHealth& health = runtimes_[p].balancers[b];
+      bool known = std::ranges::any_of(health.checks(), [](const CheckState& check) {
+        return check.verdict() != CheckState::Verdict::kUnknown;
+      });
+      if (known) down[Key(config_->pools[p].pool, b)] = health.OwnDown();
+    }
+  }
+  return Dump({{"down", down}});
+}
+
+void Control::TakePeerView(const std::string& name, const std::string& text) {
+  PeerState& peer = peers_[name];
+  auto shallow = [](int depth, Json::parse_event_t, Json&) { return depth <= 4; };
+  Json json = Json::parse(text, shallow, false);
+  if (!json.is_object() || !json.contains("down") || !json["down"].is_object()) {
+    peer.error = "its view is not what it should be";
+    return;
+  }
+  peer.down.clear();
+  for (const auto& [key, value] : json["down"].items()) {
+    if (value.is_boolean()) peer.down[key] = value.get<bool>();
+  }
+  peer.at = loop_.now();
+  peer.error.clear();
+}
+
+std::expected<std::string, std::string> Control::ExplainJson(const std::string& name,
+                                                             const std::string& if_down) const {
+  auto parsed = Name::FromText(name, Name());
+  if (!parsed) return std::unexpected("'" + name + "' is not a name: it " + parsed.error());
+  std::vector<PoolConfig> pools = config_->PoolConfigs();
+  std::vector<PoolView> changed = views_;
+  std::vector<std::vector<BalancerLive>> changed_lives = lives_;
+  bool found = false;
+  for (size_t p = 0; p < pools.size() && !if_down.empty(); ++p) {
+    for (size_t b = 0; b < pools[p].balancers.size(); ++b) {
+      const auto& addresses = pools[p].balancers[b].addresses;
+      bool meant = pools[p].balancers[b].name == if_down ||
+                   std::ranges::any_of(
+                       addresses, [&](const net::Address& a) { return a.IpToString() == if_down; });
+      if (!meant) continue;
+      found = true;
+      changed_lives[p][b].standing = Standing::kDown;
+      changed_lives[p][b].reason = "assumed for this explanation";
+    }
+    changed[p] = MakeView(pools[p], changed_lives[p], views_[p]);
+  }
+  if (!if_down.empty() && !found) {
+    return std::unexpected("there is no balancer or address '" + if_down + "'");
+  }
+  Json now = Json::array();
+  Json then = Json::array();
+  bool exists = false;
+  for (const ZoneConfig& zone : config_->zones) {
+    if (!parsed->IsWithin(zone.zone->apex)) continue;
+    auto explain = [&](const std::vector<PoolView>& views,
+                       const std::vector<std::vector<BalancerLive>>& lives, Json& out) {
+      PoolSets sets = MakePoolSets(*zone.zone, pools, views);
+      auto at = sets.find(*parsed);
+      if (at == sets.end()) return;
+      exists = true;
+      for (const auto& [type, set] : at->second) {
+        out.push_back(ExplainSet(set, pools[set.pool], lives[set.pool]));
+      }
+    };
+    explain(views_, lives_, now);
+    if (!if_down.empty()) explain(changed, changed_lives, then);
+    auto records = zone.zone->names.find(*parsed);
+    if (records == zone.zone->names.end()) continue;
+    exists = true;
+    for (const auto& [type, set] : records->second) {
+      Json texts = Json::array();
+      for (const Bytes& rdata : set.rdatas) {
+        texts.push_back({{"record", ToText(Record{set.owner, type, set.ttl, rdata})}});
+      }
+      now.push_back({{"type", TypeName(type)}, {"ttl", set.ttl}, {"records", texts}});
+    }
+  }
+  if (!exists) return std::unexpected("'" + parsed->ToString() + "' is not a name of a zone here");
+  Json json = {{"name", parsed->ToString()}, {"sets", now}};
+  if (!if_down.empty()) {
+    json["if_down"] = if_down;
+    json["sets_then"] = then;
+  }
+  return Dump(json);
+}
+
+std::string Control::StatusLine() const {
+  size_t up = 0;
+  size_t all = 0;
+  for (size_t p = 0; p < lives_.size(); ++p) {
+    for (const BalancerLive& live : lives_[p]) {
+      up += IsFit(live.standing) ? 1u : 0u;
+      ++all;
+    }
+  }
+  Totals t = SumTotals();
+  return std::to_string(t.queries[0] + t.queries[1] + t.queries[2]) + " queries, " +
+         std::to_string(up) + "/" + std::to_string(all) + " balancers, generation " +
+         std::to_string(publisher_->current()->id);
+}
+
+std::string Control::HandOverJson() const {
+  Json balancers = Json::object();
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      const BalancerHealth& health = runtimes_[p].balancers[b];
+      Json verdicts = Json::array();
+      for (const CheckState& check : health.checks()) {
+        verdicts.push_back(static_cast<int>(check.verdict()));
+      }
+      balancers[Key(config_->pools[p].pool, b)] = {
+          {"override", static_cast<int>(health.override_value())}, {"verdicts", verdicts}};
+    }
+  }
+  Totals t = SumTotals();
+  Json json = {{"balancers", balancers},
+               {"queries", t.queries},
+               {"responses", t.responses},
+               {"types", t.types},
+               {"serials", serials_}};
+  return Dump(json);
+}
+
+void Control::Restore(const std::string& text) {
+  Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return;
+  for (size_t p = 0; p < runtimes_.size(); ++p) {
+    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
+      BalancerHealth& health = runtimes_[p].balancers[b];
+      Json saved = json["balancers"].value(Key(config_->pools[p].pool, b), Json::object());
+      int value = saved.value("override", 0);
+      if (value >= 0 && value <= static_cast<int>(Override::kDrain)) {
+        health.SetOverride(static_cast<Override>(value), loop_.now());
+      }
+      Json verdicts = saved.value("verdicts", Json::array());
+      for (size_t c = 0; c < health.checks().size() && c < verdicts.size(); ++c) {
+        int verdict = verdicts[c].is_number_integer() ? verdicts[c].get<int>() : 0;
+        if (verdict == 1 || verdict == 2) {
+          health.checks()[c].Restore(static_cast<CheckState::Verdict>(verdict));
+        }
+      }
+    }
+  }
+  auto counts = [&](const char* key, auto& out) {
+    const Json list = json.value(key, Json::array());
+    for (size_t i = 0; i < out.size() && i < list.size(); ++i) {
+      if (list[i].is_number_unsigned()) out[i] += list[i].template get<uint64_t>();
+    }
+  };
+  counts("queries", retired_.queries);
+  counts("responses", retired_.responses);
+  counts("types", retired_.types);
+  for (const auto& [zone, serial] : json.value("serials", Json::object()).items()) {
+    if (serial.is_number_unsigned()) serials_[zone] = serial.get<uint32_t>();
+  }
+  Refresh(true);
+}
+
+// ---- Metrics
+// -------------------------------------------------------------------------------------
+
+namespace {
+
+void WriteQueryMetrics(net::MetricsWriter& out, const Totals& t) {
+  auto queries = out.Counter("mongoosedns_queries_total", "Queries received.");
+  for (size_t i = 0; i < kTransports; ++i) {
+    queries.Add({{"transport", kTransportNames[i]}}, t.queries[i]);
+  }
+  auto responses = out.Counter("mongoosedns_responses_total", "Responses by rcode.");
+  for (size_t i = 0; i < t.responses.size(); ++i) {
+    std::string_view name = RcodeName(static_cast<Rcode>(i));
+    if (name != "UNKNOWN") responses.Add({{"rcode", name}}, t.responses[i]);
+  }
+  auto types = out.Counter("mongoosedns_query_types_total", "Answered queries by type.");
+  for (size_t i = 0; i < t.types.size(); ++i) {
+    std::string name = i < kCountedTypes.size() ? TypeName(kCountedTypes[i]) : "other";
+    types.Add({{"type", name}}, t.types[i]);
+  }
+  auto count = [&](const char* name, const char* help, uint64_t value) {
+    out.Counter(name, help).Add({}, value);
+  };
+  count("mongoosedns_dropped_total", "Packets that get no answer.", t.dropped);
+  count("mongoosedns_malformed_total", "Queries answered with FORMERR.", t.malformed);
+  count("mongoosedns_truncated_total", "Responses with TC.", t.truncated);
+  count("mongoosedns_additional_left_out_total", "Responses without room for additional records.",
+        t.additional_left_out);
+  count("mongoosedns_rate_limit_dropped_total", "Responses held back by the rate limit.",
+        t.rrl_dropped);
+  count("mongoosedns_rate_limit_slipped_total", "Responses truncated by the rate limit.",
+        t.rrl_slipped);
+  count("mongoosedns_cookies_valid_total", "Queries with a valid server cookie.", t.cookies_valid);
+  count("mongoosedns_cookies_bad_total", "Queries with a bad server cookie.", t.cookies_bad);
+  count("mongoosedns_dnssec_ok_total", "Queries with the DO bit.", t.dnssec_ok);
+  count("mongoosedns_signed_on_demand_total", "Signatures made while answering.",
+        t.signed_on_demand);
+  count("mongoosedns_sign_budget_spent_total", "Answers that the signing budget held back.",
+        t.sign_budget_spent);
+  count("mongoosedns_transfers_total", "Zone transfers begun.", t.transfers);
+  count("mongoosedns_transfers_refused_total", "Zone transfers refused.", t.transfers_refused);
+  count("mongoosedns_tsig_refused_total", "Queries with TSIG, which is not done.", t.tsig_refused);
+  count("mongoosedns_receive_errors_total", "Failed receives.", t.receive_errors);
+  count("mongoosedns_send_errors_total", "Failed sends.", t.send_errors);
+  count("mongoosedns_batches_total", "Receive calls that brought queries.", t.batches);
+}
+
+}  // namespace
+
+std::string Control::Metrics() const {
+  net::MetricsWriter out;
+  out.Gauge("mongoosedns_build_info", "Always 1.").Add({{"version", MONGOOSE_VERSION}}, 1);
+  WriteQueryMetrics(out, SumTotals());
+  out.Gauge("mongoosedns_generation", "Number of the published answers.")
+      .Add({}, publisher_->current()->id);
+  out.Counter("mongoosedns_health_changes_total", "Changes of what is given out.")
+      .Add({}, health_changes_);
+  auto reloads = out.Counter("mongoosedns_reloads_total", "Reloads by result.");
+  reloads.Add({{"result", "applied"}}, reloads_ok_);
+  reloads.Add({{"result", "refused"}}, reloads_failed_);
+  out.Counter("mongoosedns_signatures_total", "Signatures made at changes.")
+      .Add({}, signatures_.signatures_made());
+  auto standings = out.Gauge("mongoosedns_balancer_state", "1 for the standing that it has.");
+  for (size_t p = 0; p < lives_.size(); ++p) {
+    const PoolConfig& pool = config_->pools[p].pool;
+    for (size_t b = 0; b < lives_[p].size(); ++b) {
+      for (Standing s :
+           {Standing::kChecking, Standing::kUp, Standing::kWarming, Standing::kDraining,
+            Standing::kDrained, Standing::kDown, Standing::kForcedUp, Standing::kForcedDown}) {
+        standings.Add(
+            {{"pool", pool.name}, {"balancer", pool.balancers[b].name}, {"state", ToString(s)}},
+            lives_[p][b].standing == s ? 1 : 0);
+      }
+    }
+  }
+  if (tcp_worker_) {
+    const TcpCounters& tcp = tcp_worker_->tcp->tcp_counters();
+    out.Gauge("mongoosedns_tcp_clients", "Open TCP and TLS connections.")
+        .Add({}, tcp.clients.load());
+    out.Counter("mongoosedns_tcp_accepted_total", "Connections accepted.")
+        .Add({}, tcp.accepted.load());
+    auto closed = out.Counter("mongoosedns_tcp_closed_total", "Connections that a limit closed.");
+    closed.Add({{"reason", "clients_per_address"}}, tcp.refused_address.load());
+    closed.Add({{"reason", "clients"}}, tcp.evicted.load());
+    closed.Add({{"reason", "idle"}}, tcp.idle_closed.load());
+    closed.Add({{"reason", "queries"}}, tcp.queries_max_closed.load());
+    closed.Add({{"reason", "tls"}}, tcp.tls_failed.load());
+  }
+  auto notify = out.Counter("mongoosedns_notify_total", "NOTIFY messages by result.");
+  notify.Add({{"result", "sent"}}, notifier_->sent());
+  notify.Add({{"result", "acknowledged"}}, notifier_->acknowledged());
+  notify.Add({{"result", "given_up"}}, notifier_->given_up());
+  return std::move(out).Take();
+}
+
+}  // namespace dns

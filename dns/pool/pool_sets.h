@@ -1,0 +1,39 @@
+// The record sets that a pool makes at its names, from what is given out of the pool now.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <vector>
+
+#include "dns/pool/pool.h"
+#include "dns/zone/zone.h"
+
+namespace dns {
+
+struct PoolSet {
+  size_t pool = 0;
+  Rrset set;                      // empty when nothing is given out
+  std::vector<uint32_t> weights;  // a record
+  std::vector<Name> hosts;        // a record, SRV only: whose addresses go along
+  uint16_t answers_max = 8;
+  bool weighted = false;  // the weight decides how often a record is in an answer
+  bool all_down = false;
+};
+
+using PoolSets = std::map<Name, std::map<Type, PoolSet>>;
+
+// All sets of all pools in `zone`. Which sets are there depends on the configuration only; a set
+// whose pool gives nothing out is there and empty.
+PoolSets MakePoolSets(const Zone& zone, const std::vector<PoolConfig>& pools,
+                      std::span<const PoolView> views);
+
+// Adds the addresses of the balancers' host names to the zone. After FindMistakes(), which sees to
+// it that nothing else is there.
+void AddHosts(Zone& zone, const std::vector<PoolConfig>& pools);
+
+// The owner of a service's SRV set: _xmpp-client._tcp.DOMAIN.
+Name ServiceOwner(const PoolUse& use, const ServiceUse& service);
+
+Bytes AddressRdata(const net::Address& address);
+
+}  // namespace dns

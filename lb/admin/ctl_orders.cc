@@ -1,0 +1,166 @@
+#include "lb/admin/ctl_orders.h"
+
+#include <array>
+#include <utility>
+
+#include "lb/admin/views_json.h"
+#include "net/base/address.h"
+#include "net/base/text.h"
+
+namespace lb {
+namespace {
+
+struct Context {
+  Control& control;
+  const CtlHooks& hooks;
+  const CtlRequest& request;
+};
+
+CtlReply FromDone(const Done& done) {
+  if (done) return {.message = *done};
+  return {.exit = done.error().unknown ? CtlExit::kNotFound : CtlExit::kRefused,
+          .message = done.error().why};
+}
+
+net::Duration ToDuration(double seconds) {
+  return std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(seconds));
+}
+
+CtlReply List(const Context& c) {
+  return {.object = StatusJson(c.control.Process(), c.control.Listeners(), c.control.Pools())};
+}
+
+CtlReply Explain(const Context& c) {
+  std::vector<PoolView> pools = c.control.Pools();
+  if (!c.request.pool.empty()) {
+    std::string names;
+    for (const PoolView& pool : pools) names += (names.empty() ? "" : ", ") + pool.name;
+    std::erase_if(pools, [&](const PoolView& pool) { return pool.name != c.request.pool; });
+    if (pools.empty()) {
+      return {
+          .exit = CtlExit::kNotFound,
+          .message = "there is no pool " + net::Quoted(c.request.pool) + "; there are " + names};
+    }
+  }
+  return {.object = PoolsJson(pools)};
+}
+
+CtlReply Why(const Context& c) {
+  auto address = net::Address::FromIp(c.request.address, 0);
+  if (!address) {
+    if (auto with_port = net::Address::Parse(c.request.address)) address = *with_port;
+  }
+  if (!address) {
+    return {.exit = CtlExit::kUsage,
+            .message = net::Quoted(c.request.address) +
+                       " is no IP address; write it as 192.0.2.1 or 2001:db8::1"};
+  }
+  return {.object = WhyJson(c.control.Why(address->Unmapped()))};
+}
+
+CtlReply Stats(const Context& c) { return {.object = CountersJson(c.control.Counters())}; }
+
+CtlReply Drain(const Context& c) {
+  return FromDone(
+      c.control.Drain(c.request.node, {.rate = c.request.rate.value_or(0),
+                                       .deadline = ToDuration(c.request.deadline_s.value_or(0)),
+                                       .force = c.request.force}));
+}
+
+CtlReply Ready(const Context& c) { return FromDone(c.control.Ready(c.request.node)); }
+CtlReply Maint(const Context& c) { return FromDone(c.control.Maint(c.request.node)); }
+
+CtlReply Shut(const Context& c) {
+  return FromDone(c.control.Shut(c.request.node, c.request.rate.value_or(0)));
+}
+
+CtlReply Weight(const Context& c) {
+  if (c.request.weight || c.request.weight_default) {
+    return FromDone(c.control.SetWeight(c.request.node, c.request.weight));
+  }
+  const std::vector<PoolView> pools = c.control.Pools();
+  const NodeView* node = FindNodeView(pools, c.request.node);
+  if (node == nullptr) {
+    return {.exit = CtlExit::kNotFound,
+            .message = "there is no one node " + net::Quoted(c.request.node) +
+                       "; `list` shows all, POOL/NODE names one of several"};
+  }
+  return {.message = node->name + " has weight " + std::to_string(node->weight) +
+                     (node->weight_overridden ? ", set by an operator" : "")};
+}
+
+CtlReply Prewarm(const Context& c) {
+  return FromDone(c.control.Prewarm(c.request.rate.value_or(0)));
+}
+
+CtlReply Reload(const Context& c) {
+  auto done = c.hooks.reload ? c.hooks.reload() : c.control.Reload();
+  if (done) return {.message = *done};
+  const size_t count = done.error().size();
+  return {.exit = CtlExit::kRefused,
+          .message = "the configuration has " + std::to_string(count) +
+                     (count == 1 ? " mistake" : " mistakes") + "; nothing was changed",
+          .object = ConfigErrorsJson(done.error())};
+}
+
+CtlReply Upgrade(const Context& c) {
+  if (!c.hooks.upgrade) {
+    return {.exit = CtlExit::kRefused, .message = "this process cannot hand over"};
+  }
+  return FromDone(c.hooks.upgrade());
+}
+
+CtlReply Describe(const Context&) { return {.object = CtlDescription()}; }
+
+constexpr std::pair<std::string_view, CtlReply (*)(const Context&)> kHandlers[] = {
+    {"list", List},         {"explain", Explain}, {"why", Why},       {"stats", Stats},
+    {"drain", Drain},       {"ready", Ready},     {"maint", Maint},   {"weight", Weight},
+    {"shut", Shut},         {"prewarm", Prewarm}, {"reload", Reload}, {"upgrade", Upgrade},
+    {"describe", Describe},
+};
+
+}  // namespace
+
+CtlReply RunCtlRequest(Control& control, const CtlHooks& hooks, const CtlRequest& request) {
+  for (const auto& [name, handler] : kHandlers) {
+    if (name == request.command->name) return handler({control, hooks, request});
+  }
+  return {.exit = CtlExit::kUsage,
+          .message = "the command is not known: " + std::string(request.command->name)};
+}
+
+std::string CtlReplyLine(const CtlReply& reply) {
+  const bool ok = reply.exit == CtlExit::kDone;
+  std::string line = "{\"v\":" + std::to_string(kCtlVersion) +
+                     ",\"ok\":" + (ok ? "true" : "false") +
+                     ",\"exit\":" + std::to_string(static_cast<int>(reply.exit));
+  if (!reply.message.empty()) {
+    line += ok ? ",\"message\":" : ",\"error\":";
+    net::AppendJsonString(line, reply.message);
+  }
+  if (reply.object.size() > 2) {  // more than "{}"
+    line += ',';
+    line.append(reply.object, 1);
+  } else {
+    line += '}';
+  }
+  return line + '\n';
+}
+
+const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node) {
+  const size_t slash = node.find('/');
+  const std::string_view pool = slash == std::string_view::npos ? "" : node.substr(0, slash);
+  const std::string_view name = slash == std::string_view::npos ? node : node.substr(slash + 1);
+  const NodeView* found = nullptr;
+  for (const PoolView& one : pools) {
+    if (!pool.empty() && pool != one.name) continue;
+    for (const NodeView& candidate : one.nodes) {
+      if (candidate.name != name) continue;
+      if (found != nullptr) return nullptr;
+      found = &candidate;
+    }
+  }
+  return found;
+}
+
+}  // namespace lb

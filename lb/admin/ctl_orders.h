@@ -1,0 +1,30 @@
+// Carries out one request of the control socket and words the answer. Waiting for a drain to end is
+// the session's work (ctl_server.h).
+//
+// Control thread only.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "lb/admin/ctl_commands.h"
+#include "lb/admin/ctl_server.h"
+#include "lb/control/control.h"
+
+namespace lb {
+
+struct CtlReply {
+  CtlExit exit = CtlExit::kDone;
+  std::string message;        // what was done, or why not; may be empty
+  std::string object = "{}";  // what the answer holds beside: one JSON object
+};
+
+CtlReply RunCtlRequest(Control& control, const CtlHooks& hooks, const CtlRequest& request);
+
+// {"v":1,"ok":true,"exit":0,"message":...,...}\n; where not ok, the message is called "error".
+std::string CtlReplyLine(const CtlReply& reply);
+
+// The node that an order names, as "n2" or "pool/n2"; nullptr where there is none or several.
+const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node);
+
+}  // namespace lb

@@ -1,0 +1,416 @@
+#include "lb/admin/ctl_text.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "net/base/text.h"
+
+namespace lb {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Cell = TextTable::Cell;
+using Colour = TextTable::Colour;
+
+Json ParseOrEmpty(std::string_view text) {
+  Json json = Json::parse(text, nullptr, false);
+  return json.is_object() ? json : Json::object();
+}
+
+// Values of a balancer of another version may be missing: then "" and 0.
+std::string Str(const Json& object, const char* key) {
+  auto it = object.find(key);
+  return it != object.end() && it->is_string() ? it->get<std::string>() : "";
+}
+
+double Num(const Json& object, const char* key) {
+  auto it = object.find(key);
+  return it != object.end() && it->is_number() ? it->get<double>() : 0;
+}
+
+bool Flag(const Json& object, const char* key) {
+  auto it = object.find(key);
+  return it != object.end() && it->is_boolean() && it->get<bool>();
+}
+
+const Json& Array(const Json& object, const char* key) {
+  static const Json kEmpty = Json::array();
+  auto it = object.find(key);
+  return it != object.end() && it->is_array() ? *it : kEmpty;
+}
+
+std::string Fixed(double value, int digits) {
+  std::array<char, 400> text{};  // the longest double in fixed notation fits
+  std::snprintf(text.data(), text.size(), "%.*f", digits, value);
+  return text.data();
+}
+
+std::string Count(double value) { return Fixed(value, 0); }
+std::string Percent(double ratio) { return Fixed(ratio * 100, 1) + "%"; }
+std::string Limit(double value) { return value > 0 ? Count(value) : "-"; }
+
+// "3d 4h", "5m 10s", "12s".
+std::string Span(double seconds) {
+  const auto total = static_cast<uint64_t>(std::clamp(seconds, 0.0, 1e12));
+  constexpr std::pair<const char*, uint64_t> kUnits[] = {
+      {"d", 86'400}, {"h", 3'600}, {"m", 60}, {"s", 1}};
+  uint64_t left = total;
+  std::string text;
+  int parts = 0;
+  for (const auto& [name, size] : kUnits) {
+    const uint64_t count = left / size;
+    left %= size;
+    if (count == 0 || parts == 2) continue;
+    text += (text.empty() ? "" : " ") + std::to_string(count) + name;
+    ++parts;
+  }
+  return text.empty() ? "0s" : text;
+}
+
+std::string Size(double bytes) {
+  constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+  size_t unit = 0;
+  while (bytes >= 1024 && unit + 1 < std::size(kUnits)) {
+    bytes /= 1024;
+    ++unit;
+  }
+  return Fixed(bytes, unit == 0 ? 0 : 1) + kUnits[unit];
+}
+
+std::string_view Escape(Colour colour) {
+  switch (colour) {
+    case Colour::kNone:
+      return "";
+    case Colour::kGood:
+      return "\x1b[32m";
+    case Colour::kWarn:
+      return "\x1b[33m";
+    case Colour::kBad:
+      return "\x1b[31m";
+    case Colour::kFaint:
+      return "\x1b[2m";
+  }
+  return "";
+}
+
+// Code points: names and reasons are hardly ever of double width.
+size_t Width(std::string_view text) {
+  return static_cast<size_t>(std::ranges::count_if(
+      text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
+}
+
+// At most `width` code points of it.
+std::string_view Cut(std::string_view text, size_t width) {
+  size_t at = 0;
+  for (size_t seen = 0; at < text.size(); ++at) {
+    const bool begins = (static_cast<unsigned char>(text[at]) & 0xc0U) != 0x80U;
+    if (begins && seen++ == width) break;
+  }
+  return text.substr(0, at);
+}
+
+Cell Left(std::string text, Colour colour = Colour::kNone) {
+  return {ForTerminal(text), colour, false};
+}
+Cell Right(std::string text) { return {ForTerminal(text), Colour::kNone, true}; }
+
+Colour StateColour(const std::string& state) {
+  if (state == "up" || state == "running") return Colour::kGood;
+  if (state == "down" || state == "split" || state == "not_running") return Colour::kBad;
+  return Colour::kWarn;
+}
+
+std::string Paint(std::string text, Colour colour, const TextStyle& style) {
+  if (!style.colours || colour == Colour::kNone) return text;
+  return std::string(Escape(colour)) + text + "\x1b[0m";
+}
+
+// --- list -------------------------------------------------------------------------------------
+
+std::string Banner(const Json& status, const TextStyle& style) {
+  const std::string state = Str(status, "state");
+  const double up = Num(status, "nodes_up");
+  const double total = Num(status, "nodes_total");
+  std::string word = state == "running" ? "OK" : state;
+  Colour colour = state == "running" ? Colour::kGood : Colour::kWarn;
+  if (state == "running" && up < total) {
+    word = "DEGRADED";
+    colour = Colour::kWarn;
+  }
+  if (state == "running" && up == 0) {
+    word = "DOWN";
+    colour = Colour::kBad;
+  }
+  if (Flag(status, "split")) {
+    word = "NETSPLIT";
+    colour = Colour::kBad;
+  }
+  std::string text = Paint(ForTerminal(word), colour, style) + "  " + Count(up) + "/" +
+                     Count(total) + " nodes up, " + Count(Num(status, "connections")) + " of " +
+                     Count(Num(status, "connections_max")) + " connections, " +
+                     Count(Num(status, "accepts_per_s")) + " arrivals/s";
+  if (Num(status, "accept_rate") > 0) {
+    text += ", warming up: " + Count(Num(status, "accept_rate")) + " accepts/s";
+  }
+  return text + "  (mongooselb " + ForTerminal(Str(status, "version")) + ", pid " +
+         Count(Num(status, "pid")) + ", up " + Span(Num(status, "uptime_s")) + ")\n";
+}
+
+std::string Listeners(const Json& status, const TextStyle& style) {
+  TextTable table({Left("LISTENER"), Left("MODE"), Left("POOL"), Right("OPEN"), Right("MAX"),
+                   Right("ACCEPTED"), Right("REFUSED"), Left("BIND")});
+  for (const Json& one : Array(status, "listeners")) {
+    std::string binds;
+    for (const Json& bind : Array(one, "binds")) {
+      if (bind.is_string()) binds += (binds.empty() ? "" : " ") + bind.get<std::string>();
+    }
+    table.Add({Left(Str(one, "name")), Left(Str(one, "mode")), Left(Str(one, "pool")),
+               Right(Count(Num(one, "active"))), Right(Limit(Num(one, "connections_max"))),
+               Right(Count(Num(one, "accepted"))),
+               Right(Count(Num(one, "refused_limit") + Num(one, "refused_source"))), Left(binds)});
+  }
+  return table.Text(style);
+}
+
+std::string NodeRemark(const Json& node) {
+  std::string text = Str(node, "why");
+  auto add = [&](const std::string& more) { text += (text.empty() ? "" : "; ") + more; };
+  if (Flag(node, "drain_active")) {
+    const double rate = Num(node, "drain_rate");
+    const double left = Num(node, "drain_remaining");
+    add(Count(left) + " to end" +
+        (rate > 0 ? " at " + Count(rate) + "/s, about " + Span(left / rate) : ""));
+  }
+  if (Num(node, "warmup") < 1) {
+    add("warm-up " + Percent(Num(node, "warmup")) +
+        (Num(node, "warmup_rate") > 0 ? ", admits " + Count(Num(node, "warmup_rate")) + "/s" : ""));
+  }
+  if (!Str(node, "cluster_error").empty()) add("status API: " + Str(node, "cluster_error"));
+  return text;
+}
+
+std::string Nodes(const Json& status, const TextStyle& style) {
+  TextTable table({Left("POOL"), Left("NODE"), Left("STATE"), Right("OPEN"), Right("MAX"),
+                   Right("WEIGHT"), Right("SHARE"), Right("ARRIVALS/S"), Right("ARRIVED"),
+                   Right("FAILED"), Left("ADDRESS"), Left("WHY")});
+  for (const Json& pool : Array(status, "pools")) {
+    for (const Json& node : Array(pool, "nodes")) {
+      const std::string state = Str(node, "state");
+      table.Add({Left(Str(pool, "name")), Left(Str(node, "name")), Left(state, StateColour(state)),
+                 Right(Count(Num(node, "active"))), Right(Limit(Num(node, "connections_max"))),
+                 Right(Count(Num(node, "weight")) + (Flag(node, "weight_overridden") ? "*" : "")),
+                 Right(Percent(Num(node, "share_expected"))),
+                 Right(Fixed(Num(node, "arrivals_per_s"), 1)), Right(Count(Num(node, "arrivals"))),
+                 Right(Count(Num(node, "connect_failures"))), Left(Str(node, "address")),
+                 Left(NodeRemark(node))});
+    }
+  }
+  return table.Text(style);
+}
+
+std::string PoolRemarks(const Json& status) {
+  std::string text;
+  for (const Json& pool : Array(status, "pools")) {
+    std::string remark;
+    auto add = [&](const std::string& more) { remark += (remark.empty() ? "" : "; ") + more; };
+    if (Flag(pool, "panic")) add("panic: nodes that are down are used too");
+    if (Flag(pool, "on_backups")) add("backup nodes serve");
+    if (!Str(pool, "summary").empty()) add(Str(pool, "summary"));
+    if (!remark.empty()) {
+      text += "pool " + ForTerminal(Str(pool, "name")) + ": " + ForTerminal(remark) + "\n";
+    }
+  }
+  return text;
+}
+
+std::string ListText(const Json& reply, const TextStyle& style) {
+  return Banner(reply, style) + "\n" + Listeners(reply, style) + "\n" + Nodes(reply, style) +
+         PoolRemarks(reply);
+}
+
+// --- explain, why, stats, describe ------------------------------------------------------------
+
+std::string ExplainNode(const Json& node, const TextStyle& style) {
+  const std::string state = Str(node, "state");
+  std::string text = "  " + ForTerminal(Str(node, "name")) + "  " +
+                     Paint(ForTerminal(state), StateColour(state), style) + "  expects " +
+                     Percent(Num(node, "share_expected")) + " of new connections (weight " +
+                     Count(Num(node, "weight")) + ", now " +
+                     Fixed(Num(node, "effective_weight"), 1) + ")\n";
+  auto line = [&](const std::string& what, const std::string& said) {
+    if (!said.empty()) text += "      " + what + ": " + ForTerminal(said) + "\n";
+  };
+  line("state", Str(node, "why"));
+  line("choice", Str(node, "explanation"));
+  for (const Json& check : Array(node, "checks")) {
+    const std::string why = Str(check, "why");
+    line("check " + ForTerminal(Str(check, "type")),
+         Str(check, "status") + (why.empty() ? "" : ", " + why));
+  }
+  line("cluster", Str(node, "cluster_state"));
+  line("status API", Str(node, "cluster_error"));
+  if (Num(node, "passed_warmup") + Num(node, "passed_full") + Num(node, "forced") > 0) {
+    line("passed over", Count(Num(node, "passed_warmup")) + " times for its warm-up, " +
+                            Count(Num(node, "passed_full")) + " times since it was full; " +
+                            Count(Num(node, "forced")) + " times taken all the same");
+  }
+  return text;
+}
+
+std::string ExplainText(const Json& reply, const TextStyle& style) {
+  std::string text;
+  for (const Json& pool : Array(reply, "pools")) {
+    text += (text.empty() ? "" : "\n");
+    text += ForTerminal("pool " + Str(pool, "name") + "  " + Str(pool, "balance")) + ", " +
+            Count(Num(pool, "candidates")) + " to choose among, " +
+            Fixed(Num(pool, "arrivals_per_s"), 1) + " arrivals/s\n";
+    for (const Json& node : Array(pool, "nodes")) text += ExplainNode(node, style);
+  }
+  return text + PoolRemarks(reply);
+}
+
+std::string WhyText(const Json& reply, const TextStyle& style) {
+  std::string text = ForTerminal("a new connection from " + Str(reply, "address")) + "\n";
+  for (const Json& pool : Array(reply, "pools")) {
+    std::string listeners;
+    for (const Json& name : Array(pool, "listeners")) {
+      if (name.is_string()) listeners += (listeners.empty() ? "" : ", ") + name.get<std::string>();
+    }
+    text += ForTerminal("  at " + listeners + " (pool " + Str(pool, "pool") +
+                        "): " + Str(pool, "answer")) +
+            "\n";
+  }
+  const double total = Num(reply, "connections_total");
+  text += Count(total) + (total == 1 ? " connection" : " connections") + " open\n";
+  TextTable table({Left("CLIENT"), Left("LISTENER"), Left("NODE"), Left("STATE"), Right("AGE"),
+                   Right("IDLE"), Right("IN"), Right("OUT")});
+  for (const Json& one : Array(reply, "connections")) {
+    table.Add({Left(Str(one, "client")), Left(Str(one, "listener")),
+               Left(Str(one, "pool") + "/" + Str(one, "node")), Left(Str(one, "state")),
+               Right(Span(Num(one, "age_ms") / 1000)), Right(Span(Num(one, "idle_ms") / 1000)),
+               Right(Size(Num(one, "bytes_in"))), Right(Size(Num(one, "bytes_out")))});
+  }
+  return table.rows() == 0 ? text : text + table.Text(style);
+}
+
+std::string StatsText(const Json& reply, const TextStyle& style) {
+  TextTable table({Left("COUNTER"), Right("VALUE"), Left("WHAT IT COUNTS")});
+  for (const Json& counter : Array(reply, "counters")) {
+    for (const Json& series : Array(counter, "series")) {
+      std::string labels;
+      auto it = series.find("labels");
+      if (it != series.end() && it->is_object()) {
+        for (const auto& [name, value] : it->items()) {
+          labels += (labels.empty() ? "" : ",") + name + "=" +
+                    (value.is_string() ? value.get<std::string>() : value.dump());
+        }
+      }
+      const double value = Num(series, "value");
+      table.Add({Left(Str(counter, "name") + (labels.empty() ? "" : "{" + labels + "}")),
+                 Right(Fixed(value, value == std::floor(value) ? 0 : 3)),
+                 Left(Str(counter, "help"), Colour::kFaint)});
+    }
+  }
+  return table.Text(style);
+}
+
+std::string DescribeText(const Json& reply, const TextStyle& style) {
+  TextTable table({Left("COMMAND"), Left("WHAT IT DOES")});
+  for (const Json& command : Array(reply, "commands")) {
+    std::string words = Str(command, "name");
+    for (const Json& arg : Array(command, "args")) {
+      const std::string name = Str(arg, "name");
+      std::string word = Flag(arg, "positional") ? name : "--" + name;
+      if (!Flag(arg, "positional") && Str(arg, "kind") != "flag") word += " " + Str(arg, "kind");
+      words += Flag(arg, "required") ? " " + word : " [" + word + "]";
+    }
+    table.Add({Left(words), Left(Str(command, "help"))});
+  }
+  return table.Text(style);
+}
+
+}  // namespace
+
+std::string ForTerminal(std::string_view text) {
+  std::string out;
+  while (!text.empty()) {
+    const size_t plain = std::min(text.find_first_of("\"\\"), text.size());
+    net::AppendPrintable(out, text.substr(0, plain), SIZE_MAX);
+    text.remove_prefix(plain);
+    if (text.empty()) break;
+    out += text.front();
+    text.remove_prefix(1);
+  }
+  return out;
+}
+
+std::string TextTable::Text(const TextStyle& style) const {
+  std::vector<size_t> widths(rows_.front().size());
+  for (const auto& row : rows_) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Width(row[i].text));
+  }
+  std::string out;
+  for (const auto& row : rows_) {
+    size_t last = row.size();
+    while (last > 0 && row[last - 1].text.empty()) --last;
+    size_t at = 0;  // the column on the screen
+    for (size_t i = 0; i < last; ++i) {
+      const Cell& cell = row[i];
+      const size_t padding = widths[i] - Width(cell.text);
+      if (i > 0) out += "  ";
+      if (cell.right) out.append(padding, ' ');
+      const size_t begin = at + (i > 0 ? 2 : 0) + (cell.right ? padding : 0);
+      const size_t room = style.width == 0      ? SIZE_MAX
+                          : style.width > begin ? style.width - begin
+                                                : 0;
+      out += Paint(std::string(Cut(cell.text, room)), cell.colour, style);
+      if (!cell.right && i + 1 < last) out.append(padding, ' ');
+      at = begin + Width(cell.text) + (cell.right ? 0 : padding);
+    }
+    out += '\n';
+  }
+  return out;
+}
+
+std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
+                          const TextStyle& style) {
+  constexpr std::pair<std::string_view, std::string (*)(const Json&, const TextStyle&)> kTexts[] = {
+      {"list", ListText},   {"explain", ExplainText},   {"why", WhyText},
+      {"stats", StatsText}, {"describe", DescribeText},
+  };
+  const Json reply = ParseOrEmpty(reply_json);
+  for (const auto& [name, text] : kTexts) {
+    if (name == command) return text(reply, style);
+  }
+  const std::string message = Str(reply, "message");
+  return message.empty() ? "done\n" : ForTerminal(message) + "\n";
+}
+
+std::string CtlErrorText(std::string_view reply_json) {
+  const Json reply = ParseOrEmpty(reply_json);
+  std::string text;
+  for (const Json& error : Array(reply, "errors")) text += ForTerminal(Str(error, "text")) + "\n";
+  const std::string error = Str(reply, "error");
+  return text + (error.empty() ? "refused without a reason" : ForTerminal(error)) + "\n";
+}
+
+std::string CtlProgressText(std::string_view line_json) {
+  const Json line = ParseOrEmpty(line_json);
+  const double left = Num(line, "remaining");
+  std::string text = Count(left) + (left == 1 ? " connection left" : " connections left");
+  auto eta = line.find("eta_s");
+  if (eta != line.end() && eta->is_number()) text += ", about " + Span(eta->get<double>());
+  return text + "\n";
+}
+
+std::string CtlTopFrame(std::string_view reply_json, const TextStyle& style) {
+  const Json reply = ParseOrEmpty(reply_json);
+  return Banner(reply, style) + "\n" + Nodes(reply, style) + PoolRemarks(reply) + "\n" +
+         Listeners(reply, style);
+}
+
+}  // namespace lb

@@ -1,0 +1,33 @@
+// What a balancer leaves to the next one: overrides of operators, in a file, over restarts; and,
+// when a running process is taken over, the clocks of its warm-ups and who was up.
+//
+// JSON: {"v":1,"accept_rate":0,"pools":{"xmpp":{"n1":{"admin":"drain","weight":50,
+//        "incarnation":"7","warming_ms":1500,"up":true}}}}. Nodes without anything to say stay out.
+#pragma once
+
+#include <expected>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/control/pool_control.h"
+
+namespace lb {
+
+struct SavedState {
+  double accept_rate = 0;  // of the balancer's own warm-up; 0 = warm
+  std::map<std::string, std::vector<PoolControl::SavedNode>> pools;
+};
+
+std::string SavedStateToJson(const SavedState& state);
+// At most kSavedStateMax bytes.
+std::expected<SavedState, std::string> SavedStateFromJson(std::string_view json);
+inline constexpr size_t kSavedStateMax = 4U << 20U;
+
+// nullopt when there is none. The file is replaced as a whole, never written in place.
+std::optional<std::string> ReadStateFile(const std::string& path);
+std::expected<void, std::string> WriteStateFile(const std::string& path, const std::string& text);
+
+}  // namespace lb

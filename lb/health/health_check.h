@@ -1,0 +1,166 @@
+// Health of a node: what many results mean together. State machines only; time and randomness are
+// handed in.
+//
+//   HealthState  one check's results → up or down, with rise, fall and the time of the next check
+//   NodeHealth   all checks of a node (AND), passive errors, the administrator's will, the cluster
+//                status and the netsplit decision → one condition, and a transition to log when it
+//                changes
+//
+// One thread (control).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "lb/balance/balancer.h"
+#include "lb/health/cluster_view.h"
+#include "net/base/clock.h"
+#include "net/base/random.h"
+
+namespace lb {
+
+enum class HealthStart : uint8_t {
+  kChecking,  // down until the first result, which decides alone
+  kUp,        // up until `fall` failures
+  kDown,      // down until `rise` successes
+};
+
+// [[pool.NAME.check]], when it runs and what counts.
+struct CheckTiming {
+  net::Duration interval = std::chrono::seconds(5);
+  net::Duration fast_interval = std::chrono::seconds(1);  // while the state may be about to change
+  net::Duration timeout = std::chrono::seconds(2);
+  uint32_t rise = 2;
+  uint32_t fall = 3;
+  double jitter = 0.1;  // each interval × (1 ± jitter)
+  HealthStart start = HealthStart::kChecking;
+};
+
+enum class HealthStatus : uint8_t { kChecking, kUp, kDown };
+std::string_view HealthStatusName(HealthStatus status);
+
+class HealthState {
+ public:
+  explicit HealthState(const CheckTiming& timing);
+
+  // One result; true when the status changed.
+  bool OnResult(bool ok, std::string_view why);
+  // Down at once, by other evidence than a check (passive errors).
+  bool MarkDown(std::string_view why);
+  void Restart();  // as at the beginning (after maintenance)
+
+  HealthStatus status() const { return status_; }
+  // A result went against the status, or none has come: the fast interval holds.
+  bool changing() const { return against_ > 0 || status_ == HealthStatus::kChecking; }
+  const std::string& why() const { return why_; }  // of the last result
+  uint32_t against() const { return against_; }    // results in a row against the status
+
+  net::Duration FirstIn(
+      net::FastRandom& random) const;  // spread, so that not all checks start at once
+  net::Duration NextIn(net::FastRandom& random) const;
+
+ private:
+  CheckTiming timing_;
+  HealthStatus status_;
+  uint32_t against_ = 0;
+  std::string why_;
+};
+
+enum class AdminState : uint8_t { kReady, kDrain, kMaint };
+std::string_view AdminStateName(AdminState state);  // "ready", "drain", "maint"
+
+// What a node is, of all inputs the strongest: maint, drain, split, cluster state, checks.
+enum class NodeCondition : uint8_t {
+  kUp,
+  kChecking,    // no result yet
+  kDown,        // a check, the status API or connection errors say so
+  kNotRunning,  // the cluster status says starting, joining, draining, isolated or stopping
+  kSplit,       // on the losing side of a netsplit
+  kDrain,       // by an administrator; connections stay
+  kMaint,       // by an administrator; not checked
+};
+std::string_view NodeConditionName(NodeCondition condition);
+NodeAvailability AvailabilityOf(NodeCondition condition);
+
+struct NodeTransition {
+  NodeCondition from = NodeCondition::kUp;
+  NodeCondition to = NodeCondition::kUp;
+  std::string why;
+};
+
+struct NodeHealthConfig {
+  std::vector<CheckTiming> checks;  // none = up unless something else speaks against it
+  bool cluster_status = false;      // the status API is asked
+  uint32_t cluster_fall = 3;        // failures in a row until the node is down for it
+  uint32_t passive_errors = 3;      // failed connects in a row until it is down; 0 = off
+};
+
+// At most this share of a pool's nodes may be down by passive errors alone: when connects fail
+// everywhere, the fault is more likely here or in the network.
+inline constexpr double kPassiveDownShareMax = 0.5;
+constexpr bool MayMarkDownPassively(size_t down_passively, size_t nodes) {
+  return static_cast<double>(down_passively + 1) <=
+         kPassiveDownShareMax * static_cast<double>(nodes);
+}
+
+class NodeHealth {
+ public:
+  using Changed = std::optional<NodeTransition>;
+
+  explicit NodeHealth(const NodeHealthConfig& config);
+
+  // Each returns the transition, if there was one.
+  Changed OnCheckResult(size_t check, bool ok, std::string_view why);
+  // NodeState::consecutive_errors as seen now. Takes effect only with an active check, which alone
+  // can bring the node back. `allowed`: MayMarkDownPassively.
+  Changed OnConnectErrors(uint32_t in_a_row, bool allowed);
+  Changed OnClusterStatus(const ClusterStatus& status);
+  Changed OnClusterError(std::string_view why);
+  Changed OnSplit(SplitVerdict verdict, std::string_view why);
+  // Leaving maintenance starts all checks anew.
+  Changed SetAdmin(AdminState state);
+
+  NodeCondition condition() const { return condition_; }
+  NodeAvailability availability() const { return AvailabilityOf(condition_); }
+  const std::string& why() const { return why_; }
+  bool choosable() const { return condition_ == NodeCondition::kUp; }
+  bool checks_wanted() const { return admin_ != AdminState::kMaint; }
+  AdminState admin() const { return admin_; }
+  bool down_passively() const { return down_passively_; }
+
+  const HealthState& check(size_t index) const { return checks_[index]; }
+  size_t checks() const { return checks_.size(); }
+  // What the status API said last; for DecideNetsplit, nothing after cluster_fall failures.
+  const std::optional<ClusterStatus>& cluster() const { return cluster_; }
+  // For NodeWarmup::Observe; "" when unknown.
+  std::string_view incarnation() const {
+    return cluster_ ? std::string_view(cluster_->incarnation) : std::string_view();
+  }
+
+ private:
+  struct Now {
+    NodeCondition condition;
+    std::string why;
+  };
+  Now Evaluate() const;
+  std::optional<Now> EvaluateCluster() const;
+  Now EvaluateChecks() const;
+  Changed Update();
+
+  NodeHealthConfig config_;
+  std::vector<HealthState> checks_;
+  AdminState admin_ = AdminState::kReady;
+  bool down_passively_ = false;
+  std::optional<ClusterStatus> cluster_;
+  uint32_t cluster_failures_ = 0;
+  std::string cluster_error_;
+  SplitVerdict split_ = SplitVerdict::kIn;
+  std::string split_why_;
+  NodeCondition condition_;
+  std::string why_;
+};
+
+}  // namespace lb

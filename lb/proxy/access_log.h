@@ -1,0 +1,66 @@
+// The access log: one line for each connection that ended. Lines are put together in a buffer of
+// the worker and written at the end of a turn of its loop, many at once.
+//
+// Text: `t=2026-01-31T12:00:00.123Z listener=c2s pool=xmpp node=n1 client=192.0.2.1:43210 ...`;
+// JSON: the same fields, one object a line. Names come from the configuration and are escaped there
+// where the format needs it; nothing here comes from a peer but addresses.
+//
+// One per worker and thread; the descriptor is shared and opened for appending, so whole lines stay
+// whole. What a full pipe or disk does not take is dropped and counted: a log never stops the
+// relay.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "net/base/address.h"
+
+namespace lb {
+
+struct AccessLogEntry {
+  uint64_t ended_ms = 0;  // wall clock, since 1970
+  std::string_view listener;
+  std::string_view pool;
+  std::string_view node;  // "" when none was found
+  net::Address client;
+  uint64_t queue_ms = 0;
+  uint64_t connect_ms = 0;
+  uint64_t duration_ms = 0;
+  uint64_t bytes_in = 0;   // from the client
+  uint64_t bytes_out = 0;  // to the client
+  uint32_t retries = 0;
+  std::string_view end;  // EndReasonName
+};
+
+enum class AccessLogFormat : uint8_t { kText, kJson };
+
+class AccessLog {
+ public:
+  // `fd` stays the caller's.
+  AccessLog(int fd, AccessLogFormat format) : fd_(fd), format_(format) {}
+
+  void Write(const AccessLogEntry& entry);
+  // Writes out when much is waiting (`all`: in any case).
+  void Flush(bool all);
+  bool waiting() const { return !buffer_.empty(); }
+  void Reopen(int fd) {
+    Flush(true);
+    fd_ = fd;
+  }
+  uint64_t dropped() const { return dropped_.load(std::memory_order_relaxed); }
+
+ private:
+  static constexpr size_t kFlushBytes = 16'384;
+
+  int fd_;
+  const AccessLogFormat format_;
+  std::string buffer_;
+  std::atomic<uint64_t> dropped_{0};
+  // The date and time of the last line, whose text is used again within the same second.
+  uint64_t second_ = 0;
+  char second_text_[24] = "";
+};
+
+}  // namespace lb

@@ -1,0 +1,191 @@
+#include "lb/proxy/engine.h"
+
+#include <pthread.h>
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <latch>
+
+#include "net/base/check.h"
+#include "net/report/log.h"
+
+namespace lb {
+namespace {
+
+// Sockets beyond two a connection: those that were accepted and have no Pair yet, and those whose
+// Pair waits for its operations.
+constexpr uint32_t kSlotReserve = 1024;
+// How long the operations of ended connections may take to come back.
+constexpr net::Duration kDrainLimit = std::chrono::seconds(5);
+
+uint64_t WallMs() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::milliseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options& options,
+                                                                  AcceptBudget* budget,
+                                                                  PassiveErrors passive_errors) {
+  CHECK(options.workers > 0);
+  std::unique_ptr<Engine> engine(new Engine());
+  engine->FitToLimits(options);
+  for (size_t index = 0; index < options.workers; ++index) {
+    engine->threads_.push_back(std::make_unique<Thread>());
+    Thread& thread = *engine->threads_.back();
+    std::promise<std::string> started;
+    auto result = started.get_future();
+    // The ring belongs to the thread that makes it.
+    thread.thread = std::jthread(
+        [&engine = *engine, &thread, index, options, budget, passive_errors, &started] {
+          engine.RunWorker(thread, index, options, budget, passive_errors,
+                           [&started](std::string error) { started.set_value(std::move(error)); });
+        });
+    const std::string error = result.get();
+    if (!error.empty()) {
+      thread.thread.join();
+      engine->threads_.pop_back();
+      return std::unexpected("worker " + std::to_string(index + 1) + ": " + error);
+    }
+  }
+  return engine;
+}
+
+// A ring's table of sockets is bounded by the limit of open files, whatever else is open.
+void Engine::FitToLimits(const Options& options) {
+  uint32_t each = (options.connections_max + options.workers - 1) / options.workers;
+  slot_reserve_ = kSlotReserve;
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < UINT32_MAX) {
+    const auto slots = static_cast<uint32_t>(limit.rlim_cur);
+    slot_reserve_ = std::min(kSlotReserve, slots / 8);
+    each = std::min(each, slots / 2 - slot_reserve_);
+  }
+  connections_max_ = each * options.workers;
+  if (connections_max_ < options.connections_max) {
+    net::Log(net::LogLevel::kWarn, "lb", "the limit of open files allows fewer connections",
+             {{"connections_max", options.connections_max},
+              {"allowed", connections_max_},
+              {"limit", limit.rlim_cur},
+              {"remedy", "LimitNOFILE=1048576 (ulimit -n), or more workers"}});
+  }
+}
+
+void Engine::RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
+                       const PassiveErrors& passive_errors,
+                       std::function<void(std::string)> started) {
+  pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index + 1)).c_str());
+  const uint32_t pairs = connections_max_ / options.workers;
+  auto loop = net::EventLoop::Create({.submission_entries = 4096,
+                                      .completion_entries = 16'384,
+                                      .accept_slots = pairs + slot_reserve_,
+                                      .outgoing_slots = pairs + slot_reserve_},
+                                     clock_);
+  if (!loop) {
+    started(loop.error());
+    return;
+  }
+  if (options.access_log_fd >= 0) {
+    thread.access_log =
+        std::make_unique<AccessLog>(options.access_log_fd, options.access_log_format);
+  }
+  auto worker = ProxyWorker::Create(
+      **loop,
+      {.pairs_max = pairs,
+       .buffer_bytes = options.buffer_bytes,
+       .buffers_max = options.buffers_max,
+       .large_buffers = options.large_buffers,
+       .seed = options.seed + index * 1'000'003,
+       .wall_start_ms = WallMs()},
+      {.passive_errors = passive_errors, .budget = budget, .access_log = thread.access_log.get()});
+  if (!worker) {
+    started(worker.error());
+    return;
+  }
+  thread.loop = std::move(*loop);
+  thread.worker = std::move(*worker);
+  started("");
+  thread.loop->Run();
+  thread.worker->StopAccepting();
+  thread.worker->EndAll(EndReason::kDrained);
+  CHECK(thread.loop->Drain(kDrainLimit));
+  while (thread.worker->size() > 0) thread.loop->RunOnce(kDrainLimit);
+  if (thread.access_log) thread.access_log->Flush(true);
+  thread.worker.reset();
+  // The loop stays until the thread is joined: whoever posted to it may still be waking it.
+}
+
+void Engine::Stop() {
+  for (const auto& thread : threads_) {
+    net::EventLoop* loop = thread->loop.get();
+    loop->Post([loop] { loop->Stop(); });
+  }
+  for (const auto& thread : threads_) {
+    if (thread->thread.joinable()) thread->thread.join();
+  }
+}
+
+void Engine::Post(size_t index, std::function<void(ProxyWorker&)> task) {
+  Thread& thread = *threads_[index];
+  thread.loop->Post([&thread, task = std::move(task)] { task(*thread.worker); });
+}
+
+void Engine::PostAll(const std::function<void(ProxyWorker&)>& task) {
+  for (size_t index = 0; index < threads_.size(); ++index) Post(index, task);
+}
+
+void Engine::AskAll(const std::function<void(ProxyWorker&)>& task) {
+  for (size_t index = 0; index < threads_.size(); ++index) {
+    std::latch done(1);
+    Post(index, [&](ProxyWorker& worker) {
+      task(worker);
+      done.count_down();
+    });
+    done.wait();
+  }
+}
+
+uint64_t Engine::Sum(const std::atomic<uint64_t> WorkerStats::* counter) const {
+  uint64_t sum = 0;
+  for (const auto& thread : threads_) {
+    sum += (thread->worker->stats().*counter).load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+uint64_t Engine::SumAt(size_t index, auto from) const {
+  uint64_t sum = 0;
+  for (const auto& thread : threads_) {
+    sum += (thread->worker->stats().*from)[index].load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+uint64_t Engine::Ended(EndReason reason) const {
+  return SumAt(static_cast<size_t>(reason), &WorkerStats::ended);
+}
+uint64_t Engine::TakeOvers(size_t reason) const {
+  return SumAt(reason, &WorkerStats::tls_take_over);
+}
+uint64_t Engine::Declined(size_t reason) const { return SumAt(reason, &WorkerStats::tls_declined); }
+
+uint64_t Engine::access_log_dropped() const {
+  uint64_t sum = 0;
+  for (const auto& thread : threads_) {
+    if (thread->access_log) sum += thread->access_log->dropped();
+  }
+  return sum;
+}
+
+void Engine::ReopenAccessLog(int fd) {
+  for (const auto& thread : threads_) {
+    AccessLog* log = thread->access_log.get();
+    if (log != nullptr) thread->loop->Post([log, fd] { log->Reopen(fd); });
+  }
+}
+
+}  // namespace lb

@@ -1,0 +1,83 @@
+// The worker threads: starts them, hands them what changes, asks them, and ends them.
+//
+// Used by the control thread only. Workers never wait for the control thread, so it may wait for
+// them: a question takes as long as the turn of a loop.
+#pragma once
+
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "lb/balance/warmup.h"
+#include "lb/proxy/access_log.h"
+#include "lb/proxy/proxy_worker.h"
+#include "net/io/event_loop.h"
+#include "net/io/socket.h"
+
+namespace lb {
+
+class Engine {
+ public:
+  struct Options {
+    uint32_t workers = 1;
+    uint32_t connections_max = 100'000;  // of all workers
+    uint32_t buffer_bytes = 4096;
+    uint32_t buffers_max = 1024;  // of each worker
+    uint32_t large_buffers = 32;  // of each worker
+    int access_log_fd = -1;       // -1: no access log; stays the caller's
+    AccessLogFormat access_log_format = AccessLogFormat::kText;
+    uint64_t seed = 1;
+  };
+  using PassiveErrors = std::function<void(Node&, uint32_t errors)>;
+
+  // `budget` may be null, and must outlive the engine; `passive_errors` runs on workers' threads.
+  static std::expected<std::unique_ptr<Engine>, std::string> Start(const Options& options,
+                                                                   AcceptBudget* budget,
+                                                                   PassiveErrors passive_errors);
+  ~Engine() { Stop(); }
+  // Ends all connections that are left, and the threads. What the connections use (nodes, settings)
+  // must live until then. Counters can still be read; what is posted from now on is dropped.
+  void Stop();
+
+  size_t workers() const { return threads_.size(); }
+  // As asked for, or what the limit of open files allows.
+  uint32_t connections_max() const { return connections_max_; }
+  // Queues `task` on worker `index`, or on each.
+  void Post(size_t index, std::function<void(ProxyWorker&)> task);
+  void PostAll(const std::function<void(ProxyWorker&)>& task);
+  // Runs `task` on each worker, one after the other, and waits.
+  void AskAll(const std::function<void(ProxyWorker&)>& task);
+
+  const WorkerStats& stats(size_t index) const { return threads_[index]->worker->stats(); }
+  uint64_t Sum(const std::atomic<uint64_t> WorkerStats::* counter) const;
+  uint64_t Ended(EndReason reason) const;
+  uint64_t TakeOvers(size_t reason) const;  // a net::TlsTakeOver
+  uint64_t Declined(size_t reason) const;   // a net::TlsDecline
+  uint64_t open() const { return Sum(&WorkerStats::open); }
+  uint64_t access_log_dropped() const;
+  void ReopenAccessLog(int fd);
+
+ private:
+  uint64_t SumAt(size_t index, auto from) const;  // of an array of counters
+
+  struct Thread {
+    std::unique_ptr<net::EventLoop> loop;
+    std::unique_ptr<AccessLog> access_log;
+    std::unique_ptr<ProxyWorker> worker;
+    std::jthread thread;
+  };
+  Engine() = default;
+  void FitToLimits(const Options& options);
+  void RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
+                 const PassiveErrors& passive_errors, std::function<void(std::string)> started);
+
+  net::SystemClock clock_;
+  uint32_t connections_max_ = 0;
+  uint32_t slot_reserve_ = 0;
+  std::vector<std::unique_ptr<Thread>> threads_;
+};
+
+}  // namespace lb

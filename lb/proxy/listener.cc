@@ -1,0 +1,136 @@
+#include "lb/proxy/listener.h"
+
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "lb/proxy/proxy_worker.h"
+#include "net/report/log.h"
+
+namespace lb {
+namespace {
+
+// Long enough not to spin while descriptors are short, short enough not to be felt.
+constexpr net::Duration kPause = std::chrono::milliseconds(100);
+
+int32_t NameBytesOf(int socket) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) return 0;
+  switch (name.ss_family) {
+    case AF_INET:
+      return sizeof(sockaddr_in);
+    case AF_INET6:
+      return sizeof(sockaddr_in6);
+    default:
+      return 0;
+  }
+}
+
+}  // namespace
+
+Listener::Listener(ProxyWorker& worker, uint16_t id, uint32_t socket_id, net::UniqueFd socket)
+    : worker_(worker),
+      id_(id),
+      socket_id_(socket_id),
+      socket_(std::move(socket)),
+      name_bytes_(NameBytesOf(socket_.get())) {}
+
+bool Listener::OneByOne() const {
+  const AcceptBudget* budget = worker_.hooks_.budget;
+  return (budget != nullptr && budget->warming()) || !worker_.ring().features().socket_options;
+}
+
+void Listener::Arm() {
+  DCHECK(!self_);
+  if (stopped_) return;
+  if (worker_.Full()) {
+    RetryAfter(kPause);
+    return;
+  }
+  AcceptBudget* budget = worker_.hooks_.budget;
+  if (budget != nullptr && budget->warming()) {
+    const AcceptBudget::Grant grant = budget->Take(worker_.loop().now(), 1);
+    if (grant.accepts == 0) {
+      RetryAfter(grant.next);
+      return;
+    }
+  }
+  self_ = shared_from_this();
+  worker_.loop().Hold();
+  multishot_ = !OneByOne();
+  if (multishot_) {
+    worker_.ring().AcceptMultishot(socket_.get(), {this, 0});
+  } else {
+    peer_size_ = sizeof peer_;
+    worker_.ring().AcceptOnce(socket_.get(), reinterpret_cast<sockaddr*>(&peer_), &peer_size_,
+                              {this, 0});
+  }
+}
+
+void Listener::RetryAfter(net::Duration pause) {
+  if (waiting_) return;
+  waiting_ = true;
+  worker_.loop().After(pause, [weak = weak_from_this()] {
+    auto listener = weak.lock();
+    if (!listener) return;
+    listener->waiting_ = false;
+    if (!listener->self_) listener->Arm();
+  });
+}
+
+void Listener::PauseFull() {
+  WorkerStats::Add(worker_.stats_.accept_pauses);
+  LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb",
+            "full; new connections wait in the listen queue",
+            {{"listener", worker_.listener_settings_[id_]->name},
+             {"connections", worker_.size()},
+             {"remedy", "raise process.connections_max"}});
+  if (self_) worker_.ring().Cancel({this, 0});
+}
+
+void Listener::Stop() {
+  stopped_ = true;
+  if (self_) worker_.ring().Cancel({this, 0});
+}
+
+void Listener::OnCompletion(unsigned, net::Completion completion) {
+  std::shared_ptr<Listener> keep = self_;
+  if (!completion.more()) {
+    self_.reset();
+    worker_.loop().Release();
+  }
+  bool pause = false;
+  if (completion.result >= 0) {
+    const auto slot = static_cast<net::Slot>(completion.result);
+    net::Address peer;
+    if (!multishot_) {
+      peer = net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&peer_), peer_size_)
+                 .value_or(net::Address());
+    }
+    if (!worker_.OnAccepted(*this, slot, multishot_ ? nullptr : &peer)) worker_.ring().Close(slot);
+    if (worker_.Full()) {
+      PauseFull();
+      pause = true;
+    }
+  } else if (completion.result != -ECANCELED) {
+    // Connections that went before they were accepted are no fault of ours.
+    if (completion.result != -ECONNABORTED && completion.result != -EAGAIN) {
+      WorkerStats::Add(worker_.stats_.accept_errors);
+      LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb", "cannot accept; waiting",
+                {{"listener", worker_.listener_settings_[id_]->name},
+                 {"reason", std::strerror(-completion.result)},
+                 {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE)"}});
+      pause = true;
+    }
+  }
+  if (stopped_ || self_) return;
+  if (pause) {
+    RetryAfter(kPause);
+  } else {
+    Arm();
+  }
+}
+
+}  // namespace lb

@@ -1,0 +1,584 @@
+#include "lb/proxy/pair.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+
+#include "lb/proxy/proxy_worker.h"
+#include "lb/proxy/tls_pair.h"
+#include "net/limit/source_limits.h"
+
+namespace lb {
+namespace {
+
+// The pause before the node that just failed is tried again, as HAProxy has it.
+constexpr net::Duration kRetryPause = std::chrono::seconds(1);
+// Until then a connection has proven that it lasts, and its TCP timers are worth their calls.
+constexpr net::Duration kTimersAfter = std::chrono::seconds(5);
+// A cancel that came too early (see Ring::Cancel) is given again after this.
+constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
+
+// How long the client may take to read our last words.
+constexpr net::Duration kLinger = std::chrono::seconds(1);
+
+constexpr int kOn = 1;
+
+uint32_t Milliseconds(net::Duration duration) {
+  return static_cast<uint32_t>(duration / std::chrono::milliseconds(1));
+}
+
+uint16_t Clamped(uint32_t ms) { return static_cast<uint16_t>(std::min(ms, 65'535U)); }
+
+}  // namespace
+
+std::string_view EndReasonName(EndReason reason) {
+  switch (reason) {
+    case EndReason::kNone:
+      return "none";
+    case EndReason::kClientClosed:
+      return "client_closed";
+    case EndReason::kNodeClosed:
+      return "node_closed";
+    case EndReason::kClientReset:
+      return "client_reset";
+    case EndReason::kNodeReset:
+      return "node_reset";
+    case EndReason::kIdle:
+      return "idle";
+    case EndReason::kFinTimeout:
+      return "fin_timeout";
+    case EndReason::kConnectFailed:
+      return "connect_failed";
+    case EndReason::kConnectTimeout:
+      return "connect_timeout";
+    case EndReason::kQueueTimeout:
+      return "queue_timeout";
+    case EndReason::kQueueFull:
+      return "queue_full";
+    case EndReason::kNoNode:
+      return "no_node";
+    case EndReason::kLimited:
+      return "limited";
+    case EndReason::kProxyHeaderBad:
+      return "proxy_header_bad";
+    case EndReason::kProxyHeaderTimeout:
+      return "proxy_header_timeout";
+    case EndReason::kShut:
+      return "shut";
+    case EndReason::kDrained:
+      return "drained";
+    case EndReason::kExhausted:
+      return "exhausted";
+    case EndReason::kTlsHandshakeFailed:
+      return "tls_handshake_failed";
+    case EndReason::kTlsHandshakeTimeout:
+      return "tls_handshake_timeout";
+    case EndReason::kStartTlsRefused:
+      return "starttls_refused";
+    case EndReason::kNotTls:
+      return "not_tls";
+    case EndReason::kTlsError:
+      return "tls_error";
+    case EndReason::kNodeTlsFailed:
+      return "node_tls_failed";
+  }
+  return "unknown";
+}
+
+std::string_view PairStateName(Pair::State state) {
+  switch (state) {
+    case Pair::State::kNaming:
+      return "naming";
+    case Pair::State::kHeader:
+      return "header";
+    case Pair::State::kHello:
+      return "hello";
+    case Pair::State::kOpening:
+      return "opening";
+    case Pair::State::kHandshake:
+      return "handshake";
+    case Pair::State::kQueued:
+      return "queued";
+    case Pair::State::kConnecting:
+      return "connecting";
+    case Pair::State::kRetryWait:
+      return "retry_wait";
+    case Pair::State::kSecuring:
+      return "securing";
+    case Pair::State::kOpen:
+      return "open";
+    case Pair::State::kLastWords:
+      return "last_words";
+    case Pair::State::kClosing:
+      return "closing";
+  }
+  return "unknown";
+}
+
+Pair::Pair(ProxyWorker& worker, uint16_t listener, uint16_t pool, net::Slot client)
+    : worker_(worker),
+      slot_{client, net::kNoSlot},
+      started_ms_(worker.WallMs()),
+      active_ms_(worker.NowMs()),
+      listener_(listener),
+      pool_(pool) {}
+
+void Pair::Enter(State to) {
+  // From kClosing nothing leads back, and only a new Pair is in kNaming.
+  DCHECK(state_ != State::kClosing && to != State::kNaming);
+  state_ = to;
+  active_ms_ = worker_.NowMs();
+}
+
+uint32_t Pair::Elapsed() const { return worker_.NowMs() - active_ms_; }
+
+// --- Who is it? -------------------------------------------------------------------------------
+
+bool Pair::NeedsNameFirst() const {
+  const ListenerSettings& listener = *worker_.listener_settings_[listener_];
+  const PoolSettings& pool = *worker_.pools_[pool_]->settings;
+  return listener.mode != ListenerMode::kTcp || pool.node_tls != NodeTls::kOff ||
+         listener.accept_proxy || listener.source_limits != nullptr || pool.hashes_source ||
+         pool.send_proxy != SendProxy::kOff || !pool.sources_v4.empty() || !pool.sources_v6.empty();
+}
+
+void Pair::Start(const net::Address* peer, int32_t name_bytes) {
+  if (peer != nullptr) client_ = peer->Unmapped();
+  if (peer != nullptr || name_bytes == 0) {
+    Admit();
+    return;
+  }
+  extra_ = worker_.TakeName();
+  worker_.ring().PeerName(slot_[0], &worker_.NameAt(extra_), name_bytes, Begin(kName));
+  if (!NeedsNameFirst()) Admit();
+}
+
+void Pair::OnNamed(int32_t result) {
+  const sockaddr_in6& name = worker_.NameAt(extra_);
+  if (result > 0) {
+    client_ = net::Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&name),
+                                         static_cast<socklen_t>(result))
+                  .value_or(net::Address())
+                  .Unmapped();
+  }
+  worker_.GiveName(extra_);
+  extra_ = net::kNoIndex;
+  if (state_ == State::kClosing) {
+    worker_.LogEnd(*this);
+    FreeIfJoined();
+  } else if (state_ == State::kNaming) {
+    Admit();
+  } else if (state_ == State::kSecuring) {
+    SecureNode();
+  } else if (Has(kNoName, 1)) {
+    Clear(kNoName, 1);
+    StartHeaderOut();
+  }
+}
+
+// --- May it come in? --------------------------------------------------------------------------
+
+void Pair::Admit() {
+  const ListenerSettings& listener = *worker_.ListenerOf(*this);
+  const uint32_t active = listener.shared->active.fetch_add(1, std::memory_order_relaxed);
+  Set(kCounted);
+  if (listener.connections_max != 0 && active >= listener.connections_max) {
+    listener.shared->refused_limit.fetch_add(1, std::memory_order_relaxed);
+    End(EndReason::kLimited);
+    return;
+  }
+  if (!listener.accept_proxy) {
+    AdmitSource();
+    return;
+  }
+  const auto& trusted = listener.proxy_trusted;
+  const bool trust =
+      trusted.empty() || std::any_of(trusted.begin(), trusted.end(),
+                                     [&](const net::Cidr& c) { return c.Contains(client_); });
+  if (!trust) {
+    WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+    End(EndReason::kProxyHeaderBad);
+    return;
+  }
+  Enter(State::kHeader);
+  ArmRecv(0);
+  Schedule(listener.proxy_header_timeout);
+}
+
+void Pair::AdmitSource() {
+  const ListenerSettings& listener = *worker_.ListenerOf(*this);
+  if (listener.source_limits != nullptr) {
+    if (!listener.source_limits->Enter(client_, worker_.loop().now())) {
+      listener.shared->refused_source.fetch_add(1, std::memory_order_relaxed);
+      End(EndReason::kLimited);
+      return;
+    }
+    Set(kSourced);
+  }
+  Welcome();
+}
+
+// --- Where does it go? ------------------------------------------------------------------------
+
+PickResult Pair::PickNode() {
+  ProxyWorker::Pool& pool = worker_.PoolOf(*this);
+  const Balancer& balancer = *pool.balancer;
+  PickRequest request;
+  request.now = worker_.loop().now();
+  if (pool.settings->hashes_source) request.source_hash = client_.HashIp(0);
+  // Which nodes failed this connection stands as bits in bytes_[1], which counts only once a node
+  // was found. Their meaning is the snapshot's of that moment: a snapshot that came in between
+  // makes a wrong guess, never a wrong connection.
+  std::array<const NodeState*, kExcludeMax> tried{};
+  size_t tried_count = 0;
+  if (bytes_[1] != 0) {
+    for (size_t i = 0; i < balancer.nodes().size() && tried_count < tried.size(); ++i) {
+      if ((bytes_[1] >> (i % 64) & 1U) != 0) tried[tried_count++] = balancer.nodes()[i].state.get();
+    }
+    request.exclude = std::span(tried).first(tried_count);
+  }
+  return balancer.Pick(request, pool.local);
+}
+
+void Pair::Choose() { Place(PickNode()); }
+
+void Pair::Place(const PickResult& picked) {
+  if (picked.node != nullptr) {
+    bytes_[1] |= uint64_t{1} << (picked.index % 64);
+    ConnectTo(static_cast<Node&>(*picked.node));
+    return;
+  }
+  const PoolSettings& settings = worker_.SettingsOf(*this);
+  switch (picked.failure) {
+    case PickFailure::kAllFull:
+      if (!worker_.Enqueue(*this)) {
+        End(EndReason::kQueueFull);
+        return;
+      }
+      Enter(State::kQueued);
+      MaybeResume(0);
+      Schedule(settings.queue_timeout);
+      return;
+    case PickFailure::kAllExcluded:
+      bytes_[1] = 0;
+      Enter(State::kRetryWait);
+      Schedule(std::min(kRetryPause, settings.connect_timeout));
+      return;
+    default:
+      End(retries_ > 0 ? EndReason::kConnectFailed : EndReason::kNoNode);
+  }
+}
+
+bool Pair::OnDequeued() {
+  const PickResult picked = PickNode();
+  if (picked.node == nullptr && picked.failure == PickFailure::kAllFull) return false;
+  queue_ms_ = Clamped(queue_ms_ + Elapsed());
+  worker_.LeftQueue(*this);
+  // Out of the queue's state, so that an end from here does not leave it a second time.
+  Enter(State::kRetryWait);
+  Place(picked);
+  return true;
+}
+
+void Pair::ConnectTo(Node& node) {
+  node_ = &node;
+  slot_[1] = worker_.ring().AllocateSlot();
+  if (slot_[1] == net::kNoSlot) {
+    End(EndReason::kExhausted);
+    return;
+  }
+  Enter(State::kConnecting);
+  ProxyWorker::Pool& pool = worker_.PoolOf(*this);
+  net::ConnectOptions options{.address = node.address.get(), .address_size = node.address.size()};
+  const auto& sources =
+      node.address.family() == AF_INET6 ? pool.settings->sources_v6 : pool.settings->sources_v4;
+  if (!sources.empty() && node.address.family() != AF_UNIX) {
+    // Each source address brings another 64k ports towards the same node.
+    const net::SocketName& source = sources[pool.next_source++ % sources.size()];
+    options.source = source.get();
+    options.source_size = source.size();
+  }
+  worker_.ring().Connect(slot_[1], options, Begin(kConnect));
+  MaybeResume(0);
+  // In any case: the wheel may still hold the later deadline of a header or of the queue.
+  Schedule(pool.settings->connect_timeout);
+}
+
+void Pair::OnConnect(int32_t result) {
+  if (state_ == State::kClosing) {
+    worker_.ring().Close(slot_[1]);
+    slot_[1] = net::kNoSlot;
+    ReleaseNode();
+    FreeIfJoined();
+    return;
+  }
+  DCHECK(state_ == State::kConnecting);
+  if (result < 0) {
+    worker_.ring().Close(slot_[1]);
+    slot_[1] = net::kNoSlot;
+    const bool timeout = result == -ECANCELED || result == -ETIMEDOUT;
+    Retry(timeout ? EndReason::kConnectTimeout : EndReason::kConnectFailed);
+    return;
+  }
+  if (worker_.SettingsOf(*this).node_tls == NodeTls::kOff) {
+    Open();
+    return;
+  }
+  // Not by Enter(): the time limit of the connect holds until TLS stands.
+  state_ = State::kSecuring;
+  SecureNode();
+}
+
+void Pair::Retry(EndReason reason) {
+  const PoolSettings& settings = worker_.SettingsOf(*this);
+  WorkerStats::Add(worker_.stats_.connect_errors);
+  const uint32_t errors = node_->OnConnectFailed();
+  if (settings.passive_errors != 0 && errors == settings.passive_errors &&
+      worker_.hooks_.passive_errors) {
+    worker_.hooks_.passive_errors(*node_, errors);
+  }
+  if (retries_ >= settings.retries) {
+    End(reason);
+    return;
+  }
+  ++retries_;
+  WorkerStats::Add(worker_.stats_.retries);
+  if (settings.redispatch) {
+    WorkerStats::Add(worker_.stats_.redispatches);
+    ReleaseNode();
+    Choose();
+  } else {
+    Enter(State::kRetryWait);
+    Schedule(std::min(kRetryPause, settings.connect_timeout));
+  }
+}
+
+// --- Open -------------------------------------------------------------------------------------
+
+void Pair::Open() {
+  const uint32_t connect_ms = Elapsed();
+  const bool greeted = state_ == State::kSecuring;
+  Enter(State::kOpen);
+  connect_ms_ = Clamped(connect_ms);
+  bytes_[1] = 0;
+  node_->OnConnected();
+  if (!Has(kEof, 1)) ArmRecv(1);
+  if (!greeted && worker_.SettingsOf(*this).send_proxy != SendProxy::kOff) {
+    StartHeaderOut();
+  } else {
+    if (Has(kTls, 1)) FreeOpening();
+    MaybeSend(0);
+  }
+  if (state_ != State::kOpen) return;
+  MaybeResume(0);
+  const net::Duration idle = worker_.SettingsOf(*this).idle_timeout;
+  if (!wheel_.in() || (idle > net::Duration::zero() && idle < kTimersAfter)) {
+    Schedule(idle > net::Duration::zero() ? std::min(idle, kTimersAfter) : kTimersAfter);
+  }
+}
+
+void Pair::SetNodeTimers() {
+  if (Has(kTimers)) return;
+  Set(kTimers);
+  net::Ring& ring = worker_.ring();
+  const PoolSettings& settings = worker_.SettingsOf(*this);
+  if (!ring.features().socket_options || node_->address.family() == AF_UNIX) return;
+  if (settings.keepalive_idle_s > 0) {
+    ring.SetOption(slot_[1], SOL_SOCKET, SO_KEEPALIVE, &kOn);
+    ring.SetOption(slot_[1], IPPROTO_TCP, TCP_KEEPIDLE, &settings.keepalive_idle_s);
+    ring.SetOption(slot_[1], IPPROTO_TCP, TCP_KEEPINTVL, &settings.keepalive_interval_s);
+    ring.SetOption(slot_[1], IPPROTO_TCP, TCP_KEEPCNT, &settings.keepalive_count);
+  }
+  if (settings.user_timeout_ms > 0) {
+    ring.SetOption(slot_[1], IPPROTO_TCP, TCP_USER_TIMEOUT, &settings.user_timeout_ms);
+  }
+}
+
+// --- Time -------------------------------------------------------------------------------------
+
+void Pair::Schedule(net::Duration from_now) {
+  if (from_now <= net::Duration::zero()) return;
+  worker_.ScheduleAt(*this, Milliseconds(from_now));
+}
+
+void Pair::OnDue() {
+  const PoolSettings& settings = worker_.SettingsOf(*this);
+  // Comes back when this much has passed since active_ms_; true when it has.
+  auto passed = [&](net::Duration limit) {
+    if (limit <= net::Duration::zero()) return false;
+    const uint32_t elapsed = Elapsed();
+    if (elapsed >= Milliseconds(limit)) return true;
+    Schedule(limit - std::chrono::milliseconds(elapsed));
+    return false;
+  };
+  switch (state_) {
+    case State::kHeader:
+      if (passed(worker_.ListenerOf(*this)->proxy_header_timeout)) {
+        WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+        End(EndReason::kProxyHeaderTimeout);
+      }
+      break;
+    case State::kHello:
+    case State::kOpening:
+    case State::kHandshake:
+      if (passed(worker_.ListenerOf(*this)->handshake_timeout)) OnDueEarly();
+      break;
+    case State::kSecuring:
+      if (passed(settings.connect_timeout)) NodeRefused();
+      break;
+    case State::kLastWords:
+      if (passed(kLinger)) End(end_);
+      break;
+    case State::kQueued:
+      if (passed(settings.queue_timeout)) End(EndReason::kQueueTimeout);
+      break;
+    case State::kConnecting:
+      if (passed(settings.connect_timeout)) {
+        worker_.ring().Cancel({this, kConnect});
+        Schedule(kCancelAgain);
+      }
+      break;
+    case State::kRetryWait:
+      if (!passed(std::min(kRetryPause, settings.connect_timeout))) break;
+      if (node_ != nullptr) {
+        ConnectTo(*node_);
+      } else {
+        Choose();
+      }
+      break;
+    case State::kOpen:
+      OnDueOpen();
+      break;
+    case State::kClosing:
+      if (!InFlight(kConnect)) break;
+      worker_.ring().Cancel({this, kConnect});
+      Schedule(kCancelAgain);
+      break;
+    case State::kNaming:
+      break;
+  }
+}
+
+void Pair::OnDueOpen() {
+  const PoolSettings& settings = worker_.SettingsOf(*this);
+  if (Has(kTls, 1) && TlsOf().failed) {
+    End(EndReason::kTlsError);
+    return;
+  }
+  SetNodeTimers();
+  const net::Duration elapsed = std::chrono::milliseconds(Elapsed());
+  net::Duration next = net::Duration::max();
+  if (settings.idle_timeout > net::Duration::zero()) {
+    if (elapsed >= settings.idle_timeout) {
+      End(EndReason::kIdle);
+      return;
+    }
+    next = settings.idle_timeout - elapsed;
+  }
+  if ((Has(kShut, 0) || Has(kShut, 1)) && settings.fin_timeout > net::Duration::zero()) {
+    if (elapsed >= settings.fin_timeout) {
+      End(EndReason::kFinTimeout);
+      return;
+    }
+    next = std::min(next, settings.fin_timeout - elapsed);
+  }
+  if (Has(kBulk, 0) || Has(kBulk, 1)) {
+    next = std::min<net::Duration>(next, std::chrono::milliseconds(kBulkIdleMs));
+  }
+  if (next != net::Duration::max()) Schedule(next);
+  CheckBulkIdle();
+}
+
+// --- The end ----------------------------------------------------------------------------------
+
+void Pair::ReleaseNode() {
+  if (node_ == nullptr) return;
+  node_->Release();
+  node_ = nullptr;
+}
+
+void Pair::CancelAll() {
+  for (unsigned op = 0; op < kOps; ++op) {
+    // A descriptor or a name on its way comes back by itself.
+    if (op == kInstall || op == kInstall + 1 || op == kName || op == kLocal) continue;
+    if (!InFlight(op)) continue;
+    worker_.ring().Cancel({this, op});
+  }
+}
+
+void Pair::End(EndReason reason) {
+  if (state_ == State::kClosing) return;
+  // What began the end is what it is called: a reset after one side had closed is no new reason.
+  // That the other side never closed is one.
+  if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
+  if (state_ == State::kQueued) worker_.LeftQueue(*this);
+  if (Has(kTls, 1)) LeaveHandshakes();
+  worker_.Finished(*this);
+  // Refused in the turn that brought it: who it was is not known yet (OnNamed).
+  if (!InFlight(kName)) worker_.LogEnd(*this);
+  // A connect on its way still reads the node's address.
+  if (!InFlight(kConnect)) ReleaseNode();
+  if (in_flight_ != 0) CancelAll();
+  worker_.ring().Close(slot_[0]);
+  if (slot_[1] != net::kNoSlot && !InFlight(kConnect)) {
+    worker_.ring().Close(slot_[1]);
+    slot_[1] = net::kNoSlot;
+  }
+  state_ = State::kClosing;
+  if (InFlight(kConnect)) Schedule(kCancelAgain);
+  FreeIfJoined();
+}
+
+void Pair::FreeIfJoined() {
+  if (in_flight_ != 0) return;
+  DropChain(0);
+  DropChain(1);
+  if (Has(kTls, 1)) {
+    FreeTls();
+  } else {
+    FreeExtra();
+  }
+  worker_.Free(*this);
+}
+
+void Pair::OnCompletion(unsigned op, net::Completion completion) {
+  if (!completion.more()) Done(op);
+  switch (op) {
+    case kRecv:
+    case kRecv + 1:
+      OnRecv(op - kRecv, completion);
+      break;
+    case kSend:
+    case kSend + 1:
+      OnSend(op - kSend, completion.result);
+      break;
+    case kConnect:
+      OnConnect(completion.result);
+      break;
+    case kName:
+      OnNamed(completion.result);
+      break;
+    case kHeaderOut:
+      OnHeaderOut(completion.result);
+      break;
+    case kLocal:
+      OnLocalFd(completion.result);
+      break;
+    case kPollIn:
+    case kPollIn + 1:
+      OnPolled(op - kPollIn, true);
+      break;
+    case kPollOut:
+    case kPollOut + 1:
+      OnPolled(op - kPollOut, false);
+      break;
+    default:
+      OnInstalled(op - kInstall, completion.result);
+  }
+}
+
+}  // namespace lb

@@ -1,0 +1,409 @@
+#include "lb/proxy/proxy_worker.h"
+
+#include <malloc.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+
+#include "lb/proxy/listener.h"
+#include "net/base/check.h"
+#include "net/limit/source_limits.h"
+#include "net/limit/source_table.h"
+
+namespace lb {
+namespace {
+
+// Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop
+// it.
+constexpr uint32_t kPairsReserve = 512;
+// Entries of connections that left, beyond those that a line may hold, before it is swept.
+constexpr size_t kStaleMax = 64;
+
+}  // namespace
+
+std::expected<std::unique_ptr<ProxyWorker>, std::string> ProxyWorker::Create(net::EventLoop& loop,
+                                                                             const Options& options,
+                                                                             Hooks hooks) {
+  std::unique_ptr<ProxyWorker> worker(new ProxyWorker(loop, options, std::move(hooks)));
+  auto buffers = net::BufferPool::Create(
+      loop.ring(), {.buffer_bytes = options.buffer_bytes,
+                    .initial = std::min(options.buffers_initial, options.buffers_max),
+                    .maximum = options.buffers_max,
+                    .large = options.large_buffers});
+  if (!buffers) return std::unexpected(buffers.error());
+  worker->buffers_ = std::move(*buffers);
+  auto tls = net::TlsWorker::Create();
+  if (!tls) return std::unexpected(tls.error());
+  worker->tls_ = std::move(*tls);
+  loop.SetTurnEnd([raw = worker.get()] { raw->OnTurnEnd(); });
+  return worker;
+}
+
+ProxyWorker::ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hooks)
+    : loop_(loop),
+      options_(options),
+      hooks_(std::move(hooks)),
+      epoch_(loop.now()),
+      pairs_(options.pairs_max + kPairsReserve),
+      bulks_(options.pairs_max + kPairsReserve),
+      preludes_(options.pairs_max + kPairsReserve),
+      tls_pairs_(options.pairs_max + kPairsReserve),
+      feds_(2 * (options.pairs_max + kPairsReserve)) {}
+
+ProxyWorker::~ProxyWorker() {
+  CHECK(pairs_.size() == 0);
+  loop_.SetTurnEnd({});
+}
+
+// --- Configuration ----------------------------------------------------------------------------
+
+void ProxyWorker::SetPool(uint16_t id, std::shared_ptr<const PoolSettings> settings,
+                          std::shared_ptr<const Balancer> balancer) {
+  if (pools_.size() <= id) pools_.resize(id + 1U);
+  if (!pools_[id]) {
+    pools_[id] = std::make_unique<Pool>();
+    pools_[id]->local = PickLocal(options_.seed + id);
+  }
+  Pool& pool = *pools_[id];
+  if (pool.settings) retiring_.push_back(pool.settings);
+  pool.settings = std::move(settings);
+  SetBalancer(id, std::move(balancer));
+}
+
+void ProxyWorker::SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balancer) {
+  CHECK(id < pools_.size() && pools_[id]);
+  Pool& pool = *pools_[id];
+  pool.local.Adopt(*balancer);
+  pool.balancer = std::move(balancer);
+  ServeQueue(pool);
+}
+
+void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings) {
+  if (listener_settings_.size() <= id) listener_settings_.resize(id + 1U);
+  listener_settings_[id] = std::move(settings);
+}
+
+void ProxyWorker::AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket) {
+  CHECK(id < listener_settings_.size() && listener_settings_[id]);
+  listeners_.push_back(std::make_shared<Listener>(*this, id, socket_id, std::move(socket)));
+  listeners_.back()->Start();
+}
+
+void ProxyWorker::RemoveSocket(uint32_t socket_id) {
+  std::erase_if(listeners_, [&](const std::shared_ptr<Listener>& listener) {
+    if (listener->socket_id() != socket_id) return false;
+    listener->Stop();
+    return true;
+  });
+}
+
+void ProxyWorker::StopAccepting() {
+  for (const auto& listener : listeners_) listener->Stop();
+  listeners_.clear();
+}
+
+// --- Connections ------------------------------------------------------------------------------
+
+bool ProxyWorker::Full() const { return pairs_.size() >= options_.pairs_max; }
+
+bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer) {
+  const uint16_t pool = listener_settings_[listener.id()]->pool;
+  const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
+  if (index == net::kNoIndex) return false;
+  WorkerStats::Add(stats_.accepted);
+  stats_.open.store(pairs_.size(), std::memory_order_relaxed);
+  listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
+  pairs_[index].Start(peer, listener.name_bytes());
+  return true;
+}
+
+uint32_t ProxyWorker::IndexOf(const Pair& pair) { return net::Slab<Pair>::IndexOf(pair); }
+
+void ProxyWorker::Finished(Pair& pair) {
+  wheel_.Remove(IndexOf(pair),
+                [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
+  const ListenerSettings& listener = *ListenerOf(pair);
+  if (pair.counted()) listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
+  if (pair.sourced() && listener.source_limits) {
+    listener.source_limits->Leave(pair.client());
+  }
+  WorkerStats::Add(stats_.ended[static_cast<size_t>(pair.end_reason())]);
+  const bool open = pair.state() == Pair::State::kOpen;
+  if (open) {
+    WorkerStats::Add(stats_.bytes_to_node, pair.bytes(0));
+    WorkerStats::Add(stats_.bytes_to_client, pair.bytes(1));
+  }
+}
+
+void ProxyWorker::LogEnd(const Pair& pair) {
+  if (hooks_.access_log == nullptr) return;
+  const bool open = pair.state() == Pair::State::kOpen;
+  const ListenerSettings& listener = *ListenerOf(pair);
+  const uint64_t now = WallMs();
+  hooks_.access_log->Write({.ended_ms = now,
+                            .listener = listener.name,
+                            .pool = SettingsOf(pair).name,
+                            .node = pair.node() == nullptr ? "" : pair.node()->name,
+                            .client = pair.client(),
+                            .queue_ms = pair.queue_ms(),
+                            .connect_ms = pair.connect_ms(),
+                            .duration_ms = now - pair.started_ms(),
+                            .bytes_in = open ? pair.bytes(0) : 0,
+                            .bytes_out = open ? pair.bytes(1) : 0,
+                            .retries = pair.retries(),
+                            .end = EndReasonName(pair.end_reason())});
+}
+
+void ProxyWorker::Free(Pair& pair) {
+  const uint16_t pool = pair.pool();
+  wheel_.Remove(IndexOf(pair),
+                [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
+  pairs_.Free(IndexOf(pair));
+  stats_.open.store(pairs_.size(), std::memory_order_relaxed);
+  if (pools_[pool]->queued > 0) queues_waiting_ = true;
+}
+
+void ProxyWorker::EndAll(EndReason reason) {
+  pairs_.ForEach([&](uint32_t, Pair& pair) { pair.End(reason); });
+}
+
+uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
+  std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
+  pairs_.ForEach([&](uint32_t index, Pair& pair) {
+    if (pair.node() == node && pair.state() != Pair::State::kClosing) {
+      found.emplace_back(NowMs() - pair.active_ms(), index);
+    }
+  });
+  const size_t take = std::min<size_t>(count, found.size());
+  std::partial_sort(found.begin(), found.begin() + static_cast<ptrdiff_t>(take), found.end(),
+                    std::greater<>());
+  for (size_t i = 0; i < take; ++i) pairs_[found[i].second].End(reason);
+  return static_cast<uint32_t>(take);
+}
+
+// --- Waiting for a node -----------------------------------------------------------------------
+
+bool ProxyWorker::Enqueue(Pair& pair) {
+  Pool& pool = PoolOf(pair);
+  if (pool.queued >= pool.settings->queue_max) return false;
+  // While its first one waits, those that left the queue must not add up behind it.
+  if (pool.queue.size() > 2 * size_t{pool.queued} + kStaleMax) {
+    std::erase_if(pool.queue, [this](const Waiting& waiting) {
+      return !pairs_.Live(waiting.index) || !pairs_[waiting.index].queued_as(waiting.started_ms);
+    });
+  }
+  ++pool.queued;
+  pool.queue.push_back({IndexOf(pair), pair.started_ms()});
+  WorkerStats::Add(stats_.queued);
+  ArmTick();
+  return true;
+}
+
+void ProxyWorker::ServeQueue(Pool& pool) {
+  while (!pool.queue.empty()) {
+    const Waiting waiting = pool.queue.front();
+    Pair* pair = pairs_.Live(waiting.index) ? &pairs_[waiting.index] : nullptr;
+    if (pair != nullptr && pair->queued_as(waiting.started_ms) && !pair->OnDequeued()) return;
+    pool.queue.pop_front();
+  }
+}
+
+// --- Handshakes -------------------------------------------------------------------------------
+
+bool ProxyWorker::HandshakesCrowded(const ListenerSettings& listener) const {
+  if (!handshakes_waiting_[0].empty() || !handshakes_waiting_[1].empty()) return true;
+  return listener.handshakes_max != 0 &&
+         listener.shared->handshakes.load(std::memory_order_relaxed) >= listener.handshakes_max / 2;
+}
+
+bool ProxyWorker::TakeHandshakePlace(const ListenerSettings& listener) {
+  std::atomic<uint32_t>& active = listener.shared->handshakes;
+  const uint32_t before = active.fetch_add(1, std::memory_order_relaxed);
+  if (listener.handshakes_max == 0 || before < listener.handshakes_max) return true;
+  active.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+void ProxyWorker::HandshakeDue(Pair& pair) {
+  handshakes_due_.push_back({IndexOf(pair), pair.started_ms()});
+}
+
+void ProxyWorker::AwaitHandshake(Pair& pair, bool resumed) {
+  std::deque<Waiting>& line = handshakes_waiting_[resumed];
+  if (line.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
+    std::erase_if(line, [this](const Waiting& waiting) { return HandshakeOf(waiting) == nullptr; });
+  }
+  line.push_back({IndexOf(pair), pair.started_ms()});
+  WorkerStats::Add(stats_.tls_queued);
+  ArmTick();
+}
+
+Pair* ProxyWorker::HandshakeOf(const Waiting& waiting) {
+  if (!pairs_.Live(waiting.index)) return nullptr;
+  Pair& pair = pairs_[waiting.index];
+  return pair.handshakes_as(waiting.started_ms) ? &pair : nullptr;
+}
+
+// False when there is nothing to do, or no place for those who wait.
+bool ProxyWorker::ServeOneHandshake() {
+  if (!handshakes_due_.empty()) {
+    const Waiting waiting = handshakes_due_.front();
+    handshakes_due_.pop_front();
+    if (Pair* pair = HandshakeOf(waiting)) pair->OnHandshakeWork();
+    return true;
+  }
+  for (const bool resumed : {true, false}) {
+    std::deque<Waiting>& line = handshakes_waiting_[resumed];
+    if (line.empty()) continue;
+    const Waiting waiting = line.front();
+    Pair* pair = HandshakeOf(waiting);
+    if (pair != nullptr && !pair->OnHandshakePlace()) return false;
+    line.pop_front();
+    return true;
+  }
+  return false;
+}
+
+// A bounded time of it, so that the relay goes on during a storm of new connections.
+void ProxyWorker::ServeHandshakes() {
+  const auto begin = std::chrono::steady_clock::now();
+  while (ServeOneHandshake()) {
+    if (std::chrono::steady_clock::now() - begin < kHandshakeWork) continue;
+    if (!handshakes_due_.empty() || !handshakes_waiting_[0].empty() ||
+        !handshakes_waiting_[1].empty()) {
+      loop_.After({}, [this] { tls_used_ = true; });  // lets the loop turn at once
+    }
+    return;
+  }
+}
+
+void ProxyWorker::PublishTls() {
+  auto set = [](WorkerStats::Counter& counter, uint64_t value) {
+    counter.store(value, std::memory_order_relaxed);
+  };
+  const net::TlsCounters& counters = tls_->counters();
+  set(stats_.tls_full, counters.handshakes_full);
+  set(stats_.tls_resumed, counters.handshakes_resumed);
+  set(stats_.tls_failed, counters.handshakes_failed);
+  set(stats_.tls_records_failed, counters.records_failed);
+  for (size_t i = 0; i < counters.take_over.size(); ++i) {
+    set(stats_.tls_take_over[i], counters.take_over[i]);
+  }
+  for (size_t i = 0; i < counters.declined.size(); ++i) {
+    set(stats_.tls_declined[i], counters.declined[i]);
+  }
+}
+
+// Unlike any other, and not to be guessed: a keyed hash of a count.
+std::string ProxyWorker::StreamId() {
+  net::SourceKey count{};
+  const uint64_t number = ++unique_id_;
+  std::memcpy(count.data(), &number, sizeof number);
+  const net::HashKey key{options_.seed, ~options_.seed};
+  std::array<char, 33> text;
+  count[15] = 1;
+  auto end =
+      std::to_chars(text.data(), text.data() + text.size(), net::KeyedHash(key, count), 16).ptr;
+  count[15] = 2;
+  end = std::to_chars(end, text.data() + text.size(), net::KeyedHash(key, count), 16).ptr;
+  return {text.data(), end};
+}
+
+// --- Buffers and time -------------------------------------------------------------------------
+
+void ProxyWorker::Starved(Pair& pair) {
+  WorkerStats::Add(stats_.buffer_starvations);
+  // Without a free buffer nobody is taken out of line; those that left meanwhile must not add up.
+  if (starved_.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
+    std::erase_if(starved_, [this](const Waiting& waiting) { return !IsStarved(waiting); });
+  }
+  starved_.push_back({IndexOf(pair), pair.started_ms()});
+}
+
+bool ProxyWorker::IsStarved(const Waiting& waiting) {
+  return pairs_.Live(waiting.index) && pairs_[waiting.index].starved_as(waiting.started_ms);
+}
+
+uint32_t ProxyWorker::TakeName() {
+  if (free_names_.empty()) {
+    names_.emplace_back();
+    return static_cast<uint32_t>(names_.size() - 1);
+  }
+  const uint32_t index = free_names_.back();
+  free_names_.pop_back();
+  return index;
+}
+
+void ProxyWorker::ScheduleAt(Pair& pair, uint32_t from_now_ms) {
+  auto node_of = [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); };
+  const uint32_t index = IndexOf(pair);
+  const uint32_t tick_ms = static_cast<uint32_t>(kTick / std::chrono::milliseconds(1));
+  wheel_.Remove(index, node_of);
+  wheel_.Insert(index, Tick() + (from_now_ms + tick_ms - 1) / tick_ms, node_of);
+  ArmTick();
+}
+
+void ProxyWorker::ArmTick() {
+  if (tick_armed_) return;
+  tick_armed_ = true;
+  loop_.After(kTick, [this] { OnTick(); });
+}
+
+void ProxyWorker::OnTick() {
+  tick_armed_ = false;
+  wheel_.Advance(
+      Tick(), [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); },
+      [this](uint32_t i) { pairs_[i].OnDue(); });
+  bool waiting = false;
+  for (const auto& pool : pools_) {
+    if (!pool || pool->queued == 0) continue;
+    // Other workers' connections end, too, and nobody tells us.
+    ServeQueue(*pool);
+    waiting |= pool->queued > 0;
+  }
+  // Other workers' handshakes end, too.
+  if (!handshakes_waiting_[0].empty() || !handshakes_waiting_[1].empty()) {
+    ServeHandshakes();
+    waiting = true;
+  }
+  if (tls_->HeapTrimDue()) malloc_trim(0);
+  if (hooks_.access_log != nullptr) hooks_.access_log->Flush(true);
+  if (wheel_.size() > 0 || waiting) ArmTick();
+}
+
+void ProxyWorker::OnTurnEnd() {
+  // What was queued before they were replaced is with the kernel by the next turn's end.
+  if (!retired_.empty() || !retiring_.empty()) retired_ = std::exchange(retiring_, {});
+  if (queues_waiting_) {
+    queues_waiting_ = false;
+    for (const auto& pool : pools_) {
+      if (pool && pool->queued > 0) ServeQueue(*pool);
+    }
+  }
+  if (tls_used_) {
+    ServeHandshakes();
+    tls_->EndTurn();
+    PublishTls();
+    tls_used_ = !handshakes_due_.empty();
+  }
+  // First, since it may add buffers: who waits must not wait for the next turn then.
+  buffers_->Publish();
+  // One waiter for each free buffer, in order: more would only come back empty-handed.
+  for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty();) {
+    const Waiting waiting = starved_.front();
+    starved_.pop_front();
+    if (!IsStarved(waiting)) continue;
+    pairs_[waiting.index].OnBuffersAvailable();
+    --room;
+  }
+  // Those who were woken may need none after all; the next ones get their turn soon.
+  if (!starved_.empty() && buffers_->free() > 0) ArmTick();
+  if (hooks_.access_log != nullptr) {
+    hooks_.access_log->Flush(false);
+    if (hooks_.access_log->waiting()) ArmTick();
+  }
+}
+
+}  // namespace lb

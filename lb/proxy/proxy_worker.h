@@ -1,0 +1,230 @@
+// One worker: a thread's share of all connections. It accepts on its listening sockets, owns its
+// Pairs, their buffers and timers, and chooses nodes from snapshots that the control thread hands
+// in.
+//
+// Everything here runs on the worker's thread; other threads reach it with EventLoop::Post. What is
+// shared is counted in relaxed atomics: NodeState, ListenerShared, and this worker's Stats, which
+// anyone may read.
+//
+// End: StopAccepting(), then EndAll() or wait for size() == 0, then drain the loop, then destroy.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "lb/balance/balancer.h"
+#include "lb/balance/warmup.h"
+#include "lb/proxy/access_log.h"
+#include "lb/proxy/bulk.h"
+#include "lb/proxy/header.h"
+#include "lb/proxy/pair.h"
+#include "lb/proxy/runtime.h"
+#include "lb/proxy/tls_pair.h"
+#include "net/base/slab.h"
+#include "net/io/buffer_pool.h"
+#include "net/io/event_loop.h"
+#include "net/io/timer_wheel.h"
+#include "net/tls/tls_engine.h"
+
+namespace lb {
+
+class Listener;
+
+// Written by the worker alone, read by anyone.
+struct WorkerStats {
+  using Counter = std::atomic<uint64_t>;
+  Counter accepted{0};
+  Counter accept_errors{0};  // EMFILE and its like
+  Counter accept_pauses{0};  // no pair or slot was free
+  Counter open{0};           // pairs now
+  Counter bytes_to_node{0};
+  Counter bytes_to_client{0};
+  Counter connect_errors{0};
+  Counter retries{0};
+  Counter redispatches{0};
+  Counter queued{0};
+  Counter buffer_starvations{0};
+  Counter large_buffers_entered{0};  // by directions of a connection
+  Counter large_buffers_missed{0};
+  Counter pauses{0};        // a slow reader stopped its sender
+  Counter bulk_entered{0};  // directions that turned to splice
+  Counter bulk_refused{0};  // no descriptor or pipe was to be had
+  Counter bulk_bytes{0};
+  Counter proxy_headers_bad{0};
+  // Of TLS, either side; copies of what the worker's TlsWorker counts.
+  Counter tls_full{0};
+  Counter tls_resumed{0};
+  Counter tls_failed{0};
+  Counter tls_records_failed{0};
+  Counter tls_queued{0};  // handshakes that had to wait for others
+  std::array<Counter, net::kTlsTakeOverValues> tls_take_over{};
+  std::array<Counter, net::kTlsDeclineValues> tls_declined{};
+  std::array<Counter, kEndReasons> ended{};
+
+  static void Add(Counter& counter, uint64_t by = 1) {
+    counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
+  }
+};
+
+class ProxyWorker {
+ public:
+  struct Options {
+    uint32_t pairs_max = 1024;
+    uint32_t buffer_bytes = 4096;
+    uint32_t buffers_initial = 256;
+    uint32_t buffers_max = 16'384;
+    uint32_t large_buffers = 32;  // a power of two; 0 for none
+    uint64_t seed = 1;
+    uint64_t wall_start_ms = 0;  // the wall clock when the worker is made
+  };
+  struct Hooks {
+    // A node failed for the pool's passive_errors-th time in a row. Worker's thread.
+    std::function<void(Node&, uint32_t errors)> passive_errors;
+    AcceptBudget* budget = nullptr;   // the balancer's own warm-up; may be null
+    AccessLog* access_log = nullptr;  // this worker's; may be null
+  };
+
+  // A tick of the timer wheel.
+  static constexpr net::Duration kTick = std::chrono::milliseconds(50);
+  // Handshake work in one turn of the loop: what is left comes in the next, after the relay.
+  static constexpr net::Duration kHandshakeWork = std::chrono::microseconds(500);
+
+  // `loop` and what the hooks name must outlive the worker.
+  static std::expected<std::unique_ptr<ProxyWorker>, std::string> Create(net::EventLoop& loop,
+                                                                         const Options& options,
+                                                                         Hooks hooks);
+  ~ProxyWorker();
+  ProxyWorker(const ProxyWorker&) = delete;
+  ProxyWorker& operator=(const ProxyWorker&) = delete;
+
+  // --- Configuration, handed in by the control thread.
+  void SetPool(uint16_t id, std::shared_ptr<const PoolSettings> settings,
+               std::shared_ptr<const Balancer> balancer);
+  void SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balancer);
+  // Sets or changes what holds for a listener; its connections go by it from then on.
+  void SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings);
+  // Starts accepting on a listening socket; several may serve one listener. `socket_id` names it
+  // for RemoveSocket.
+  void AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket);
+  void RemoveSocket(uint32_t socket_id);
+  void StopAccepting();
+
+  // --- Operations.
+  void EndAll(EndReason reason);
+  // Ends up to `count` connections to that node, those idle for longest first; returns how many.
+  uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
+  template <typename F>
+  void ForEachPair(F&& f) {
+    pairs_.ForEach([&](uint32_t, Pair& pair) { f(pair); });
+  }
+  uint32_t size() const { return pairs_.size(); }
+  const WorkerStats& stats() const { return stats_; }
+  net::BufferPool& buffers() { return *buffers_; }
+  net::Ring& ring() { return loop_.ring(); }
+  net::EventLoop& loop() { return loop_; }
+  uint64_t WallMs() const { return options_.wall_start_ms + NowMs(); }
+  // Since the worker was made; wraps after 49 days, as all differences allow.
+  uint32_t NowMs() const {
+    return static_cast<uint32_t>((loop_.now() - epoch_) / std::chrono::milliseconds(1));
+  }
+
+ private:
+  friend class Pair;
+  friend class Listener;
+
+  // A Pair in a line. When it has left, or its place was taken by another, the entry is stale.
+  struct Waiting {
+    uint32_t index;
+    uint64_t started_ms;
+  };
+
+  struct Pool {
+    std::shared_ptr<const PoolSettings> settings;
+    std::shared_ptr<const Balancer> balancer;
+    PickLocal local{0};
+    std::deque<Waiting> queue;  // entries of pairs that left meanwhile are passed over
+    uint32_t queued = 0;
+    uint32_t next_source = 0;
+  };
+
+  ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hooks);
+
+  // From a Listener: a connection, whose peer is known where `peer` is given. False: not even the
+  // reserve has a Pair; the listener closes the socket.
+  bool OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer);
+  // From a Pair.
+  void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
+  void LogEnd(const Pair& pair);
+  void Free(Pair& pair);
+  static uint32_t IndexOf(const Pair& pair);
+  bool Full() const;
+  bool Enqueue(Pair& pair);
+  void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }
+  void Starved(Pair& pair);
+  bool IsStarved(const Waiting& waiting);
+  // Handshakes: a Pair with input for one stands in line for work at the end of a turn. When so
+  // many are in progress that half the places are taken, it first waits for a place.
+  bool HandshakesCrowded(const ListenerSettings& listener) const;
+  bool TakeHandshakePlace(const ListenerSettings& listener);
+  void HandshakeDue(Pair& pair);
+  void AwaitHandshake(Pair& pair, bool resumed);
+  Pair* HandshakeOf(const Waiting& waiting);
+  bool ServeOneHandshake();
+  void ServeHandshakes();
+  void PublishTls();
+  std::string StreamId();
+  void ScheduleAt(Pair& pair, uint32_t from_now_ms);
+  Pool& PoolOf(const Pair& pair) { return *pools_[pair.pool()]; }
+  const PoolSettings& SettingsOf(const Pair& pair) { return *PoolOf(pair).settings; }
+  const std::shared_ptr<const ListenerSettings>& ListenerOf(const Pair& pair) {
+    return listener_settings_[pair.listener()];
+  }
+  // Room for a socket address that the kernel fills in; returned by index.
+  uint32_t TakeName();
+  sockaddr_in6& NameAt(uint32_t index) { return names_[index]; }
+  void GiveName(uint32_t index) { free_names_.push_back(index); }
+
+  uint64_t Tick() const { return static_cast<uint64_t>((loop_.now() - epoch_) / kTick); }
+  void ArmTick();
+  void OnTick();
+  void OnTurnEnd();
+  void ServeQueue(Pool& pool);
+
+  net::EventLoop& loop_;
+  const Options options_;
+  Hooks hooks_;
+  const net::Time epoch_;
+  WorkerStats stats_;
+  std::unique_ptr<net::BufferPool> buffers_;
+  net::Slab<Pair> pairs_;
+  net::Slab<Bulk, 64> bulks_;
+  net::Slab<Prelude, 64> preludes_;
+  std::unique_ptr<net::TlsWorker> tls_;
+  net::Slab<Tls> tls_pairs_;
+  net::Slab<Fed, 64> feds_;
+  TlsOutputPool outputs_;
+  std::deque<Waiting> handshakes_due_;
+  std::deque<Waiting> handshakes_waiting_[2];  // full ones, resumed ones
+  bool tls_used_ = false;                      // in this turn
+  net::TimerWheel<> wheel_{0};
+  bool tick_armed_ = false;
+  std::vector<std::unique_ptr<Pool>> pools_;                                // by id
+  std::vector<std::shared_ptr<const ListenerSettings>> listener_settings_;  // by id
+  std::vector<std::shared_ptr<Listener>> listeners_;
+  std::deque<Waiting> starved_;  // those that found no buffer, in order
+  std::deque<sockaddr_in6> names_;
+  std::vector<uint32_t> free_names_;
+  // Replaced settings that operations of this turn, or of the one before, may still read.
+  std::vector<std::shared_ptr<const PoolSettings>> retiring_;
+  std::vector<std::shared_ptr<const PoolSettings>> retired_;
+  bool queues_waiting_ = false;  // a connection ended while some waited
+  uint64_t unique_id_ = 0;
+};
+
+}  // namespace lb

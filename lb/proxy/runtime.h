@@ -1,0 +1,135 @@
+// What the workers share: nodes, pools and listeners as the data path needs them. The control
+// thread makes these from the configuration; workers only read them, but for the atomics.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "lb/balance/node_state.h"
+#include "net/base/address.h"
+#include "net/base/clock.h"
+#include "net/io/socket.h"
+
+namespace net {
+class SourceLimits;  // net/limit/source_limits.h
+class TlsClientContext;
+class TlsServerContext;
+struct StartTlsServerOptions;
+struct StartTlsClientOptions;
+}  // namespace net
+
+namespace lb {
+
+// A node with its address. Lives from the moment it is known until no snapshot and no connection
+// names it any more; connections hold it through NodeState's count.
+class Node final : public NodeState {
+ public:
+  Node(std::string pool_name, std::string node_name, const net::SocketName& where, uint32_t weight,
+       uint32_t connections_max)
+      : NodeState(weight, connections_max),
+        pool(std::move(pool_name)),
+        name(std::move(node_name)),
+        address(where) {}
+
+  const std::string pool;
+  const std::string name;
+  const net::SocketName address;
+};
+
+enum class SendProxy : uint8_t { kOff, kV1, kV2 };
+
+// What a listener does before bytes pass.
+enum class ListenerMode : uint8_t {
+  kTcp,
+  kTls,
+  kStartTls,  // answers the client's opening, then TLS
+  kSni,       // looks at the ClientHello and passes it on
+};
+
+// How a node is spoken to.
+enum class NodeTls : uint8_t {
+  kOff,
+  kTls,
+  kStartTls,  // asks for it as a client would
+};
+
+// Of one pool; immutable. Durations of zero mean "none".
+struct PoolSettings {
+  std::string name;
+  net::Duration connect_timeout{};
+  net::Duration queue_timeout{};
+  net::Duration idle_timeout{};
+  net::Duration fin_timeout{};
+  uint32_t retries = 0;
+  bool redispatch = true;
+  uint32_t queue_max = 0;
+  uint32_t pending_bytes_max = 0;  // received and not yet sent, each direction
+  uint32_t splice_after = 0;       // bytes in a row; 0 = never
+  uint32_t passive_errors = 0;
+  bool hashes_source = false;  // the policy asks for the client's address
+
+  // TCP options of the connections to the nodes; 0 = the system's default.
+  int keepalive_on = 0;
+  int keepalive_idle_s = 0;
+  int keepalive_interval_s = 0;
+  int keepalive_count = 0;
+  int user_timeout_ms = 0;
+
+  SendProxy send_proxy = SendProxy::kOff;
+  bool proxy_unique_id = false;
+  bool proxy_crc32c = false;
+  bool proxy_ssl = false;
+  bool proxy_alpn = false;
+  bool proxy_authority = false;
+  bool proxy_channel_binding = false;
+
+  NodeTls node_tls = NodeTls::kOff;
+  std::shared_ptr<const net::TlsClientContext> tls;  // with node_tls
+  std::string tls_verify_name;                       // "" = any that the authority signed
+  std::string tls_sni;                               // "" = none
+  std::shared_ptr<const net::StartTlsClientOptions> starttls;
+
+  std::vector<net::SocketName> sources_v4;
+  std::vector<net::SocketName> sources_v6;
+};
+
+// The part of a listener that all workers count in.
+struct ListenerShared {
+  std::atomic<uint32_t> active{0};
+  std::atomic<uint64_t> accepted{0};
+  std::atomic<uint64_t> refused_limit{0};
+  std::atomic<uint64_t> refused_source{0};
+  std::atomic<uint32_t> handshakes{0};  // in progress
+};
+
+// Where a name or a protocol goes; "" matches all.
+struct Route {
+  std::string domain;  // in lower case; "*.example.org" for one label in front
+  std::string alpn;
+  uint16_t pool = 0;
+};
+
+struct ListenerSettings {
+  std::string name;
+  uint16_t pool = 0;
+  net::Address bound;  // the first of its addresses
+  bool accept_proxy = false;
+  std::vector<net::Cidr> proxy_trusted;
+  net::Duration proxy_header_timeout{};
+  uint32_t connections_max = 0;
+  std::shared_ptr<net::SourceLimits> source_limits;  // null without limits
+  std::shared_ptr<ListenerShared> shared;
+
+  ListenerMode mode = ListenerMode::kTcp;
+  std::shared_ptr<const net::TlsServerContext> tls;  // kTls, kStartTls
+  net::Duration handshake_timeout{};                 // also of what comes before TLS
+  uint32_t handshakes_max = 0;                       // at once, all workers; 0 = none
+  std::shared_ptr<const net::StartTlsServerOptions> starttls;
+  std::vector<Route> routes;  // the first that matches; else `pool`
+};
+
+}  // namespace lb

@@ -1,0 +1,122 @@
+#include "net/io/socket.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstring>
+
+namespace net {
+namespace {
+
+constexpr int kOne = 1;
+
+void SetInt(int fd, int level, int option, int value) {
+  setsockopt(fd, level, option, &value, sizeof value);
+}
+
+const char* BindRemedy(int error) {
+  switch (error) {
+    case EADDRINUSE:
+      return "; another program listens there: stop it or choose another port (ss -ltnp shows who)";
+    case EACCES:
+      return "; ports below 1024 need CAP_NET_BIND_SERVICE, a Unix socket needs a writable folder";
+    case EADDRNOTAVAIL:
+      return "; no interface of this machine has that address (ip addr shows them)";
+    case ENOENT:
+      return "; the folder of the socket does not exist";
+    default:
+      return "";
+  }
+}
+
+// A socket file that nobody listens on is left from a crash; one that answers is in use.
+bool RemoveStaleUnixSocket(const sockaddr* address, socklen_t size) {
+  const auto* un = reinterpret_cast<const sockaddr_un*>(address);
+  struct stat info{};
+  if (lstat(un->sun_path, &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
+  UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!probe || connect(probe.get(), address, size) == 0 || errno != ECONNREFUSED) return false;
+  return unlink(un->sun_path) == 0;
+}
+
+void SetTcpOptions(int fd, const ListenOptions& options) {
+  SetInt(fd, IPPROTO_TCP, TCP_NODELAY, 1);
+  if (options.keepalive_idle_s > 0) {
+    SetInt(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
+    SetInt(fd, IPPROTO_TCP, TCP_KEEPIDLE, options.keepalive_idle_s);
+    SetInt(fd, IPPROTO_TCP, TCP_KEEPINTVL, options.keepalive_interval_s);
+    SetInt(fd, IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_count);
+  }
+  if (options.user_timeout_ms > 0) {
+    SetInt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
+  }
+}
+
+}  // namespace
+
+void UniqueFd::Reset() {
+  if (fd_ >= 0) close(fd_);
+  fd_ = -1;
+}
+
+std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t size,
+                                            const ListenOptions& options) {
+  auto failed = [&](const char* call, const char* remedy) {
+    return std::unexpected(AddressText(address, size) + ": " + call + ": " + std::strerror(errno) +
+                           remedy);
+  };
+  UniqueFd fd(socket(address->sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd) return failed("socket", "");
+  const bool is_unix = address->sa_family == AF_UNIX;
+  if (is_unix) {
+    RemoveStaleUnixSocket(address, size);
+  } else {
+    setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &kOne, sizeof kOne);
+    if (options.reuse_port) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &kOne, sizeof kOne);
+    if (address->sa_family == AF_INET6) {
+      setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &kOne, sizeof kOne);
+    }
+    SetTcpOptions(fd.get(), options);
+  }
+  // The file must never be there with a wider mode, not even for a moment.
+  mode_t old_mask = is_unix ? umask(0777 & ~static_cast<mode_t>(options.unix_mode)) : 0;
+  int bound = bind(fd.get(), address, size);
+  int error = errno;
+  if (is_unix) umask(old_mask);
+  errno = error;
+  if (bound != 0) return failed("bind", BindRemedy(error));
+  if (listen(fd.get(), options.backlog) != 0) return failed("listen", BindRemedy(errno));
+  return fd;
+}
+
+std::string AddressText(const sockaddr* address, socklen_t size) {
+  char text[INET6_ADDRSTRLEN] = "";
+  switch (address->sa_family) {
+    case AF_INET: {
+      const auto* in = reinterpret_cast<const sockaddr_in*>(address);
+      inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
+      return std::string(text) + ":" + std::to_string(ntohs(in->sin_port));
+    }
+    case AF_INET6: {
+      const auto* in = reinterpret_cast<const sockaddr_in6*>(address);
+      inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof text);
+      return "[" + std::string(text) + "]:" + std::to_string(ntohs(in->sin6_port));
+    }
+    case AF_UNIX: {
+      const auto* un = reinterpret_cast<const sockaddr_un*>(address);
+      size_t room =
+          size > offsetof(sockaddr_un, sun_path) ? size - offsetof(sockaddr_un, sun_path) : 0;
+      return "unix:" + std::string(un->sun_path, strnlen(un->sun_path, room));
+    }
+    default:
+      return "unknown";
+  }
+}
+
+}  // namespace net
