@@ -1,13 +1,8 @@
 #include "dns/control/control.h"
 
-#include <sys/socket.h>
 #include <time.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <thread>
 
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
@@ -17,7 +12,6 @@ namespace dns {
 namespace {
 
 constexpr net::Duration kHousekeepingInterval = std::chrono::seconds(1);
-constexpr net::Duration kTcpFinish = std::chrono::seconds(5);
 // A peer's view older than so many of its intervals does not count.
 constexpr int kPeerStaleIntervals = 5;
 constexpr size_t kAcmeMax = 64;
@@ -52,29 +46,6 @@ bool SameContent(const PoolView& a, const PoolView& b) {
 
 }  // namespace
 
-void Totals::Add(const Counters& c) {
-  for (size_t i = 0; i < queries.size(); ++i) queries[i] += c.queries[i].Get();
-  for (size_t i = 0; i < responses.size(); ++i) responses[i] += c.responses[i].Get();
-  for (size_t i = 0; i < types.size(); ++i) types[i] += c.types[i].Get();
-  dropped += c.dropped.Get();
-  malformed += c.malformed.Get();
-  truncated += c.truncated.Get();
-  additional_left_out += c.additional_left_out.Get();
-  rrl_dropped += c.rrl_dropped.Get();
-  rrl_slipped += c.rrl_slipped.Get();
-  cookies_valid += c.cookies_valid.Get();
-  cookies_bad += c.cookies_bad.Get();
-  dnssec_ok += c.dnssec_ok.Get();
-  signed_on_demand += c.signed_on_demand.Get();
-  sign_budget_spent += c.sign_budget_spent.Get();
-  transfers += c.transfers.Get();
-  transfers_refused += c.transfers_refused.Get();
-  tsig_refused += c.tsig_refused.Get();
-  receive_errors += c.receive_errors.Get();
-  send_errors += c.send_errors.Get();
-  batches += c.batches.Get();
-}
-
 Control::Control(net::EventLoop& loop, Config config)
     : loop_(loop),
       config_(std::make_unique<Config>(std::move(config))),
@@ -84,7 +55,7 @@ Control::Control(net::EventLoop& loop, Config config)
 
 Control::~Control() {
   prober_.reset();
-  StopWorkers(false);
+  serving_.Stop(false);
 }
 
 uint32_t Control::UnixNow() const { return static_cast<uint32_t>(time(nullptr)); }
@@ -93,15 +64,16 @@ std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventL
                                                                      Config config,
                                                                      InheritedSockets inherited) {
   std::unique_ptr<Control> control(new Control(loop, std::move(config)));
-  if (std::string error = control->OpenSockets(std::move(inherited)); !error.empty()) {
+  if (std::string error = control->serving_.Open(*control->config_, std::move(inherited));
+      !error.empty()) {
     return std::unexpected(error);
   }
   auto probe_tls = ProbeTls::Create();
   if (!probe_tls) return std::unexpected(probe_tls.error());
   control->probe_tls_ = std::move(*probe_tls);
-  if (std::string error = control->LoadTls(*control->config_, &control->tls_); !error.empty()) {
-    return std::unexpected(error);
-  }
+  auto tls = Serving::LoadTls(*control->config_);
+  if (!tls) return std::unexpected(tls.error());
+  control->serving_.SetTls(std::move(*tls));
   control->MakeRuntimes(*control->config_, &control->runtimes_);
   control->LoadState();
   control->views_.resize(control->config_->pools.size());
@@ -115,130 +87,8 @@ std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventL
   return control;
 }
 
-// ---- Sockets and workers -----------------------------------------------------------------------
-
-std::string Control::OpenSockets(InheritedSockets inherited) {
-  uint32_t workers =
-      config_->workers != 0 ? config_->workers : std::max(1u, std::thread::hardware_concurrency());
-  for (const net::Address& address : config_->listen) {
-    // All inherited sockets of an address are served on: closing one would lose what is in its
-    // queue.
-    uint32_t have = 0;
-    for (auto& udp : inherited.udp) {
-      if (udp.local != address || !udp.fd) continue;
-      udp_sockets_.push_back({std::move(udp.fd), address});
-      ++have;
-    }
-    for (; have < workers; ++have) {
-      auto fd = BindUdp(address, config_->udp);
-      if (!fd) return fd.error();
-      udp_sockets_.push_back({std::move(*fd), address});
-    }
-  }
-  auto listen = [&](const std::vector<net::Address>& addresses, bool tls) -> std::string {
-    for (const net::Address& address : addresses) {
-      auto old = std::ranges::find_if(inherited.tcp, [&](const TcpListenerFd& fd) {
-        return fd.local == address && fd.tls == tls && fd.fd;
-      });
-      if (old != inherited.tcp.end()) {
-        tcp_sockets_.push_back(std::move(*old));
-        continue;
-      }
-      net::SocketName name = address.ToSocketName();
-      auto fd = net::Listen(name.get(), name.size(), {.backlog = 1024, .reuse_port = true});
-      if (!fd) return fd.error();
-      tcp_sockets_.push_back({std::move(*fd), address, tls});
-    }
-    return "";
-  };
-  if (std::string error = listen(config_->listen, false); !error.empty()) return error;
-  return listen(config_->tls.listen, true);
-}
-
-std::string Control::LoadTls(const Config& config,
-                             std::shared_ptr<const net::TlsServerContext>* out) const {
-  if (config.tls.listen.empty()) return "";
-  net::TlsServerOptions options;
-  net::TlsSite site;
-  site.certificates.push_back({.chain = config.tls.certificate, .key = config.tls.key});
-  if (!config.tls.transfer_client_ca.empty()) {
-    site.client_auth = net::TlsClientAuth::kOptional;
-    site.client_ca = config.tls.transfer_client_ca;
-  }
-  options.sites.push_back(std::move(site));
-  options.alpn = {"dot"};
-  auto context = net::TlsServerContext::Create(options);
-  if (context) {
-    *out = *context;
-    return "";
-  }
-  std::string text;
-  for (const auto& error : context.error()) {
-    text += (text.empty() ? "" : "\n") + config.path + ": tls: " + error.ToString();
-  }
-  return text;
-}
-
-void Control::StartWorkers() {
-  size_t cpus = std::max(1u, std::thread::hardware_concurrency());
-  uint32_t per_address = 0;
-  for (const Bound& bound : udp_sockets_) {
-    per_address += bound.local == udp_sockets_[0].local ? 1u : 0u;
-  }
-  for (size_t i = 0; i < udp_sockets_.size(); ++i) {
-    WorkerSlot slot;
-    slot.config = std::make_unique<ResponderConfig>(config_->responder);
-    // The limit is that of the server; the kernel spreads a network's queries over the workers.
-    uint32_t& rate = slot.config->rate_limit.per_second;
-    if (rate != 0) rate = std::max(1u, rate / std::max(1u, per_address));
-    slot.log = std::make_unique<QueryLog>(config_->query_log_every);
-    slot.reader = publisher_->AddReader();
-    UdpWorkerOptions options = config_->udp;
-    if (config_->pin_cpus) options.cpu = static_cast<int>(i % cpus);
-    net::UniqueFd fd(dup(udp_sockets_[i].fd.get()));
-    slot.udp = std::make_unique<UdpWorker>(std::move(fd), udp_sockets_[i].local, options,
-                                           *slot.config, slot.reader, slot.log.get());
-    slot.udp->Start();
-    workers_.push_back(std::move(slot));
-  }
-}
-
-std::string Control::StartTcp() {
-  auto slot = std::make_unique<WorkerSlot>();
-  slot->config = std::make_unique<ResponderConfig>(config_->responder);
-  slot->log = std::make_unique<QueryLog>(config_->query_log_every);
-  slot->reader = publisher_->AddReader();
-  std::vector<TcpListenerFd> listeners;
-  for (const TcpListenerFd& socket : tcp_sockets_) {
-    listeners.push_back({net::UniqueFd(dup(socket.fd.get())), socket.local, socket.tls});
-  }
-  slot->tcp = std::make_unique<TcpServer>(std::move(listeners), config_->tcp, tls_, *slot->config,
-                                          slot->reader, slot->log.get(), &transfers_);
-  std::string error = slot->tcp->Start();
-  if (!error.empty()) return error;
-  tcp_worker_ = std::move(slot);
-  return "";
-}
-
-void Control::StopWorkers(bool drain) {
-  for (WorkerSlot& slot : workers_) slot.udp->Stop(drain);
-  if (tcp_worker_) tcp_worker_->tcp->Stop(drain ? kTcpFinish : net::Duration::zero());
-  for (WorkerSlot& slot : workers_) {
-    slot.udp->Join();
-    retired_.Add(slot.udp->counters());
-    publisher_->RemoveReader(slot.reader);
-  }
-  workers_.clear();
-  if (!tcp_worker_) return;
-  tcp_worker_->tcp->Join();
-  retired_.Add(tcp_worker_->tcp->counters());
-  publisher_->RemoveReader(tcp_worker_->reader);
-  tcp_worker_.reset();
-}
-
 std::string Control::Start() {
-  StartWorkers();
-  if (std::string error = StartTcp(); !error.empty()) return error;
+  if (std::string error = serving_.Start(*config_, *publisher_); !error.empty()) return error;
   StartChecks();
   started_ = true;
   for (const ZoneConfig& zone : config_->zones) {
@@ -253,7 +103,7 @@ void Control::Stop(bool handed_over, net::Task done) {
   stopping_ = true;
   prober_.reset();
   SaveState();
-  StopWorkers(!handed_over);
+  serving_.Stop(!handed_over);
   loop_.Post(std::move(done));
 }
 
@@ -313,7 +163,14 @@ std::string Control::Reload() {
               "not by a reload (mongoosedns ctl upgrade)";
   }
   std::shared_ptr<const net::TlsServerContext> tls;
-  if (refused.empty()) refused = LoadTls(*loaded, &tls);
+  if (refused.empty()) {
+    auto read = Serving::LoadTls(*loaded);
+    if (read) {
+      tls = std::move(*read);
+    } else {
+      refused = read.error();
+    }
+  }
   if (!refused.empty()) {
     ++reloads_failed_;
     net::Log(net::LogLevel::kError, "reload", "refused, the old configuration stays",
@@ -361,18 +218,15 @@ std::string Control::Reload() {
   runtimes_ = std::move(runtimes);
   views_.resize(config_->pools.size());
   lives_.resize(config_->pools.size());
-  tls_ = tls;
+  serving_.SetTls(std::move(tls));
   net::ConfigureLog(config_->log);
   for (size_t i = 0; i < runtimes_.size(); ++i) RefreshPool(i, loop_.now());
   Rebuild();
   StartChecks();
   if (restart) {
     // The sockets stay open: what comes in between waits in their queues.
-    StopWorkers(true);
-    StartWorkers();
-    if (std::string error = StartTcp(); !error.empty()) return error;
-  } else if (tcp_worker_) {
-    tcp_worker_->tcp->SetTls(tls_);
+    serving_.Stop(true);
+    if (std::string error = serving_.Start(*config_, *publisher_); !error.empty()) return error;
   }
   for (const ZoneConfig& zone : config_->zones) {
     for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
@@ -656,39 +510,10 @@ void Control::LoadState() {
 
 void Control::Housekeeping() {
   if (stopping_) return;
-  DrainQueryLogs();
+  serving_.DrainQueryLogs();
   uint32_t refresh_at = signatures_.RefreshAt();
   if (refresh_at != 0 && UnixNow() >= refresh_at) Rebuild();
   loop_.After(kHousekeepingInterval, [this] { Housekeeping(); });
-}
-
-void Control::DrainQueryLogs() {
-  auto drain = [](QueryLog& log) {
-    while (const QueryLogEntry* entry = log.Front()) {
-      net::Log(net::LogLevel::kInfo, "query", ToText(*entry));
-      log.Pop();
-    }
-  };
-  for (WorkerSlot& slot : workers_) drain(*slot.log);
-  if (tcp_worker_) drain(*tcp_worker_->log);
-}
-
-Totals Control::SumTotals() const {
-  Totals totals = retired_;
-  for (const WorkerSlot& slot : workers_) totals.Add(slot.udp->counters());
-  if (tcp_worker_) totals.Add(tcp_worker_->tcp->counters());
-  return totals;
-}
-
-InheritedSockets Control::ShareSockets() const {
-  InheritedSockets shared;
-  for (const Bound& bound : udp_sockets_) {
-    shared.udp.push_back({net::UniqueFd(dup(bound.fd.get())), bound.local});
-  }
-  for (const TcpListenerFd& socket : tcp_sockets_) {
-    shared.tcp.push_back({net::UniqueFd(dup(socket.fd.get())), socket.local, socket.tls});
-  }
-  return shared;
 }
 
 }  // namespace dns

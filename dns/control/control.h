@@ -16,39 +16,14 @@
 #include "dns/answer/publisher.h"
 #include "dns/config/config.h"
 #include "dns/control/probe.h"
+#include "dns/control/serving.h"
 #include "dns/control/state_file.h"
 #include "dns/pool/health.h"
 #include "dns/serve/notify.h"
-#include "dns/serve/query_log.h"
-#include "dns/serve/tcp_server.h"
 #include "dns/serve/transfer.h"
-#include "dns/serve/udp_worker.h"
 #include "net/io/event_loop.h"
 
 namespace dns {
-
-// Sockets that came from an older process, with the addresses they are bound to.
-struct InheritedSockets {
-  struct Udp {
-    net::UniqueFd fd;
-    net::Address local;
-  };
-  std::vector<Udp> udp;
-  std::vector<TcpListenerFd> tcp;
-};
-
-// Sums over workers, those that have ended included.
-struct Totals {
-  std::array<uint64_t, kTransports> queries{};
-  std::array<uint64_t, kRcodeCount> responses{};
-  std::array<uint64_t, kCountedTypes.size() + 1> types{};
-  uint64_t dropped = 0, malformed = 0, truncated = 0, additional_left_out = 0;
-  uint64_t rrl_dropped = 0, rrl_slipped = 0, cookies_valid = 0, cookies_bad = 0, dnssec_ok = 0;
-  uint64_t signed_on_demand = 0, sign_budget_spent = 0, transfers = 0, transfers_refused = 0;
-  uint64_t tsig_refused = 0, receive_errors = 0, send_errors = 0, batches = 0;
-
-  void Add(const Counters& counters);
-};
 
 class Control {
  public:
@@ -85,7 +60,7 @@ class Control {
 
   const Config& config() const { return *config_; }
   // Duplicates of the sockets with their description, for a process that takes over.
-  InheritedSockets ShareSockets() const;
+  InheritedSockets ShareSockets() const { return serving_.Share(); }
   std::string HandOverJson() const;
   void Restore(const std::string& hand_over_json);
 
@@ -108,14 +83,8 @@ class Control {
   };
 
   Control(net::EventLoop& loop, Config config);
-  std::string OpenSockets(InheritedSockets inherited);
-  std::string LoadTls(const Config& config,
-                      std::shared_ptr<const net::TlsServerContext>* out) const;
   void MakeRuntimes(const Config& config, std::vector<PoolRuntime>* out) const;
   std::unique_ptr<Compiler> MakeCompiler(const Config& config) const;
-  void StartWorkers();
-  void StopWorkers(bool drain);
-  std::string StartTcp();
   void StartChecks();
   void OnResult(size_t pool, size_t balancer, size_t check, CheckResult result);
   // Works out all verdicts, and publishes a new generation where something changed.
@@ -130,8 +99,6 @@ class Control {
   void SaveState();
   void LoadState();
   void Housekeeping();
-  void DrainQueryLogs();
-  Totals SumTotals() const;
   std::vector<ZoneInput> ZoneInputs(const Config& config) const;
   uint32_t UnixNow() const;
 
@@ -147,24 +114,7 @@ class Control {
   std::unique_ptr<Prober> prober_;
   TransferSource transfers_;
   std::unique_ptr<Notifier> notifier_;
-  std::shared_ptr<const net::TlsServerContext> tls_;
-
-  struct Bound {
-    net::UniqueFd fd;
-    net::Address local;
-  };
-  std::vector<Bound> udp_sockets_;
-  std::vector<TcpListenerFd> tcp_sockets_;
-  struct WorkerSlot {
-    std::unique_ptr<ResponderConfig> config;  // what the worker refers to
-    std::unique_ptr<QueryLog> log;
-    Publisher::Reader* reader = nullptr;
-    std::unique_ptr<UdpWorker> udp;
-    std::unique_ptr<TcpServer> tcp;
-  };
-  std::vector<WorkerSlot> workers_;
-  std::unique_ptr<WorkerSlot> tcp_worker_;
-  Totals retired_;  // of workers that have ended
+  Serving serving_{transfers_};
   std::vector<Acme> acme_;
   std::map<std::string, PeerState> peers_;
   std::map<std::string, uint32_t> serials_;  // by zone: raised when a pool changes its content

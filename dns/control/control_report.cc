@@ -157,12 +157,12 @@ std::string Control::StatusJson() const {
                {"generation", publisher_->current()->id},
                {"zones", config_->zones.size()},
                {"pools", config_->pools.size()},
-               {"udp_workers", workers_.size()},
+               {"udp_workers", serving_.udp_workers()},
                {"udp_engine", ToString(config_->udp.engine)}});
 }
 
 std::string Control::StatsJson() const {
-  Totals t = SumTotals();
+  Totals t = serving_.Sum();
   Json rcodes = Json::object();
   for (size_t i = 0; i < t.responses.size(); ++i) {
     if (t.responses[i] != 0) rcodes[std::string(RcodeName(static_cast<Rcode>(i)))] = t.responses[i];
@@ -179,7 +179,8 @@ std::string Control::StatsJson() const {
                {"truncated", t.truncated},
                {"rate_limit", {{"dropped", t.rrl_dropped}, {"slipped", t.rrl_slipped}}},
                {"cookies", {{"valid", t.cookies_valid}, {"bad", t.cookies_bad}}},
-               {"tcp_clients", tcp_worker_ ? tcp_worker_->tcp->tcp_counters().clients.load() : 0},
+               {"tcp_clients",
+                serving_.tcp_counters() != nullptr ? serving_.tcp_counters()->clients.load() : 0},
                {"signatures",
                 {{"at_change", signatures_.signatures_made()},
                  {"on_demand", t.signed_on_demand},
@@ -289,7 +290,7 @@ std::string Control::StatusLine() const {
       ++all;
     }
   }
-  Totals t = SumTotals();
+  Totals t = serving_.Sum();
   return std::to_string(t.queries[0] + t.queries[1] + t.queries[2]) + " queries, " +
          std::to_string(up) + "/" + std::to_string(all) + " balancers, generation " +
          std::to_string(publisher_->current()->id);
@@ -308,7 +309,7 @@ std::string Control::HandOverJson() const {
           {"override", static_cast<int>(health.override_value())}, {"verdicts", verdicts}};
     }
   }
-  Totals t = SumTotals();
+  Totals t = serving_.Sum();
   Json json = {{"balancers", balancers},
                {"queries", t.queries},
                {"responses", t.responses},
@@ -343,9 +344,11 @@ void Control::Restore(const std::string& text) {
       if (list[i].is_number_unsigned()) out[i] += list[i].template get<uint64_t>();
     }
   };
-  counts("queries", retired_.queries);
-  counts("responses", retired_.responses);
-  counts("types", retired_.types);
+  Totals retired = serving_.retired();
+  counts("queries", retired.queries);
+  counts("responses", retired.responses);
+  counts("types", retired.types);
+  serving_.SetRetired(retired);
   for (const auto& [zone, serial] : json.value("serials", Json::object()).items()) {
     if (serial.is_number_unsigned()) serials_[zone] = serial.get<uint32_t>();
   }
@@ -404,7 +407,7 @@ void WriteQueryMetrics(net::MetricsWriter& out, const Totals& t) {
 std::string Control::Metrics() const {
   net::MetricsWriter out;
   out.Gauge("mongoosedns_build_info", "Always 1.").Add({{"version", MONGOOSE_VERSION}}, 1);
-  WriteQueryMetrics(out, SumTotals());
+  WriteQueryMetrics(out, serving_.Sum());
   out.Gauge("mongoosedns_generation", "Number of the published answers.")
       .Add({}, publisher_->current()->id);
   out.Counter("mongoosedns_health_changes_total", "Changes of what is given out.")
@@ -427,8 +430,8 @@ std::string Control::Metrics() const {
       }
     }
   }
-  if (tcp_worker_) {
-    const TcpCounters& tcp = tcp_worker_->tcp->tcp_counters();
+  if (const TcpCounters* counters = serving_.tcp_counters()) {
+    const TcpCounters& tcp = *counters;
     out.Gauge("mongoosedns_tcp_clients", "Open TCP and TLS connections.")
         .Add({}, tcp.clients.load());
     out.Counter("mongoosedns_tcp_accepted_total", "Connections accepted.")
