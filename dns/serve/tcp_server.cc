@@ -4,10 +4,10 @@
 
 #include <future>
 #include <list>
-#include <map>
 #include <unordered_map>
 
 #include "dns/serve/now.h"
+#include "dns/serve/places.h"
 #include "net/conn/channel.h"
 #include "net/report/log.h"
 
@@ -23,7 +23,10 @@ constexpr net::Duration kAcceptPause = std::chrono::milliseconds(100);
 class TcpServer::Loop {
  public:
   Loop(TcpServer& server, net::EventLoop& loop, std::unique_ptr<net::TlsWorker> tls)
-      : server_(server), loop_(loop), tls_worker_(std::move(tls)) {}
+      : server_(server),
+        loop_(loop),
+        tls_worker_(std::move(tls)),
+        per_address_(server.config_.clients_per_address_max) {}
 
   void Start() {
     for (TcpListenerFd& listener : server_.listeners_) {
@@ -96,10 +99,11 @@ class TcpServer::Loop {
   net::EventLoop& loop_;
   std::unique_ptr<net::TlsWorker> tls_worker_;
   std::vector<std::unique_ptr<Acceptor>> acceptors_;
+  // Before the connections, which hold places of both.
+  AddressPlaces per_address_;
+  Places transfers_{kTransfersMax};
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   Idle idle_;  // the longest idle first
-  std::map<net::Address, uint32_t> per_address_;
-  size_t transfers_ = 0;
   bool stopping_ = false;
   net::Time stop_at_;
   std::vector<uint8_t> out_ = std::vector<uint8_t>(2 + kMessageBytesMax);
@@ -107,16 +111,20 @@ class TcpServer::Loop {
 
 class TcpServer::Loop::Connection final : public net::ChannelHandler {
  public:
-  Connection(Loop& owner, net::Slot slot, const net::Address& address, net::TlsEnginePtr tls)
+  Connection(Loop& owner, net::Slot slot, const net::Address& address, AddressPlaces::Place place,
+             net::TlsEnginePtr tls)
       : owner_(owner),
         client_{address, tls ? Transport::kTls : Transport::kTcp},
+        place_(std::move(place)),
         channel_(std::make_unique<net::Channel>(owner.loop_, slot, std::move(tls), this)) {}
-  ~Connection() {
-    if (transfer_) --owner_.transfers_;
-  }
 
-  const net::Address& address() const { return client_.address; }
-  void Abort() { channel_->Abort(); }
+  // The end of a connection that may still be on the stack: its places are free from now on.
+  void Abort() {
+    closing = true;
+    channel_->Abort();
+    place_ = {};
+    transfer_place_.Release();
+  }
   bool quiet() const { return in_.empty() && transfer_ == nullptr && channel_->queued() == 0; }
 
   Idle::iterator idle_at;
@@ -189,7 +197,8 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
   }
 
   bool BeginTransfer(std::span<const uint8_t> packet) {
-    if (owner_.transfers_ == kTransfersMax) return false;
+    Places::Place place = owner_.transfers_.Take();
+    if (!place) return false;
     TcpServer& server = owner_.server_;
     const Query& query = server.responder_.query();
     auto apex = Name::FromWire(query.lower_name());
@@ -198,7 +207,7 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
         *apex, client_.address, client_.transport == Transport::kTls, channel_->peer_verified(),
         {question.begin(), question.end()}, query.id);
     if (!transfer_) return false;
-    ++owner_.transfers_;
+    transfer_place_ = std::move(place);
     server.responder_.counters().transfers.Add();
     ContinueTransfer();
     return true;
@@ -219,11 +228,13 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     }
     if (!transfer_->done()) return;
     transfer_.reset();
-    --owner_.transfers_;
+    transfer_place_.Release();
   }
 
   Loop& owner_;
   Client client_;
+  AddressPlaces::Place place_;
+  Places::Place transfer_place_;
   Bytes in_;
   uint32_t queries_ = 0;
   bool ended_ = false;
@@ -235,26 +246,27 @@ void TcpServer::Loop::Accepted(net::Slot slot, const net::Address& peer, bool tl
   TcpCounters& counters = server_.tcp_counters_;
   ++counters.accepted;
   net::Address address = peer.Unmapped().WithPort(0);
-  uint32_t& of_address = per_address_[address];
-  if (of_address >= server_.config_.clients_per_address_max) {
+  AddressPlaces::Place place = per_address_.Take(address);
+  if (!place) {
     ++counters.refused_address;
     loop_.ring().Close(slot);
     return;
-  }
-  if (connections_.size() >= server_.config_.clients_max && !idle_.empty()) {
-    ++counters.evicted;
-    Close(*idle_.front());
   }
   net::TlsEnginePtr engine;
   if (tls) {
     engine = tls_worker_->NewServer(server_.tls_);
     if (engine == nullptr) {
+      ++counters.tls_failed;
       loop_.ring().Close(slot);
       return;
     }
   }
-  ++of_address;
-  auto connection = std::make_unique<Connection>(*this, slot, address, std::move(engine));
+  if (connections_.size() >= server_.config_.clients_max && !idle_.empty()) {
+    ++counters.evicted;
+    Close(*idle_.front());
+  }
+  auto connection =
+      std::make_unique<Connection>(*this, slot, address, std::move(place), std::move(engine));
   connection->active_at = loop_.now();
   idle_.push_back(connection.get());
   connection->idle_at = std::prev(idle_.end());
@@ -270,11 +282,8 @@ void TcpServer::Loop::Touch(Connection& connection) {
 void TcpServer::Loop::Close(Connection& connection) {
   auto it = connections_.find(&connection);
   if (it == connections_.end()) return;
-  connection.closing = true;
   connection.Abort();
   idle_.erase(connection.idle_at);
-  auto count = per_address_.find(connection.address());
-  if (count != per_address_.end() && --count->second == 0) per_address_.erase(count);
   // Destroyed behind the callback that we may be in.
   auto dead = std::make_shared<std::unique_ptr<Connection>>(std::move(it->second));
   connections_.erase(it);
