@@ -238,15 +238,10 @@ void Pair::LeaveHandshakes() {
 net::TlsFeed Pair::FeedHello() {
   Tls& tls = TlsOf();
   std::vector<uint8_t> early = std::exchange(tls.opening->early, {});
-  std::span<uint8_t> in = early;
-  net::TlsFeed feed;
-  while (!in.empty()) {
-    net::TlsPlaintext plain;
-    feed = tls.engine[0]->Feed(in, &plain);
-    tls.engine[0]->Release();
-    if (feed.state != net::TlsState::kHandshaking || feed.consumed == 0) break;
-    in = in.subspan(feed.consumed);
-  }
+  if (early.empty()) return {};
+  net::TlsPlaintext plain;
+  const net::TlsFeed feed = tls.engine[0]->Feed(early, &plain);
+  tls.engine[0]->Release();
   return feed;
 }
 
@@ -260,7 +255,6 @@ void Pair::OnHandshakeWork() {
   net::TlsFeed feed = FeedHello();
   while (feed.state == net::TlsState::kHandshaking && chain_[0].count > 0) {
     feed = TlsFeedHead(0);
-    if (feed.consumed == 0) break;
   }
   if (feed.state == net::TlsState::kFailed) {
     RefuseTls(EndReason::kTlsHandshakeFailed);

@@ -134,7 +134,7 @@ net::TlsFeed Pair::TlsFeedHead(unsigned direction) {
                                     : std::span<uint8_t>();
   const net::TlsFeed feed = tls.engine[direction]->Feed(in, &fed.plain);
   chain.offset = static_cast<uint16_t>(chain.offset + feed.consumed);
-  tls.more[direction] = feed.more;
+  tls.more[direction] = feed.next == net::TlsNext::kAgain;
   fed.left = fed.plain.bytes;
   // Until the node is found the second count means something else.
   if (direction == 0 || state_ == State::kOpen) bytes_[direction] += fed.left;
@@ -181,8 +181,6 @@ size_t Pair::TlsParts(unsigned direction, std::span<std::span<const uint8_t>> pa
       return 0;
     }
     if (source->wants_output()) TlsFlush(direction);
-    // No memory to decrypt into. It will be tried again with the next bytes.
-    if (feed.more && feed.consumed == 0 && tls.fed[direction] == net::kNoIndex) return 0;
   }
   const Fed& fed = worker_.feds_[tls.fed[direction]];
   size_t count = 0;

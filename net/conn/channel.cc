@@ -32,9 +32,7 @@ void Channel::OnConnected() {
     handler_->OnOpen();
     return;
   }
-  TlsPlaintext plain;
-  tls_->Feed({}, &plain);  // a client's handshake begins
-  FlushTls();
+  OnData({});  // a client's handshake begins
 }
 
 void Channel::FlushTls() {
@@ -59,12 +57,12 @@ void Channel::OnData(std::span<const uint8_t> data) {
   }
   std::vector<uint8_t> cipher(data.begin(), data.end());  // decrypted in place
   std::span<uint8_t> rest = cipher;
-  bool more = true;
-  while ((more || !rest.empty()) && !closed_) {
+  TlsNext next = TlsNext::kAgain;
+  while (next == TlsNext::kAgain && !closed_) {
     TlsPlaintext plain;
     TlsFeed fed = tls_->Feed(rest, &plain);
     rest = rest.subspan(fed.consumed);
-    more = fed.more;
+    next = fed.next;
     FlushTls();
     if (fed.handshake_done) OnHandshakeDone();
     for (std::span<uint8_t> span : plain.view()) {
@@ -83,7 +81,6 @@ void Channel::OnData(std::span<const uint8_t> data) {
       if (!closed_) handler_->OnEnd();
       return;
     }
-    if (fed.consumed == 0 && !more) break;
   }
 }
 

@@ -284,25 +284,34 @@ TlsFeed TlsEngine::Feed(std::span<uint8_t> in, TlsPlaintext* plain) {
   plain->Clear();
   TlsFeed feed;
   std::span<uint8_t> rest = in;
+  feed.next = TlsNext::kInput;
   if (openssl_ != nullptr && openssl_->handshake != nullptr) FeedOwnHandshake(&rest, &feed);
-  if (OnOpenSsl()) {
-    ERR_clear_error();
-    worker_->bio_->Attach(openssl_.get(), rest, {});
-    if (openssl_->state == TlsState::kHandshaking) Handshake(&feed);
-    if (OnOpenSsl()) ReadOpenSsl(&feed, plain);
-    rest = worker_->bio_->unread();
-    worker_->bio_->Detach();
-    if (openssl_->state == TlsState::kFailed) rest = {};
-    feed.consumed = in.size() - rest.size();
-  }
+  if (OnOpenSsl()) FeedOpenSsl(&rest, &feed, plain);
   if (OnRecords()) {
     bool was_failed = records_.status() == TlsRecordStatus::kFailed;
     TlsRecordStatus status = records_.FeedMore(*worker_->records_, rest, plain);
     if (status == TlsRecordStatus::kFailed && !was_failed) ++worker_->counters_.records_failed;
-    feed.consumed = in.size();
+    rest = {};
+    feed.next = TlsNext::kInput;
   }
   feed.state = state();
+  if (feed.state == TlsState::kPeerClosed || feed.state == TlsState::kFailed) {
+    rest = {};  // what stands behind the end is nobody's
+    feed.next = TlsNext::kOver;
+  }
+  feed.consumed = in.size() - rest.size();
+  // A driver that breaks this would have the caller loop for ever.
+  CHECK(feed.next == TlsNext::kAgain ? feed.consumed > 0 || plain->bytes > 0 : rest.empty());
   return feed;
+}
+
+void TlsEngine::FeedOpenSsl(std::span<uint8_t>* in, TlsFeed* feed, TlsPlaintext* plain) {
+  ERR_clear_error();
+  worker_->bio_->Attach(openssl_.get(), *in, {});
+  if (openssl_->state == TlsState::kHandshaking) Handshake(feed);
+  if (OnOpenSsl()) ReadOpenSsl(feed, plain);
+  *in = worker_->bio_->unread();
+  worker_->bio_->Detach();
 }
 
 void TlsEngine::FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed) {
@@ -329,7 +338,6 @@ void TlsEngine::FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed) {
         break;
     }
   }
-  feed->consumed = all.size() - in->size();
 }
 
 void TlsEngine::EndOwnHandshake(TlsFeed* feed) {
@@ -406,7 +414,8 @@ void TlsEngine::Handshake(TlsFeed* feed) {
     OnHandshakeDone();
     return;
   }
-  if (SSL_get_error(session.ssl, result) == SSL_ERROR_WANT_READ) {
+  if (SSL_get_error(session.ssl, result) == SSL_ERROR_WANT_READ &&
+      worker_->bio_->unread().empty()) {
     if (session.handshake_bytes <= kHandshakeBytesMax) return;
     session.error = TooLong();
   }
@@ -530,7 +539,8 @@ void TlsEngine::ReadOpenSsl(TlsFeed* feed, TlsPlaintext* plain) {
   if (session.state != TlsState::kOpen) return;
   TlsStaging* staging = worker_->records_->GetStaging(kTlsMaxRecordBytes);
   if (staging == nullptr) {
-    feed->more = true;
+    session.error = "no memory to decrypt into";
+    FailOpenSsl();
     return;
   }
   size_t room = TlsRecordPool::StagingCapacity(*staging);
@@ -548,14 +558,14 @@ void TlsEngine::ReadOpenSsl(TlsFeed* feed, TlsPlaintext* plain) {
     int error = SSL_get_error(session.ssl, result);
     if (error == SSL_ERROR_ZERO_RETURN) {
       session.state = TlsState::kPeerClosed;
-    } else if (error != SSL_ERROR_WANT_READ) {
-      FailOpenSsl();
+    } else if (error != SSL_ERROR_WANT_READ || !worker_->bio_->unread().empty()) {
+      FailOpenSsl();  // it never waits for input before it has read all that is there
     }
     break;
   }
-  if (OnOpenSsl()) {
-    feed->more = session.state == TlsState::kOpen && staging->used == room &&
-                 SSL_has_pending(session.ssl) == 1;
+  if (OnOpenSsl() && session.state == TlsState::kOpen && staging->used == room &&
+      (SSL_has_pending(session.ssl) == 1 || !worker_->bio_->unread().empty())) {
+    feed->next = TlsNext::kAgain;
   }
   if (staging->used == 0) {
     worker_->records_->ReturnStaging(staging);

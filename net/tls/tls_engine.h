@@ -2,7 +2,8 @@
 // TLS 1.2 and 1.3, and for both places where records are handled (OpenSSL, or our own layer after
 // the handshake); a relay never asks which.
 //
-//   relay received ciphertext:  feed = engine->Feed(bytes, &plain);  send plain onwards
+//   relay received ciphertext:  feed = engine->Feed(bytes, &plain);  send plain onwards, again with
+//                               the rest of the bytes while feed.next == TlsNext::kAgain
 //   relay received plaintext:   io = engine->Write(parts, out);      send out[0, io.produced)
 //   any time after a call:      while (engine->wants_output()) n = engine->Flush(out); send it
 //   peer half-closed upstream:  engine->Shutdown(), then Flush
@@ -92,12 +93,19 @@ enum class TlsTakeOver : uint8_t {
 inline constexpr size_t kTlsTakeOverValues = 13;
 std::string_view ToString(TlsTakeOver reason);
 
+// What a caller of Feed() does next. There is no fourth answer, and Feed() holds itself to it in
+// every build, so that a caller's loop ends whatever a peer sends.
+enum class TlsNext : uint8_t {
+  kInput,  // all input was taken: come again when there is more
+  // Plaintext filled its buffer (OpenSSL connections): send it on, then call again with the rest of
+  // the input, be it empty. Only said of a call that took input or gave plaintext.
+  kAgain,
+  kOver,  // nothing will come any more (kPeerClosed, kFailed); all input is taken and ignored
+};
+
 struct TlsFeed {
-  // Below the input's size only when plaintext filled its buffer (OpenSSL connections); call again
-  // with the rest once the plaintext is sent. `more`: OpenSSL holds plaintext beside that; call
-  // again even without input.
-  size_t consumed = 0;
-  bool more = false;
+  size_t consumed = 0;  // of the input; below its size only with kAgain
+  TlsNext next = TlsNext::kOver;
   bool handshake_done = false;  // in this call
   TlsState state = TlsState::kHandshaking;
 };
@@ -179,6 +187,7 @@ class TlsEngine {
   TlsEngine(const TlsEngine&) = delete;
   TlsEngine& operator=(const TlsEngine&) = delete;
 
+  // A client's handshake begins with a call without input.
   TlsFeed Feed(std::span<uint8_t> in, TlsPlaintext* plain);
   void Release();
 
@@ -213,6 +222,7 @@ class TlsEngine {
 
   bool OnOpenSsl() const;
   bool OnRecords() const;
+  void FeedOpenSsl(std::span<uint8_t>* in, TlsFeed* feed, TlsPlaintext* plain);
   void FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed);
   void EndOwnHandshake(TlsFeed* feed);
   void DeclineOwnHandshake(TlsFeed* feed);

@@ -175,6 +175,33 @@ class Hellos(FreshCase):
         self.assertEqual(self.balancer.metric("mongooselb_tls_handshakes_active", listener="tls"), 0)
         connect(self.ports["tls"], client_context(self.authority.ca_file)).close()
 
+    def test_bytes_behind_a_close_notify_in_one_receive_end_the_connection_and_nobody_spins(self):
+        """attacks.md: one client must not stop its worker, whoever handles its records."""
+        self.start()
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with self.subTest(version=version.name), self.raw("tls") as raw:
+                came, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+                context = client_context(self.authority.ca_file, version=version)
+                tls = context.wrap_bio(came, said, server_hostname=DOMAIN)
+                words = b""
+                while not words:  # the node's greeting
+                    try:
+                        words = tls.read(100)
+                    except ssl.SSLWantReadError:
+                        raw.sendall(said.read())
+                        came.write(raw.recv(65536))
+                try:
+                    tls.unwrap()
+                except ssl.SSLWantReadError:
+                    pass
+                raw.sendall(said.read() + b"\x17\x03\x03\x00\x01x")
+                raw.shutdown(socket.SHUT_WR)
+                read_all(raw)
+        self.assert_all_gone()
+        self.assertLess(cpu_shares([self.balancer.process.pid])[0], 0.2)
+        with connect(self.ports["tls"], client_context(self.authority.ca_file)) as sock:
+            self.assertTrue(read_until(sock, b"\n"), "it serves on")
+
     def test_a_hello_that_stops_in_the_middle_ends_with_its_connection_and_does_not_spin(self):
         self.start()
         hello = hello_without_key_share()

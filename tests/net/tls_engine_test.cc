@@ -369,11 +369,52 @@ TEST_F(TlsEngineTest, AFailedConnectionNeverWantsToBeCalledAgain) {
     Bytes more(50, 'y');
     TlsFeed feed = server->Feed(more, &plain);
     EXPECT_EQ(feed.consumed, more.size());
-    EXPECT_FALSE(feed.more);
+    EXPECT_EQ(feed.next, TlsNext::kOver);
     EXPECT_FALSE(server->wants_output());
     Bytes out(100);
     std::span<const uint8_t> part(more);
     EXPECT_EQ(server->Write(std::span(&part, 1), out).consumed, 0u);
+  }
+}
+
+TEST_F(TlsEngineTest, BytesBehindACloseNotifyAreTakenAndIgnoredWhoeverDrives) {
+  // attacks.md 50. By version, take-over and whose handshake it is; both roles.
+  struct Driver {
+    TlsVersion version;
+    bool take_over;
+    bool own_handshake;
+  };
+  for (const Driver driver :
+       {Driver{TlsVersion::kTls12, true, true}, Driver{TlsVersion::kTls13, false, false},
+        Driver{TlsVersion::kTls13, true, false}, Driver{TlsVersion::kTls13, true, true}}) {
+    TlsServerOptions options = ServerOptions();
+    options.policy.max_version = driver.version;
+    options.policy.take_over = driver.take_over;
+    options.policy.own_handshake = driver.own_handshake;
+    TlsClientOptions client_options;
+    client_options.policy.take_over = driver.take_over;
+    for (const bool server_closes : {false, true}) {
+      for (const std::string_view behind : {"x", "\x17\x03\x03\x00\x01x", "\x15\x03\x03"}) {
+        TlsEnginePtr server = worker_->NewServer(Server(options));
+        TlsEnginePtr client = worker_->NewClient(Client(client_options), Node());
+        Shuttle(*server, *client);
+        ExpectEcho(*server, *client, ToBytes("hello"));
+        TlsEngine& closing = server_closes ? *server : *client;
+        TlsEngine& reading = server_closes ? *client : *server;
+        closing.Shutdown();
+        Bytes wire = FlushAll(closing);
+        wire.insert(wire.end(), behind.begin(), behind.end());
+        for (int call = 0; call < 2; ++call) {
+          TlsPlaintext plain;
+          const TlsFeed feed = reading.Feed(wire, &plain);
+          EXPECT_EQ(feed.consumed, wire.size());
+          EXPECT_EQ(feed.next, TlsNext::kOver);
+          EXPECT_EQ(feed.state, TlsState::kPeerClosed);
+          wire.assign(3, 'y');
+        }
+        EXPECT_FALSE(WriteAll(reading, ToBytes("half-closed")).empty());
+      }
+    }
   }
 }
 

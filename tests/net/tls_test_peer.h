@@ -86,16 +86,15 @@ inline Bytes FeedAll(TlsEngine& engine, const Bytes& wire, size_t piece = SIZE_M
     size_t n = std::min(piece, wire.size() - at);
     Bytes copy(wire.begin() + static_cast<long>(at), wire.begin() + static_cast<long>(at + n));
     std::span<uint8_t> rest(copy);
-    bool more = true;
-    while (!rest.empty() || more) {
+    TlsNext next = TlsNext::kAgain;
+    while (next == TlsNext::kAgain) {
       TlsPlaintext plain;
       TlsFeed feed = engine.Feed(rest, &plain);
       for (std::span<uint8_t> span : plain.view()) got.insert(got.end(), span.begin(), span.end());
       if (handshake_done != nullptr) *handshake_done |= feed.handshake_done;
       rest = rest.subspan(feed.consumed);
-      more = feed.more;
+      next = feed.next;
       if (feed.state == TlsState::kFailed) return got;
-      if (feed.consumed == 0 && !more) break;
     }
     at += n;
   }
