@@ -90,15 +90,25 @@ Configure() {
   }
 }
 
-# Build PRESET [TARGET...]: configures and builds. Quiet when all goes well.
+# Build PRESET [TARGET...]: configures and builds; a line of how far it is every few seconds, the
+# compiler's words only when it fails.
 Build() {
-  local preset=$1 target args=() log=$REPO/build/$1/build.log
+  local preset=$1 target args=() log=$REPO/build/$1/build.log builder at last=""
   shift
   for target in "$@"; do args+=(--target "$target"); done
   Configure "$preset"
   Progress "building $preset"
-  (cd "$REPO" && cmake --build --preset "$preset" --parallel "$JOBS" "${args[@]}") >"$log" 2>&1 || {
-    grep -E 'error|FAILED' "$log" | head -n 20 >&2 || true
+  (cd "$REPO" && exec cmake --build --preset "$preset" --parallel "$JOBS" "${args[@]}") >"$log" 2>&1 &
+  builder=$!
+  while kill -0 "$builder" 2>/dev/null; do
+    # Woken early when the build ends.
+    timeout 5 tail --pid="$builder" -f /dev/null 2>/dev/null || true
+    at=$(tail -c 4096 "$log" | tr '\r' '\n' | sed -n 's/^\[\([0-9]*\)\/\([0-9]*\)\].*/\1 of \2/p' | tail -n 1)
+    if [ -n "$at" ] && [ "$at" != "$last" ]; then Progress "building $preset: $at"; fi
+    last=$at
+  done
+  wait "$builder" || {
+    grep -aE 'error|FAILED' "$log" | head -n 20 >&2 || true
     tail -n 40 "$log" >&2
     Fail "the $preset build failed" "see the lines above; the whole log is $log"
   }
