@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "dns/serve/now.h"
-#include "dns/serve/udp_worker.h"
+#include "dns/serve/udp.h"
 #include "net/base/address.h"
 #include "net/io/ring.h"
 

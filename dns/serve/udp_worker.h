@@ -18,6 +18,7 @@
 #include "dns/answer/publisher.h"
 #include "dns/answer/responder.h"
 #include "dns/serve/query_log.h"
+#include "dns/serve/udp.h"
 #include "net/base/address.h"
 #include "net/io/socket.h"
 
@@ -25,9 +26,6 @@ namespace dns {
 
 enum class UdpEngine { kRecvmmsg, kIoUring };
 std::string_view ToString(UdpEngine engine);
-
-constexpr int kUdpBatch = 64;
-constexpr std::chrono::milliseconds kWakeInterval{250};
 
 struct UdpWorkerOptions {
   UdpEngine engine = UdpEngine::kRecvmmsg;
