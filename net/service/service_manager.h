@@ -13,13 +13,20 @@ namespace net {
 class ServiceManager {
  public:
   // `status` is asked for a line each time the watchdog is fed (or every few seconds without one).
-  ServiceManager(EventLoop& loop, std::function<std::string()> status);
+  // A process that takes over from another is not `main` yet and says nothing until it is: a
+  // service has one voice, and systemd hears that of its main process.
+  ServiceManager(EventLoop& loop, std::function<std::string()> status, bool main = true);
   ~ServiceManager();
 
   void Ready();
   void Reloading();  // followed by Ready()
   void Stopping();
-  void MainPid(int pid);  // another process goes on as the service
+  // Another process goes on as the service; from here on this one is silent.
+  void HandOver(int pid);
+  // This process was told to be the service's main one: says what there is to say, and feeds the
+  // watchdog at once, since its time runs on from the old process's last word.
+  void BecomeMain();
+  void MainPid(int pid);  // names the main process, and goes on speaking
 
  private:
   void Tick();
@@ -28,6 +35,8 @@ class ServiceManager {
   std::function<std::string()> status_;
   Duration interval_;
   bool watchdog_ = false;
+  bool main_;
+  bool ready_ = false;
   EventLoop::TimerId timer_{};
 };
 
