@@ -8,7 +8,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <string>
@@ -21,10 +20,11 @@
 #include "lb/config/config.h"
 #include "lb/config/tls_setup.h"
 #include "lb/control/control.h"
-#include "lb/control/upgrade.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
 #include "net/report/log.h"
+#include "net/service/hand_over.h"
+#include "net/service/line_channel.h"
 #include "net/service/privileges.h"
 #include "net/service/service_manager.h"
 #include "net/service/signals.h"
@@ -49,8 +49,21 @@ constexpr const char* kUsage =
 constexpr int kExitFailed = 1;
 constexpr int kExitUsage = 2;
 
+// Names under which the sockets of operators travel to a successor, beside those of the listeners.
+std::string CtlSocketName(const std::string& path) { return "@ctl " + path; }
+std::string AdminSocketName(const net::Endpoint& endpoint) {
+  return "@admin " + endpoint.ToString();
+}
+
+std::string Joined(const std::vector<net::ConfigError>& errors) {
+  std::string text;
+  for (const net::ConfigError& error : errors)
+    text += (text.empty() ? "" : "\n") + error.ToString();
+  return text;
+}
+
 int PrintErrors(const std::vector<net::ConfigError>& errors) {
-  for (const net::ConfigError& error : errors) std::cerr << error.ToString() << '\n';
+  std::cerr << Joined(errors) << '\n';
   return kExitFailed;
 }
 
@@ -81,23 +94,24 @@ void RaiseDescriptorLimit() {
 // One running balancer: the control thread's loop and all that hangs on it.
 class Process {
  public:
-  Process(std::string program, std::string config_path, int inherit_fd)
+  // `inherit_fd`: of the process that started this one as its successor; -1 without.
+  Process(net::SuccessorProgram program, std::string config_path, int inherit_fd)
       : program_(std::move(program)),
         config_path_(std::move(config_path)),
-        inherit_fd_(inherit_fd) {}
+        predecessor_(inherit_fd) {}
 
   int Run() {
     auto config = LoadConfig(config_path_);
-    if (!config) return PrintErrors(config.error());
+    if (!config) return Refuse(Joined(config.error()));
     net::ConfigureLog({.level = config->log.level, .format = config->log.format});
     RaiseDescriptorLimit();
     auto loop = net::EventLoop::Create({}, clock_);
-    if (!loop) {
-      std::cerr << "mongooselb: " << loop.error() << '\n';
-      return kExitFailed;
-    }
+    if (!loop) return Refuse("mongooselb: " + loop.error());
     loop_ = std::move(*loop);
     const int result = Serve(std::move(*config));
+    hand_over_.reset();
+    from_predecessor_.reset();
+    to_successor_.reset();
     service_.reset();
     signals_.reset();
     ctl_.reset();
@@ -108,45 +122,58 @@ class Process {
   }
 
  private:
+  // Says why, also to the process that waits for us to take over.
+  int Refuse(const std::string& why) {
+    std::cerr << why << '\n';
+    if (predecessor_) net::TellFailed(predecessor_.get(), why);
+    return kExitFailed;
+  }
+
   int Serve(Config config) {
-    Inheritance inheritance;
-    if (inherit_fd_ >= 0) {
-      auto taken = TakeOver(inherit_fd_);
-      if (!taken) {
-        std::cerr << "mongooselb: cannot take over: " << taken.error() << '\n';
-        return kExitFailed;
-      }
+    net::Inheritance inheritance;
+    const bool inherits = static_cast<bool>(predecessor_);
+    if (inherits) {
+      auto taken = net::TakeOver(predecessor_.get());
+      if (!taken) return Refuse("mongooselb: cannot take over: " + taken.error());
       inheritance = std::move(*taken);
     }
     // Operators' sockets first: a second balancer with the same file must fail before it binds.
     if (auto errors = OpenOperatorSockets(config, inheritance); !errors.empty()) {
-      return PrintErrors(errors);
+      return Refuse(Joined(errors));
     }
     control_ = std::make_unique<Control>(*loop_, config_path_);
     control_->SetOnRunning([this] { OnRunning(); });
     const ProcessConfig process = config.process;
-    if (auto started =
-            control_->Start(std::move(config), inherit_fd_ >= 0 ? &inheritance : nullptr);
+    if (auto started = control_->Start(std::move(config), inherits ? &inheritance : nullptr);
         !started) {
-      return PrintErrors(started.error());
+      return Refuse(Joined(started.error()));
     }
     inheritance = {};  // what no listener took must not go on listening
     if (auto dropped = net::DropPrivileges(process.user, process.group); !dropped) {
-      std::cerr << config_path_ << ": process.user: " << dropped.error() << '\n';
-      return kExitFailed;
+      return Refuse(config_path_ + ": process.user: " + dropped.error());
     }
     ServeOperators();
     signals_ = std::make_unique<net::SignalWatcher>(
         *loop_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP, SIGUSR1},
         [this](int signal) { OnSignal(signal); });
-    service_ = std::make_unique<net::ServiceManager>(*loop_, [this] { return StatusLine(); });
+    service_ =
+        std::make_unique<net::ServiceManager>(*loop_, [this] { return StatusLine(); }, !inherits);
     loop_->Run();
     net::Log(net::LogLevel::kInfo, "lb", "ended", {{"connections_cut", cut_}});
     return 0;
   }
 
   void OnRunning() {
-    if (inherit_fd_ >= 0) TellReady(inherit_fd_);
+    if (predecessor_) {
+      net::TellReady(predecessor_.get());
+      from_predecessor_ = std::make_unique<net::LineChannel>(
+          *loop_, std::move(predecessor_),
+          [this](std::string_view line) {
+            if (line == "main") service_->BecomeMain();
+          },
+          // One that does not know the word ends without it.
+          [this] { service_->BecomeMain(); });
+    }
     service_->Ready();
     const ProcessView view = control_->Process();
     net::Log(net::LogLevel::kInfo, "lb", "running",
@@ -157,17 +184,17 @@ class Process {
               {"file", config_path_}});
   }
 
-  static net::UniqueFd Inherited(Inheritance& inheritance, const std::string& name) {
-    for (Inheritance::Socket& socket : inheritance.sockets) {
-      if (socket.bind == name && socket.fd) return std::move(socket.fd);
+  static net::UniqueFd Inherited(net::Inheritance& inheritance, const std::string& name) {
+    for (net::Inheritance::Socket& socket : inheritance.sockets) {
+      if (socket.name == name && socket.fd) return std::move(socket.fd);
     }
     return {};
   }
 
   std::vector<net::ConfigError> OpenOperatorSockets(const Config& config,
-                                                    Inheritance& inheritance) {
+                                                    net::Inheritance& inheritance) {
     std::vector<net::ConfigError> errors;
-    auto open = [&](const net::SocketName& name, const char* inherited,
+    auto open = [&](const net::SocketName& name, const std::string& inherited,
                     const ConfigOrigin& origin) {
       net::UniqueFd fd = Inherited(inheritance, inherited);
       if (fd) return fd;
@@ -178,12 +205,13 @@ class Process {
       }
       return std::move(*made);
     };
-    ctl_fd_ = open(net::SocketName::Unix(config.process.ctl_socket), kCtlSocketName,
-                   config.process.ctl_socket_origin);
+    ctl_fd_ = open(net::SocketName::Unix(config.process.ctl_socket),
+                   CtlSocketName(config.process.ctl_socket), config.process.ctl_socket_origin);
     ctl_path_ = config.process.ctl_socket;
     if (config.process.admin_listen) {
-      admin_fd_ = open(config.process.admin_listen->ToSocketName(), kAdminSocketName,
-                       config.process.admin_listen_origin);
+      admin_fd_ =
+          open(config.process.admin_listen->ToSocketName(),
+               AdminSocketName(*config.process.admin_listen), config.process.admin_listen_origin);
     }
     if (!config.process.user.empty()) net::GiveFile(ctl_path_, config.process.user);
     return errors;
@@ -196,7 +224,8 @@ class Process {
   void ServeOperators() {
     ctl_ = std::make_unique<CtlServer>(
         *loop_, *control_, Duplicate(ctl_fd_),
-        CtlHooks{.reload = [this] { return Reload(); }, .upgrade = [this] { return Upgrade(); }});
+        CtlHooks{.reload = [this] { return Reload(); },
+                 .upgrade = [this](CtlHooks::Answer answer) { Upgrade(std::move(answer)); }});
     if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
   }
 
@@ -207,21 +236,51 @@ class Process {
     return result;
   }
 
-  Done Upgrade() {
-    Inheritance inheritance;
+  // `answer` comes when the new process serves, or has failed; until then this one goes on.
+  void Upgrade(CtlHooks::Answer answer) {
+    if (handed_over_ || control_->state() != ProcessState::kRunning) {
+      return answer(std::unexpected(Refusal{"this process is " +
+                                            std::string(ProcessStateName(control_->state())) +
+                                            " and has nothing to hand over"}));
+    }
+    if (hand_over_ && !hand_over_->ended()) {
+      return answer(
+          std::unexpected(Refusal{"another upgrade is under way, or its process has not ended yet; "
+                                  "try again in a moment"}));
+    }
+    net::Inheritance inheritance;
     inheritance.sockets = control_->DuplicateSockets();
-    inheritance.sockets.push_back({kCtlSocketName, Duplicate(ctl_fd_)});
-    if (admin_fd_) inheritance.sockets.push_back({kAdminSocketName, Duplicate(admin_fd_)});
+    const ProcessConfig& process = control_->config().process;
+    inheritance.sockets.push_back({CtlSocketName(ctl_path_), Duplicate(ctl_fd_)});
+    if (admin_fd_) {
+      inheritance.sockets.push_back({AdminSocketName(*process.admin_listen), Duplicate(admin_fd_)});
+    }
     inheritance.state = control_->SaveState(true);
-    auto pid = HandOver(program_, config_path_, inheritance);
-    if (!pid) return std::unexpected(Refusal{pid.error()});
-    service_->MainPid(*pid);
+    hand_over_ = std::make_unique<net::HandOver>(
+        *loop_, program_, std::move(inheritance),
+        [this, answer = std::move(answer)](auto successor) mutable {
+          if (!successor) {
+            net::Log(net::LogLevel::kError, "lb", "upgrade failed; this process goes on",
+                     {{"reason", successor.error()}});
+            return answer(std::unexpected(Refusal{successor.error() + "\nthis process goes on"}));
+          }
+          answer(OnSuccessor(std::move(*successor)));
+        });
+  }
+
+  Done OnSuccessor(net::HandOver::Successor successor) {
+    service_->HandOver(successor.pid);
+    // Only now may the new one speak to the service manager: before, it was not the main process.
+    to_successor_ = std::make_unique<net::LineChannel>(
+        *loop_, std::move(successor.channel), [](std::string_view) {}, [] {});
+    to_successor_->Send("main");
     handed_over_ = true;
-    net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", *pid}});
+    net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", successor.pid}});
     // The answer to the operator still has to go out from here.
     loop_->Post([this] { LeaveOperators(); });
     BeginDrain();
-    return "process " + std::to_string(*pid) + " took over; this one finishes its connections";
+    return "process " + std::to_string(successor.pid) +
+           " took over; this one finishes its connections";
   }
 
   // The new process answers operators from now on; who is connected here is served to the end.
@@ -265,9 +324,9 @@ class Process {
            ", " + std::string(ProcessStateName(view.state));
   }
 
-  const std::string program_;
+  const net::SuccessorProgram program_;
   const std::string config_path_;
-  const int inherit_fd_;
+  net::UniqueFd predecessor_;  // while it waits for us
   net::SystemClock clock_;
   std::unique_ptr<net::EventLoop> loop_;
   net::UniqueFd ctl_fd_;
@@ -278,15 +337,12 @@ class Process {
   std::unique_ptr<CtlServer> ctl_;
   std::unique_ptr<net::SignalWatcher> signals_;
   std::unique_ptr<net::ServiceManager> service_;
+  std::unique_ptr<net::HandOver> hand_over_;
+  std::unique_ptr<net::LineChannel> from_predecessor_;
+  std::unique_ptr<net::LineChannel> to_successor_;
   bool handed_over_ = false;
   uint64_t cut_ = 0;
 };
-
-// The path under which a newer binary will be found, after packages were updated.
-std::string ProgramPath() {
-  std::error_code error;
-  return std::filesystem::read_symlink("/proc/self/exe", error).string();
-}
 
 int Main(int argc, char** argv) {
   const std::vector<std::string_view> words(argv + 1, argv + argc);
@@ -308,7 +364,10 @@ int Main(int argc, char** argv) {
   if (words[0] == "run" && (words.size() == 2 || inherits)) {
     signal(SIGPIPE, SIG_IGN);
     net::BlockSignals({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
-    return Process(ProgramPath(), std::string(words[1]), inherits ? std::atoi(argv[4]) : -1).Run();
+    const std::string file(words[1]);
+    return Process({.path = net::ProgramPath(argv[0]), .name = argv[0], .arguments = {"run", file}},
+                   file, inherits ? std::atoi(argv[4]) : -1)
+        .Run();
   }
   std::cerr << "mongooselb: what is '" << words[0] << "'?\n\n" << kUsage;
   return kExitUsage;

@@ -103,30 +103,30 @@ CtlReply Reload(const Context& c) {
           .object = ConfigErrorsJson(done.error())};
 }
 
-CtlReply Upgrade(const Context& c) {
-  if (!c.hooks.upgrade) {
-    return {.exit = CtlExit::kRefused, .message = "this process cannot hand over"};
-  }
-  return FromDone(c.hooks.upgrade());
-}
-
 CtlReply Describe(const Context&) { return {.object = CtlDescription()}; }
 
 constexpr std::pair<std::string_view, CtlReply (*)(const Context&)> kHandlers[] = {
-    {"list", List},         {"explain", Explain}, {"why", Why},       {"stats", Stats},
-    {"drain", Drain},       {"ready", Ready},     {"maint", Maint},   {"weight", Weight},
-    {"shut", Shut},         {"prewarm", Prewarm}, {"reload", Reload}, {"upgrade", Upgrade},
-    {"describe", Describe},
+    {"list", List},   {"explain", Explain}, {"why", Why},       {"stats", Stats},
+    {"drain", Drain}, {"ready", Ready},     {"maint", Maint},   {"weight", Weight},
+    {"shut", Shut},   {"prewarm", Prewarm}, {"reload", Reload}, {"describe", Describe},
 };
 
 }  // namespace
 
-CtlReply RunCtlRequest(Control& control, const CtlHooks& hooks, const CtlRequest& request) {
+std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
+                                      const CtlRequest& request, CtlLater later) {
+  if (request.command->name == "upgrade") {
+    if (!hooks.upgrade) {
+      return CtlReply{.exit = CtlExit::kRefused, .message = "this process cannot hand over"};
+    }
+    hooks.upgrade([later = std::move(later)](Done done) mutable { later(FromDone(done)); });
+    return std::nullopt;
+  }
   for (const auto& [name, handler] : kHandlers) {
     if (name == request.command->name) return handler({control, hooks, request});
   }
-  return {.exit = CtlExit::kUsage,
-          .message = "the command is not known: " + std::string(request.command->name)};
+  return CtlReply{.exit = CtlExit::kUsage,
+                  .message = "the command is not known: " + std::string(request.command->name)};
 }
 
 std::string CtlReplyLine(const CtlReply& reply) {

@@ -4,6 +4,8 @@
 // Control thread only.
 #pragma once
 
+#include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -19,7 +21,11 @@ struct CtlReply {
   std::string object = "{}";  // what the answer holds beside: one JSON object
 };
 
-CtlReply RunCtlRequest(Control& control, const CtlHooks& hooks, const CtlRequest& request);
+// The reply comes at once, or, to an order that takes its time, when `later` is called: then this
+// returns nothing. `later` may be called when who asked has gone.
+using CtlLater = std::move_only_function<void(CtlReply)>;
+std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
+                                      const CtlRequest& request, CtlLater later);
 
 // {"v":1,"ok":true,"exit":0,"message":...,...}\n; where not ok, the message is called "error".
 std::string CtlReplyLine(const CtlReply& reply);

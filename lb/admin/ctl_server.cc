@@ -113,7 +113,7 @@ class CtlServer::Session final : public net::StreamHandler,
     stream_->CloseWhenSent();
   }
 
-  bool Late(net::Time now) const { return !wait_ && now >= deadline_; }
+  bool Late(net::Time now) const { return !wait_ && !pending_ && now >= deadline_; }
 
   void OnData(std::span<const uint8_t> data) override {
     auto self = shared_from_this();
@@ -146,7 +146,7 @@ class CtlServer::Session final : public net::StreamHandler,
     net::EventLoop::TimerId timer{};
   };
 
-  bool busy() const { return answering_ || wait_.has_value(); }
+  bool busy() const { return answering_ || pending_ || wait_.has_value(); }
   void Touch() { deadline_ = core_.loop.now() + core_.options.idle_timeout; }
 
   // Carries out the requests that are there, one at a time.
@@ -169,10 +169,24 @@ class CtlServer::Session final : public net::StreamHandler,
   void Run(const std::string& line) {
     auto request = ParseCtlRequest(line);
     if (!request) return Send({.exit = CtlExit::kUsage, .message = request.error()});
-    const CtlReply reply = RunCtlRequest(core_.control, core_.hooks, *request);
-    LogRequest(*request, reply);
-    if (reply.exit == CtlExit::kDone && request->wait) return BeginWait(*request);
-    Send(reply);
+    auto reply = RunCtlRequest(core_.control, core_.hooks, *request,
+                               [weak = weak_from_this(), request = *request](CtlReply late) {
+                                 if (auto self = weak.lock()) self->OnLate(request, late);
+                               });
+    if (!reply) {
+      pending_ = true;
+      return;
+    }
+    LogRequest(*request, *reply);
+    if (reply->exit == CtlExit::kDone && request->wait) return BeginWait(*request);
+    Send(*reply);
+  }
+
+  // The answer to an order that took its time.
+  void OnLate(const CtlRequest& request, const CtlReply& reply) {
+    pending_ = false;
+    LogRequest(request, reply);
+    if (stream_->open()) Send(reply);
   }
 
   void LogRequest(const CtlRequest& request, const CtlReply& reply) const {
@@ -262,6 +276,7 @@ class CtlServer::Session final : public net::StreamHandler,
   std::string in_;
   net::Time deadline_{};
   bool answering_ = false;
+  bool pending_ = false;  // an order that takes its time is under way
   bool ended_ = false;
   std::optional<Wait> wait_;
 };

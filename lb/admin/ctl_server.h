@@ -25,8 +25,9 @@ namespace lb {
 struct CtlHooks {
   // Around Control::Reload(), where the service manager has to hear of it; null: Reload() itself.
   std::function<std::expected<std::string, std::vector<net::ConfigError>>()> reload = nullptr;
-  // Hands over to a new process; null: refused.
-  std::function<Done()> upgrade = nullptr;
+  // Hands over to a new process and answers when that serves or has failed; null: refused.
+  using Answer = std::move_only_function<void(Done)>;
+  std::function<void(Answer)> upgrade = nullptr;
 };
 
 struct CtlServerOptions {

@@ -9,10 +9,11 @@
 #include <cstring>
 #include <thread>
 
+#include "lb/control/report.h"
 #include "lb/control/saved_state.h"
 #include "net/base/check.h"
-#include "net/limit/source_limits.h"
 #include "net/report/log.h"
+#include "net/service/state_file.h"
 
 namespace lb {
 namespace {
@@ -59,10 +60,6 @@ std::expected<net::UniqueFd, net::ConfigError> OpenAccessLog(const LogConfig& lo
   return fd;
 }
 
-net::UniqueFd Duplicate(const net::UniqueFd& fd) {
-  return net::UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-}
-
 }  // namespace
 
 std::string_view ProcessStateName(ProcessState state) {
@@ -83,8 +80,8 @@ Control::Control(net::EventLoop& loop, std::string config_path)
     : loop_(loop),
       config_path_(std::move(config_path)),
       started_(loop.now()),
-      limits_key_{Secret(), Secret()},
-      seed_(Secret()) {}
+      seed_(Secret()),
+      listeners_({Secret(), Secret()}) {}
 
 Control::~Control() {
   loop_.CancelTimer(measure_);
@@ -98,7 +95,7 @@ Control::~Control() {
 // --- Start and reload -------------------------------------------------------------------------
 
 std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
-                                                                  Inheritance* inherited) {
+                                                                  net::Inheritance* inherited) {
   auto prepared = Prepare(config, inherited);
   if (!prepared) return std::unexpected(prepared.error());
   auto access_log = OpenAccessLog(config.log);
@@ -135,7 +132,7 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   if (inherited != nullptr) {
     RestoreState(inherited->state, true);
   } else if (!state_file.empty()) {
-    if (auto text = ReadStateFile(state_file)) RestoreState(*text, false);
+    if (auto text = net::ReadStateFile(state_file)) RestoreState(*text, false);
   }
   measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
   LookAtStart(loop_.now() + kFirstLookWithin);
@@ -151,25 +148,8 @@ void Control::LookAtStart(net::Time give_up) {
     return;
   }
   state_ = ProcessState::kRunning;
-  StartAccepting();
+  listeners_.StartAccepting(*engine_);
   if (on_running_) loop_.Post([on_running = std::move(on_running_)] { on_running(); });
-}
-
-// Gives the workers the sockets that they do not have yet.
-void Control::StartAccepting() {
-  for (const auto& [name, listener] : listeners_) {
-    for (auto& [bind, sockets] : listener->sockets) {
-      for (Socket& socket : sockets) {
-        if (socket.accepting) continue;
-        socket.accepting = true;
-        auto fd = std::make_shared<net::UniqueFd>(Duplicate(socket.fd));
-        engine_->Post(socket.worker,
-                      [id = listener->id, socket_id = socket.id, fd](ProxyWorker& worker) {
-                        worker.AddSocket(id, socket_id, std::move(*fd));
-                      });
-      }
-    }
-  }
 }
 
 std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
@@ -205,21 +185,9 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   return "reloaded " + config_path_;
 }
 
-net::ListenOptions Control::ListenOptionsFor(const Config& config,
-                                             const ListenerConfig& listener) const {
-  const PoolConfig& pool = config.pools[listener.pool_index];
-  return {
-      .backlog = static_cast<int>(listener.backlog),
-      .reuse_port = true,
-      .keepalive_idle_s = static_cast<int>(pool.keepalive_idle / std::chrono::seconds(1)),
-      .keepalive_interval_s = static_cast<int>(pool.keepalive_interval / std::chrono::seconds(1)),
-      .keepalive_count = static_cast<int>(pool.keepalive_count),
-      .user_timeout_ms = static_cast<int>(pool.tcp_user_timeout / std::chrono::milliseconds(1))};
-}
-
 // Everything that can fail, so that what follows cannot: names are looked up, sockets are bound.
 std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare(
-    const Config& config, Inheritance* inherited) {
+    const Config& config, net::Inheritance* inherited) {
   Prepared prepared;
   std::vector<net::ConfigError> errors;
   for (const PoolConfig& pool : config.pools) {
@@ -237,32 +205,7 @@ std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare
                                            .connections_max = node.connections_max});
     }
   }
-  const size_t workers = WorkersOf(config.process);
-  for (const ListenerConfig& listener : config.listeners) {
-    auto present = listeners_.find(listener.name);
-    for (const net::Endpoint& bind : listener.binds) {
-      const std::string name = bind.ToString();
-      if (present != listeners_.end() && present->second->sockets.contains(name)) continue;
-      std::vector<net::UniqueFd>& sockets = prepared.sockets[name];
-      if (inherited != nullptr) {
-        for (Inheritance::Socket& socket : inherited->sockets) {
-          if (socket.bind == name && socket.fd) sockets.push_back(std::move(socket.fd));
-        }
-      }
-      const bool is_unix = bind.kind == net::Endpoint::Kind::kUnix;
-      const net::SocketName address = bind.ToSocketName();
-      // One socket a worker shares the load in the kernel; of a Unix socket there is only one.
-      while (sockets.size() < (is_unix ? 1 : workers)) {
-        auto socket =
-            net::Listen(address.get(), address.size(), ListenOptionsFor(config, listener));
-        if (!socket) {
-          errors.push_back(listener.bind_origin.Error(socket.error()));
-          break;
-        }
-        sockets.push_back(std::move(*socket));
-      }
-    }
-  }
+  listeners_.Prepare(config, WorkersOf(config.process), inherited, &prepared.listeners, &errors);
   PrepareTls(config, &prepared, &errors);
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return prepared;
@@ -270,7 +213,8 @@ std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare
 
 void Control::Commit(Config config, Prepared prepared) {
   CommitPools(config, prepared);
-  CommitListeners(config, prepared);
+  listeners_.Commit(config, prepared.listeners, pool_ids_, *engine_);
+  if (state_ == ProcessState::kRunning) listeners_.StartAccepting(*engine_);
   // Pools that are gone: no listener names them any more. Their connections keep their settings
   // and their nodes.
   std::erase_if(pools_, [&](const auto& pool) {
@@ -295,70 +239,6 @@ void Control::CommitPools(const Config& config, Prepared& prepared) {
           prepared.clients[pool.name]);
     }
   }
-}
-
-std::shared_ptr<net::SourceLimits> Control::LimitsFor(const ListenerConfig& config,
-                                                      std::shared_ptr<net::SourceLimits> present) {
-  if (config.source_connections_max == 0 && config.source_rate <= 0) return nullptr;
-  if (present) {
-    present->SetLimits(config.source_connections_max, config.source_rate);
-    return present;
-  }
-  return std::make_shared<net::SourceLimits>(
-      net::SourceTableConfig{.entries_max = config.source_table_max,
-                             .connections_max = config.source_connections_max,
-                             .rate = config.source_rate,
-                             .prefix_v6 = config.source_prefix_v6},
-      limits_key_);
-}
-
-void Control::CommitListeners(const Config& config, Prepared& prepared) {
-  for (auto it = listeners_.begin(); it != listeners_.end();) {
-    auto wanted = std::find_if(config.listeners.begin(), config.listeners.end(),
-                               [&](const ListenerConfig& l) { return l.name == it->first; });
-    std::erase_if(it->second->sockets, [&](auto& bind) {
-      if (wanted != config.listeners.end() &&
-          std::any_of(wanted->binds.begin(), wanted->binds.end(),
-                      [&](const net::Endpoint& e) { return e.ToString() == bind.first; })) {
-        return false;
-      }
-      for (const Socket& socket : bind.second) {
-        engine_->Post(socket.worker,
-                      [id = socket.id](ProxyWorker& worker) { worker.RemoveSocket(id); });
-      }
-      return true;
-    });
-    it = wanted == config.listeners.end() ? listeners_.erase(it) : std::next(it);
-  }
-  for (const ListenerConfig& listener : config.listeners) {
-    auto& control = listeners_[listener.name];
-    if (!control) {
-      control = std::make_unique<ListenerControl>();
-      control->id =
-          listener_ids_.try_emplace(listener.name, static_cast<uint16_t>(listener_ids_.size()))
-              .first->second;
-      control->shared = std::make_shared<ListenerShared>();
-    }
-    control->config = listener;
-    control->limits = LimitsFor(listener, control->limits);
-    control->tls = prepared.servers[listener.name];
-    auto settings = SettingsFor(listener, *control);
-    engine_->PostAll(
-        [id = control->id, settings](ProxyWorker& worker) { worker.SetListener(id, settings); });
-    for (const net::Endpoint& bind : listener.binds) {
-      auto fresh = prepared.sockets.find(bind.ToString());
-      if (fresh == prepared.sockets.end()) continue;
-      std::vector<Socket>& sockets = control->sockets[bind.ToString()];
-      // More workers than sockets (a Unix socket): all accept from the one. More sockets than
-      // workers (taken over from a larger process): a worker serves several.
-      const size_t count = std::max(fresh->second.size(), engine_->workers());
-      for (size_t i = 0; i < count; ++i) {
-        sockets.push_back({next_socket_id_++, i % engine_->workers(),
-                           Duplicate(fresh->second[i % fresh->second.size()])});
-      }
-    }
-  }
-  if (state_ == ProcessState::kRunning) StartAccepting();
 }
 
 // --- Views ------------------------------------------------------------------------------------
@@ -389,23 +269,7 @@ ProcessView Control::Process() const {
   return view;
 }
 
-std::vector<ListenerView> Control::Listeners() const {
-  std::vector<ListenerView> views;
-  for (const auto& [name, listener] : listeners_) {
-    ListenerView view;
-    view.name = name;
-    for (const net::Endpoint& bind : listener->config.binds) view.binds.push_back(bind.ToString());
-    view.mode = ListenerModeName(listener->config.mode);
-    view.pool = listener->config.pool;
-    view.active = listener->shared->active.load(std::memory_order_relaxed);
-    view.connections_max = listener->config.connections_max;
-    view.accepted = listener->shared->accepted.load(std::memory_order_relaxed);
-    view.refused_limit = listener->shared->refused_limit.load(std::memory_order_relaxed);
-    view.refused_source = listener->shared->refused_source.load(std::memory_order_relaxed);
-    views.push_back(std::move(view));
-  }
-  return views;
-}
+std::vector<ListenerView> Control::Listeners() const { return ListenerViews(listeners_); }
 
 std::vector<PoolView> Control::Pools() const {
   std::vector<PoolView> views;
@@ -418,31 +282,12 @@ WhyView Control::Why(const net::Address& source) const {
   view.address = source.IpToString();
   for (const auto& [name, pool] : pools_) {
     WhyPool why{.pool = name, .answer = pool->WhyFrom(source)};
-    for (const auto& [listener_name, listener] : listeners_) {
+    for (const auto& [listener_name, listener] : listeners_.all()) {
       if (listener->config.pool == name) why.listeners.push_back(listener_name);
     }
     view.pools.push_back(std::move(why));
   }
-  std::map<uint16_t, std::string> listener_names;
-  for (const auto& [name, id] : listener_ids_) listener_names[id] = name;
-  std::map<uint16_t, std::string> pool_names;
-  for (const auto& [name, id] : pool_ids_) pool_names[id] = name;
-  engine_->AskAll([&](ProxyWorker& worker) {
-    worker.ForEachPair([&](Pair& pair) {
-      if (pair.client().WithPort(0) != source.WithPort(0)) return;
-      ++view.connections_total;
-      if (view.connections.size() >= kConnectionsShown) return;
-      view.connections.push_back({.client = pair.client().ToString(),
-                                  .listener = listener_names[pair.listener()],
-                                  .pool = pool_names[pair.pool()],
-                                  .node = pair.node() == nullptr ? "" : pair.node()->name,
-                                  .state = std::string(PairStateName(pair.state())),
-                                  .age_ms = worker.WallMs() - pair.started_ms(),
-                                  .idle_ms = worker.NowMs() - pair.active_ms(),
-                                  .bytes_in = pair.bytes(0),
-                                  .bytes_out = pair.bytes(1)});
-    });
-  });
+  AddConnectionsFrom(source, *engine_, listeners_, pool_ids_, &view);
   return view;
 }
 
@@ -450,9 +295,6 @@ std::vector<CounterView> Control::Counters() const {
   std::vector<CounterView> views;
   auto add = [&](std::string name, std::string help, bool counter, double value) {
     views.push_back({std::move(name), std::move(help), counter, {{{}, value}}});
-  };
-  auto worker = [&](std::string name, std::string help, WorkerStats::Counter WorkerStats::* from) {
-    add(std::move(name), std::move(help), true, static_cast<double>(engine_->Sum(from)));
   };
   add("mongooselb_connections_active", "Proxied connections that are open now", false,
       static_cast<double>(engine_->open()));
@@ -462,59 +304,9 @@ std::vector<CounterView> Control::Counters() const {
   add("mongooselb_reloads_total", "Configurations applied", true, static_cast<double>(reloads_));
   add("mongooselb_reloads_failed_total", "Configurations refused", true,
       static_cast<double>(reloads_failed_));
-  worker("mongooselb_accepted_total", "Connections accepted", &WorkerStats::accepted);
-  worker("mongooselb_accept_errors_total", "Accepts that failed (descriptors, memory)",
-         &WorkerStats::accept_errors);
-  worker("mongooselb_accept_pauses_total", "Times a full worker left connections in the queue",
-         &WorkerStats::accept_pauses);
-  worker("mongooselb_bytes_to_node_total", "Payload of ended connections, client to node",
-         &WorkerStats::bytes_to_node);
-  worker("mongooselb_bytes_to_client_total", "Payload of ended connections, node to client",
-         &WorkerStats::bytes_to_client);
-  worker("mongooselb_connect_errors_total", "Connects to nodes that failed",
-         &WorkerStats::connect_errors);
-  worker("mongooselb_retries_total", "Connects tried again", &WorkerStats::retries);
-  worker("mongooselb_redispatches_total", "Connects tried at another node",
-         &WorkerStats::redispatches);
-  worker("mongooselb_queued_total", "Connections that had to wait for a node",
-         &WorkerStats::queued);
-  worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
-         &WorkerStats::buffer_starvations);
-  worker("mongooselb_large_buffers_entered_total", "Streams that turned to large buffers",
-         &WorkerStats::large_buffers_entered);
-  worker("mongooselb_large_buffers_missed_total", "Streams that found no large buffer",
-         &WorkerStats::large_buffers_missed);
-  worker("mongooselb_pauses_total", "Times a slow reader stopped its sender", &WorkerStats::pauses);
-  worker("mongooselb_splices_total", "Directions that turned to splice",
-         &WorkerStats::bulk_entered);
-  worker("mongooselb_splices_refused_total", "Directions that could not",
-         &WorkerStats::bulk_refused);
-  worker("mongooselb_spliced_bytes_total", "Bytes that never saw user space",
-         &WorkerStats::bulk_bytes);
-  worker("mongooselb_proxy_headers_bad_total", "PROXY headers refused",
-         &WorkerStats::proxy_headers_bad);
-  add("mongooselb_access_log_dropped_total", "Lines that the access log did not take", true,
-      static_cast<double>(engine_->access_log_dropped()));
-  CounterView ended{"mongooselb_ended_total", "Connections that ended, by reason", true, {}};
-  for (size_t i = 1; i < kEndReasons; ++i) {
-    const auto reason = static_cast<EndReason>(i);
-    ended.series.push_back({{{"reason", std::string(EndReasonName(reason))}},
-                            static_cast<double>(engine_->Ended(reason))});
-  }
-  views.push_back(std::move(ended));
-  CounterView listener_active{"mongooselb_listener_connections", "Open now", false, {}};
-  CounterView refused{"mongooselb_listener_refused_total", "Refused by a limit", true, {}};
-  for (const ListenerView& listener : Listeners()) {
-    listener_active.series.push_back(
-        {{{"listener", listener.name}}, static_cast<double>(listener.active)});
-    refused.series.push_back({{{"listener", listener.name}, {"limit", "connections"}},
-                              static_cast<double>(listener.refused_limit)});
-    refused.series.push_back({{{"listener", listener.name}, {"limit", "source"}},
-                              static_cast<double>(listener.refused_source)});
-  }
-  views.push_back(std::move(listener_active));
-  views.push_back(std::move(refused));
-  AddTlsCounters(&views);
+  AddWorkerCounters(*engine_, &views);
+  AddListenerCounters(listeners_, &views);
+  AddTlsCounters(*engine_, listeners_, &views);
   return views;
 }
 
@@ -609,7 +401,7 @@ void Control::BeginDrain(net::Duration deadline, std::function<void(uint64_t)> d
   state_ = ProcessState::kDraining;
   drained_ = std::move(done);
   drain_deadline_ = loop_.now() + deadline;
-  listeners_.clear();  // our duplicates; the workers close theirs
+  listeners_.Clear();  // our duplicates; the workers close theirs
   engine_->AskAll([](ProxyWorker& worker) { worker.StopAccepting(); });
   net::Log(net::LogLevel::kInfo, "lb", "draining",
            {{"connections", engine_->open()}, {"deadline", deadline}});
@@ -633,16 +425,6 @@ void Control::EndNow() {
 }
 
 // --- Handing over -----------------------------------------------------------------------------
-
-std::vector<Inheritance::Socket> Control::DuplicateSockets() const {
-  std::vector<Inheritance::Socket> sockets;
-  for (const auto& [name, listener] : listeners_) {
-    for (const auto& [bind, own] : listener->sockets) {
-      for (const Socket& socket : own) sockets.push_back({bind, Duplicate(socket.fd)});
-    }
-  }
-  return sockets;
-}
 
 std::string Control::SaveState(bool warm) const {
   SavedState state;
@@ -669,7 +451,7 @@ void Control::RestoreState(const std::string& json, bool warm) {
 
 void Control::SaveStateFile() {
   if (config_.process.state_file.empty()) return;
-  if (auto written = WriteStateFile(config_.process.state_file, SaveState(false)); !written) {
+  if (auto written = net::WriteStateFile(config_.process.state_file, SaveState(false)); !written) {
     net::Log(net::LogLevel::kError, "lb", "overrides will not survive a restart",
              {{"reason", written.error()}});
   }

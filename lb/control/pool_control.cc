@@ -1,13 +1,8 @@
 #include "lb/control/pool_control.h"
 
-#include <netinet/in.h>
-
 #include <algorithm>
-#include <array>
 #include <cmath>
 
-#include "net/base/check.h"
-#include "net/proxy_protocol/proxy_protocol.h"
 #include "net/report/log.h"
 #include "net/xmpp/starttls.h"
 
@@ -18,8 +13,6 @@ constexpr net::Duration kTick = std::chrono::milliseconds(100);
 constexpr net::Duration kMeasureEvery = std::chrono::seconds(1);
 // A ramped weight is followed in steps of this time: each is a new snapshot.
 constexpr net::Duration kRampStep = std::chrono::seconds(1);
-// Operations that name a node's address have long been submitted by then.
-constexpr net::Duration kRetireAfter = std::chrono::seconds(5);
 
 int Seconds(net::Duration duration) {
   return static_cast<int>((duration + std::chrono::milliseconds(999)) / std::chrono::seconds(1));
@@ -36,50 +29,6 @@ CheckTiming TimingOf(const CheckConfig& config) {
           .fall = config.fall,
           .jitter = config.jitter,
           .start = start};
-}
-
-// The PROXY header of a connection that is the balancer's own (PROXY protocol, 2.1 and 2.2).
-std::string OwnProxyHeader(SendProxy version) {
-  switch (version) {
-    case SendProxy::kOff:
-      return {};
-    case SendProxy::kV1:
-      return "PROXY UNKNOWN\r\n";
-    case SendProxy::kV2:
-      break;
-  }
-  std::array<uint8_t, 16> header{};
-  auto size = net::EncodeProxyV2Local(header);
-  CHECK(size.has_value());
-  return {reinterpret_cast<const char*>(header.data()), *size};
-}
-
-net::CheckSpec SpecOf(const CheckConfig& config) {
-  net::CheckSpec spec{.type = config.type,
-                      .preamble = OwnProxyHeader(config.send_proxy),
-                      .method = config.method,
-                      .path = config.path,
-                      .host = config.host,
-                      .body = config.body,
-                      .user = config.user,
-                      .password = config.password,
-                      .expect_status = config.expect_status,
-                      .expect_json = config.expect_json,
-                      .expect_value = config.expect_value,
-                      .to = config.to,
-                      .xmlns = config.xmlns};
-  for (const net::HttpHeader& header : config.headers) {
-    spec.headers.emplace_back(header.name, header.value);
-  }
-  return spec;
-}
-
-// The node's address on another port; a Unix socket has no other.
-net::SocketName OnPort(const net::SocketName& address, uint16_t port) {
-  if (port == 0 || address.family() == AF_UNIX) return address;
-  auto ip = net::Address::FromSockaddr(address.get(), address.size());
-  CHECK(ip.has_value());
-  return ip->WithPort(port).ToSocketName();
 }
 
 void SetNodeTls(const PoolConfig& config, std::shared_ptr<const net::TlsClientContext> tls,
@@ -158,7 +107,6 @@ PoolControl::~PoolControl() {
   *alive_ = false;
   discovery_.reset();
   loop_.CancelTimer(tick_);
-  for (const EntryPtr& entry : entries_) Retire(*entry);
 }
 
 void PoolControl::HandOver(RetiredNodes& to) {
@@ -168,22 +116,15 @@ void PoolControl::HandOver(RetiredNodes& to) {
 
 // --- Nodes ------------------------------------------------------------------------------------
 
-void RetiredNodes::Sweep(net::Time now) {
-  nodes_.remove_if([&](const auto& retired) {
-    return now - retired.first > kRetireAfter && retired.second.use_count() == 1 &&
-           retired.second->unused();
-  });
-}
-
-PoolControl::Entry* PoolControl::Find(std::string_view node) const {
+PoolNode* PoolControl::Find(std::string_view node) const {
   for (const EntryPtr& entry : entries_) {
     if (entry->config.name == node) return entry.get();
   }
   return nullptr;
 }
 
-PoolControl::Entry* PoolControl::FindOrRefuse(std::string_view node, Done& refusal) const {
-  Entry* entry = Find(node);
+PoolNode* PoolControl::FindOrRefuse(std::string_view node, Done& refusal) const {
+  PoolNode* entry = Find(node);
   if (entry == nullptr) {
     refusal = std::unexpected(
         Refusal{"pool '" + name() + "' has no node '" + std::string(node) + "'", true});
@@ -210,7 +151,7 @@ NodeHealthConfig PoolControl::HealthConfig(bool was_up) const {
 }
 
 PoolControl::EntryPtr PoolControl::MakeEntry(const ResolvedNode& config, bool discovered) {
-  auto entry = std::make_unique<Entry>();
+  auto entry = std::make_unique<PoolNode>();
   entry->config = config;
   entry->discovered = discovered;
   entry->node = std::make_shared<Node>(name(), config.name, config.address, config.weight,
@@ -220,39 +161,26 @@ PoolControl::EntryPtr PoolControl::MakeEntry(const ResolvedNode& config, bool di
   return entry;
 }
 
-void PoolControl::SetUpHealth(Entry& entry, bool was_up, AdminState admin) {
-  Retire(entry);  // its running checks
+void PoolControl::SetUpHealth(PoolNode& entry, bool was_up, AdminState admin) {
+  entry.checks.reset();  // they look at the health
   entry.health = std::make_unique<NodeHealth>(HealthConfig(was_up));
   if (admin != AdminState::kReady) entry.health->SetAdmin(admin);
-  entry.checks.clear();
-  for (const CheckConfig& check : config_.checks) {
-    entry.checks.push_back({.spec = SpecOf(check),
-                            .address = OnPort(entry.config.address, check.port),
-                            .timeout = check.timeout});
-  }
-  for (size_t i = 0; i < entry.checks.size(); ++i) {
-    ScheduleCheck(entry, i, entry.health->check(i).FirstIn(random_));
-  }
-  if (config_.status) ScheduleFetch(entry, net::Duration::zero());
+  entry.checks = std::make_unique<NodeChecks>(
+      loop_, random_, *entry.health, config_, entry.config.address,
+      NodeChecks::Events{
+          .on_result =
+              [this, &entry](size_t index, bool ok, const std::string& why) {
+                AfterHealth(entry, entry.health->OnCheckResult(index, ok, why));
+              },
+          .on_status = [this, &entry](auto body) { OnCluster(entry, std::move(body)); }});
   ObserveWarmup(entry);
 }
 
 // A node that is still being looked at for the first time is neither up nor down: with the balancer
 // itself it starts warm. One that joined later starts cold (MakeEntry).
-bool PoolControl::ObserveWarmup(Entry& entry) {
+bool PoolControl::ObserveWarmup(PoolNode& entry) {
   if (entry.health->condition() == NodeCondition::kChecking) return false;
   return entry.warmup.Observe(entry.health->choosable(), entry.health->incarnation(), loop_.now());
-}
-
-void PoolControl::Retire(Entry& entry) {
-  for (CheckRun& check : entry.checks) {
-    if (check.scheduled) loop_.CancelTimer(check.timer);
-    check.scheduled = false;
-    check.probe.reset();
-  }
-  if (entry.fetch_scheduled) loop_.CancelTimer(entry.fetch_timer);
-  entry.fetch_scheduled = false;
-  entry.fetch.reset();
 }
 
 void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discovered) {
@@ -267,7 +195,7 @@ void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discover
              SameAddress(entry->config.address, config.address);
     });
     if (same != entries_.end()) {
-      Entry& entry = **same;
+      PoolNode& entry = **same;
       entry.config = config;
       entry.node->SetConnectionsMax(config.connections_max);
       kept.push_back(std::move(*same));
@@ -277,7 +205,6 @@ void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discover
   }
   std::erase(entries_, nullptr);
   for (EntryPtr& gone : entries_) {
-    Retire(*gone);
     net::Log(
         net::LogLevel::kInfo, "lb", "node left the pool; its connections stay",
         {{"pool", name()}, {"node", gone->config.name}, {"connections", gone->node->active()}});
@@ -335,56 +262,7 @@ void PoolControl::Discovered(const std::vector<ResolvedNode>& nodes) {
 
 // --- Checks -----------------------------------------------------------------------------------
 
-void PoolControl::ScheduleCheck(Entry& entry, size_t index, net::Duration in) {
-  CheckRun& check = entry.checks[index];
-  check.scheduled = true;
-  check.timer = loop_.After(in, [this, &entry, index] {
-    entry.checks[index].scheduled = false;
-    RunCheck(entry, index);
-  });
-}
-
-void PoolControl::RunCheck(Entry& entry, size_t index) {
-  CheckRun& check = entry.checks[index];
-  if (!entry.health->checks_wanted()) {
-    ScheduleCheck(entry, index, entry.health->check(index).NextIn(random_));
-    return;
-  }
-  check.probe = std::make_unique<net::Probe>(
-      loop_, check.address, check.spec.preamble,
-      net::MakeCheckScript(check.spec, net::AddressText(check.address.get(), check.address.size())),
-      check.timeout, [this, &entry, index](bool ok, const std::string& why) {
-        // The probe may not destroy itself from inside its own report.
-        auto keep = std::shared_ptr<net::Probe>(std::move(entry.checks[index].probe));
-        loop_.Post([keep] {});
-        auto changed = entry.health->OnCheckResult(index, ok, why);
-        ScheduleCheck(entry, index, entry.health->check(index).NextIn(random_));
-        AfterHealth(entry, std::move(changed));
-      });
-}
-
-void PoolControl::ScheduleFetch(Entry& entry, net::Duration in) {
-  entry.fetch_scheduled = true;
-  entry.fetch_timer = loop_.After(in, [this, &entry] {
-    entry.fetch_scheduled = false;
-    if (!entry.health->checks_wanted()) {
-      ScheduleFetch(entry, config_.status->interval);
-      return;
-    }
-    const net::SocketName address = OnPort(entry.config.address, config_.status->port);
-    entry.fetch = std::make_unique<net::HttpFetch>(
-        loop_, address, net::AddressText(address.get(), address.size()), config_.status->path,
-        config_.status->timeout, kClusterStatusMax,
-        [this, &entry](std::expected<std::string, std::string> body) {
-          auto keep = std::shared_ptr<net::HttpFetch>(std::move(entry.fetch));
-          loop_.Post([keep] {});
-          ScheduleFetch(entry, config_.status->interval);
-          OnCluster(entry, std::move(body));
-        });
-  });
-}
-
-void PoolControl::OnCluster(Entry& entry, std::expected<std::string, std::string> body) {
+void PoolControl::OnCluster(PoolNode& entry, std::expected<std::string, std::string> body) {
   NodeHealth::Changed changed;
   if (body) {
     auto status = ParseClusterStatus(*body);
@@ -433,7 +311,7 @@ void PoolControl::OnPassiveErrors(const Node* node, uint32_t errors) {
   }
 }
 
-void PoolControl::Log(const Entry& entry, const NodeHealth::Changed& changed) {
+void PoolControl::Log(const PoolNode& entry, const NodeHealth::Changed& changed) {
   const bool good = changed->to == NodeCondition::kUp;
   net::Log(good ? net::LogLevel::kInfo : net::LogLevel::kWarn, "lb",
            "node is " + std::string(NodeConditionName(changed->to)),
@@ -444,7 +322,7 @@ void PoolControl::Log(const Entry& entry, const NodeHealth::Changed& changed) {
             {"connections", entry.node->active()}});
 }
 
-void PoolControl::AfterHealth(Entry& entry, NodeHealth::Changed changed) {
+void PoolControl::AfterHealth(PoolNode& entry, NodeHealth::Changed changed) {
   if (changed) Log(entry, changed);
   if (ObserveWarmup(entry)) {
     if (config_.warmup.mode == WarmupMode::kOff) {
@@ -493,22 +371,7 @@ void PoolControl::StepWarmups() {
 
 void PoolControl::StepPaces() {
   for (const EntryPtr& entry : entries_) {
-    if (!entry->pace) continue;
-    Pace& pace = *entry->pace;
-    const uint64_t left = entry->node->active();
-    const ShutPlan::Due due = pace.plan.Ask(left, loop_.now());
-    if (due.now > 0) {
-      // Each worker's part, in turn: who has fewer leaves the rest to the next.
-      uint64_t wanted = due.now;
-      const Node* node = entry->node.get();
-      engine_.AskAll([&](ProxyWorker& worker) {
-        if (wanted == 0) return;
-        wanted -= worker.ShutNode(node, static_cast<uint32_t>(std::min<uint64_t>(wanted, 1U << 30)),
-                                  pace.reason);
-      });
-    }
-    const uint64_t now_left = entry->node->active();
-    if (now_left == 0 && !pace.drain) entry->pace.reset();
+    if (entry->pace && entry->pace->Step(*entry->node, engine_, loop_.now())) entry->pace.reset();
   }
 }
 
@@ -528,13 +391,13 @@ void PoolControl::Publish(bool settings_too) {
   std::vector<BalancerNode> nodes;
   for (const EntryPtr& entry : entries_) {
     const double factor = entry->step.done ? 1.0 : entry->step.weight_factor;
-    const double scaled = std::round(WeightOf(*entry) * kWeightScale * factor);
+    const double scaled = std::round(entry->Weight() * kWeightScale * factor);
     // A ramp never rounds a node out of the choice.
-    const uint32_t least = WeightOf(*entry) > 0 ? 1U : 0U;
+    const uint32_t least = entry->Weight() > 0 ? 1U : 0U;
     entry->node->SetEffectiveWeight(std::max(least, static_cast<uint32_t>(scaled)));
     nodes.push_back({.name = entry->config.name,
                      .state = entry->node,
-                     .weight = WeightOf(*entry),
+                     .weight = entry->Weight(),
                      .backup = entry->config.backup,
                      .availability = entry->health->availability(),
                      .why = entry->health->why(),
@@ -558,105 +421,24 @@ void PoolControl::Publish(bool settings_too) {
 
 // --- Views ------------------------------------------------------------------------------------
 
-NodeView PoolControl::ViewOf(const Entry& entry, const NodeExplanation& explanation) const {
-  const Node& node = *entry.node;
-  NodeView view;
-  view.name = entry.config.name;
-  view.address = entry.config.address_text;
-  view.state = NodeConditionName(entry.health->condition());
-  if (entry.health->choosable() && entry.warmup.warming()) view.state = "warming";
-  view.why = entry.health->why();
-  view.admin = AdminStateName(entry.health->admin());
-  view.weight = WeightOf(entry);
-  view.weight_overridden = entry.weight.has_value();
-  view.effective_weight = explanation.effective_weight;
-  view.share_expected = explanation.share_expected;
-  view.active = node.active();
-  view.connections_max = node.connections_max();
-  view.arrivals_per_s = entry.arrivals_per_s;
-  if (entry.warmup.warming()) {
-    view.warmup = std::clamp(net::Seconds(entry.warmup.Elapsed(loop_.now())) /
-                                 std::max(net::Seconds(config_.warmup.duration), 1e-9),
-                             0.0, 1.0);
-    if (entry.step.rate < net::kRateUnlimited) view.warmup_rate = entry.step.rate;
-  }
-  view.arrivals = node.arrivals();
-  view.connects = node.connects();
-  view.connect_failures = node.connect_failures();
-  view.forced = node.forced();
-  view.passed_warmup = node.passed_no_token() + node.passed_share_cap();
-  view.passed_full = node.passed_full() + node.passed_bound();
-  view.explanation = explanation.why;
-  for (size_t i = 0; i < entry.health->checks(); ++i) {
-    const HealthState& check = entry.health->check(i);
-    view.checks.push_back({std::string(net::CheckTypeName(entry.checks[i].spec.type)),
-                           std::string(HealthStatusName(check.status())), check.why()});
-  }
-  if (config_.status) {
-    const auto& cluster = entry.health->cluster();
-    view.cluster_state = cluster ? ClusterStateName(cluster->state) : "unknown";
-    view.cluster_sessions = cluster ? cluster->sessions : 0;
-    view.cluster_error = entry.cluster_error;
-  }
-  if (entry.pace) {
-    view.drain_active = true;
-    view.drain_remaining = node.active();
-    view.drain_rate = entry.pace->rate;
-  }
-  return view;
-}
-
 bool PoolControl::Settled() const {
   return std::all_of(entries_.begin(), entries_.end(), [](const EntryPtr& entry) {
     return entry->health->condition() != NodeCondition::kChecking;
   });
 }
 
-PoolView PoolControl::View() const {
-  PoolView view;
-  view.name = name();
-  view.balance = PolicyName(config_.balance);
-  view.split = split_.split;
-  if (split_.split) view.summary = split_.summary;
-  view.panic = balancer_->panic();
-  view.on_backups = balancer_->on_backups();
-  view.candidates = balancer_->candidates();
-  for (const EntryPtr& entry : entries_) view.arrivals_per_s += entry->arrivals_per_s;
-  const auto explanations = balancer_->Explain(loop_.now(), view.arrivals_per_s);
-  for (size_t i = 0; i < entries_.size(); ++i) {
-    view.nodes.push_back(ViewOf(*entries_[i], explanations[i]));
-    if (entries_[i]->health->choosable()) ++view.nodes_up;
-  }
-  return view;
+PoolFacts PoolControl::Facts() const {
+  return {config_, entries_, *balancer_, split_, loop_.now()};
 }
 
+PoolView PoolControl::View() const { return ViewOf(Facts()); }
+
 std::string PoolControl::WhyFrom(const net::Address& source) const {
-  // A choice of our own, given back at once. It costs a warming node a token, no more.
-  PickLocal local(random_.Peek());
-  local.Adopt(*balancer_);
-  const PickResult picked =
-      balancer_->Pick({.source_hash = source.HashIp(0), .now = loop_.now()}, local);
-  if (picked.node == nullptr) {
-    return "nowhere: " + std::string(PickFailureName(picked.failure));
-  }
-  picked.node->Release();
-  const std::string node = entries_[picked.index]->config.name;
-  if (config_.balance == Policy::kSource || config_.balance == Policy::kMaglev) {
-    return "to " + node + ": " + std::string(PolicyName(config_.balance)) +
-           " sends this address there while it is up and not over its bound";
-  }
-  std::string shares;
-  for (const NodeExplanation& one : balancer_->Explain(loop_.now(), View().arrivals_per_s)) {
-    if (!one.candidate) continue;
-    shares += (shares.empty() ? "" : ", ") + one.name + " " +
-              std::to_string(static_cast<int>(std::round(100 * one.share_expected))) + "%";
-  }
-  return "to " + node + " by " + std::string(PolicyName(config_.balance)) +
-         ", this time; the chances are " + shares;
+  return lb::WhyFrom(Facts(), source, random_);
 }
 
 uint64_t PoolControl::Active(std::string_view node) const {
-  const Entry* entry = Find(node);
+  const PoolNode* entry = Find(node);
   return entry == nullptr ? 0 : entry->node->active();
 }
 
@@ -664,7 +446,7 @@ uint64_t PoolControl::Active(std::string_view node) const {
 
 Done PoolControl::Ready(std::string_view node) {
   Done result;
-  Entry* entry = FindOrRefuse(node, result);
+  PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   entry->pace.reset();
   AfterHealth(*entry, entry->health->SetAdmin(AdminState::kReady));
@@ -674,7 +456,7 @@ Done PoolControl::Ready(std::string_view node) {
 
 Done PoolControl::Maint(std::string_view node) {
   Done result;
-  Entry* entry = FindOrRefuse(node, result);
+  PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   AfterHealth(*entry, entry->health->SetAdmin(AdminState::kMaint));
   return "node " + entry->config.name +
@@ -684,12 +466,12 @@ Done PoolControl::Maint(std::string_view node) {
 
 Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
   Done result;
-  Entry* entry = FindOrRefuse(node, result);
+  PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   std::vector<DrainNode> nodes;
   size_t target = 0;
   for (size_t i = 0; i < entries_.size(); ++i) {
-    const Entry& other = *entries_[i];
+    const PoolNode& other = *entries_[i];
     if (&other == entry) target = i;
     net::Duration warm_in{};
     if (other.warmup.warming()) {
@@ -697,7 +479,7 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
                          config_.warmup.duration - other.warmup.Elapsed(loop_.now()));
     }
     nodes.push_back({.name = other.config.name,
-                     .choosable = other.health->choosable() && WeightOf(other) > 0,
+                     .choosable = other.health->choosable() && other.Weight() > 0,
                      .backup = other.config.backup,
                      .active = other.node->active(),
                      .connections_max = other.node->connections_max(),
@@ -711,11 +493,8 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
   }
   if (order.rate > 0 || order.deadline > net::Duration::zero()) {
     entry->pace =
-        Pace{.reason = EndReason::kDrained,
-             .rate = order.rate,
-             .plan = ShutPlan(request, entry->node->active(),
-                              order.force ? net::kRateUnlimited : verdict.safe_rate, loop_.now()),
-             .drain = true};
+        DrainPace::ForDrain(request, entry->node->active(),
+                            order.force ? net::kRateUnlimited : verdict.safe_rate, loop_.now());
   }
   AfterHealth(*entry, entry->health->SetAdmin(AdminState::kDrain));
   return "node " + entry->config.name + " drains " + std::to_string(entry->node->active()) +
@@ -724,27 +503,23 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
 
 Done PoolControl::Shut(std::string_view node, double rate) {
   Done result;
-  Entry* entry = FindOrRefuse(node, result);
+  PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   const uint64_t connections = entry->node->active();
-  const double pace = rate > 0 ? rate : net::kRateUnlimited;
-  entry->pace =
-      Pace{.reason = EndReason::kShut,
-           .rate = pace < net::kRateUnlimited ? pace : 0,
-           .plan = ShutPlan({.rate = pace}, connections, net::kRateUnlimited, loop_.now())};
+  entry->pace = DrainPace::ForShut(rate, connections, loop_.now());
   return "ending " + std::to_string(connections) + " connections to " + entry->config.name;
 }
 
 Done PoolControl::SetWeight(std::string_view node, std::optional<uint32_t> weight) {
   Done result;
-  Entry* entry = FindOrRefuse(node, result);
+  PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   if (weight && *weight > kWeightMax) {
     return std::unexpected(Refusal{"a weight is at most " + std::to_string(kWeightMax)});
   }
   entry->weight = weight;
   Publish(false);
-  return "node " + entry->config.name + " has weight " + std::to_string(WeightOf(*entry));
+  return "node " + entry->config.name + " has weight " + std::to_string(entry->Weight());
 }
 
 // --- What outlives the process ----------------------------------------------------------------
@@ -763,7 +538,7 @@ std::vector<PoolControl::SavedNode> PoolControl::Save() const {
 
 void PoolControl::Restore(const std::vector<SavedNode>& saved, bool warm) {
   for (const SavedNode& node : saved) {
-    Entry* entry = Find(node.name);
+    PoolNode* entry = Find(node.name);
     if (entry == nullptr) continue;
     entry->weight = node.weight;
     if (warm && node.was_up) SetUpHealth(*entry, true, node.admin);

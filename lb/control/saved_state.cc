@@ -1,15 +1,8 @@
 #include "lb/control/saved_state.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
-#include <cerrno>
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "net/io/socket.h"
+#include "net/service/state_file.h"
 
 namespace lb {
 namespace {
@@ -43,10 +36,6 @@ PoolControl::SavedNode NodeFromJson(const std::string& name, const json& in) {
   return node;
 }
 
-std::string Failed(const char* what, const std::string& path) {
-  return std::string(what) + " " + path + ": " + std::strerror(errno);
-}
-
 }  // namespace
 
 std::string SavedStateToJson(const SavedState& state) {
@@ -62,7 +51,7 @@ std::string SavedStateToJson(const SavedState& state) {
 }
 
 std::expected<SavedState, std::string> SavedStateFromJson(std::string_view text) {
-  if (text.size() > kSavedStateMax) return std::unexpected("saved state is too large");
+  if (text.size() > net::kStateFileMax) return std::unexpected("saved state is too large");
   SavedState state;
   try {
     const json in = json::parse(text);
@@ -77,25 +66,6 @@ std::expected<SavedState, std::string> SavedStateFromJson(std::string_view text)
     return std::unexpected(std::string("saved state cannot be read: ") + error.what());
   }
   return state;
-}
-
-std::optional<std::string> ReadStateFile(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return std::nullopt;
-  return std::string(std::istreambuf_iterator<char>(file), {});
-}
-
-std::expected<void, std::string> WriteStateFile(const std::string& path, const std::string& text) {
-  const std::string fresh = path + ".new";
-  net::UniqueFd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-  if (!fd) return std::unexpected(Failed("cannot open", fresh));
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size()) ||
-      fsync(fd.get()) != 0) {
-    return std::unexpected(Failed("cannot write", fresh));
-  }
-  if (rename(fresh.c_str(), path.c_str()) != 0)
-    return std::unexpected(Failed("cannot rename", fresh));
-  return {};
 }
 
 }  // namespace lb

@@ -22,12 +22,7 @@ struct SavedState {
 };
 
 std::string SavedStateToJson(const SavedState& state);
-// At most kSavedStateMax bytes.
+// At most net::kStateFileMax bytes.
 std::expected<SavedState, std::string> SavedStateFromJson(std::string_view json);
-inline constexpr size_t kSavedStateMax = 4U << 20U;
-
-// nullopt when there is none. The file is replaced as a whole, never written in place.
-std::optional<std::string> ReadStateFile(const std::string& path);
-std::expected<void, std::string> WriteStateFile(const std::string& path, const std::string& text);
 
 }  // namespace lb

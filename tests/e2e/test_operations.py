@@ -1,13 +1,17 @@
 """Drain, reload, shut and binary upgrade under 2,000 open connections and steady new ones: none lost,
 none refused."""
 
+import os
+import shutil
+import threading
 import time
 import unittest
 
 from lib import net
-from lib.balancer import Balancer
+from lib.balancer import BINARY, Balancer
 from lib.case import FreshCase
 from lib.load import Load, failures
+from lib.notify import NotifySocket
 from lib.node import SinkNode, node_tables, start_sinks
 from lib.wait import wait_until
 
@@ -16,7 +20,7 @@ RATE = 100
 
 
 class Operations(FreshCase):
-    def start(self, pool=None, process=None, nodes=3, node_keys=None):
+    def start(self, pool=None, process=None, nodes=3, node_keys=None, **how):
         self.nodes = start_sinks(self.workspace, nodes)
         self.port = net.free_port()
         self.balancer = Balancer(self.workspace, {
@@ -28,7 +32,7 @@ class Operations(FreshCase):
                               "warmup": {"mode": "off"},
                               "check": [{"type": "tcp", "interval": "1s", "fast_interval": "100ms"}],
                               **(pool or {})}},
-        }).start()
+        }, **how).start()
         self.wait_served_by({node.name for node in self.nodes})
 
     def wait_served_by(self, names, deadline_s=15):
@@ -183,6 +187,106 @@ class Operations(FreshCase):
             self.wait_served_by({"n1", "n2"})
             self.assertTrue(self.balancer.process.alive())
             self.assert_nothing_lost(load, [])
+
+    def test_an_upgrade_says_at_once_why_the_new_process_failed(self):
+        self.start(nodes=1)
+        self.balancer.write_config({"pool": {"xmpp": {"balence": "p2c"}}})
+        began = time.monotonic()
+        done = self.balancer.ctl("upgrade")
+        self.assertLess(time.monotonic() - began, 5)
+        self.assertEqual(done.returncode, 1)
+        self.assertRegex(done.stderr, r"lb\.toml:\d+: .*balence")
+
+    def test_a_failed_upgrade_never_holds_the_control_thread(self):
+        path = self.workspace.path("mongooselb")
+        shutil.copy(BINARY, path)
+        self.start(nodes=1, binary=path)
+        # A package whose program is broken: it says nothing, serves nothing, and does not end.
+        pid_file = self.workspace.path("hangs.pid")
+        hangs = self.workspace.write("hangs", "#!/bin/sh\ntrap '' TERM\necho $$ > " + pid_file +
+                                     "\nexec 3>&-\nwhile :; do sleep 1; done\n", mode=0o755)
+        os.replace(hangs, path)
+        upgrade = threading.Thread(target=lambda: answers.append(self.balancer.ctl("upgrade")))
+        answers = []
+        upgrade.start()
+        wait_until(lambda: os.path.exists(pid_file), "the new program runs")
+        asked = slowest = 0
+        while upgrade.is_alive():
+            began = time.monotonic()
+            self.assertEqual(self.balancer.get("/livez")[0], 200)
+            slowest = max(slowest, time.monotonic() - began)
+            asked += 1
+            upgrade.join(0.1)
+        self.assertGreater(asked, 3)
+        self.assertLess(slowest, 1)
+        self.assertEqual(answers[0].returncode, 1)
+        self.assertIn(path, answers[0].stderr)
+        with open(pid_file, encoding="ascii") as file:
+            pid = int(file.read())
+        wait_until(lambda: not os.path.exists(f"/proc/{pid}"), "the broken program was killed", 20)
+        self.wait_served_by({"n1"})
+
+    def test_an_upgrade_starts_the_file_that_a_package_put_there_under_the_same_name(self):
+        for name, replace in (("file", lambda path: os.replace(path + ".new", path)),
+                              ("link", lambda path: os.replace(path + ".link", path))):
+            with self.subTest(name):
+                path = self.workspace.path(f"mongooselb-{name}")
+                shutil.copy(BINARY, path + ".new")
+                if name == "file":
+                    shutil.copy(BINARY, path)
+                else:  # two versions side by side, and a link that names the present one
+                    shutil.copy(BINARY, path + ".old")
+                    os.symlink(path + ".old", path)
+                    os.symlink(path + ".new", path + ".link")
+                self.start(nodes=1, binary=path)
+                replace(path)
+                old = self.balancer.upgrade()
+                wanted = path if name == "file" else path + ".new"
+                self.assertEqual(os.readlink(f"/proc/{self.balancer.process.pid}/exe"), wanted)
+                with open(f"/proc/{self.balancer.process.pid}/cmdline", "rb") as file:
+                    self.assertEqual(file.read().split(b"\0")[0].decode(), path)
+                self.assertEqual(old.wait_exit(20), 0)
+                self.balancer.stop()
+
+    def test_an_upgrade_that_drops_an_address_closes_its_sockets(self):
+        self.start(nodes=1, process={"drain_deadline": "60s"})
+        second = net.free_port()
+        self.balancer.reload({"listener": {"extra": {"bind": f"127.0.0.1:{second}", "pool": "xmpp"}}})
+        with Load("127.0.0.1", second) as load:
+            load.hold(5)
+            del self.balancer.config["listener"]["extra"]
+            self.balancer.write_config()
+            self.balancer.upgrade()
+            wait_until(lambda: not net.accepts("127.0.0.1", second), "nobody listens there any more")
+            self.assertEqual(load.echo_all(), [])
+
+    def test_an_upgrade_under_systemd_hands_over_the_watchdog_and_the_one_voice(self):
+        notify = NotifySocket(self.workspace.path("notify.sock"))
+        self.addCleanup(notify.close)
+        # As systemd starts a service: the watchdog's variables name the process.
+        self.start(process={"drain_deadline": "60s"}, launcher=[
+            "/bin/sh", "-c", f"export NOTIFY_SOCKET={notify.path} WATCHDOG_USEC=2000000 "
+            "WATCHDOG_PID=$$; exec \"$@\"", "sh"])
+        notify.wait_for("WATCHDOG", value="1")
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(20)
+            old = self.balancer.upgrade()
+            new = self.balancer.process.pid
+            told = notify.wait_for("MAINPID", value=str(new))
+            at = next(i for i, m in enumerate(notify.messages) if m is told)
+            self.assertEqual(told["pid"], old.pid)
+            self.assertEqual({m["pid"] for m in notify.messages[:at]}, {old.pid},
+                             "until then, only the main process spoke")
+            wait_until(lambda: sum("WATCHDOG" in m for m in notify.messages[at:]) >= 3,
+                       "the new process feeds its watchdog")
+            self.assertTrue(old.alive(), "it finishes its connections")
+            self.assertEqual({m["pid"] for m in notify.messages[at + 1:]}, {new},
+                             "from then on, only the new one speaks")
+            notify.wait_for("READY", after=at, value="1")
+            load.close_held(load.held[:])
+            self.assertEqual(old.wait_exit(20), 0)
+            self.assertNotIn(old.pid, {m["pid"] for m in notify.messages[at + 1:]},
+                             "its end is not the service's")
 
     def test_weight_zero_takes_a_node_out_and_maint_closes_it(self):
         self.start()

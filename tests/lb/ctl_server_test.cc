@@ -214,8 +214,14 @@ TEST_F(CtlServerTest, AReloadThatIsRefusedTellsEachMistakeWithItsLine) {
 TEST_F(CtlServerTest, HooksStandInForReloadAndUpgrade) {
   EXPECT_EQ(Ask(R"({"command":"upgrade"})")["exit"], 1);
   int reloads = 0;
+  CtlHooks::Answer upgraded;
   Serve({.reload = [&] { return ++reloads, std::string("reloaded by the hook"); },
-         .upgrade = [] { return Done("handed over"); }},
+         .upgrade =
+             [&](CtlHooks::Answer answer) {
+               // Later, as a new process takes its time; others are answered meanwhile.
+               upgraded = std::move(answer);
+               loop_->After(std::chrono::milliseconds(20), [&] { upgraded(Done("handed over")); });
+             }},
         {});
   EXPECT_EQ(Ask(R"({"command":"reload"})")["message"], "reloaded by the hook");
   EXPECT_EQ(reloads, 1);

@@ -46,9 +46,11 @@ class CtlError(AssertionError):
 
 class Balancer:
     """`config` holds listeners and pools as in mongooselb.toml; control socket, admin address, log
-    and access log are added. `launcher` goes before the command line (prlimit, taskset)."""
+    and access log are added. `launcher` goes before the command line (prlimit, taskset); `binary` is
+    another path to start."""
 
-    def __init__(self, workspace, config, name="lb", launcher=()):
+    def __init__(self, workspace, config, name="lb", launcher=(), binary=BINARY):
+        self.binary = binary
         self.workspace = workspace
         self.name = name
         self.launcher = list(launcher)
@@ -73,7 +75,7 @@ class Balancer:
     def launch(self):
         """Starts the process and does not wait for it."""
         self.process = self.workspace.start(
-            self.name, self.launcher + [BINARY, "run", self.config_path])
+            self.name, self.launcher + [self.binary, "run", self.config_path])
         return self
 
     def start(self):

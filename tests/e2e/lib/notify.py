@@ -1,18 +1,20 @@
 """The other end of sd_notify: what a Type=notify service tells systemd."""
 
 import socket
+import struct
 import threading
 
 from lib.wait import wait_until
 
 
 class NotifySocket:
-    """`messages` holds each datagram as a dict, in the order of arrival."""
+    """`messages` holds each datagram as a dict, in the order of arrival; "pid" is who sent it."""
 
     def __init__(self, path):
         self.path = path
         self.messages = []
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.socket.bind(path)
         threading.Thread(target=self._serve, daemon=True).start()
 
@@ -30,7 +32,11 @@ class NotifySocket:
     def _serve(self):
         while True:
             try:
-                text = self.socket.recv(8192).decode()
+                text, ancillary, _, _ = self.socket.recvmsg(8192, socket.CMSG_SPACE(12))
             except OSError:
                 return
-            self.messages.append(dict(row.split("=", 1) for row in text.splitlines() if "=" in row))
+            message = dict(row.split("=", 1) for row in text.decode().splitlines() if "=" in row)
+            for level, kind, data in ancillary:
+                if (level, kind) == (socket.SOL_SOCKET, socket.SCM_CREDENTIALS):
+                    message["pid"] = struct.unpack("3i", data)[0]
+            self.messages.append(message)

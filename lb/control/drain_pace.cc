@@ -1,0 +1,34 @@
+#include "lb/control/drain_pace.h"
+
+#include <algorithm>
+
+#include "lb/proxy/engine.h"
+
+namespace lb {
+
+DrainPace DrainPace::ForDrain(const DrainRequest& request, uint64_t connections, double safe_rate,
+                              net::Time now) {
+  return {EndReason::kDrained, request.rate, ShutPlan(request, connections, safe_rate, now), true};
+}
+
+DrainPace DrainPace::ForShut(double rate, uint64_t connections, net::Time now) {
+  const double pace = rate > 0 ? rate : net::kRateUnlimited;
+  return {EndReason::kShut, pace < net::kRateUnlimited ? pace : 0,
+          ShutPlan({.rate = pace}, connections, net::kRateUnlimited, now), false};
+}
+
+bool DrainPace::Step(const Node& node, Engine& engine, net::Time now) {
+  const ShutPlan::Due due = plan_.Ask(node.active(), now);
+  if (due.now > 0) {
+    // Each worker's part, in turn: who has fewer leaves the rest to the next.
+    uint64_t wanted = due.now;
+    engine.AskAll([&](ProxyWorker& worker) {
+      if (wanted == 0) return;
+      wanted -= worker.ShutNode(&node, static_cast<uint32_t>(std::min<uint64_t>(wanted, 1U << 30)),
+                                reason_);
+    });
+  }
+  return node.active() == 0 && !drain_;
+}
+
+}  // namespace lb

@@ -1,0 +1,41 @@
+// Connections of one node that are being ended at a pace: by a drain with a rate or a deadline, or
+// by `shut`.
+//
+// Control thread only.
+#pragma once
+
+#include <cstdint>
+
+#include "lb/balance/drain_plan.h"
+#include "lb/proxy/pair.h"
+#include "net/base/clock.h"
+
+namespace lb {
+
+class Engine;
+class Node;
+
+class DrainPace {
+ public:
+  // `safe_rate` bounds the pace before the deadline (DrainVerdict::safe_rate).
+  static DrainPace ForDrain(const DrainRequest& request, uint64_t connections, double safe_rate,
+                            net::Time now);
+  // All at once for a rate of 0.
+  static DrainPace ForShut(double rate, uint64_t connections, net::Time now);
+
+  // Ends what is due. True when this has nothing more to do.
+  bool Step(const Node& node, Engine& engine, net::Time now);
+
+  double rate() const { return rate_; }
+
+ private:
+  DrainPace(EndReason reason, double rate, ShutPlan plan, bool drain)
+      : reason_(reason), rate_(rate), plan_(plan), drain_(drain) {}
+
+  EndReason reason_;
+  double rate_;
+  ShutPlan plan_;
+  bool drain_;  // goes on with an empty node, until it is ready again
+};
+
+}  // namespace lb

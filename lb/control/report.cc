@@ -1,0 +1,173 @@
+#include "lb/control/report.h"
+
+#include <ctime>
+#include <map>
+
+#include "net/tls/tls_engine.h"
+
+namespace lb {
+
+std::vector<ListenerView> ListenerViews(const ListenerSet& listeners) {
+  std::vector<ListenerView> views;
+  for (const auto& [name, listener] : listeners.all()) {
+    ListenerView view;
+    view.name = name;
+    for (const net::Endpoint& bind : listener->config.binds) view.binds.push_back(bind.ToString());
+    view.mode = ListenerModeName(listener->config.mode);
+    view.pool = listener->config.pool;
+    view.active = listener->shared->active.load(std::memory_order_relaxed);
+    view.connections_max = listener->config.connections_max;
+    view.accepted = listener->shared->accepted.load(std::memory_order_relaxed);
+    view.refused_limit = listener->shared->refused_limit.load(std::memory_order_relaxed);
+    view.refused_source = listener->shared->refused_source.load(std::memory_order_relaxed);
+    views.push_back(std::move(view));
+  }
+  return views;
+}
+
+void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
+  auto worker = [&](std::string name, std::string help, WorkerStats::Counter WorkerStats::* from) {
+    views->push_back(
+        {std::move(name), std::move(help), true, {{{}, static_cast<double>(engine.Sum(from))}}});
+  };
+  worker("mongooselb_accepted_total", "Connections accepted", &WorkerStats::accepted);
+  worker("mongooselb_accept_errors_total", "Accepts that failed (descriptors, memory)",
+         &WorkerStats::accept_errors);
+  worker("mongooselb_accept_pauses_total", "Times a full worker left connections in the queue",
+         &WorkerStats::accept_pauses);
+  worker("mongooselb_bytes_to_node_total", "Payload of ended connections, client to node",
+         &WorkerStats::bytes_to_node);
+  worker("mongooselb_bytes_to_client_total", "Payload of ended connections, node to client",
+         &WorkerStats::bytes_to_client);
+  worker("mongooselb_connect_errors_total", "Connects to nodes that failed",
+         &WorkerStats::connect_errors);
+  worker("mongooselb_retries_total", "Connects tried again", &WorkerStats::retries);
+  worker("mongooselb_redispatches_total", "Connects tried at another node",
+         &WorkerStats::redispatches);
+  worker("mongooselb_queued_total", "Connections that had to wait for a node",
+         &WorkerStats::queued);
+  worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
+         &WorkerStats::buffer_starvations);
+  worker("mongooselb_large_buffers_entered_total", "Streams that turned to large buffers",
+         &WorkerStats::large_buffers_entered);
+  worker("mongooselb_large_buffers_missed_total", "Streams that found no large buffer",
+         &WorkerStats::large_buffers_missed);
+  worker("mongooselb_pauses_total", "Times a slow reader stopped its sender", &WorkerStats::pauses);
+  worker("mongooselb_splices_total", "Directions that turned to splice",
+         &WorkerStats::bulk_entered);
+  worker("mongooselb_splices_refused_total", "Directions that could not",
+         &WorkerStats::bulk_refused);
+  worker("mongooselb_spliced_bytes_total", "Bytes that never saw user space",
+         &WorkerStats::bulk_bytes);
+  worker("mongooselb_proxy_headers_bad_total", "PROXY headers refused",
+         &WorkerStats::proxy_headers_bad);
+  views->push_back({"mongooselb_access_log_dropped_total",
+                    "Lines that the access log did not take",
+                    true,
+                    {{{}, static_cast<double>(engine.access_log_dropped())}}});
+  CounterView ended{"mongooselb_ended_total", "Connections that ended, by reason", true, {}};
+  for (size_t i = 1; i < kEndReasons; ++i) {
+    const auto reason = static_cast<EndReason>(i);
+    ended.series.push_back({{{"reason", std::string(EndReasonName(reason))}},
+                            static_cast<double>(engine.Ended(reason))});
+  }
+  views->push_back(std::move(ended));
+}
+
+void AddListenerCounters(const ListenerSet& listeners, std::vector<CounterView>* views) {
+  CounterView listener_active{"mongooselb_listener_connections", "Open now", false, {}};
+  CounterView refused{"mongooselb_listener_refused_total", "Refused by a limit", true, {}};
+  for (const ListenerView& listener : ListenerViews(listeners)) {
+    listener_active.series.push_back(
+        {{{"listener", listener.name}}, static_cast<double>(listener.active)});
+    refused.series.push_back({{{"listener", listener.name}, {"limit", "connections"}},
+                              static_cast<double>(listener.refused_limit)});
+    refused.series.push_back({{{"listener", listener.name}, {"limit", "source"}},
+                              static_cast<double>(listener.refused_source)});
+  }
+  views->push_back(std::move(listener_active));
+  views->push_back(std::move(refused));
+}
+
+void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
+                    std::vector<CounterView>* views) {
+  auto sum = [&engine](WorkerStats::Counter WorkerStats::* from) {
+    return static_cast<double>(engine.Sum(from));
+  };
+  CounterView handshakes{"mongooselb_tls_handshakes_total", "TLS handshakes, by result", true, {}};
+  handshakes.series = {{{{"result", "full"}}, sum(&WorkerStats::tls_full)},
+                       {{{"result", "resumed"}}, sum(&WorkerStats::tls_resumed)},
+                       {{{"result", "failed"}}, sum(&WorkerStats::tls_failed)}};
+  views->push_back(std::move(handshakes));
+  views->push_back({"mongooselb_tls_handshakes_queued_total",
+                    "Handshakes that had to wait for others",
+                    true,
+                    {{{}, sum(&WorkerStats::tls_queued)}}});
+  views->push_back({"mongooselb_tls_records_failed_total",
+                    "Connections that TLS ended after the handshake",
+                    true,
+                    {{{}, sum(&WorkerStats::tls_records_failed)}}});
+  auto by_reason = [&](std::string name, std::string help, size_t first, size_t end, auto text,
+                       auto count) {
+    CounterView view{std::move(name), std::move(help), true, {}};
+    for (size_t i = first; i < end; ++i) {
+      view.series.push_back({{{"reason", std::string(text(i))}}, static_cast<double>(count(i))});
+    }
+    views->push_back(std::move(view));
+  };
+  by_reason(
+      "mongooselb_tls_take_over_total",
+      "Connections whose records left OpenSSL (taken), or why they stayed", 1,
+      net::kTlsTakeOverValues,
+      [](size_t i) { return net::ToString(static_cast<net::TlsTakeOver>(i)); },
+      [&engine](size_t i) { return engine.TakeOvers(i); });
+  by_reason(
+      "mongooselb_tls_handshakes_declined_total",
+      "Handshakes that OpenSSL did, by what made them unusual", 0, net::kTlsDeclineValues,
+      [](size_t i) { return net::ToString(static_cast<net::TlsDecline>(i)); },
+      [&engine](size_t i) { return engine.Declined(i); });
+  CounterView expiry{"mongooselb_certificate_expiry_seconds",
+                     "Until the certificate expires; negative when it has",
+                     false,
+                     {}};
+  CounterView active{"mongooselb_tls_handshakes_active", "Handshakes in progress", false, {}};
+  const int64_t now = std::time(nullptr);
+  for (const auto& [name, listener] : listeners.all()) {
+    if (listener->tls == nullptr) continue;
+    active.series.push_back(
+        {{{"listener", name}},
+         static_cast<double>(listener->shared->handshakes.load(std::memory_order_relaxed))});
+    for (const net::TlsCertificateInfo& certificate : listener->tls->certificates()) {
+      expiry.series.push_back({{{"listener", name}, {"file", certificate.file}},
+                               static_cast<double>(certificate.not_after - now)});
+    }
+  }
+  views->push_back(std::move(active));
+  views->push_back(std::move(expiry));
+}
+
+void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
+                        const PoolIds& pools, WhyView* view) {
+  std::map<uint16_t, std::string> listener_names;
+  for (const auto& [name, id] : listeners.ids()) listener_names[id] = name;
+  std::map<uint16_t, std::string> pool_names;
+  for (const auto& [name, id] : pools) pool_names[id] = name;
+  engine.AskAll([&](ProxyWorker& worker) {
+    worker.ForEachPair([&](Pair& pair) {
+      if (pair.client().WithPort(0) != source.WithPort(0)) return;
+      ++view->connections_total;
+      if (view->connections.size() >= kConnectionsShown) return;
+      view->connections.push_back({.client = pair.client().ToString(),
+                                   .listener = listener_names[pair.listener()],
+                                   .pool = pool_names[pair.pool()],
+                                   .node = pair.node() == nullptr ? "" : pair.node()->name,
+                                   .state = std::string(PairStateName(pair.state())),
+                                   .age_ms = worker.WallMs() - pair.started_ms(),
+                                   .idle_ms = worker.NowMs() - pair.active_ms(),
+                                   .bytes_in = pair.bytes(0),
+                                   .bytes_out = pair.bytes(1)});
+    });
+  });
+}
+
+}  // namespace lb

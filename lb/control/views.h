@@ -1,0 +1,139 @@
+// What people and metrics see: values that the control thread fills in when it is asked, and that
+// admin pages and the control socket print. No part of what decides.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace lb {
+
+// What people and metrics see of a node.
+struct NodeView {
+  std::string name;
+  std::string address;
+  std::string state;  // "up", "warming", "drain", ...; one of kNodeStates
+  std::string why;
+  std::string admin;  // "ready", "drain", "maint"
+  uint32_t weight = 0;
+  bool weight_overridden = false;
+  double effective_weight = 0;
+  double share_expected = 0;
+  uint32_t active = 0;
+  uint32_t connections_max = 0;
+  double arrivals_per_s = 0;
+  double warmup = 1;       // 0..1: how much of it has passed
+  double warmup_rate = 0;  // connections a second that it admits now; 0 = no bound
+  uint64_t arrivals = 0;
+  uint64_t connects = 0;
+  uint64_t connect_failures = 0;
+  uint64_t forced = 0;
+  uint64_t passed_warmup = 0;  // passed over for its rate or share
+  uint64_t passed_full = 0;
+  std::string explanation;  // of the balancer: what holds for its share
+  struct Check {
+    std::string type;
+    std::string status;
+    std::string why;
+  };
+  std::vector<Check> checks;
+  std::string cluster_state;  // of the status API; "" when not asked
+  std::string cluster_error;
+  uint64_t cluster_sessions = 0;
+  uint64_t drain_remaining = 0;  // while a paced drain or shut is under way
+  double drain_rate = 0;
+  bool drain_active = false;
+};
+inline constexpr const char* kNodeStates[] = {"up",    "warming",     "checking", "down",
+                                              "split", "not_running", "drain",    "maint"};
+
+struct PoolView {
+  std::string name;
+  std::string balance;
+  std::string summary;  // of the netsplit decision, "" when all agree
+  bool split = false;
+  bool panic = false;
+  bool on_backups = false;
+  size_t candidates = 0;
+  size_t nodes_up = 0;
+  double arrivals_per_s = 0;
+  std::vector<NodeView> nodes;
+};
+
+enum class ProcessState : uint8_t { kStarting, kRunning, kDraining, kStopping };
+std::string_view ProcessStateName(ProcessState state);
+
+struct ListenerView {
+  std::string name;
+  std::vector<std::string> binds;
+  std::string mode;
+  std::string pool;
+  uint32_t active = 0;
+  uint32_t connections_max = 0;
+  uint64_t accepted = 0;
+  uint64_t refused_limit = 0;   // by connections_max
+  uint64_t refused_source = 0;  // by a limit per source address
+};
+
+struct ProcessView {
+  ProcessState state = ProcessState::kStarting;
+  std::string version;
+  int pid = 0;
+  double uptime_s = 0;
+  size_t workers = 0;
+  uint64_t connections = 0;
+  uint32_t connections_max = 0;
+  double accepts_per_s = 0;
+  double warmup = 1;       // of the balancer itself, 0..1; 1 = warm
+  double accept_rate = 0;  // while it warms up: accepts a second; 0 = no bound
+  size_t nodes_up = 0;
+  size_t nodes_total = 0;
+  bool split = false;
+  uint64_t reloads = 0;
+  uint64_t reloads_failed = 0;
+  std::string last_reload_error;
+};
+
+// One open connection, for `why ADDRESS` and `list --connections`.
+struct ConnectionView {
+  std::string client;
+  std::string listener;
+  std::string pool;
+  std::string node;
+  std::string state;
+  uint64_t age_ms = 0;
+  uint64_t idle_ms = 0;
+  uint64_t bytes_in = 0;
+  uint64_t bytes_out = 0;
+};
+
+// What would happen to a new connection from an address, and why.
+struct WhyPool {
+  std::string pool;
+  std::vector<std::string> listeners;
+  std::string answer;  // in words
+};
+struct WhyView {
+  std::string address;
+  std::vector<WhyPool> pools;
+  std::vector<ConnectionView> connections;  // from that address, at most kConnectionsShown
+  uint64_t connections_total = 0;
+};
+inline constexpr size_t kConnectionsShown = 100;
+
+// A monotonic counter for /metrics and `stats`: name as in Prometheus, with labels.
+struct CounterView {
+  std::string name;
+  std::string help;
+  bool counter = true;  // else a gauge
+  struct Series {
+    std::vector<std::pair<std::string, std::string>> labels;
+    double value = 0;
+  };
+  std::vector<Series> series;
+};
+
+}  // namespace lb
