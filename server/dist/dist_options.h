@@ -62,13 +62,13 @@ struct DistOptions {
   std::function<bool(std::string_view node)> allow = nullptr;
 
   // --- Bounds. Each has a counter in DistCounter.
-  size_t links_max = 1024;
+  size_t links_max = 256;
   size_t handshakes_max = 128;              // under way at once; above, the oldest is dropped
   size_t frame_bytes_max = 16U << 20U;      // a peer that sends more is dropped
   size_t link_queue_bytes_max = 8U << 20U;  // written and not sent; above, Send() says kFull
   size_t calls_max = 4096;                  // Call() and Ping() that wait for an answer
   size_t rpc_max = 1024;                    // calls of peers that a handler has not answered
-  size_t dials_max = 256;
+  size_t dials_max = 64;                    // under way at once
 };
 
 }  // namespace server
