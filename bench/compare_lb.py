@@ -1,5 +1,5 @@
-"""bench/compare lb: plain TCP through HAProxy, nginx stream and mongooselb, and straight to the
-sink. One thread or worker each, the same four nodes, least connections, checks and timeouts on, one
+"""bench/compare lb: plain TCP through HAProxy, nginx stream and mongooselb, through a bare loop
+(floor), and straight to the sink. One thread or worker each, the same four nodes, least connections, checks and timeouts on, one
 access log line a connection into a file in memory."""
 
 import os
@@ -19,14 +19,22 @@ METRICS = {
     "connections_per_s": ("1/s", "higher"),
     "echo_cpu_us": ("us", "lower"),
     "echo_p99_us": ("us", "lower"),
+    "paced_echo_cpu_us": ("us", "lower"),
+    "paced_echo_machine_us": ("us", "lower"),
+    "rare_echo_cpu_us": ("us", "lower"),
+    "rare_echo_machine_us": ("us", "lower"),
     "bulk_cpu_s_per_gb": ("s/GB", "lower"),
     "idle_rss_bytes": ("bytes", "lower"),
 }
 
 ECHO_CONNECTIONS = 1000
 ECHO_RATE = 10000  # of the paced run for the latency: well below what any of them can carry
+# How XMPP behaves: many connections, of which few say something at any moment; the rarer the bytes,
+# the more of their cost is waking up.
+PACED_RATE = 2000
+RARE_RATE = 500
 IDLE_CONNECTIONS = 5000
-PORTS = {"haproxy": 6001, "haproxy_splice": 6002, "nginx": 6003, "ours": 6004,
+PORTS = {"haproxy": 6001, "haproxy_splice": 6002, "nginx": 6003, "ours": 6004, "floor": 6005,
          "direct": lib.SINK_PORT}
 
 
@@ -118,6 +126,9 @@ def make_server(name, directory):
         stdout = os.path.join(directory, name + ".access")
     elif name == "nginx":
         config, command = nginx_config(directory), ["nginx", "-c", path, "-p", directory]
+    elif name == "floor":
+        config, command = "", [lib.program("proxy_floor"), f"127.0.0.1:{PORTS[name]}",
+                               *(f"{address}:{lib.SINK_PORT}" for address in lib.SINK_ADDRESSES)]
     else:
         config, command = ours_config(directory), [lib.program("mongooselb"), "run", path]
     return lib.Server(name, command, PORTS[name], directory, config, stdout)
@@ -146,6 +157,27 @@ def measure_paced_echo(server, results, seconds):
     results.add("echo_p99_us", server.name, result["phases"]["total"]["p99_us"])
 
 
+def measure_slow_echo(server, results, seconds, name, rate):
+    """CPU of the process, and of the whole machine: work can move to kernel threads."""
+    result = lib.load([*echo_arguments(server, seconds), "--rate", str(rate)], server.pids())
+    results.add(name + "_cpu_us", server.name, server.cpu_s(result) / result["completed"] * 1e6)
+    if result["machine_busy_s"] is not None:
+        results.add(name + "_machine_us", server.name,
+                    result["machine_busy_s"] / result["completed"] * 1e6)
+
+
+def measure_paced(server, results, seconds):
+    measure_slow_echo(server, results, seconds, "paced_echo", PACED_RATE)
+
+
+def measure_rare(server, results, seconds):
+    measure_slow_echo(server, results, seconds, "rare_echo", RARE_RATE)
+
+
+# What the bare loop does as well: it knows no back-pressure, so no bulk; its memory is a table.
+FLOOR = (measure_connect, measure_echo, measure_paced_echo, measure_paced, measure_rare)
+
+
 def measure_bulk(server, results, gigabytes):
     result = lib.load(["bulk", *server.target(), "-c", "4", "--gigabytes", str(gigabytes)],
                       server.pids())
@@ -154,9 +186,13 @@ def measure_bulk(server, results, gigabytes):
 
 def one_round(servers, results, quick):
     connect_s, echo_s, gigabytes = (0.6, 0.6, 0.8) if quick else (1.5, 1.5, 1.5)
+    slow_s = 1.0 if quick else 2.5
     for measure, size in ((measure_connect, connect_s), (measure_echo, echo_s),
-                          (measure_paced_echo, echo_s), (measure_bulk, gigabytes)):
+                          (measure_paced_echo, echo_s), (measure_paced, slow_s),
+                          (measure_rare, slow_s), (measure_bulk, gigabytes)):
         for server in servers:
+            if server.name == "floor" and measure not in FLOOR:
+                continue
             if server.name != "haproxy_splice" or measure is measure_bulk:
                 lib.attempt(results, server, measure, size)
 
@@ -167,6 +203,10 @@ def describe(results):
     results.note("on for all: 1 thread or worker, least connections over 4 nodes, connect timeout "
                  "5 s, idle timeout 1 h, one access log line a connection to a file in memory; "
                  "active tcp checks every 5 s (nginx: passive only, it has no others)")
+    results.note("floor: a bare loop on io_uring without time-outs, limits, checks, logs, half-closes "
+                 "or back-pressure; *_machine_us: all cores, generator and sink included")
+    results.note(f"paced_echo: {PACED_RATE}/s in all over {ECHO_CONNECTIONS} connections; rare_echo: "
+                 f"{RARE_RATE}/s")
     results.note(f"echo_p99_us: 300 B, {ECHO_RATE}/s in all over {ECHO_CONNECTIONS} connections, "
                  "from the intended start; echo_cpu_us: as fast as replies come")
 
@@ -174,12 +214,13 @@ def describe(results):
 def run(quick):
     results = lib.Results(METRICS)
     describe(results)
-    names = lib.wanted(["haproxy", "haproxy_splice", "nginx", "ours"])
-    lib.need("mongoosebench", *(["mongooselb"] if "ours" in names else []))
+    names = lib.wanted(["haproxy", "haproxy_splice", "nginx", "ours", "floor"])
+    lib.need("mongoosebench", *(["mongooselb"] if "ours" in names else []),
+             *(["proxy_floor"] if "floor" in names else []))
     with lib.Scratch() as directory, lib.start_sink(directory) as sink:
         lib.wait_until_serving(sink, lib.SINK_ADDRESSES[0], lib.SINK_PORT)
         for name in names:
-            if name != "haproxy_splice":
+            if name not in ("haproxy_splice", "floor"):
                 with make_server(name, directory) as server:
                     lib.attempt(results, server, lib.measure_idle, "idle_rss_bytes",
                                 IDLE_CONNECTIONS)

@@ -1,8 +1,11 @@
 #include "bench/load/cpu_clock.h"
 
 #include <time.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <fstream>
+#include <string>
 
 namespace bench {
 namespace {
@@ -33,6 +36,27 @@ std::int64_t OwnRunqueueNs() {
   return file >> run >> wait ? wait : 0;
 }
 
+std::optional<std::int64_t> MachineIdleNs() {
+  std::ifstream file("/proc/stat");
+  std::string name;
+  std::int64_t user = 0;
+  std::int64_t nice = 0;
+  std::int64_t system = 0;
+  std::int64_t idle = 0;
+  std::int64_t iowait = 0;
+  if (!(file >> name >> user >> nice >> system >> idle >> iowait)) return std::nullopt;
+  return (idle + iowait) * (1'000'000'000 / sysconf(_SC_CLK_TCK));
+}
+
+unsigned MachineCores() {
+  return static_cast<unsigned>(std::max(sysconf(_SC_NPROCESSORS_ONLN), 1L));
+}
+
+void CpuWindow::Start() {
+  start_ = Read();
+  machine_idle_ns_ = MachineIdleNs();
+}
+
 CpuWindow::Reading CpuWindow::Read() const {
   Reading now;
   now.wall_ns = MonotonicNs();
@@ -47,6 +71,11 @@ CpuWindow::Reading CpuWindow::Stop() const {
   now.wall_ns -= start_.wall_ns;
   now.own_ns -= start_.own_ns;
   now.runqueue_ns -= start_.runqueue_ns;
+  if (const auto idle_ns = MachineIdleNs(); idle_ns && machine_idle_ns_) {
+    // Ticks: an idle machine may seem to have idled a moment longer than there was.
+    now.machine_busy_ns =
+        std::max<std::int64_t>(now.wall_ns * MachineCores() - (*idle_ns - *machine_idle_ns_), 0);
+  }
   for (std::size_t i = 0; i < now.watched_ns.size(); ++i) {
     const bool known =
         now.watched_ns[i] >= 0 && i < start_.watched_ns.size() && start_.watched_ns[i] >= 0;

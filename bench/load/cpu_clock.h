@@ -19,6 +19,11 @@ std::int64_t OwnCpuNs();
 // How long our threads were ready to run but waited for a core.
 std::int64_t OwnRunqueueNs();
 
+// What all cores of the machine idled since boot, from /proc/stat (in its ticks of 10 ms); nothing
+// where that cannot be read.
+std::optional<std::int64_t> MachineIdleNs();
+unsigned MachineCores();
+
 // Differences since Start(), of ourselves and of the processes watched.
 class CpuWindow {
  public:
@@ -28,10 +33,13 @@ class CpuWindow {
     std::int64_t wall_ns = 0;
     std::int64_t own_ns = 0;
     std::int64_t runqueue_ns = 0;
+    // Of all cores: whatever the load costs outside the processes watched (kernel threads, soft
+    // interrupts, the generator itself) is in it, and so is everybody else's work. -1: not known.
+    std::int64_t machine_busy_ns = -1;
     std::vector<std::int64_t> watched_ns;  // -1: the process is gone
   };
 
-  void Start() { start_ = Read(); }
+  void Start();
   Reading Stop() const;
   const std::vector<pid_t>& Watched() const { return watched_; }
 
@@ -40,6 +48,7 @@ class CpuWindow {
 
   std::vector<pid_t> watched_;
   Reading start_;
+  std::optional<std::int64_t> machine_idle_ns_;  // at the start
 };
 
 }  // namespace bench

@@ -219,6 +219,9 @@ std::string ToJson(const Result& result) {
       {"handshakes", result.handshakes},
       {"resumed", result.resumed},
       {"generator_cpu_s", static_cast<double>(result.window.own_ns) / 1e9},
+      {"machine_busy_s", result.window.machine_busy_ns < 0
+                             ? json(nullptr)
+                             : json(static_cast<double>(result.window.machine_busy_ns) / 1e9)},
       {"generator_busy",
        seconds <= 0
            ? 0
