@@ -1,7 +1,7 @@
 """bench/compare dns: eight A records of one name, from Knot, NSD, gdnsd (multifo), PowerDNS (LUA
-pickrandom) and mongoosedns, one thread each, rate limits off; then mongoosedns and gdnsd under ten
-health changes a second. The primary figure is the server's CPU per query, from its process clock.
-dnsperf is the witness that our own generator counts right."""
+pickrandom), mongoosedns and a bare loop (floor), one thread each, rate limits off; then mongoosedns
+and gdnsd under ten health changes a second. The primary figure is the server's CPU per query, from
+its process clock. dnsperf is the witness that our own generator counts right."""
 
 import json
 import os
@@ -35,7 +35,7 @@ METRICS = {
 ZONE = "bench.test"
 NAME = "www8." + ZONE
 PORTS = {"ours": 5301, "gdnsd": 5302, "knot": 5303, "nsd": 5304, "pdns_lua": 5305,
-         "ours_uring": 5306}
+         "ours_uring": 5306, "floor": 5307}
 ADDRESSES = [f"192.0.2.{i}" for i in range(1, 9)]
 CHANGES_PER_S = 10
 NINTH = "192.0.2.9"
@@ -179,6 +179,10 @@ loglevel=3
 log-dns-queries=no
 """)
     return ["pdns_server", "--config-dir=" + home]
+
+
+def floor(_directory):
+    return [lib.program("dns_floor"), f"127.0.0.1:{PORTS['floor']}"]
 
 
 def descendants(pid):
@@ -336,7 +340,7 @@ def run(quick):
     with lib.Scratch() as directory:
         commands = {"ours": ours(directory), "ours_uring": ours(directory, "ours_uring", "io_uring"),
                     "gdnsd": gdnsd(directory), "knot": knot(directory), "nsd": nsd(directory),
-                    "pdns_lua": pdns_lua(directory)}
+                    "pdns_lua": pdns_lua(directory), "floor": floor(directory)}
         names = lib.wanted(list(commands))
 
         def one_round(_):
