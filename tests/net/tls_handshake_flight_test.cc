@@ -319,7 +319,7 @@ TEST_F(TlsSecondFlightTexts, AFailedHandshakeTakesNoMoreAndSaysNoMore) {
     Bytes more(50, 23);
     const TlsFeed feed = server_->Feed(more, &plain);
     EXPECT_EQ(feed.consumed, more.size());
-    EXPECT_FALSE(feed.more);
+    EXPECT_EQ(feed.next, TlsNext::kOver);
     EXPECT_EQ(plain.bytes, 0u);
     EXPECT_FALSE(server_->wants_output());
   }
