@@ -8,6 +8,7 @@
 #include <new>
 #include <utility>
 
+#include "net/base/byte_writer.h"
 #include "net/base/check.h"
 #include "net/tls/record/tls_capture.h"
 #include "net/tls/tls_handshake.h"
@@ -38,8 +39,19 @@ bool FindSuite(SSL* ssl, TlsSuite* suite) {
   return false;
 }
 
-std::string TooLong() {
-  return "the handshake is longer than " + std::to_string(TlsEngine::kHandshakeBytesMax) + " bytes";
+std::string TooLong(size_t allowed) {
+  return "the handshake is longer than " + std::to_string(allowed) + " bytes";
+}
+
+// The alert that a client gets whose first words OpenSSL leaves without one; kNone for those who
+// speak HTTP, or an alert of their own.
+TlsAlert AlertForFirstWords(unsigned long error) {
+  const int reason = ERR_GET_REASON(error);
+  if (reason == SSL_R_HTTP_REQUEST || reason == SSL_R_HTTPS_PROXY_REQUEST ||
+      reason >= SSL_AD_REASON_OFFSET) {
+    return TlsAlert::kNone;
+  }
+  return error == 0 ? TlsAlert::kIllegalParameter : TlsAlert::kUnexpectedMessage;
 }
 
 // What the macro SSL_set_tlsext_host_name does, with a cast that C++ has.
@@ -189,7 +201,7 @@ TlsEnginePtr TlsWorker::NewClient(std::shared_ptr<const TlsClientContext> contex
     session.capture->is_server = false;
     SetTlsCapture(ssl, &*session.capture);
   }
-  SetTlsOpenSsl(ssl, &session);
+  TlsClientContext::StoreSessionsOf(ssl, &session.session_key);
   session.client = std::move(context);
   return engine;
 }
@@ -216,6 +228,10 @@ TlsEngine::~TlsEngine() {
     CountFailedHandshake();
   }
   records_.End(*worker_->records_);
+}
+
+bool TlsEngine::waits_lightly() const {
+  return openssl_ != nullptr && openssl_->handshake != nullptr && openssl_->handshake->answered();
 }
 
 bool TlsEngine::OnOpenSsl() const { return openssl_ != nullptr && openssl_->ssl != nullptr; }
@@ -324,7 +340,9 @@ void TlsEngine::FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed) {
       case TlsHandshakeStep::kNeedMore:
       case TlsHandshakeStep::kAnswered:
         session.handshake_bytes += all.size() - in->size();
-        if (session.handshake_bytes > kHandshakeBytesMax) FailOwnHandshake(TooLong());
+        if (session.handshake_bytes > kHandshakeBytesMax) {
+          FailOwnHandshake(TooLong(kHandshakeBytesMax));
+        }
         break;
       case TlsHandshakeStep::kDone:
         EndOwnHandshake(feed);
@@ -360,6 +378,7 @@ void TlsEngine::DeclineOwnHandshake(TlsFeed* feed) {
     FailOwnHandshake("OpenSSL: " + TakeOpenSslError());
     return;
   }
+  openssl_->handshake_bytes = 0;  // counted again as it hears them
   if (declined->received().empty()) return;
   ERR_clear_error();
   worker_->bio_->Attach(openssl_.get(), declined->received(), {});
@@ -385,6 +404,7 @@ bool TlsEngine::BeginOpenSsl() {
   if (session.ssl == nullptr) return false;
   ++worker_->on_openssl_;
   SSL_set_accept_state(session.ssl);
+  KeepClientNameIn(session.ssl, &session.client_name);
   if (session.server->take_over()) {
     session.capture.emplace();
     SetTlsCapture(session.ssl, &*session.capture);
@@ -416,8 +436,10 @@ void TlsEngine::Handshake(TlsFeed* feed) {
   }
   if (SSL_get_error(session.ssl, result) == SSL_ERROR_WANT_READ &&
       worker_->bio_->unread().empty()) {
-    if (session.handshake_bytes <= kHandshakeBytesMax) return;
-    session.error = TooLong();
+    const bool answered = session.wrote || !session.is_server;
+    const size_t allowed = answered ? kHandshakeBytesMax : kHelloBytesMax;
+    if (session.handshake_bytes <= allowed) return;
+    session.error = TooLong(allowed);
   }
   FailOpenSsl();
 }
@@ -429,6 +451,10 @@ void TlsEngine::FailOpenSsl() {
     CountFailedHandshake();
   } else {
     ++worker_->counters_.records_failed;
+  }
+  if (handshaking && session.is_server && !session.wrote) {
+    const TlsAlert alert = AlertForFirstWords(ERR_peek_error());
+    if (alert != TlsAlert::kNone) AppendBytes(&session.spill, PlainTlsAlert(alert));
   }
   if (session.error.empty()) {
     long verify = SSL_get_verify_result(session.ssl);
@@ -461,7 +487,7 @@ void TlsEngine::BindChannel() {
   TlsOpenSsl& session = *openssl_;
   TlsFacts& facts = *session.facts;
   if (session.is_server) {
-    std::span<const uint8_t> known = session.server->EndPointOf(SSL_get_certificate(session.ssl));
+    std::span<const uint8_t> known = session.server->EndPointOf(session.ssl);
     facts.server_end_point.assign(known.begin(), known.end());
   } else if (X509* peer = SSL_get0_peer_certificate(session.ssl)) {
     facts.server_end_point = TlsServerEndPoint(peer);

@@ -183,6 +183,9 @@ class TlsEngine {
  public:
   // A peer that has sent so much without finishing its handshake is dropped.
   static constexpr size_t kHandshakeBytesMax = 256 * 1024;
+  // And a client whose hello does not end within so many, headers and all: hellos with post-quantum
+  // keys and a ticket that holds certificates are a tenth of it.
+  static constexpr size_t kHelloBytesMax = 64 * 1024;
 
   TlsEngine(const TlsEngine&) = delete;
   TlsEngine& operator=(const TlsEngine&) = delete;
@@ -203,6 +206,9 @@ class TlsEngine {
   void Shutdown();
 
   TlsState state() const;
+  // A handshake under way that has done its work, and holds next to nothing while it waits for the
+  // peer's last message.
+  bool waits_lightly() const;
   bool closed() const;  // both directions ended and nothing is left to flush
   TlsTakeOver take_over() const;
 

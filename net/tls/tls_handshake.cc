@@ -6,7 +6,6 @@
 #include <openssl/ssl.h>
 
 #include <algorithm>
-#include <ctime>
 
 #include "net/base/byte_reader.h"
 #include "net/base/byte_writer.h"
@@ -126,8 +125,7 @@ TlsHandshakeStep TlsHandshake::OnHello(TlsHandshaker& shared, std::span<uint8_t>
   if (forged_) {
     phase_ = Phase::kOver;
     error_ = "a pre-shared key's binder is wrong";
-    constexpr std::array<uint8_t, 7> kDecryptError = {kAlertRecord, 3, 3, 0, 2, 2, 51};
-    AppendBytes(out, kDecryptError);
+    AppendBytes(out, PlainTlsAlert(TlsAlert::kDecryptError));
     return TlsHandshakeStep::kFailed;
   }
   if (phase_ != Phase::kFinished) return Decline(reason);
@@ -191,9 +189,10 @@ TlsDecline TlsHandshake::Choose(const TlsHello& hello, Answer* answer) {
   if (suite == plan_->suites.end()) return TlsDecline::kSuite;
   suite_ = *suite;
 
-  const int chosen = plan_->SiteFor(hello.server_name);
-  if (chosen < 0) return TlsDecline::kSite;
-  site_ = static_cast<size_t>(chosen);
+  const TlsHandshakePlan::Choice chosen = plan_->Choose(hello.server_name);
+  if (chosen.site < 0) return TlsDecline::kSite;
+  site_ = static_cast<size_t>(chosen.site);
+  named_ = chosen.named;
   const TlsHandshakePlan::Site& site = plan_->sites[site_];
   if (site.asks_clients) return TlsDecline::kSite;
   if (!ChooseAlpn(hello.alpn)) return TlsDecline::kAlpn;
@@ -227,23 +226,25 @@ bool TlsHandshake::ChooseAlpn(Bytes offered) {
   return false;
 }
 
-// Takes the first ticket that is ours, of this site, this hash, and not too old. RFC 8446 section
-// 4.2.11: the binder of a key that is taken must hold, else the connection ends (forged_).
+// Takes the first ticket that is ours, of this site and name, this hash, and not too old. RFC 8446
+// section 4.2.11: the binder of a key that is taken must hold, else the connection ends (forged_).
 bool TlsHandshake::Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes message,
                           Answer* answer) {
   if (hello.identities.empty() || plan_->tickets == nullptr) return false;
   const std::shared_ptr<const TlsTicketKeySet> keys = plan_->tickets->set();
   const TlsHandshakePlan::Site& site = plan_->sites[site_];
+  const TlsTicketBinding binding = plan_->Binding(site_, hello.server_name);
+  const int64_t now = plan_->now();
   ByteReader identities(hello.identities);
   for (size_t index = 0; index < kIdentitiesMax && !identities.empty(); ++index) {
     const Bytes identity = identities.Vector(2);
     identities.Take(4);  // the age matters to early data only
     const auto ticket = shared.sealer_.Open(*keys, identity);
-    if (!ticket || TlsDigestOf(ticket->suite) != digest() || ticket->site != site.id ||
+    if (!ticket || TlsDigestOf(ticket->suite) != digest() || ticket->site != binding ||
         ticket->signer >= site.signers.size()) {
       continue;
     }
-    const int64_t age = std::time(nullptr) - ticket->issued;
+    const int64_t age = now - ticket->issued;
     if (age < -kClockSkewMax || age >= plan_->ticket_lifetime.count()) continue;
     const size_t size = hash_bytes();
     Secret early;
@@ -259,6 +260,7 @@ bool TlsHandshake::Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes me
     answer->uses_psk = resumed_ = true;
     answer->psk_index = static_cast<uint16_t>(index);
     signer_ = ticket->signer;
+    born_ = ticket->issued;
     return true;
   }
   return false;
@@ -341,6 +343,10 @@ bool TlsHandshake::WriteFlight(TlsHandshaker& shared, Answer* answer) {
   {
     const Sized body(&out, 3);
     const Sized extensions(&out, 2);
+    if (named_) {  // RFC 6066 section 3: it is acknowledged
+      constexpr std::array<uint8_t, 4> kServerName = {0, 0, 0, 0};
+      AppendBytes(&out, kServerName);
+    }
     if (!alpn_.empty()) {
       AppendNumber(&out, 16, 2);
       const Sized extension(&out, 2);
@@ -472,17 +478,16 @@ TlsHandshakeStep TlsHandshake::OnProtected(TlsHandshaker& shared,
 
 TlsHandshakeStep TlsHandshake::OnFinished(TlsHandshaker& shared, Bytes part, Output* out) {
   const size_t size = kMessageHeader + hash_bytes();
-  // The keys change after it, so it ends its record.
-  if (finished_bytes_ + part.size() > size) {
-    return Fail(shared, TlsAlert::kUnexpectedMessage, out);
-  }
-  std::ranges::copy(part, finished_.begin() + finished_bytes_);
-  finished_bytes_ = static_cast<uint8_t>(finished_bytes_ + part.size());
+  const Bytes taken = part.first(std::min(part.size(), size - finished_bytes_));
+  std::ranges::copy(taken, finished_.begin() + finished_bytes_);
+  finished_bytes_ = static_cast<uint8_t>(finished_bytes_ + taken.size());
   const size_t known = std::min<size_t>(finished_bytes_, kMessageHeader);
   if (finished_[0] != kFinished) return Fail(shared, TlsAlert::kUnexpectedMessage, out);
   if (!std::ranges::equal(Bytes(finished_).first(known), Bytes(expected_).first(known))) {
     return Fail(shared, TlsAlert::kDecodeError, out);  // another length
   }
+  // The keys change after it, so it ends its record.
+  if (taken.size() < part.size()) return Fail(shared, TlsAlert::kUnexpectedMessage, out);
   if (finished_bytes_ < size) return TlsHandshakeStep::kNeedMore;
   if (CRYPTO_memcmp(finished_.data(), expected_.data(), size) != 0) {
     return Fail(shared, TlsAlert::kDecryptError, out);
@@ -505,10 +510,16 @@ TlsHandshakeStep TlsHandshake::OnFinished(TlsHandshaker& shared, Bytes part, Out
 bool TlsHandshake::WriteTicket(TlsHandshaker& shared, const TlsTicketKeySet& keys, uint8_t number,
                                Output* out) {
   std::array<uint8_t, 16> random;  // the sealing's nonce, then ticket_age_add
+  const int64_t now = plan_->now();
+  // A session ends with its time, however often its tickets were replaced.
+  const int64_t born = resumed_ ? born_ : now;
+  const int64_t left =
+      std::clamp<int64_t>(plan_->ticket_lifetime.count() - (now - born), 1,
+                          std::min(plan_->ticket_lifetime.count(), kTicketLifetimeMax));
   TlsTicket ticket{.suite = suite_,
                    .signer = signer_,
-                   .issued = std::time(nullptr),
-                   .site = plan_->sites[site_].id};
+                   .issued = born,
+                   .site = plan_->Binding(site_, server_name_)};
   std::array<uint8_t, kTlsTicketBytesMax> sealed;
   if (RAND_bytes(random.data(), static_cast<int>(random.size())) != 1 ||
       !shared.Expand(digest(), Bytes(resumption_secret_).first(hash_bytes()), "resumption",
@@ -520,10 +531,7 @@ bool TlsHandshake::WriteTicket(TlsHandshaker& shared, const TlsTicketKeySet& key
   Output message = {kNewSessionTicket};
   {
     const Sized body(&message, 3);
-    AppendNumber(
-        &message,
-        static_cast<size_t>(std::min<int64_t>(plan_->ticket_lifetime.count(), kTicketLifetimeMax)),
-        4);
+    AppendNumber(&message, static_cast<size_t>(left), 4);
     AppendBytes(&message, Bytes(random).last(4));
     AppendNumber(&message, 1, 1);
     AppendNumber(&message, number, 1);

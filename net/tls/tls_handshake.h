@@ -57,6 +57,7 @@ class TlsHandshake {
   // what follows the client's Finished. What is to be sent is appended to `out`.
   TlsHandshakeStep Feed(TlsHandshaker& shared, std::span<uint8_t>* in, std::vector<uint8_t>* out);
 
+  bool answered() const { return phase_ == Phase::kFinished; }
   TlsDecline declined() const { return declined_; }
   std::vector<uint8_t>& received() { return received_; }
   const std::string& error() const { return error_; }
@@ -109,7 +110,9 @@ class TlsHandshake {
   uint8_t signer_ = 0;          // index at the site
   uint8_t changes_ = 0;         // change_cipher_spec records that were passed over
   uint8_t finished_bytes_ = 0;  // of the client's Finished so far
+  bool named_ = false;          // the client's name chose the site
   size_t site_ = 0;
+  int64_t born_ = 0;  // when the session's full handshake was, seconds since 1970
   std::string server_name_;
   std::string alpn_;
   std::string error_;

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "net/base/byte_reader.h"
+#include "net/tls/context/tls_facts.h"
 
 namespace net {
 
@@ -75,9 +76,9 @@ std::string_view ServerName(Bytes extension, bool* bad) {
   ByteReader list(List(extension, 2, bad));
   const bool host_name = list.Number(1) == 0;
   const Bytes name = list.Vector(2);
-  const bool printable = std::ranges::all_of(name, [](uint8_t c) { return c > 0x20 && c < 0x7f; });
-  if (!host_name || !list.done() || name.empty() || name.size() > 255 || !printable) *bad = true;
-  return {reinterpret_cast<const char*>(name.data()), name.size()};
+  const std::string_view text(reinterpret_cast<const char*>(name.data()), name.size());
+  if (!host_name || !list.done() || !IsTlsServerName(text)) *bad = true;
+  return text;
 }
 
 Bytes Alpn(Bytes extension, bool* bad) {

@@ -39,22 +39,6 @@ const BIO_METHOD* Method() {
   return method;
 }
 
-int SessionIndex() {
-  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return index;
-}
-
-// Returns 1 when it keeps the reference.
-int OnNewSession(SSL* ssl, SSL_SESSION* session) {
-  auto* owner = static_cast<TlsOpenSsl*>(SSL_get_ex_data(ssl, SessionIndex()));
-  if (owner == nullptr || owner->client == nullptr || owner->session_key.empty() ||
-      SSL_SESSION_is_resumable(session) != 1) {
-    return 0;
-  }
-  owner->client->StoreSession(owner->session_key, session);
-  return 1;
-}
-
 }  // namespace
 
 TlsOpenSsl::~TlsOpenSsl() {
@@ -115,6 +99,7 @@ int TlsBio::Read(char* to, int length) {
 
 int TlsBio::Write(const char* from, int length) {
   if (length <= 0) return 0;
+  session_->wrote = true;
   std::span<const uint8_t> bytes(reinterpret_cast<const uint8_t*>(from),
                                  static_cast<size_t>(length));
   if (session_->spilled() + bytes.size() > TlsOpenSsl::kSpillMax) return -1;
@@ -127,9 +112,5 @@ int TlsBio::Write(const char* from, int length) {
                          bytes.end());
   return length;
 }
-
-void InstallTlsSessionStore(SSL_CTX* context) { SSL_CTX_sess_set_new_cb(context, OnNewSession); }
-
-void SetTlsOpenSsl(SSL* ssl, TlsOpenSsl* session) { SSL_set_ex_data(ssl, SessionIndex(), session); }
 
 }  // namespace net

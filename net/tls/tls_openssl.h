@@ -38,6 +38,8 @@ struct TlsOpenSsl {
   TlsTakeOver reason = TlsTakeOver::kPending;
   bool is_server = true;
   bool close_sent = false;
+  bool wrote = false;       // OpenSSL has said something to the peer
+  std::string client_name;  // KeepClientNameIn
   std::shared_ptr<const TlsServerContext> server;
   std::shared_ptr<const TlsClientContext> client;
   std::optional<TlsCapture> capture;  // until the take-over is decided
@@ -78,10 +80,5 @@ class TlsBio {
   std::span<uint8_t> out_;
   size_t produced_ = 0;
 };
-
-// Stores sessions of the client side in their TlsClientContext.
-void InstallTlsSessionStore(ssl_ctx_st* context);
-// The session that an SSL belongs to, for callbacks.
-void SetTlsOpenSsl(ssl_st* ssl, TlsOpenSsl* session);
 
 }  // namespace net

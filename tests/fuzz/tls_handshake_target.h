@@ -51,7 +51,7 @@ class TlsHandshakeTarget {
 
   // A ticket of this site with `psk`, given out in the first second of 1970.
   Bytes Ticket(TlsSuite suite, const Bytes& psk) const {
-    TlsTicket ticket{.suite = suite, .issued = 1};
+    TlsTicket ticket{.suite = suite, .issued = 1, .site = plan_.Binding(0, "example.org")};
     CHECK(psk.size() == TlsSecretBytes(suite));
     std::ranges::copy(psk, ticket.psk.begin());
     TlsTicketSealer sealer;

@@ -169,6 +169,12 @@ const Script kFinisheds[] = {
        --shorter[3];
        return c.Seal(22, shorter);
      }},
+    {"WithALongerLength", 50, false,
+     [](auto& c) {
+       Bytes longer = Concat({c.finished(), {0}});
+       ++longer[3];
+       return c.Seal(22, longer);
+     }},
     {"WithAHugeLength", 50, false, [](auto& c) { return c.Seal(22, {20, 0xff, 0xff, 0xff}); }},
     {"OfAnotherType", 10, false,
      [](auto& c) {

@@ -371,7 +371,7 @@ TEST_F(TlsHandshakeIdentities, WhatATicketSaysMustFitTheSiteAndTheTime) {
   const auto context = Server(options);
   SSL_SESSION* session = Ticket(context, Aes128());
   const int64_t now = std::time(nullptr);
-  TlsTicket genuine{.issued = now - 1800, .site = context->plan().sites[0].id};
+  TlsTicket genuine{.issued = now - 1800, .site = context->plan().Binding(0, "")};
   std::ranges::copy(PskOf(session), genuine.psk.begin());
   auto taken = [&](const std::function<void(TlsTicket*)>& change) {
     TlsTicket ticket = genuine;
@@ -398,6 +398,7 @@ TEST_F(TlsHandshakeIdentities, WhatATicketSaysMustFitTheSiteAndTheTime) {
   EXPECT_FALSE(taken([](TlsTicket* it) { it->suite = TlsSuite::kAes256GcmSha384; }));
   EXPECT_FALSE(taken([](TlsTicket* it) { it->signer = 1; })) << "the site has one certificate";
   EXPECT_FALSE(taken([](TlsTicket* it) { it->site[31] ^= 1; }));
+  EXPECT_FALSE(taken([&](TlsTicket* it) { it->site = context->plan().Binding(0, "example.net"); }));
   EXPECT_FALSE(taken([&](TlsTicket* it) { it->issued = now - 3600; })) << "too old";
   EXPECT_TRUE(taken([&](TlsTicket* it) { it->issued = now - 3500; }));
   EXPECT_FALSE(taken([&](TlsTicket* it) { it->issued = now + 600; })) << "of the future";

@@ -135,6 +135,8 @@ std::expected<TlsCertificate, TlsConfigError> LoadTlsCertificate(const TlsCertif
   return certificate;
 }
 
+int64_t TlsNotAfter(const X509* certificate) { return ToUnix(X509_get0_notAfter(certificate)); }
+
 TlsCertificateInfo InfoOf(const TlsCertificate& certificate) {
   TlsPeerCertificate facts = DescribeCertificate(certificate.leaf.get());
   TlsCertificateInfo info;

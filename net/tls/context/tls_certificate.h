@@ -47,6 +47,8 @@ struct TlsCertificate {
 };
 
 std::expected<TlsCertificate, TlsConfigError> LoadTlsCertificate(const TlsCertificateFiles& files);
+// The end of its validity, in seconds since 1970.
+int64_t TlsNotAfter(const X509* certificate);
 TlsCertificateInfo InfoOf(const TlsCertificate& certificate);
 
 // What server and client contexts have in common. Mistakes are added to `errors`.

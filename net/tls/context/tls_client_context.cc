@@ -8,7 +8,6 @@
 #include "net/tls/context/tls_certificate.h"
 #include "net/tls/context/tls_context.h"
 #include "net/tls/record/tls_kdf.h"
-#include "net/tls/tls_openssl.h"
 
 namespace net {
 
@@ -24,6 +23,33 @@ struct TlsClientContext::Impl {
     for (auto& [key, session] : sessions) SSL_SESSION_free(session);
   }
 };
+
+namespace {
+
+int KeyIndex() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+int OwnerIndex() {
+  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
+// Returns 1 when it keeps the reference.
+int OnNewSession(SSL* ssl, SSL_SESSION* session) {
+  const auto* key = static_cast<const std::string*>(SSL_get_ex_data(ssl, KeyIndex()));
+  const auto* owner =
+      static_cast<const TlsClientContext*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), OwnerIndex()));
+  if (key == nullptr || key->empty() || owner == nullptr ||
+      SSL_SESSION_is_resumable(session) != 1) {
+    return 0;
+  }
+  owner->StoreSession(*key, session);
+  return 1;
+}
+
+}  // namespace
 
 TlsClientContext::TlsClientContext() : impl_(std::make_unique<Impl>()) {}
 TlsClientContext::~TlsClientContext() = default;
@@ -61,12 +87,17 @@ std::expected<std::shared_ptr<const TlsClientContext>, TlsConfigErrors> TlsClien
                             static_cast<unsigned>(alpn.size()));
   }
   SSL_CTX_set_session_cache_mode(native, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
-  InstallTlsSessionStore(native);
+  SSL_CTX_set_ex_data(native, OwnerIndex(), context.get());
+  SSL_CTX_sess_set_new_cb(native, OnNewSession);
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return context;
 }
 
 SSL_CTX* TlsClientContext::native() const { return impl_->context.get(); }
+
+void TlsClientContext::StoreSessionsOf(SSL* ssl, const std::string* key) {
+  SSL_set_ex_data(ssl, KeyIndex(), const_cast<std::string*>(key));
+}
 
 SSL_SESSION* TlsClientContext::TakeSession(const std::string& key) const {
   std::lock_guard lock(impl_->mutex);

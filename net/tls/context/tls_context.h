@@ -9,7 +9,8 @@
 // Server contexts choose the site from the raw ClientHello, before any session ticket is looked at,
 // and the session id context of each site is a hash of its certificates and of its client
 // certificate policy: a ticket of one site is never taken at another (CVE-2025-23419), nor after
-// its certificate, CA or CRL changed. Then a full handshake follows.
+// its certificate, CA or CRL changed. Then a full handshake follows. Nor under another name than
+// the one that it was made under (RFC 6066 section 3): the name is a part of that hash.
 //
 // Each SSL_CTX derives its secrets through tls_kdf, which tells tls_engine those it takes over.
 // Nothing here writes those lines anywhere.
@@ -19,6 +20,7 @@
 #include <chrono>
 #include <cstdint>
 #include <expected>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -30,7 +32,7 @@
 
 struct ssl_ctx_st;
 struct ssl_session_st;
-struct x509_st;
+struct ssl_st;
 
 namespace net {
 
@@ -92,7 +94,11 @@ struct TlsServerOptions {
   bool alpn_required = false;
   std::shared_ptr<TlsTicketKeys> tickets;  // null: no resumption
   unsigned tickets_per_handshake = 1;
+  // Of a session, from its full handshake on: a ticket that is given out at a resumption ends with
+  // the one it replaces, and none outlives the client's certificate.
   std::chrono::seconds ticket_lifetime{7200};
+  // Seconds since 1970, thread-safe; null for the system's.
+  std::function<int64_t()> wall_clock;
 };
 
 // One certificate as loaded, for status and metrics.
@@ -124,8 +130,9 @@ class TlsServerContext {
   // client without SNI and gets the default.
   int SiteFor(std::string_view server_name) const;
 
-  // tls-server-end-point of one of our certificates, hashed when it was loaded.
-  std::span<const uint8_t> EndPointOf(const x509_st* used) const;
+  // tls-server-end-point of the certificate that the client of this connection has been shown, be
+  // it when the session began that it resumes. Empty where that is not known.
+  std::span<const uint8_t> EndPointOf(ssl_st* ssl) const;
 
   ssl_ctx_st* native() const;  // the default site's; for tls_engine
   const TlsHandshakePlan& plan() const;
@@ -163,6 +170,9 @@ class TlsClientContext {
   // appendix C.4). Thread-safe. TakeSession returns null or an owned session.
   ssl_session_st* TakeSession(const std::string& key) const;
   void StoreSession(const std::string& key, ssl_session_st* session) const;  // takes it over
+  // The new sessions of a connection of this context are stored under this key, which outlives it
+  // as the context does; "" for nowhere.
+  static void StoreSessionsOf(ssl_st* ssl, const std::string* key);
   size_t sessions() const;
   struct Impl;
 

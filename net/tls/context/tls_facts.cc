@@ -10,6 +10,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "net/base/check.h"
+
 namespace net {
 
 namespace {
@@ -90,6 +92,11 @@ bool EqualIgnoreCase(std::string_view a, std::string_view b) {
   return std::ranges::equal(a, b, [](char x, char y) { return Lower(x) == Lower(y); });
 }
 
+int ClientNameIndex() {
+  static const int index = SSL_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
+  return index;
+}
+
 }  // namespace
 
 TlsPeerCertificate DescribeCertificate(X509* certificate) {
@@ -135,6 +142,19 @@ std::vector<uint8_t> TlsExporterBinding(SSL* ssl) {
   return value;
 }
 
+void KeepClientNameIn(SSL* ssl, std::string* name) {
+  CHECK(SSL_set_ex_data(ssl, ClientNameIndex(), name) == 1);
+}
+
+std::string* ClientNameOf(const SSL* ssl) {
+  return static_cast<std::string*>(SSL_get_ex_data(ssl, ClientNameIndex()));
+}
+
+bool IsTlsServerName(std::string_view name) {
+  return !name.empty() && name.size() <= 255 &&
+         std::ranges::all_of(name, [](char c) { return c > 0x20 && c < 0x7f; });
+}
+
 std::unique_ptr<TlsFacts> CollectTlsFacts(SSL* ssl) {
   auto facts = std::make_unique<TlsFacts>();
   facts->version = SSL_version(ssl);
@@ -144,7 +164,11 @@ std::unique_ptr<TlsFacts> CollectTlsFacts(SSL* ssl) {
   unsigned alpn_length = 0;
   SSL_get0_alpn_selected(ssl, &alpn, &alpn_length);
   facts->alpn.assign(reinterpret_cast<const char*>(alpn), alpn_length);
-  if (const char* sni = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) facts->sni = sni;
+  if (const std::string* name = ClientNameOf(ssl)) {
+    facts->sni = *name;
+  } else if (const char* sent = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name)) {
+    facts->sni = sent;
+  }
   facts->resumed = SSL_session_reused(ssl) == 1;
   X509* peer = SSL_get0_peer_certificate(ssl);
   if (peer != nullptr) {

@@ -38,7 +38,9 @@ struct TlsFacts {
   std::string version_name;  // "TLSv1.3"
   std::string cipher;        // "TLS_AES_128_GCM_SHA256"
   std::string alpn;          // "xmpp-client", or "" for none
-  std::string sni;           // as the client sent it (server), as we sent it (client); "" for none
+  // As the client sent it now, resumed or not (server); as we sent it (client). "" for none, and
+  // for what is no name (IsTlsServerName).
+  std::string sni;
   bool resumed = false;
   std::optional<TlsPeerCertificate> peer;
 
@@ -49,6 +51,14 @@ struct TlsFacts {
   // not be unique. tls-unique is never offered: it is broken below that and gone in TLS 1.3.
   std::vector<uint8_t> exporter;
 };
+
+// Where the name of a server connection's ClientHello is kept until its facts are read: OpenSSL
+// tells another one, or none, where it resumes. Null, the default, for nowhere; it outlives the
+// SSL.
+void KeepClientNameIn(ssl_st* ssl, std::string* name);
+std::string* ClientNameOf(const ssl_st* ssl);
+// A name that may be shown, logged and compared: ASCII, with nothing that does not print.
+bool IsTlsServerName(std::string_view name);
 
 // Reads the facts of a finished handshake but for the channel bindings, which cost more and which
 // the engine often knows already.

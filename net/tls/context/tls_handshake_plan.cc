@@ -5,8 +5,10 @@
 #include <openssl/rsa.h>
 
 #include <algorithm>
+#include <ctime>
 
 #include "net/base/byte_writer.h"
+#include "net/base/check.h"
 #include "net/tls/context/tls_facts.h"
 
 namespace net {
@@ -117,19 +119,35 @@ void TlsHandshakePlan::Site::Add(TlsSigner signer) {
 }
 
 // A later site with the exact name wins over an earlier one with a wildcard.
-int TlsHandshakePlan::SiteFor(std::string_view name) const {
-  if (name.empty()) return 0;
+TlsHandshakePlan::Choice TlsHandshakePlan::Choose(std::string_view name) const {
+  if (name.empty()) return {.site = 0, .named = false};
   for (bool wildcard : {false, true}) {
     for (size_t i = 0; i < sites.size(); ++i) {
       for (const std::string& pattern : sites[i].names) {
         if (pattern.starts_with("*.") == wildcard && TlsNameMatches(pattern, name)) {
-          return static_cast<int>(i);
+          return {.site = static_cast<int>(i), .named = true};
         }
       }
     }
   }
-  return strict_sni ? -1 : 0;
+  return {.site = strict_sni ? -1 : 0, .named = false};
 }
+
+TlsTicketBinding TlsHandshakePlan::Binding(size_t site, std::string_view name) const {
+  // As names are compared: case does not count, nor does a trailing dot.
+  if (!name.empty() && name.back() == '.') name.remove_suffix(1);
+  std::array<uint8_t, 32 + 256> all;
+  auto at = std::ranges::copy(sites[site].id, all.begin()).out;
+  for (const char c : name.substr(0, 256)) {
+    *at++ = static_cast<uint8_t>(c >= 'A' && c <= 'Z' ? c + 32 : c);
+  }
+  TlsTicketBinding binding;
+  CHECK(EVP_Digest(all.data(), static_cast<size_t>(at - all.begin()), binding.data(), nullptr,
+                   sha256.get(), nullptr) == 1);
+  return binding;
+}
+
+TlsHandshakePlan::TlsHandshakePlan() : now([] { return int64_t{std::time(nullptr)}; }) {}
 
 void TlsHandshakePlan::UsePolicy(const TlsPolicy& policy) {
   enabled = policy.take_over && policy.own_handshake && policy.max_version == TlsVersion::kTls13;

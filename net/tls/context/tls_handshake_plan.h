@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -33,19 +34,29 @@ struct TlsSigner {
 // A signer without `prepared` for a kind of key that is left to OpenSSL (Ed25519, RSA-PSS, P-521).
 TlsSigner MakeTlsSigner(const TlsCertificate& certificate);
 
+// What a ticket is bound to: a site with its certificates and its policy, and the name that the
+// client asked for.
+using TlsTicketBinding = std::array<uint8_t, 32>;
+
 struct TlsHandshakePlan {
   struct Site {
     std::vector<std::string> names;
     std::vector<TlsSigner> signers;  // in order of preference
-    std::array<uint8_t, 32> id{};    // what its tickets are bound to
+    std::array<uint8_t, 32> id{};    // its part of what its tickets are bound to
     bool asks_clients = false;       // for their certificates
 
     void Add(TlsSigner signer);
   };
 
   void UsePolicy(const TlsPolicy& policy);
-  // TlsServerContext::SiteFor().
-  int SiteFor(std::string_view name) const;
+  // TlsServerContext::SiteFor(), and whether the name is one of the site's: else it is the default.
+  struct Choice {
+    int site;
+    bool named;
+  };
+  Choice Choose(std::string_view name) const;
+  int SiteFor(std::string_view name) const { return Choose(name).site; }
+  TlsTicketBinding Binding(size_t site, std::string_view name) const;
 
   bool enabled = false;          // else all is declined
   std::vector<TlsSuite> suites;  // in order of preference
@@ -57,6 +68,11 @@ struct TlsHandshakePlan {
   std::shared_ptr<TlsTicketKeys> tickets;  // null for none
   unsigned tickets_per_handshake = 1;
   std::chrono::seconds ticket_lifetime{0};
+  std::function<int64_t()> now;  // seconds since 1970
+  std::unique_ptr<EVP_MD, OpenSslDeleter<EVP_MD_free>> sha256{
+      EVP_MD_fetch(nullptr, "SHA256", nullptr)};
+
+  TlsHandshakePlan();
 };
 
 }  // namespace net

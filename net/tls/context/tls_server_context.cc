@@ -1,7 +1,4 @@
-#include <openssl/core_names.h>
 #include <openssl/err.h>
-#include <openssl/params.h>
-#include <openssl/rand.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 
@@ -13,38 +10,16 @@
 #include "net/tls/context/tls_certificate.h"
 #include "net/tls/context/tls_context.h"
 #include "net/tls/context/tls_facts.h"
-#include "net/tls/context/tls_handshake_plan.h"
+#include "net/tls/context/tls_server_impl.h"
 #include "net/tls/record/tls_kdf.h"
 
 namespace net {
-
-struct TlsServerContext::Impl {
-  struct Site {
-    SslContextPtr context;
-    std::vector<TlsCertificate> certificates;
-    int verify_mode = SSL_VERIFY_NONE;
-    SSL_verify_cb verify_callback = nullptr;
-    std::array<uint8_t, SHA256_DIGEST_LENGTH> session_id_context{};
-  };
-
-  // Sites are stored by pointer: OpenSSL holds their address as callback argument.
-  std::vector<std::unique_ptr<Site>> sites;
-  TlsHandshakePlan plan;  // its sites are these, in their order
-  // Fetched once: EVP_aes_256_cbc() would search for it in every handshake.
-  std::unique_ptr<EVP_CIPHER, OpenSslDeleter<EVP_CIPHER_free>> ticket_cipher{
-      EVP_CIPHER_fetch(nullptr, "AES-256-CBC", nullptr)};
-};
 
 namespace {
 
 using ServerImpl = TlsServerContext::Impl;
 
 int AcceptAnyCertificate(int, X509_STORE_CTX*) { return 1; }
-
-int ImplIndex() {
-  static const int index = SSL_CTX_get_ex_new_index(0, nullptr, nullptr, nullptr, nullptr);
-  return index;
-}
 
 // server_name out of the raw extension (RFC 6066 section 3); "" for anything malformed, which
 // OpenSSL's own parser then refuses.
@@ -62,7 +37,8 @@ std::string_view RawServerName(SSL* ssl) {
 
 int OnClientHello(SSL* ssl, int* alert, void* arg) {
   auto* impl = static_cast<ServerImpl*>(arg);
-  int index = impl->plan.SiteFor(RawServerName(ssl));
+  const std::string_view name = RawServerName(ssl);
+  int index = impl->plan.SiteFor(name);
   if (index < 0) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_CLIENT_HELLO_ERROR;
@@ -81,9 +57,18 @@ int OnClientHello(SSL* ssl, int* alert, void* arg) {
   }
   // SSL_set_SSL_CTX leaves these as they were.
   SSL_set_verify(ssl, site.verify_mode, site.verify_callback);
-  SSL_set_session_id_context(ssl, site.session_id_context.data(),
-                             static_cast<unsigned>(site.session_id_context.size()));
+  const TlsTicketBinding binding = impl->plan.Binding(static_cast<size_t>(index), name);
+  SSL_set_session_id_context(ssl, binding.data(), static_cast<unsigned>(binding.size()));
+  if (std::string* keep = ClientNameOf(ssl)) *keep = IsTlsServerName(name) ? name : "";
   return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+// RFC 6066 section 3: acknowledged where it chose the certificate.
+int OnServerName(SSL* ssl, int*, void* arg) {
+  auto* impl = static_cast<ServerImpl*>(arg);
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  const bool chose = name != nullptr && impl->plan.Choose(name).named;
+  return chose ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK;
 }
 
 int OnAlpn(SSL*, const unsigned char** out, unsigned char* out_length, const unsigned char* in,
@@ -108,7 +93,7 @@ int OnStatusRequest(SSL* ssl, void* arg) {
         X509_cmp(certificate.leaf.get(), used) != 0) {
       continue;
     }
-    if (certificate.ocsp_next_update <= std::time(nullptr)) return SSL_TLSEXT_ERR_NOACK;
+    if (certificate.ocsp_next_update <= site->plan->now()) return SSL_TLSEXT_ERR_NOACK;
     size_t size = certificate.ocsp.size();
     void* copy = OPENSSL_memdup(certificate.ocsp.data(), size);  // becomes the SSL's
     if (copy == nullptr) return SSL_TLSEXT_ERR_NOACK;
@@ -116,45 +101,6 @@ int OnStatusRequest(SSL* ssl, void* arg) {
     return SSL_TLSEXT_ERR_OK;
   }
   return SSL_TLSEXT_ERR_NOACK;
-}
-
-bool SetTicketKey(const ServerImpl& impl, const TlsTicketKey& key, const unsigned char* iv,
-                  EVP_CIPHER_CTX* cipher, EVP_MAC_CTX* mac, int encrypt) {
-  std::array<char, 7> digest = {"SHA256"};
-  TlsTicketKey copy = key;  // OSSL_PARAM wants it writable
-  std::array<OSSL_PARAM, 3> params = {
-      OSSL_PARAM_construct_octet_string(OSSL_MAC_PARAM_KEY, copy.hmac.data(), copy.hmac.size()),
-      OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
-      OSSL_PARAM_construct_end()};
-  bool ok = EVP_MAC_CTX_set_params(mac, params.data()) == 1 &&
-            EVP_CipherInit_ex(cipher, impl.ticket_cipher.get(), nullptr, copy.aes.data(), iv,
-                              encrypt) == 1;
-  OPENSSL_cleanse(&copy, sizeof(copy));
-  return ok;
-}
-
-// 1 go on, 2 go on and issue a new ticket, 0 not our key: full handshake, -1 error.
-int OnTicketKey(SSL* ssl, unsigned char* name, unsigned char* iv, EVP_CIPHER_CTX* cipher,
-                EVP_MAC_CTX* mac, int encrypt) {
-  auto* impl = static_cast<ServerImpl*>(SSL_CTX_get_ex_data(SSL_get_SSL_CTX(ssl), ImplIndex()));
-  if (impl == nullptr || impl->plan.tickets == nullptr || impl->ticket_cipher == nullptr)
-    return encrypt != 0 ? -1 : 0;
-  std::shared_ptr<const TlsTicketKeySet> set = impl->plan.tickets->set();
-  if (encrypt != 0) {
-    const TlsTicketKey& current = set->keys[TlsTicketKeySet::kCurrent];
-    std::memcpy(name, current.name.data(), current.name.size());
-    if (RAND_bytes(iv, 16) != 1) return -1;
-    return SetTicketKey(*impl, current, iv, cipher, mac, 1) ? 1 : -1;
-  }
-  for (size_t i = 0; i < set->keys.size(); ++i) {
-    const TlsTicketKey& key = set->keys[i];
-    if (std::memcmp(name, key.name.data(), key.name.size()) != 0) continue;
-    if (!SetTicketKey(*impl, key, iv, cipher, mac, 0)) return -1;
-    // TLS 1.3 clients use a ticket once, so they need a new one each time.
-    bool renew = i != TlsTicketKeySet::kCurrent || SSL_version(ssl) == TLS1_3_VERSION;
-    return renew ? 2 : 1;
-  }
-  return 0;
 }
 
 // What a ticket of this site vouches for.
@@ -239,22 +185,11 @@ void UseClientAuth(const TlsSite& options, ServerImpl::Site* site, TlsConfigErro
   SSL_CTX_set_verify(context, site->verify_mode, site->verify_callback);
 }
 
-void UseTickets(const TlsServerOptions& options, SSL_CTX* context) {
-  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_timeout(context, static_cast<long>(options.ticket_lifetime.count()));
-  if (options.tickets == nullptr) {
-    SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
-    SSL_CTX_set_num_tickets(context, 0);
-    return;
-  }
-  SSL_CTX_set_num_tickets(context, options.tickets_per_handshake);
-  SSL_CTX_set_tlsext_ticket_key_evp_cb(context, OnTicketKey);
-}
-
 std::unique_ptr<ServerImpl::Site> MakeSite(const TlsServerOptions& options, const TlsSite& from,
                                            ServerImpl* impl, std::vector<TlsCertificateInfo>* infos,
                                            TlsConfigErrors* errors) {
   auto site = std::make_unique<ServerImpl::Site>();
+  site->plan = &impl->plan;
   site->context.reset(NewTlsContext(TLS_server_method()));
   if (site->context == nullptr) {
     errors->push_back({"", "OpenSSL: " + TakeOpenSslError(), ""});
@@ -270,13 +205,15 @@ std::unique_ptr<ServerImpl::Site> MakeSite(const TlsServerOptions& options, cons
   }
   UseCertificates(from, site.get(), &plan, infos, errors);
   UseClientAuth(from, site.get(), errors);
-  UseTickets(options, context);
+  UseTlsTickets(options, impl, context);
   BindSessions(from, site.get());
   plan.id = site->session_id_context;
-  SSL_CTX_set_ex_data(context, ImplIndex(), impl);
   SSL_CTX_set_client_hello_cb(context, OnClientHello, impl);
   SSL_CTX_set_alpn_select_cb(context, OnAlpn, impl);
-  // What the macro SSL_CTX_set_tlsext_status_cb does, with a cast that C++ has.
+  // What the macros SSL_CTX_set_tlsext_..._callback do, with a cast that C++ has.
+  SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB,
+                        reinterpret_cast<void (*)()>(OnServerName));
+  SSL_CTX_set_tlsext_servername_arg(context, impl);
   SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_STATUS_REQ_CB,
                         reinterpret_cast<void (*)()>(OnStatusRequest));
   SSL_CTX_set_tlsext_status_arg(context, site.get());
@@ -301,6 +238,7 @@ std::expected<std::shared_ptr<const TlsServerContext>, TlsConfigErrors> TlsServe
   plan.tickets = options.tickets;
   plan.tickets_per_handshake = options.tickets_per_handshake;
   plan.ticket_lifetime = options.ticket_lifetime;
+  if (options.wall_clock) plan.now = options.wall_clock;
   context->take_over_ = options.policy.take_over;
   if (options.sites.empty()) {
     errors.push_back({"", "TLS has no certificate", "add a site with a certificate and its key"});
@@ -316,13 +254,11 @@ int TlsServerContext::SiteFor(std::string_view server_name) const {
   return impl_->plan.SiteFor(server_name);
 }
 
-std::span<const uint8_t> TlsServerContext::EndPointOf(const x509_st* used) const {
-  for (const auto& site : impl_->sites) {
-    for (const TlsCertificate& certificate : site->certificates) {
-      if (certificate.leaf.get() == used) return certificate.end_point;
-    }
-  }
-  return {};
+std::span<const uint8_t> TlsServerContext::EndPointOf(SSL* ssl) const {
+  const Impl::Site* site = impl_->SiteOf(ssl);
+  const TlsCertificate* shown = site == nullptr ? nullptr : ShownTlsCertificate(*site, ssl);
+  if (shown == nullptr) return {};
+  return shown->end_point;
 }
 
 const TlsHandshakePlan& TlsServerContext::plan() const { return impl_->plan; }

@@ -27,8 +27,8 @@ namespace net {
 struct TlsTicket {
   TlsSuite suite = TlsSuite::kAes128GcmSha256;
   uint8_t signer = 0;                      // which of the site's certificates was shown
-  int64_t issued = 0;                      // seconds since 1970
-  std::array<uint8_t, 32> site{};          // the site's session id context
+  int64_t issued = 0;                      // the session's full handshake, seconds since 1970
+  std::array<uint8_t, 32> site{};          // TlsHandshakePlan::Binding(), of site and name
   std::array<uint8_t, kTlsHashMax> psk{};  // TlsSecretBytes(suite) of it
 
   ~TlsTicket();  // wiped

@@ -62,6 +62,10 @@ enum class TlsAlert : uint8_t {
   kNone = 255,  // not on the wire: nothing is wrong
 };
 std::string_view ToString(TlsAlert alert);
+// The record of a fatal alert before any key is agreed.
+constexpr std::array<uint8_t, 7> PlainTlsAlert(TlsAlert alert) {
+  return {21, 3, 3, 0, 2, 2, static_cast<uint8_t>(alert)};
+}
 
 // One direction: 8 + 48 + 32 + 12 and 4 of padding.
 struct TlsDirection {
