@@ -516,7 +516,10 @@ void Pair::End(EndReason reason) {
   // That the other side never closed is one.
   if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
-  if (Has(kTls, 1)) LeaveHandshakes();
+  if (Has(kTls, 1)) {
+    LeaveSilence();
+    LeaveHandshakes();
+  }
   worker_.Finished(*this);
   // Refused in the turn that brought it: who it was is not known yet (OnNamed).
   if (!InFlight(kName)) worker_.LogEnd(*this);

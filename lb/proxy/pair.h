@@ -126,6 +126,9 @@ class alignas(128) Pair final : public net::Target {
   bool handshakes_as(uint64_t started_ms) const {
     return state_ == State::kHandshake && started_ms_ == started_ms;
   }
+  // Waits since then for its client to go on with the handshake.
+  bool silent_as(uint64_t started_ms, uint32_t since_ms) const;
+  bool holds_handshake_place() const;
   bool counted() const { return Has(kCounted); }
   bool sourced() const { return Has(kSourced); }
   net::WheelNode& wheel_node() { return wheel_; }
@@ -266,7 +269,12 @@ class alignas(128) Pair final : public net::Target {
   void OnClientSecured();
   void LeaveHandshakes();
   void RouteBy(std::string_view domain, std::span<const std::string> alpn);
+  bool EarlyFull() const;
+  void AwaitClient();
+  void LeaveSilence();
   void RefuseTls(EndReason reason);
+  void RefuseFirstWords(uint8_t first);
+  void RefuseHello(EndReason reason, net::TlsAlert alert);
   void SayLastWords(EndReason reason);
   void OnLastWordsSaid();
   void OnDueEarly();

@@ -246,6 +246,52 @@ Pair* ProxyWorker::HandshakeOf(const Waiting& waiting) {
   return pair.handshakes_as(waiting.started_ms) ? &pair : nullptr;
 }
 
+Pair* ProxyWorker::SilentOf(const Silent& silent) {
+  Pair* pair = HandshakeOf(silent.pair);
+  return pair != nullptr && pair->silent_as(silent.pair.started_ms, silent.since_ms) ? pair
+                                                                                     : nullptr;
+}
+
+void ProxyWorker::ClientSilent(Pair& pair, uint64_t source, uint32_t since_ms, bool first) {
+  std::deque<Silent>& line = handshakes_silent_;
+  while (!line.empty() && SilentOf(line.front()) == nullptr) line.pop_front();
+  if (line.size() > 2 * size_t{pairs_.size()} + kStaleMax) {
+    std::erase_if(line, [this](const Silent& silent) { return SilentOf(silent) == nullptr; });
+  }
+  line.push_back({{IndexOf(pair), pair.started_ms()}, source, since_ms});
+  if (!first || source == 0) return;
+  const uint32_t half_open = ++half_open_[source];
+  if (half_open <= kHalfOpen) return;
+  for (const Silent& silent : line) {
+    if (half_open <= kHalfOpenMax && NowMs() - silent.since_ms < kSilenceMs) return;
+    Pair* longest = silent.source == source ? SilentOf(silent) : nullptr;
+    if (longest == nullptr) continue;
+    longest->End(EndReason::kTlsHandshakeTimeout);
+    return;
+  }
+}
+
+void ProxyWorker::ClientNotSilent(uint64_t source) {
+  const auto found = half_open_.find(source);
+  if (found != half_open_.end() && --found->second == 0) half_open_.erase(found);
+}
+
+// Somebody waits for a place at this listener. False: all who hold one here are at work, or have
+// only just been answered.
+bool ProxyWorker::EndSilent(uint16_t listener) {
+  for (const Silent& silent : handshakes_silent_) {
+    if (NowMs() - silent.since_ms < kSilenceMs) return false;
+    Pair* longest = SilentOf(silent);
+    if (longest == nullptr || longest->listener() != listener ||
+        !longest->holds_handshake_place()) {
+      continue;
+    }
+    longest->End(EndReason::kTlsHandshakeTimeout);
+    return true;
+  }
+  return false;
+}
+
 // False when there is nothing to do, or no place for those who wait.
 bool ProxyWorker::ServeOneHandshake() {
   if (!handshakes_due_.empty()) {
@@ -259,7 +305,7 @@ bool ProxyWorker::ServeOneHandshake() {
     if (line.empty()) continue;
     const Waiting waiting = line.front();
     Pair* pair = HandshakeOf(waiting);
-    if (pair != nullptr && !pair->OnHandshakePlace()) return false;
+    if (pair != nullptr && !pair->OnHandshakePlace()) return EndSilent(pair->listener());
     line.pop_front();
     return true;
   }

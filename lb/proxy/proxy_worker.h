@@ -175,6 +175,17 @@ class ProxyWorker {
   void HandshakeDue(Pair& pair);
   void AwaitHandshake(Pair& pair, bool resumed);
   Pair* HandshakeOf(const Waiting& waiting);
+  // Half-open handshakes: the client has the word. Those of OpenSSL hold places, 50 KB each: in a
+  // crowd that waits for one, whoever has been silent for longest, and longer than a slow client
+  // takes, gives its place up. Of one source (a /64 of IPv6) a worker has no more than kHalfOpen
+  // that are silent for so long, and never more than kHalfOpenMax: its longest silent ends for a
+  // new one.
+  static constexpr uint32_t kSilenceMs = 2000;
+  static constexpr uint32_t kHalfOpen = 512;
+  static constexpr uint32_t kHalfOpenMax = 4096;
+  void ClientSilent(Pair& pair, uint64_t source, uint32_t since_ms, bool first);
+  void ClientNotSilent(uint64_t source);
+  bool EndSilent(uint16_t listener);
   bool ServeOneHandshake();
   void ServeHandshakes();
   void PublishTls();
@@ -211,7 +222,15 @@ class ProxyWorker {
   TlsOutputPool outputs_;
   std::deque<Waiting> handshakes_due_;
   std::deque<Waiting> handshakes_waiting_[2];  // full ones, resumed ones
-  bool tls_used_ = false;                      // in this turn
+  struct Silent {
+    Waiting pair;
+    uint64_t source;  // 0: not known
+    uint32_t since_ms;
+  };
+  Pair* SilentOf(const Silent& silent);
+  std::deque<Silent> handshakes_silent_;              // the longest first
+  std::unordered_map<uint64_t, uint32_t> half_open_;  // by source
+  bool tls_used_ = false;                             // in this turn
   net::TimerWheel<> wheel_{0};
   bool tick_armed_ = false;
   std::vector<std::unique_ptr<Pool>> pools_;                                // by id

@@ -179,6 +179,7 @@ void Pair::Pause(unsigned direction) {
 
 void Pair::MaybeResume(unsigned direction) {
   if (Has(kEof, direction) || Has(kStarved, direction) || Has(kBulk, direction)) return;
+  if (direction == 0 && EarlyFull()) return;
   if (Has(kPaused, direction)) {
     if (chain_[direction].count > BuffersAllowed(direction) / 4) return;
     Clear(kPaused, direction);

@@ -18,9 +18,12 @@ namespace {
 constexpr uint8_t kTlsHandshakeRecord = 22;
 // Buffers of a client that speaks on while its handshake waits for work in a later turn.
 constexpr uint32_t kEarlyBuffers = 4;
-// What a client may say before we have answered its hello. Hellos are a tenth of it; and early
-// data, which could be more, we never offer.
-constexpr size_t kEarlyBytes = 16'384;
+// Beyond it a client that waits for its handshake is not read from: its hello has been said, or is
+// too long to be looked at before its turn. Most are a tenth of it. What came nevertheless counts
+// up to what an engine takes.
+constexpr size_t kEarlyBytes = net::ClientHelloParser::kInputBytesMax;
+constexpr size_t kEarlyBytesMax = net::TlsEngine::kHelloBytesMax;
+static_assert(kEarlyBytes < kEarlyBytesMax);
 
 }  // namespace
 
@@ -110,7 +113,7 @@ void Pair::OnEarlyBytes(uint16_t buffer) {
       if (TlsOf().engine[0] != nullptr) {
         KeepEarly(buffer);
       } else if (!KeepHello(buffer)) {
-        End(EndReason::kTlsHandshakeFailed);
+        RefuseHello(EndReason::kTlsHandshakeFailed, net::TlsAlert::kIllegalParameter);
         return;
       }
       ReceiveEarly();
@@ -134,14 +137,21 @@ void Pair::KeepEarly(uint16_t buffer) {
 bool Pair::KeepHello(uint16_t buffer) {
   const std::span<const uint8_t> bytes = worker_.buffers_->Bytes(buffer);
   std::vector<uint8_t>& early = TlsOf().opening->early;
-  const bool fits = early.size() + bytes.size() <= kEarlyBytes;
+  const bool fits = early.size() + bytes.size() <= kEarlyBytesMax;
   if (fits) early.insert(early.end(), bytes.begin(), bytes.end());
   worker_.buffers_->Give(buffer);
   return fits;
 }
 
+// It has said so much that the rest waits in its socket.
+bool Pair::EarlyFull() const {
+  if (!Has(kTls, 1) || state_ != State::kHandshake) return false;
+  const TlsOpening* opening = worker_.tls_pairs_[extra_].opening.get();
+  return opening != nullptr && opening->early.size() >= kEarlyBytes;
+}
+
 void Pair::ReceiveEarly() {
-  if (state_ == State::kHandshake && chain_[0].count >= kEarlyBuffers) {
+  if (state_ == State::kHandshake && (chain_[0].count >= kEarlyBuffers || EarlyFull())) {
     Pause(0);
   } else if (!InFlight(kRecv)) {
     MaybeResume(0);
@@ -159,8 +169,10 @@ void Pair::OnHelloBytes(uint16_t buffer) {
       ReceiveEarly();
       return;
     case net::ClientHelloStatus::kNotTls:
+      RefuseFirstWords(worker_.buffers_->Bytes(chain_[0].head)[chain_[0].offset]);
+      return;
     case net::ClientHelloStatus::kMalformed:
-      End(EndReason::kNotTls);
+      RefuseHello(EndReason::kNotTls, net::TlsAlert::kDecodeError);
       return;
     case net::ClientHelloStatus::kOk:
       break;
@@ -184,7 +196,7 @@ void Pair::OnHandshakeBytes() {
   if (tls.waiting || tls.due) return;
   const std::vector<uint8_t>& early = tls.opening->early;
   if (early.front() != kTlsHandshakeRecord) {
-    End(EndReason::kNotTls);
+    RefuseFirstWords(early.front());
     return;
   }
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
@@ -269,10 +281,44 @@ void Pair::OnHandshakeWork() {
     End(EndReason::kTlsHandshakeFailed);
   } else {
     ReceiveEarly();
+    AwaitClient();
   }
 }
 
+// The next word of the handshake is the client's, who may never say it.
+void Pair::AwaitClient() {
+  Tls& tls = TlsOf();
+  TlsOpening& opening = *tls.opening;
+  // What is a few hundred bytes keeps nobody out: such a client may take its time.
+  if (tls.engine[0]->waits_lightly()) LeaveHandshakes();
+  const bool first = opening.silent_since_ms == 0;
+  opening.silent_since_ms = std::max(1U, worker_.NowMs());
+  if (first) {
+    const net::Address source = client_.Network(32, 64);
+    for (const uint8_t byte : source.ip().first(std::min<size_t>(source.ip().size(), 8))) {
+      opening.half_open_source = opening.half_open_source << 8U | byte;
+    }
+  }
+  worker_.ClientSilent(*this, opening.half_open_source, opening.silent_since_ms, first);
+}
+
+bool Pair::silent_as(uint64_t started_ms, uint32_t since_ms) const {
+  if (!handshakes_as(started_ms)) return false;
+  const TlsOpening* opening = worker_.tls_pairs_[extra_].opening.get();
+  return opening != nullptr && opening->silent_since_ms == since_ms;
+}
+
+bool Pair::holds_handshake_place() const { return worker_.tls_pairs_[extra_].slot; }
+
+// No longer half open, whatever came of it.
+void Pair::LeaveSilence() {
+  TlsOpening* opening = TlsOf().opening.get();
+  if (opening == nullptr || std::exchange(opening->silent_since_ms, 0) == 0) return;
+  worker_.ClientNotSilent(opening->half_open_source);
+}
+
 void Pair::OnClientSecured() {
+  LeaveSilence();
   LeaveHandshakes();
   Tls& tls = TlsOf();
   TlsOpening& opening = *tls.opening;
@@ -304,8 +350,26 @@ void Pair::RouteBy(std::string_view domain, std::span<const std::string> alpn) {
 
 // The engine has an alert to say. May free the Pair.
 void Pair::RefuseTls(EndReason reason) {
+  LeaveSilence();
   LeaveHandshakes();
   TlsFlush(0);
+  SayLastWords(reason);
+}
+
+// What came is no handshake. Said in TLS's words (RFC 8446 section 6), but not to a browser or a
+// check that speaks HTTP, whose methods are capital letters. May free the Pair.
+void Pair::RefuseFirstWords(uint8_t first) {
+  if (first >= 'A' && first <= 'Z') {
+    End(EndReason::kNotTls);
+  } else {
+    RefuseHello(EndReason::kNotTls, net::TlsAlert::kUnexpectedMessage);
+  }
+}
+
+// There is no engine yet that would say it. May free the Pair.
+void Pair::RefuseHello(EndReason reason, net::TlsAlert alert) {
+  const auto record = net::PlainTlsAlert(alert);
+  SendWords(0, {reinterpret_cast<const char*>(record.data()), record.size()});
   SayLastWords(reason);
 }
 

@@ -38,6 +38,10 @@ struct TlsOpening {
   std::string domain;                    // of its stream, which TLS does not vouch for
   bool agreed = false;                   // <proceed/> is on its way to the client
   bool greeted = false;                  // our PROXY header went to the node
+  // Of a handshake that waits for the client's next word: since when, in the worker's time (0: it
+  // does not), and whom it counts for.
+  uint32_t silent_since_ms = 0;
+  uint64_t half_open_source = 0;
 };
 
 struct Tls {

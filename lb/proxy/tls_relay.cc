@@ -304,11 +304,19 @@ void Pair::TlsFinish(unsigned direction) {
 
 // The last alert is given the time of its way; then this is the end. May free the Pair.
 void Pair::TlsEndFailed() {
+  // Behind what was under way when it failed.
+  TlsFlush(0);
+  TlsFlush(1);
   if (InFlight(kSend) || InFlight(kSend + 1)) {
     Schedule(std::chrono::seconds(1));
     return;
   }
-  End(EndReason::kTlsError);
+  const net::TlsEngine* client = TlsOf().engine[0].get();
+  if (client != nullptr && client->state() == net::TlsState::kFailed && !Has(kEof, 0)) {
+    SayLastWords(EndReason::kTlsError);
+  } else {
+    End(EndReason::kTlsError);
+  }
 }
 
 // --- Out --------------------------------------------------------------------------------------

@@ -250,6 +250,147 @@ class Hellos(FreshCase):
         self.assert_all_gone()
 
 
+def hello_of(size):
+    """The bytes of a ClientHello that an extension of nobody's makes so long, and beyond its bounds
+    cipher suites of nobody's; in whole records."""
+    padded = min(size, 60_000)
+    padding = struct.pack("!HH", 0x4000, padded) + bytes(padded)
+    suites = b"\x13\1" + b"\x0a\x0a" * ((size - padded) // 2)
+    extensions = (b"\0\x2b\0\3\2\3\4" b"\0\x0a\0\4\0\2\0\x1d" b"\0\x0d\0\6\0\4\4\3\x08\4"
+                  b"\0\x33\0\x26\0\x24\0\x1d\0\x20\x09" + bytes(31) + padding)
+    body = (b"\3\3" + os.urandom(32) + b"\0" + struct.pack("!H", len(suites)) + suites +
+            b"\1\0" + struct.pack("!H", len(extensions)) + extensions)
+    message = b"\1" + len(body).to_bytes(3, "big") + body
+    return b"".join(b"\x16\3\1" + struct.pack("!H", len(part)) + part for part in
+                    (message[at:at + 16384] for at in range(0, len(message), 16384)))
+
+
+def first_flight(context, name=DOMAIN):
+    said = ssl.MemoryBIO()
+    try:
+        context.wrap_bio(ssl.MemoryBIO(), said, server_hostname=name).do_handshake()
+    except ssl.SSLWantReadError:
+        pass
+    return said.read()
+
+
+class Words(FreshCase):
+    """What a client is told that begins or goes on wrongly, and who waits for whom."""
+
+    def start(self, listener=None):
+        self.authority = Authority(self.workspace)
+        self.echo = SinkNode(self.workspace, "echo", "127.0.0.2").start()
+        self.ports = {name: net.free_port() for name in ("tls", "sni")}
+        self.balancer = Balancer(self.workspace, {
+            "process": {"workers": 1},
+            "listener": {
+                "tls": {"bind": f"127.0.0.1:{self.ports['tls']}", "pool": "echo", "mode": "tls",
+                        "certificates": certificates(self.authority.issue("front", [DOMAIN])),
+                        **(listener or {})},
+                "sni": {"bind": f"127.0.0.1:{self.ports['sni']}", "pool": "echo", "mode": "sni"}},
+            "pool": {"echo": {"node": node_tables([self.echo])}},
+        }).start()
+
+    def said_to(self, words, name="tls", pieces=None):
+        with socket.create_connection(("127.0.0.1", self.ports[name]), timeout=10) as sock:
+            step = pieces or len(words)
+            try:
+                for at in range(0, len(words), step):
+                    sock.sendall(words[at:at + step])
+                return sock.recv(7)
+            except ConnectionError:
+                return b"reset"
+
+    def test_first_words_that_are_no_handshake_get_an_alert_but_http(self):
+        self.start()
+        alert = b"\x15\x03\x03\x00\x02\x02\x0a"
+        for name in self.ports:
+            with self.subTest(name=name):
+                self.assertEqual(self.said_to(b"<?xml version='1.0'?>", name), alert)
+                self.assertEqual(self.said_to(b"\x17\x03\x03\x00\x05hello", name), alert)
+                self.assertEqual(self.said_to(b"GET / HTTP/1.1\r\n\r\n", name), b"")
+
+    def test_a_long_hello_is_served_up_to_the_bound_however_it_comes_and_else_gets_an_alert(self):
+        self.start()
+        for size, first in ((16_000, b"\x16"), (20_000, b"\x16"), (60_000, b"\x16"),
+                            (70_000, b"\x15"), (110_000, b"\x15")):
+            for pieces in (None, 1400):
+                with self.subTest(size=size, pieces=pieces):
+                    self.assertEqual(self.said_to(hello_of(size), pieces=pieces)[:1], first)
+
+    def test_early_data_behind_a_hello_is_passed_over(self):
+        self.start()
+        # early_data (42), then records that nobody can read: OpenSSL passes over 16 KB of them.
+        hello = hello_of(2000)
+        body = bytearray(hello[5:])
+        body += b"\0\x2a\0\0"
+        body[1:4] = (len(body) - 4).to_bytes(3, "big")
+        at = 4 + 2 + 32 + 1 + 4 + 2  # of the extensions' length
+        body[at:at + 2] = struct.pack("!H", len(body) - at - 2)
+        early = b"".join(b"\x17\3\3" + struct.pack("!H", 7500) + os.urandom(7500)
+                         for _ in range(2))
+        answer = self.said_to(b"\x16\3\1" + struct.pack("!H", len(body)) + bytes(body) + early)
+        self.assertEqual(answer[:1], b"\x16")
+
+    def test_a_forged_record_gets_its_alert_behind_what_was_under_way_to_the_client(self):
+        self.start()
+        for _ in range(60):
+            with socket.create_connection(("127.0.0.1", self.ports["tls"]), timeout=10) as raw:
+                came, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+                tls = client_context(self.authority.ca_file).wrap_bio(came, said,
+                                                                      server_hostname=DOMAIN)
+                while True:
+                    try:
+                        tls.do_handshake()
+                        break
+                    except ssl.SSLWantReadError:
+                        raw.sendall(said.read())
+                        came.write(raw.recv(65536))
+                for _ in range(40):
+                    tls.write(b"x" * 16000)
+                forged = said.read() + b"\x17\3\3\0\x40" + os.urandom(64) + b"x" * 100_000
+
+                def send(data, sock=raw):
+                    try:
+                        sock.sendall(data)
+                    except OSError:
+                        pass
+                sender = threading.Thread(target=send, args=(forged,))
+                sender.start()
+                alert = None
+                while alert is None:
+                    try:
+                        if not tls.read(65536):
+                            alert = "none: the stream ended in good order"
+                    except ssl.SSLWantReadError:
+                        data = raw.recv(65536)
+                        if data:
+                            came.write(data)
+                        else:
+                            alert = "none: the socket ended"
+                    except ssl.SSLError as error:
+                        alert = str(error)
+                sender.join()
+                self.assertRegex(alert.lower(), "bad.record.mac")
+
+    def test_clients_that_fall_silent_in_their_handshake_keep_nobody_out(self):
+        self.start({"handshakes_max": 8, "handshake_timeout": "60s"})
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            with self.subTest(version=version.name):
+                words = first_flight(client_context(self.authority.ca_file, version=version))
+                silent = []
+                for _ in range(20):
+                    sock = socket.create_connection(("127.0.0.1", self.ports["tls"]), timeout=10)
+                    sock.sendall(words)
+                    silent.append(sock)
+                # Ten seconds are given, and the silent ones have sixty.
+                with connect(self.ports["tls"], client_context(self.authority.ca_file)) as sock:
+                    self.assertTrue(read_until(sock, b"\n"))
+                for sock in silent:
+                    sock.close()
+                wait_until(lambda: self.balancer.open_connections() == 0, "all are gone")
+
+
 class Nodes(FreshCase):
     """TLS towards nodes."""
 
