@@ -32,6 +32,7 @@ int Check(const std::string& file) {
     PrintErrors(config.error());
     return kExitRefused;
   }
+  PrintErrors(config->warnings);
   std::printf("%s: good: %zu zones, %zu pools\n", file.c_str(), config->zones.size(),
               config->pools.size());
   return kExitDone;
@@ -52,6 +53,9 @@ int Run(const std::string& file, const std::string& take_over_path) {
     return kExitRefused;
   }
   net::ConfigureLog(config->log);
+  for (const std::string& warning : config->warnings) {
+    net::Log(net::LogLevel::kWarn, "zone", warning);
+  }
   InheritedSockets inherited;
   std::optional<TakeOver> take_over;
   if (!take_over_path.empty()) {

@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
 
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
+#include "dns/zone/zone_file.h"
 #include "dns/zone/zone_text.h"
 #include "net/config/toml_reader.h"
 
@@ -132,7 +134,8 @@ void ReadServer(const net::TomlSection& server, Config& config) {
 void ReadLimits(const net::TomlSection& root, Config& config) {
   net::TomlSection rrl = root.Section("rate_limit");
   RateLimitConfig& limit = config.responder.rate_limit;
-  limit.per_second = static_cast<uint32_t>(rrl.Rate("responses", 200, 4e6));
+  limit.per_second =
+      static_cast<uint32_t>(rrl.Rate("responses", RateLimitConfig{}.per_second, 4e6));
   limit.slip = static_cast<uint32_t>(rrl.Int("slip", 2, {.min = 0, .max = 100}));
   limit.prefix_v4 = static_cast<uint8_t>(rrl.Int("prefix_v4", 24, {.min = 8, .max = 32}));
   limit.prefix_v6 = static_cast<uint8_t>(rrl.Int("prefix_v6", 56, {.min = 16, .max = 128}));
@@ -355,42 +358,52 @@ void ReadPoolUses(const net::TomlSection& section, const std::vector<PoolSetting
   }
 }
 
-std::shared_ptr<const SigningKey> ReadKey(const net::TomlSection& section,
-                                          const std::string& config_path, const Name& apex) {
-  std::string path = section.String("key");
-  if (path.empty()) return nullptr;
-  auto key = SigningKey::FromFile(Resolve(config_path, path), apex);
-  if (!key) {
-    section.Error("key", key.error(), "make one with: mongoosedns keygen " + apex.ToString());
-    return nullptr;
+std::shared_ptr<const ZoneKeys> ReadKeys(const net::TomlSection& section,
+                                         const std::string& config_path, const Name& apex) {
+  auto ttl =
+      static_cast<uint32_t>(section.Int("dnskey_ttl", kDnskeyTtl, {.min = 1, .max = 604'800}));
+  std::string one = section.String("key");
+  std::vector<std::string> paths = section.Strings("keys");
+  const char* name = paths.empty() ? "key" : "keys";
+  if (!one.empty()) paths.push_back(one);
+  std::vector<ZoneKey> keys;
+  for (const std::string& path : paths) {
+    auto key = ZoneKey::FromFile(Resolve(config_path, path), apex);
+    if (key) {
+      keys.push_back(std::move(*key));
+    } else {
+      section.Error(name, key.error(), "make one with: mongoosedns keygen " + apex.ToString());
+    }
   }
-  return std::make_shared<const SigningKey>(std::move(*key));
+  if (keys.empty()) return nullptr;
+  auto made = std::make_shared<const ZoneKeys>(std::move(keys), ttl);
+  for (const std::string& mistake : made->Mistakes(static_cast<uint32_t>(time(nullptr)))) {
+    section.Error(name, mistake);
+  }
+  return made;
 }
 
 std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSection& section,
-                                   const Config& config) {
+                                   Config& config) {
   auto apex = Name::FromText(name, Name());
   if (!apex) {
     section.Error("", "is not a domain name: it " + apex.error());
     return std::nullopt;
   }
-  auto zone = std::make_shared<Zone>();
-  zone->apex = *apex;
+  auto zone = MakeZone(*apex);
   auto ttl = static_cast<uint32_t>(section.Int("ttl", 300, {.min = 0, .max = 604'800}));
   std::string file = section.String("file");
   bool good = true;
   if (!file.empty()) {
-    auto records = ReadZoneFile(Resolve(config.path, file), *apex, ttl);
-    if (!records) {
-      section.Error("file", records.error());
-      good = false;
-    } else {
-      for (Record& record : *records) {
-        auto added = AddRecord(*zone, std::move(record));
-        if (added) continue;
-        section.Error("file", file + ": " + added.error());
-        good = false;
-      }
+    ZoneFileReport report = LoadZoneFile(Resolve(config.path, file), ttl, *zone);
+    for (const std::string& mistake : report.mistakes) section.Error("file", mistake);
+    if (report.more_mistakes != 0) {
+      section.Error("file", file + ": and " + std::to_string(report.more_mistakes) + " more");
+    }
+    good = report.mistakes.empty();
+    for (std::string& warning : report.warnings) config.warnings.push_back(std::move(warning));
+    if (report.more_warnings != 0) {
+      config.warnings.push_back(file + ": and " + std::to_string(report.more_warnings) + " more");
     }
     section.Strings("ns");
   } else {
@@ -406,7 +419,7 @@ std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSecti
   }
   ReadPoolUses(section, config.pools, *zone);
   ZoneConfig out;
-  out.key = ReadKey(section, config.path, *apex);
+  out.keys = ReadKeys(section, config.path, *apex);
   out.transfer_allow = Networks(section, "transfer_allow");
   out.transfer_needs_tls = section.Bool("transfer_needs_tls", false);
   if (out.transfer_needs_tls && config.tls.transfer_client_ca.empty()) {

@@ -18,6 +18,10 @@ struct PoolSet {
   uint16_t answers_max = 8;
   bool weighted = false;  // the weight decides how often a record is in an answer
   bool all_down = false;
+
+  // How many of the records one answer holds. SRV sets are whole: clients choose by priority and
+  // weight, and a part of the set would have them choose among backups only.
+  uint16_t AnswersPerReply() const;
 };
 
 using PoolSets = std::map<Name, std::map<Type, PoolSet>>;

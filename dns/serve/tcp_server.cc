@@ -205,7 +205,8 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     auto question = packet.subspan(kHeaderBytes, query.question_end() - kHeaderBytes);
     transfer_ = server.transfers_->Begin(
         *apex, client_.address, client_.transport == Transport::kTls, channel_->peer_verified(),
-        {question.begin(), question.end()}, query.id);
+        {question.begin(), question.end()}, query.id,
+        query.has_ixfr_serial ? std::optional(query.ixfr_serial) : std::nullopt);
     if (!transfer_) return false;
     transfer_place_ = std::move(place);
     server.responder_.counters().transfers.Add();
