@@ -110,12 +110,16 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
   thread.worker = std::move(*worker);
   started("");
   thread.loop->Run();
-  thread.worker->StopAccepting();
-  thread.worker->EndAll(EndReason::kDrained);
-  CHECK(thread.loop->Drain(kDrainLimit));
-  while (thread.worker->size() > 0) thread.loop->RunOnce(kDrainLimit);
+  const auto closed = thread.worker->Close(EndReason::kDrained, kDrainLimit);
   if (thread.access_log) thread.access_log->Flush(true);
-  thread.worker.reset();
+  if (closed) {
+    thread.worker.reset();
+  } else {
+    // The kernel may still write there, so the memory stays until the process has ended.
+    net::Log(net::LogLevel::kError, "lb", "a worker ends though operations have not come back",
+             {{"worker", index + 1}, {"waits_for", closed.error()}});
+    static_cast<void>(thread.worker.release());
+  }
   // The loop stays until the thread is joined: whoever posted to it may still be waking it.
 }
 

@@ -58,7 +58,7 @@ void Listener::Arm() {
     }
   }
   self_ = shared_from_this();
-  worker_.loop().Hold();
+  worker_.loop().Hold(net::EventLoop::Work::kAccept);
   multishot_ = !OneByOne();
   if (multishot_) {
     worker_.ring().AcceptMultishot(socket_.get(), {this, 0});
@@ -99,7 +99,7 @@ void Listener::OnCompletion(unsigned, net::Completion completion) {
   std::shared_ptr<Listener> keep = self_;
   if (!completion.more()) {
     self_.reset();
-    worker_.loop().Release();
+    worker_.loop().Release(net::EventLoop::Work::kAccept);
   }
   bool pause = false;
   if (completion.result >= 0) {

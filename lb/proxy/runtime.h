@@ -64,6 +64,7 @@ struct PoolSettings {
   net::Duration queue_timeout{};
   net::Duration idle_timeout{};
   net::Duration fin_timeout{};
+  net::Duration max_age{};  // a connection ends then, or up to a tenth sooner
   uint32_t retries = 0;
   bool redispatch = true;
   uint32_t queue_max = 0;
