@@ -23,8 +23,6 @@
 namespace lb {
 namespace {
 
-// A cancel that came too early (see Ring::Cancel) is given again after this.
-constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
 // Where the kernel cannot say what was acknowledged, a reset waits for so long.
 constexpr net::Duration kResetAfter = std::chrono::seconds(1);
 

@@ -15,6 +15,8 @@ inline constexpr int kLookPart = 4;
 inline constexpr net::Duration kLookSoon = std::chrono::seconds(1);
 // What bounds the rest where fin_timeout is none: a socket that has failed is not kept for ever.
 inline constexpr net::Duration kLostLimit = std::chrono::seconds(30);
+// A cancel that came too early (see Ring::Cancel) is given again after this.
+inline constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
 // How often a lost side is read afresh, and the other asked what it has acknowledged.
 inline constexpr net::Duration kAskAgain = std::chrono::milliseconds(50);
 

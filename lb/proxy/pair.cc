@@ -21,8 +21,6 @@ namespace {
 constexpr net::Duration kRetryPause = std::chrono::seconds(1);
 // Until then a connection has proven that it lasts, and its TCP timers are worth their calls.
 constexpr net::Duration kTimersAfter = std::chrono::seconds(5);
-// A cancel that came too early (see Ring::Cancel) is given again after this.
-constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
 
 // How long the client may take to read our last words.
 constexpr net::Duration kLinger = std::chrono::seconds(1);
@@ -192,9 +190,11 @@ void Pair::OnNamed(int32_t result) {
 
 void Pair::Admit() {
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
-  const uint32_t active = listener.shared->active.fetch_add(1, std::memory_order_relaxed);
+  const bool held = Has(kCounted);
+  const uint32_t active =
+      held ? 0 : listener.shared->active.fetch_add(1, std::memory_order_relaxed);
   Set(kCounted);
-  if (listener.connections_max != 0 && active >= listener.connections_max) {
+  if (!held && listener.connections_max != 0 && active >= listener.connections_max) {
     listener.shared->refused_limit.fetch_add(1, std::memory_order_relaxed);
     End(EndReason::kLimited);
     return;

@@ -96,6 +96,8 @@ class alignas(128) Pair final : public net::Target {
   // then `name_bytes` is the exact size of a socket address there (0: it has none). May free
   // the Pair.
   void Start(const net::Address* peer, int32_t name_bytes);
+  // Counted in its listener already. Before Start().
+  void HoldsPlace() { Set(kCounted); }
   // The wheel came up. May free the Pair.
   void OnDue();
   // A node of its pool may have room again; false when none has. Else it leaves the queue, and may

@@ -86,6 +86,9 @@ void ProxyWorker::SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balan
 void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings) {
   if (listener_settings_.size() <= id) listener_settings_.resize(id + 1U);
   listener_settings_[id] = std::move(settings);
+  for (const auto& listener : listeners_) {
+    if (listener->id() == id) listener->OnSettings();
+  }
 }
 
 void ProxyWorker::AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket) {
@@ -111,7 +114,8 @@ void ProxyWorker::StopAccepting() {
 
 bool ProxyWorker::Full() const { return pairs_.size() >= options_.pairs_max; }
 
-bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer) {
+bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
+                             const std::optional<net::Address>& peer, bool place) {
   if (closed_) return false;
   const uint16_t pool = listener_settings_[listener.id()]->pool;
   const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
@@ -119,7 +123,8 @@ bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Addr
   WorkerStats::Add(stats_.accepted);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
-  pairs_[index].Start(peer, listener.name_bytes());
+  if (place) pairs_[index].HoldsPlace();
+  pairs_[index].Start(peer.has_value() ? &*peer : nullptr, listener.name_bytes());
   return true;
 }
 
@@ -129,7 +134,10 @@ void ProxyWorker::Finished(Pair& pair) {
   wheel_.Remove(IndexOf(pair),
                 [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   const ListenerSettings& listener = *ListenerOf(pair);
-  if (pair.counted()) listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
+  if (pair.counted()) {
+    listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
+    if (listener.wait_at_limit) places_waiting_ = true;
+  }
   if (pair.sourced() && listener.source_limits) {
     listener.source_limits->Leave(pair.client());
   }
@@ -512,6 +520,9 @@ void ProxyWorker::OnTurnEnd() {
     for (const auto& pool : pools_) {
       if (pool && pool->queued > 0) ServeQueue(*pool);
     }
+  }
+  if (std::exchange(places_waiting_, false)) {
+    for (const auto& listener : listeners_) listener->OnPlace();
   }
   if (tls_used_) {
     ServeHandshakes();

@@ -15,6 +15,7 @@
 #include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -174,7 +175,9 @@ class ProxyWorker {
 
   // From a Listener: a connection, whose peer is known where `peer` is given. False: not even the
   // reserve has a Pair; the listener closes the socket.
-  bool OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer);
+  // With `place` it is counted in the listener already.
+  bool OnAccepted(Listener& listener, net::Slot slot, const std::optional<net::Address>& peer,
+                  bool place);
   // From a Pair.
   void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
   void LogEnd(const Pair& pair);
@@ -265,6 +268,7 @@ class ProxyWorker {
   std::vector<std::shared_ptr<const PoolSettings>> retiring_;
   std::vector<std::shared_ptr<const PoolSettings>> retired_;
   bool queues_waiting_ = false;  // a connection ended while some waited
+  bool places_waiting_ = false;  // likewise, for those in a listen queue
   uint64_t unique_id_ = 0;
 };
 

@@ -99,8 +99,8 @@ void EventLoop::RunOnce(Duration limit) {
 }
 
 std::string EventLoop::Held() const {
-  static constexpr std::array<const char*, kWorks> kNames = {"accepts", "stream operations",
-                                                             "lookups", "signal descriptors"};
+  static constexpr std::array<const char*, kWorks> kNames = {
+      "accepts", "stream operations", "lookups", "signal descriptors", "operations"};
   std::string text;
   for (size_t i = 0; i < kWorks; ++i) {
     if (held_[i] == 0) continue;

@@ -51,10 +51,10 @@ class EventLoop final : private Target {
   // The gate: who has operations in flight holds it, and Drain() waits until nobody does. Memory
   // that the kernel may still write to must outlive the operation, so a loop is drained before it
   // ends. Timers and tasks run on meanwhile: who is being waited for may need them.
-  enum class Work : uint8_t { kAccept, kStream, kLookup, kSignals };
-  static constexpr size_t kWorks = static_cast<size_t>(Work::kSignals) + 1;
-  void Hold(Work what) { ++held_[static_cast<size_t>(what)]; }
-  void Release(Work what) { --held_[static_cast<size_t>(what)]; }
+  enum class Work : uint8_t { kAccept, kStream, kLookup, kSignals, kOther };
+  static constexpr size_t kWorks = static_cast<size_t>(Work::kOther) + 1;
+  void Hold(Work what = Work::kOther) { ++held_[static_cast<size_t>(what)]; }
+  void Release(Work what = Work::kOther) { --held_[static_cast<size_t>(what)]; }
   // Until all was released. The error names what was not within `limit`.
   std::expected<void, std::string> Drain(Duration limit);
   std::string Held() const;  // "2 accepts, 1 stream operations"; "" for nothing

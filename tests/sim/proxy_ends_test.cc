@@ -315,6 +315,32 @@ TEST(ProxyEnds, ConnectionsEndAtTheirAgeNotAllAtOnce) {
   world.Finish();
 }
 
+TEST(ProxyEnds, AtItsLimitAListenerLeavesClientsInTheListenQueueWhenToldAndServesThemInTurn) {
+  for (const bool one_by_one : {true, false}) {
+    WorldOptions options;
+    options.faults.socket_options = !one_by_one;
+    options.listener.connections_max = 5;
+    options.listener.wait_at_limit = true;
+    World world(options);
+    world.Answers(0, Accepts({}, {.bytes = 10, .ends = Ends::kHold}));
+    std::vector<Peer*> clients;
+    for (uint32_t i = 0; i < 40; ++i) {
+      clients.push_back(&world.Dial(i, {.bytes = 100, .end_after = seconds(1)}));
+    }
+    uint32_t most = 0;
+    const net::Time start = world.network.clock().Now();
+    EXPECT_TRUE(world.RunUntil([&] {
+      most = std::max(most, world.worker->size());
+      return std::ranges::all_of(clients, [](Peer* client) { return client->done(); });
+    }));
+    EXPECT_EQ(most, 5U);
+    EXPECT_EQ(world.shared->refused_limit.load(), 0U);
+    EXPECT_EQ(world.Ended(lb::EndReason::kLimited), 0U);
+    EXPECT_LT(world.network.clock().Now() - start, seconds(12)) << "eight rounds of a second";
+    world.Finish();
+  }
+}
+
 TEST(ProxyEnds, OneConnectionIsShutByItsNameAndNoOtherInItsPlace) {
   World world({});
   world.Answers(0, Accepts({}, {.bytes = 10, .ends = Ends::kHold}));
