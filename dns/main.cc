@@ -112,7 +112,10 @@ int Run(const std::string& file, const std::string& take_over_path) {
   (*loop)->Run();
   ctl.Stop();
   signals.reset();
-  (*loop)->Drain(std::chrono::seconds(2));
+  if (auto drained = (*loop)->Drain(std::chrono::seconds(2)); !drained) {
+    net::Log(net::LogLevel::kWarn, "server", "ended while operations were under way",
+             {{"waited_for", drained.error()}});
+  }
   net::Log(net::LogLevel::kInfo, "server", "stopped");
   return kExitDone;
 }

@@ -117,7 +117,10 @@ class Process {
     ctl_.reset();
     admin_.reset();
     control_.reset();
-    loop_->Drain(std::chrono::seconds(2));
+    if (auto drained = loop_->Drain(std::chrono::seconds(2)); !drained) {
+      net::Log(net::LogLevel::kWarn, "lb", "ended while operations were under way",
+               {{"waited_for", drained.error()}});
+    }
     return result;
   }
 

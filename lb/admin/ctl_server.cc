@@ -66,7 +66,7 @@ class CtlServer::PeerLookup final : private net::Target {
     if (!core->loop.ring().features().fd_install) return core->Begin(slot, {});
     auto lookup = std::make_shared<PeerLookup>(core, slot);
     lookup->self_ = lookup;
-    core->loop.Hold();
+    core->loop.Hold(net::EventLoop::Work::kLookup);
     core->loop.ring().InstallFd(slot, {lookup.get(), 0});
   }
 
@@ -76,7 +76,7 @@ class CtlServer::PeerLookup final : private net::Target {
  private:
   void OnCompletion(unsigned, net::Completion completion) override {
     const std::shared_ptr<PeerLookup> keep = std::move(self_);
-    loop_.Release();
+    loop_.Release(net::EventLoop::Work::kLookup);
     const net::UniqueFd fd(completion.result);
     const Peer peer = fd ? PeerOf(fd.get()) : Peer();
     if (auto core = core_.lock()) {

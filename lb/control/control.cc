@@ -412,7 +412,7 @@ void Control::LookAtDrain() {
   if (!drained_) return;
   const uint64_t open = engine_->open();
   if (open > 0 && loop_.now() < drain_deadline_) {
-    loop_.After(kDrainLook, [this] { LookAtDrain(); });
+    start_ = loop_.After(kDrainLook, [this] { LookAtDrain(); });  // (free since BeginDrain)
     return;
   }
   state_ = ProcessState::kStopping;

@@ -65,6 +65,24 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
                     "Lines that the access log did not take",
                     true,
                     {{{}, static_cast<double>(engine.access_log_dropped())}}});
+  worker("mongooselb_local_errors_total",
+         "Connects for which a port, descriptor or memory of this machine was missing",
+         &WorkerStats::local_errors);
+  CounterView errors{
+      "mongooselb_socket_errors_total", "System calls that failed, by errno", true, {}};
+  using Side = Engine::ErrorSide;
+  for (const auto& [side, text] :
+       {std::pair(Side::kConnect, "connect"), std::pair(Side::kClient, "client"),
+        std::pair(Side::kNode, "node")}) {
+    for (size_t error = 1; error < net::kErrnos; ++error) {
+      const uint64_t count = engine.SocketErrors(side, error);
+      if (count == 0) continue;
+      errors.series.push_back(
+          {{{"side", text}, {"errno", std::string(net::ErrnoName(static_cast<int>(error)))}},
+           static_cast<double>(count)});
+    }
+  }
+  views->push_back(std::move(errors));
   CounterView ended{"mongooselb_ended_total", "Connections that ended, by reason", true, {}};
   for (size_t i = 1; i < kEndReasons; ++i) {
     const auto reason = static_cast<EndReason>(i);

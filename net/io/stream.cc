@@ -26,7 +26,7 @@ std::shared_ptr<Stream> Stream::Connect(EventLoop& loop, const sockaddr* address
   }
   std::memcpy(&stream->address_, address, size);
   stream->Began();
-  loop.Hold();
+  loop.Hold(EventLoop::Work::kStream);
   loop.ring().Connect(
       stream->slot_,
       {.address = reinterpret_cast<const sockaddr*>(&stream->address_), .address_size = size},
@@ -46,7 +46,7 @@ void Stream::OnCompletion(unsigned op, Completion completion) {
   // Keeps the object until the end of this call, whatever the handler does.
   std::shared_ptr<Stream> keep = self_;
   if (--in_flight_ == 0) self_.reset();
-  loop_.Release();
+  loop_.Release(EventLoop::Work::kStream);
   switch (op) {
     case kConnect:
       OnConnect(completion.result);
@@ -83,7 +83,7 @@ void Stream::StartRecv() {
   if (receiving_ || reading_paused_ || ended_ || state_ == State::kClosed) return;
   receiving_ = true;
   Began();
-  loop_.Hold();
+  loop_.Hold(EventLoop::Work::kStream);
   loop_.ring().Recv(slot_, in_, {this, kRecv});
 }
 
@@ -135,7 +135,7 @@ void Stream::StartSend() {
   if (sending_ || unsent() == 0) return;
   sending_ = true;
   Began();
-  loop_.Hold();
+  loop_.Hold(EventLoop::Work::kStream);
   const auto* data = reinterpret_cast<const uint8_t*>(out_.data());
   loop_.ring().Send(slot_, {data + out_sent_, unsent()}, {this, kSend});
 }
@@ -220,7 +220,7 @@ class Acceptor::State final : public Target, public std::enable_shared_from_this
 
   void Arm() {
     self_ = shared_from_this();
-    loop_.Hold();
+    loop_.Hold(EventLoop::Work::kAccept);
     loop_.ring().AcceptMultishot(listener_.get(), {this, 0});
   }
 
@@ -233,7 +233,7 @@ class Acceptor::State final : public Target, public std::enable_shared_from_this
     std::shared_ptr<State> keep = self_;
     if (!completion.more()) {
       self_.reset();
-      loop_.Release();
+      loop_.Release(EventLoop::Work::kAccept);
     }
     if (completion.result >= 0) {
       Slot slot = static_cast<Slot>(completion.result);
