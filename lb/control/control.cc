@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <thread>
 
 #include "lb/control/report.h"
@@ -155,6 +156,7 @@ void Control::LookAtStart(net::Time give_up) {
 std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   auto fail = [&](std::vector<net::ConfigError> errors) {
     ++reloads_failed_;
+    last_reload_at_s_ = static_cast<int64_t>(std::time(nullptr));
     last_reload_error_ = errors.front().ToString();
     net::Log(net::LogLevel::kError, "lb", "reload refused; the old configuration stays",
              {{"error", last_reload_error_}, {"errors", errors.size()}});
@@ -179,6 +181,7 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   if (!prepared) return fail(prepared.error());
   Commit(std::move(*config), std::move(*prepared));
   ++reloads_;
+  last_reload_at_s_ = static_cast<int64_t>(std::time(nullptr));
   last_reload_error_.clear();
   expiry_warned_.clear();
   net::Log(net::LogLevel::kInfo, "lb", "configuration reloaded", {{"file", config_path_}});
@@ -266,6 +269,7 @@ ProcessView Control::Process() const {
   view.reloads = reloads_;
   view.reloads_failed = reloads_failed_;
   view.last_reload_error = last_reload_error_;
+  view.last_reload_at_s = last_reload_at_s_;
   return view;
 }
 

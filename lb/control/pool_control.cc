@@ -172,7 +172,14 @@ void PoolControl::SetUpHealth(PoolNode& entry, bool was_up, AdminState admin) {
               [this, &entry](size_t index, bool ok, const std::string& why) {
                 AfterHealth(entry, entry.health->OnCheckResult(index, ok, why));
               },
-          .on_status = [this, &entry](auto body) { OnCluster(entry, std::move(body)); }});
+          .on_status = [this, &entry](auto body) { OnCluster(entry, std::move(body)); },
+          .on_not_checked =
+              [this, &entry](const std::string& why) {
+                entry.health->OnNotChecked(why);
+                LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kError, "lb",
+                          "checks cannot be made; nodes stay as they are",
+                          {{"pool", name()}, {"node", entry.config.name}, {"reason", why}});
+              }});
   ObserveWarmup(entry);
 }
 
@@ -307,7 +314,7 @@ void PoolControl::OnPassiveErrors(const Node* node, uint32_t errors) {
   for (const EntryPtr& entry : entries_) {
     if (entry->node.get() != node) continue;
     AfterHealth(*entry, entry->health->OnConnectErrors(
-                            errors, MayMarkDownPassively(down, entries_.size())));
+                            errors, MayMarkDownPassively(down, entries_.size()), loop_.now()));
   }
 }
 
@@ -343,6 +350,12 @@ void PoolControl::AfterHealth(PoolNode& entry, NodeHealth::Changed changed) {
 
 void PoolControl::Tick() {
   tick_ = loop_.After(kTick, [this] { Tick(); });
+  for (const EntryPtr& entry : entries_) {
+    if (auto changed = entry->health->OnTime(loop_.now())) {
+      entry->node->ResetErrors();
+      AfterHealth(*entry, std::move(changed));
+    }
+  }
   StepWarmups();
   StepPaces();
   if (loop_.now() - last_measure_ >= kMeasureEvery) MeasureArrivals();

@@ -21,7 +21,10 @@ std::shared_ptr<Stream> Stream::Connect(EventLoop& loop, const sockaddr* address
   auto stream = std::make_shared<Stream>(loop, handler);
   stream->slot_ = loop.ring().AllocateSlot();
   if (stream->slot_ == kNoSlot) {
-    loop.Post([stream] { stream->Close("too many connections are open", true); });
+    loop.Post([stream] {
+      stream->error_ = EMFILE;
+      stream->Close("too many connections are open", true);
+    });
     return stream;
   }
   std::memcpy(&stream->address_, address, size);
@@ -71,7 +74,7 @@ void Stream::OnConnect(int32_t result) {
     return;
   }
   if (result < 0) {
-    Close(std::strerror(-result), true);
+    CloseFailed(-result);
     return;
   }
   state_ = State::kOpen;
@@ -96,7 +99,7 @@ void Stream::OnRecv(int32_t result) {
   receiving_ = false;
   if (state_ == State::kClosed) return;
   if (result < 0) {
-    Close(std::strerror(-result), true);
+    CloseFailed(-result);
     return;
   }
   if (result == 0) {
@@ -144,7 +147,7 @@ void Stream::OnSend(int32_t result) {
   sending_ = false;
   if (state_ == State::kClosed) return;
   if (result < 0) {
-    Close(std::strerror(-result), true);
+    CloseFailed(-result);
     return;
   }
   out_sent_ += static_cast<size_t>(result);
@@ -189,6 +192,11 @@ void Stream::CloseWhenSent() {
       }
     }
   }
+}
+
+void Stream::CloseFailed(int error) {
+  error_ = error;
+  Close(std::strerror(error), true);
 }
 
 void Stream::Abort() { Close("", false); }
