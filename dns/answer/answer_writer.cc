@@ -1,9 +1,10 @@
-#include "net/base/check.h"
 #include "dns/answer/answer_writer.h"
 
 #include <algorithm>
 #include <cstring>
 #include <numeric>
+
+#include "net/base/check.h"
 
 namespace dns {
 
