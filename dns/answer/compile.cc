@@ -330,6 +330,7 @@ class AnswerWriter {
     writer.Record(form.choice_bytes, set, rdata, nullptr);
     choice.size = static_cast<uint16_t>(form.choice_bytes.size() - choice.offset);
     choice.weight = weight;
+    CHECK(form.choices.size() < kRecordsPerSetMax);  // `check` refuses more
     form.choices.push_back(choice);
   }
 

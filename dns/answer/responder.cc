@@ -16,6 +16,7 @@ constexpr uint16_t kFlagCd = 0x0010;
 constexpr size_t kOptBytes = 11;
 constexpr size_t kOptionBytes = 4;
 constexpr size_t kItemsMax = 256;
+static_assert(kItemsMax == kRecordsPerSetMax);
 // RFC 8467 §4.1: responses over encrypted transports are padded to a multiple of this.
 constexpr size_t kPaddingBlock = 468;
 // Extended DNS Errors (RFC 8914, 9824).

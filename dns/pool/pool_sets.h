@@ -10,6 +10,9 @@
 
 namespace dns {
 
+// All addresses of a pool may stand in one set.
+static_assert(kPoolAddressesMax <= kRecordsPerSetMax);
+
 struct PoolSet {
   size_t pool = 0;
   Rrset set;                      // empty when nothing is given out

@@ -95,6 +95,29 @@ void FindPoolMistakes(const Zone& zone, const PoolUse& use, std::vector<std::str
   }
 }
 
+// Where several uses of pools meet, their records make one set.
+void FindSharedPlaces(const Zone& zone, std::vector<std::string>& mistakes) {
+  std::map<Name, size_t> pool_at;
+  std::map<Name, size_t> records_at;
+  for (const PoolUse& use : zone.pools) {
+    auto [place, is_new] = pool_at.emplace(use.addresses_at, use.pool);
+    if (!is_new && place->second != use.pool) {
+      mistakes.push_back(use.addresses_at.ToString() + " has the addresses of two pools");
+    }
+    for (const ServiceUse& service : use.services) {
+      auto tcp = use.services_at.Child("_tcp");
+      auto owner = tcp ? tcp->Child("_" + service.service) : std::nullopt;
+      if (owner) records_at[*owner] += use.hosts.size();
+    }
+  }
+  for (const auto& [owner, records] : records_at) {
+    if (records <= kRecordsPerSetMax) continue;
+    mistakes.push_back(owner.ToString() + " has " + std::to_string(records) +
+                       " SRV records of pools, which is above the largest allowed, " +
+                       std::to_string(kRecordsPerSetMax));
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> FindMistakes(const Zone& zone) {
@@ -111,6 +134,7 @@ std::vector<std::string> FindMistakes(const Zone& zone) {
   }
   for (const auto& [name, sets] : zone.names) FindMistakesAtName(zone, name, sets, mistakes);
   for (const PoolUse& use : zone.pools) FindPoolMistakes(zone, use, mistakes);
+  FindSharedPlaces(zone, mistakes);
   return mistakes;
 }
 

@@ -254,7 +254,8 @@ class CtlServer::Session final : public net::StreamHandler,
     if (step.state == net::DrainWaitStep::State::kDeadline) {
       return EndWait({.exit = CtlExit::kDeadline,
                       .message = "the deadline came with " + std::to_string(step.remaining) +
-                                 " connections left on " + wait_->node},
+                                 (step.remaining == 1 ? " connection" : " connections") +
+                                 " left on " + wait_->node},
                      step);
     }
     if (report) {

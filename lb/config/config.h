@@ -41,6 +41,8 @@ inline constexpr size_t kSourceAddressesMax = 64;
 inline constexpr size_t kCertificatesMax = 256;
 inline constexpr size_t kRoutesMax = 256;
 inline constexpr size_t kAlpnMax = 16;
+inline constexpr size_t kCertificateNamesMax = 256;
+inline constexpr size_t kProxyTlvsMax = 16;
 inline constexpr size_t kNameMax = 64;  // bytes of a listener's, pool's or node's name
 
 // Where a value stood, for what is found out later: a bind that fails, a name without an address.
@@ -314,6 +316,15 @@ struct Config {
 
   bool operator==(const Config&) const = default;
 };
+
+// What could be read of a file that may have mistakes: for who looks for more of them (names,
+// certificates), and for nothing else.
+struct DraftConfig {
+  Config config;
+  std::vector<net::ConfigError> errors;  // in the order of the file
+  bool readable = false;                 // else `config` is empty
+};
+DraftConfig ReadConfig(const std::string& path);
 
 // All mistakes of the file, in its order; never a configuration with mistakes.
 std::expected<Config, std::vector<net::ConfigError>> LoadConfig(const std::string& path);
