@@ -30,7 +30,7 @@ FLOORS = {
     ],
     "dns": [
         "dns", "dns/admin", "dns/control", "dns/config", "dns/serve", "dns/answer", "dns/pool",
-        "dns/zone", "dns/wire",
+        "dns/zone", "dns/update", "dns/tsig", "dns/wire",
     ],
 }
 

@@ -59,6 +59,13 @@ struct ZoneContext {
     auto set = it->second.find(type);
     return set == it->second.end() ? nullptr : &set->second;
   }
+  // Addresses for the additional section: a pool's as they are given out now.
+  const Rrset* FindAddresses(const Name& name, Type type) const {
+    if (const PoolSet* set = FindPool(name, type)) {
+      return set->set.rdatas.empty() ? nullptr : &set->set;
+    }
+    return Find(name, type);
+  }
   // The cut that `name` is at or below, if any.
   std::optional<Name> CutOf(Name name) const {
     for (; name != zone->apex; name = name.Parent()) {
@@ -150,7 +157,13 @@ class Planner {
     } else if (zone_.key) {
       plan_.nsec = Nsec(cut, {Type::kNs, Type::kRrsig, Type::kNsec});
     }
-    AddHosts(*plan_.referral[0], plan_.glue);
+    for (const Bytes& rdata :
+         plan_.referral[0]->rdatas) {  // glue is what the zone says, whatever health
+      for (Type type : {Type::kA, Type::kAaaa}) {
+        const Rrset* found = zone_.Find(*HostOf(Type::kNs, rdata), type);
+        if (found != nullptr && plan_.glue.size() < kAdditionalSetsMax) plan_.glue.push_back(found);
+      }
+    }
     return std::move(plan_);
   }
 
@@ -179,10 +192,13 @@ class Planner {
 
   std::vector<Type> TypesAt(const Name& name) const {
     std::vector<Type> types = {Type::kRrsig, Type::kNsec};
-    if (const auto* sets = zone_.SetsAt(name)) {
-      for (const auto& [type, set] : *sets) types.push_back(type);
-    }
     auto pool = zone_.pool_sets.find(name);
+    if (const auto* sets = zone_.SetsAt(name)) {
+      for (const auto& [type, set] : *sets) {
+        bool of_pool = pool != zone_.pool_sets.end() && pool->second.contains(type);
+        if (!of_pool) types.push_back(type);
+      }
+    }
     if (pool != zone_.pool_sets.end()) {
       for (const auto& [type, set] : pool->second) {
         if (!set.set.rdatas.empty()) types.push_back(type);
@@ -221,12 +237,13 @@ class Planner {
     return true;
   }
 
-  void AddHosts(const Rrset& set, std::vector<const Rrset*>& out) const {
+  void AddHosts(const Rrset& set, std::vector<const Rrset*>& out) {
     for (const Bytes& rdata : set.rdatas) {
       auto host = HostOf(set.type, rdata);
       if (!host) return;
       for (Type type : {Type::kA, Type::kAaaa}) {
-        const Rrset* found = zone_.Find(*host, type);
+        if (const PoolSet* pool = zone_.FindPool(*host, type)) pools_ |= uint64_t{1} << pool->pool;
+        const Rrset* found = zone_.FindAddresses(*host, type);
         if (found == nullptr || out.size() == kAdditionalSetsMax) continue;
         if (std::ranges::find(out, found) == out.end()) out.push_back(found);
       }
@@ -338,7 +355,7 @@ class AnswerWriter {
     Choice& choice = form.choices.back();
     choice.extra_offset = static_cast<uint32_t>(form.extra_bytes.size());
     for (Type type : {Type::kA, Type::kAaaa}) {
-      const Rrset* set = zone_.Find(host, type);
+      const Rrset* set = zone_.FindAddresses(host, type);
       if (set == nullptr) continue;
       for (const Bytes& rdata : set->rdatas) {
         writer.Record(form.extra_bytes, *set, rdata, nullptr);
@@ -699,12 +716,15 @@ std::vector<Record> Compiler::Records(const Zone& zone, const std::vector<PoolCo
       records.push_back({set.owner, set.type, set.ttl, rdata});
     }
   };
+  const PoolSets pool_sets = MakePoolSets(zone, pools, views);
   for (const auto& [name, sets] : zone.names) {
+    auto pool = pool_sets.find(name);
     for (const auto& [type, set] : sets) {
-      if (type != Type::kSoa) add(set);
+      bool of_pool = pool != pool_sets.end() && pool->second.contains(type);
+      if (type != Type::kSoa && !of_pool) add(set);
     }
   }
-  for (const auto& [name, sets] : MakePoolSets(zone, pools, views)) {
+  for (const auto& [name, sets] : pool_sets) {
     for (const auto& [type, set] : sets) add(set.set);
   }
   std::ranges::sort(records, [](const Record& a, const Record& b) {

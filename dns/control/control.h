@@ -6,24 +6,37 @@
 // the loop.
 #pragma once
 
+#include <atomic>
 #include <expected>
+#include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "dns/answer/compile.h"
 #include "dns/answer/publisher.h"
 #include "dns/config/config.h"
+#include "dns/control/fleet.h"
 #include "dns/control/probe.h"
+#include "dns/control/serials.h"
 #include "dns/control/serving.h"
 #include "dns/control/state_file.h"
 #include "dns/pool/health.h"
 #include "dns/serve/notify.h"
 #include "dns/serve/transfer.h"
+#include "dns/serve/update_sink.h"
+#include "dns/tsig/tsig.h"
+#include "dns/update/update.h"
 #include "net/io/event_loop.h"
 
 namespace dns {
+
+// "pool/balancer": what a balancer is called in files, logs and between nodes.
+std::string BalancerKey(const PoolConfig& pool, size_t balancer);
+
+constexpr size_t kAcmeMax = 64;  // challenges at the same time
 
 class Control {
  public:
@@ -43,8 +56,26 @@ class Control {
   // --- The operator's word. "" or why not. Written to the state file before they return.
   std::string SetOverride(const std::string& pool, const std::string& balancer, Override value,
                           const std::string& by);
-  // Puts a TXT record at _acme-challenge.NAME for `seconds`.
+  // Puts a TXT record at _acme-challenge.NAME for `seconds`. It goes to the secondaries, and
+  // outlives restarts and upgrades.
   std::string SetAcme(const std::string& name, const std::string& token, uint32_t seconds);
+  // Takes tokens away: this one, all of the name's (token empty), or all (name empty too).
+  std::string ClearAcme(const std::string& name, const std::string& token);
+  std::string AcmeJson() const;
+
+  // --- Orders to all DNS nodes of the quorum.
+  struct PeerAnswer {
+    std::string name;
+    std::string reply;  // a line of JSON, where there is one
+    std::string error;
+  };
+  // Sends the ctl request to every peer; `done` once, with an answer of each. The error says why
+  // there is nobody to order.
+  std::string OrderPeers(const std::string& request,
+                         std::move_only_function<void(std::vector<PeerAnswer>)> done);
+  // An order from a peer: `execute` makes the reply to the ctl request.
+  net::HttpResponse TakeOrder(const net::HttpRequest& request,
+                              const std::function<std::string(const std::string&)>& execute);
 
   // --- Reports, as JSON text.
   std::string StatesJson() const;
@@ -55,12 +86,14 @@ class Control {
   std::expected<std::string, std::string> ExplainJson(const std::string& name,
                                                       const std::string& if_down) const;
   std::string Metrics() const;
+  // Judges an UPDATE of challenges and does it; the response.
+  Bytes AnswerUpdate(ByteView message, const net::Address& client);
   bool ready() const { return started_ && !stopping_; }
   std::string StatusLine() const;  // for systemd
 
   const Config& config() const { return *config_; }
-  // Duplicates of the sockets with their description, for a process that takes over.
-  InheritedSockets ShareSockets() const { return serving_.Share(); }
+  // What a process that takes over gets: duplicates of the sockets, and what is known.
+  net::Inheritance Inheritance() const { return {serving_.Share(), HandOverJson()}; }
   std::string HandOverJson() const;
   void Restore(const std::string& hand_over_json);
 
@@ -73,7 +106,11 @@ class Control {
   struct Acme {
     Name owner;
     std::string token;
-    net::Time until;
+    int64_t until_ms = 0;  // since 1970
+  };
+  // UPDATEs on their way here from the threads that received them.
+  struct UpdateGate {
+    std::atomic<size_t> waiting{0};
   };
   struct PeerState {
     std::map<std::string, bool> down;  // "pool/balancer"
@@ -86,21 +123,45 @@ class Control {
   void MakeRuntimes(const Config& config, std::vector<PoolRuntime>* out) const;
   std::unique_ptr<Compiler> MakeCompiler(const Config& config) const;
   void StartChecks();
-  void OnResult(size_t pool, size_t balancer, size_t check, CheckResult result);
-  // Works out all verdicts, and publishes a new generation where something changed.
-  void Refresh(bool force = false);
+  void OnResult(const Prober::Target& target, CheckResult result);
+  // Works out the verdicts of the pools that something happened to, and publishes a new generation
+  // where what is given out changed. MarkDirty: at the end of this turn.
+  void MarkDirty(size_t pool);
+  void MarkAllDirty();
+  void Refresh();
   bool RefreshPool(size_t pool, net::Time now);
   void ArmStepTimer();
   void Rebuild();
+  // Gives new serials to those of the zones whose content is another one; they are saved when this
+  // returns. The indexes of these zones.
+  std::vector<size_t> StepSerials(const std::vector<size_t>& zones);
+  std::vector<size_t> AllZones() const;
+  uint64_t ContentOf(const ZoneConfig& zone) const;
+  uint32_t SerialOf(const ZoneConfig& zone) const;
+  void Notify(const std::vector<size_t>& zones);
+  std::optional<net::Address> NotifySource(const ZoneConfig& zone, const net::Address& to) const;
+  // The challenges changed.
+  void PublishAcme();
+  std::expected<Name, std::string> ChallengeOwner(const std::string& name) const;
+  void ArmAcmeTimer();
+  UpdateSink MakeUpdateSink();
+  UpdateRcode DoUpdate(const Update& update, const ZoneConfig& zone, const std::string& by);
   void PublishTransferSource();
   void AskPeers();
   void TakePeerView(const std::string& name, const std::string& json);
   void ApplyVotes();
-  void SaveState();
+  SavedState State() const;
+  // Written when it returns; durable where a serial or the operator's word needs it.
+  void SaveState(bool durable = false);
+  void SaveStateSoon();
   void LoadState();
+  void ApplyState(const SavedState& state);
+  void TakeAbsent();
   void Housekeeping();
+  std::shared_ptr<const Zone> Served(const ZoneConfig& zone) const;
   std::vector<ZoneInput> ZoneInputs(const Config& config) const;
   uint32_t UnixNow() const;
+  int64_t UnixNowMs() const;
 
   net::EventLoop& loop_;
   std::unique_ptr<Config> config_;
@@ -114,14 +175,29 @@ class Control {
   std::unique_ptr<Prober> prober_;
   TransferSource transfers_;
   std::unique_ptr<Notifier> notifier_;
-  Serving serving_{transfers_};
+  std::shared_ptr<UpdateGate> update_gate_ = std::make_shared<UpdateGate>();
+  TsigReplays replays_;
+  FleetGate fleet_gate_;
+  uint64_t updates_done_ = 0;
+  uint64_t updates_refused_ = 0;
+  Serving serving_;
   std::vector<Acme> acme_;
   std::map<std::string, PeerState> peers_;
-  std::map<std::string, uint32_t> serials_;  // by zone: raised when a pool changes its content
+  Serials serials_;
   StateFile state_file_;
+  // Of pools and balancers that are not in the configuration now: they may come back.
+  std::map<std::string, SavedHealth> absent_;
+  net::Time saved_at_{};
+  bool save_armed_ = false;
+  uint64_t dirty_pools_ = 0;
+  bool refresh_posted_ = false;
+  std::vector<std::optional<net::Time>> next_steps_;  // a pool
+  net::EventLoop::TimerId acme_timer_{};
+  bool acme_armed_ = false;
   net::EventLoop::TimerId step_timer_{};
   bool step_armed_ = false;
   bool started_ = false;
+  bool owns_state_ = false;  // the state file is ours to write
   bool stopping_ = false;
   uint64_t health_changes_ = 0;
   uint64_t reloads_ok_ = 0;

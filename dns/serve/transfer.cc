@@ -47,8 +47,8 @@ void TransferSource::Set(std::shared_ptr<const Snapshot> snapshot) {
 
 std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const net::Address& client,
                                                       bool over_tls, bool certificate_verified,
-                                                      std::vector<uint8_t> question,
-                                                      uint16_t id) const {
+                                                      std::vector<uint8_t> question, uint16_t id,
+                                                      const Name* key) const {
   std::shared_ptr<const Snapshot> snapshot;
   {
     std::lock_guard lock(mutex_);
@@ -58,8 +58,9 @@ std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const ne
   for (size_t i = 0; i < snapshot->zones.size(); ++i) {
     const ZoneConfig& zone = snapshot->zones[i];
     if (zone.zone->apex != apex) continue;
-    bool allowed = std::ranges::any_of(
-        zone.transfer_allow, [&](const net::Cidr& cidr) { return cidr.Contains(client); });
+    bool allowed = std::ranges::any_of(zone.secondaries, [&](const SecondaryConfig& secondary) {
+      return secondary.MayTransfer(client, key);
+    });
     if (zone.transfer_needs_tls && !(over_tls && certificate_verified)) allowed = false;
     if (!allowed) return nullptr;
     const Rrset& soa = zone.zone->names.at(apex).at(Type::kSoa);

@@ -51,10 +51,11 @@ class TransferSource {
 
   void Set(std::shared_ptr<const Snapshot> snapshot);
 
-  // Null when the client may not have the zone.
+  // Null when the client may not have the zone. `key`: the name of the key that the request was
+  // signed with, or null.
   std::unique_ptr<TransferWriter> Begin(const Name& apex, const net::Address& client, bool over_tls,
                                         bool certificate_verified, std::vector<uint8_t> question,
-                                        uint16_t id) const;
+                                        uint16_t id, const Name* key = nullptr) const;
 
  private:
   mutable std::mutex mutex_;
