@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <expected>
 #include <string_view>
 
 #include "dns/admin/admin.h"
@@ -221,17 +222,21 @@ class Process {
     if (!binary.empty()) program.path = binary;
     hand_over_ = std::make_unique<net::HandOver>(
         *loop_, program, std::move(inheritance),
-        [this, answer = std::move(answer)](auto successor) {
-          if (!successor) {
-            net::Log(net::LogLevel::kError, "upgrade", "failed; this process goes on",
-                     {{"reason", successor.error()}});
-            answer(successor.error() + "\nthis process goes on");
-            return;
-          }
-          OnSuccessor(*successor);
-          answer("");
-        },
+        [this, answer = std::move(answer)](auto successor) { OnUpgraded(successor, answer); },
         net::HandOverOptions{.ready_within = kReadyWithin});
+  }
+
+  // Out of line: g++ 12 warns of the expected's value in the branch that has one.
+  [[gnu::noinline]] void OnUpgraded(std::expected<net::HandOver::Successor, std::string>& successor,
+                                    const UpgradeAnswer& answer) {
+    if (!successor) {
+      net::Log(net::LogLevel::kError, "upgrade", "failed; this process goes on",
+               {{"reason", successor.error()}});
+      answer(successor.error() + "\nthis process goes on");
+      return;
+    }
+    OnSuccessor(*successor);
+    answer("");
   }
 
   void OnSuccessor(net::HandOver::Successor& successor) {
