@@ -38,7 +38,7 @@ TEST(SerialsTest, CountsOnOverTheEndOfTheNumbers) {
   serials.For("a.", 0xffffffff, 1);
   EXPECT_EQ(serials.For("a.", 0xffffffff, 2), Result(0, true));
   EXPECT_EQ(serials.For("a.", 0xffffffff, 3), Result(1, true));
-  EXPECT_EQ(serials.For("a.", 0x80000000, 4), Result(2, true));  // not newer than 1
+  EXPECT_EQ(serials.For("a.", 0x80000001, 4), Result(2, true));  // not newer than 1
 }
 
 TEST(SerialsTest, GoesOnAfterTheProcessWasKilled) {
