@@ -30,7 +30,7 @@ FLOORS = {
     ],
     "dns": [
         "dns", "dns/admin", "dns/control", "dns/config", "dns/serve", "dns/answer", "dns/pool",
-        "dns/zone", "dns/wire",
+        "dns/zone", "dns/update", "dns/tsig", "dns/wire",
     ],
     # Membership and tables are pure; they and the links between nodes meet in what is above both.
     "server": [

@@ -2,23 +2,30 @@
 
 #include <utility>
 
+#include "dns/admin/ctl_server.h"
 #include "net/io/socket.h"
 #include "net/report/metrics.h"
 
 namespace dns {
 
-std::string AdminServer::Listen(const std::string& text) {
+std::expected<net::UniqueFd, std::string> AdminServer::Listen(const std::string& text) {
   auto address = net::Address::Parse(text);
-  if (!address) return text + ": " + address.error().what;
+  if (!address) return std::unexpected(text + ": " + address.error().what);
   const net::SocketName name = address->ToSocketName();
-  // Shared with the process that takes over.
-  auto fd = net::Listen(name.get(), name.size(), {.backlog = 128, .reuse_port = true});
-  if (!fd) return fd.error();
-  server_ = std::make_unique<net::HttpServer>(
-      loop_, std::move(*fd),
-      [this](const net::HttpRequest& request) { return AdminPage(control_, request); });
-  return "";
+  return net::Listen(name.get(), name.size(), {.backlog = 128});
 }
+
+AdminServer::AdminServer(net::EventLoop& loop, Control& control, net::UniqueFd listener)
+    : control_(control),
+      server_(std::make_unique<net::HttpServer>(
+          loop, std::move(listener), [this](const net::HttpRequest& request) {
+            if (request.path == "/order" && request.method == "POST") {
+              return control_.TakeOrder(request, [this](const std::string& line) {
+                return DoFleetOrder(control_, line);
+              });
+            }
+            return AdminPage(control_, request);
+          })) {}
 
 net::HttpResponse AdminPage(const Control& control, const net::HttpRequest& request) {
   net::HttpResponse response;

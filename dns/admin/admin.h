@@ -1,13 +1,16 @@
 // The admin pages over HTTP: /livez, /readyz, /status, /states, /view (for the other DNS nodes),
-// /stats, /metrics. Read-only; meant for loopback or a management network. On the control loop.
+// /stats, /metrics. Read-only, but for /order: orders of the other nodes, which are signed
+// (fleet.h). Meant for loopback or a management network. On the control loop.
 #pragma once
 
+#include <expected>
 #include <memory>
 #include <string>
 
 #include "dns/control/control.h"
 #include "net/http/http.h"
 #include "net/http/http_server.h"
+#include "net/io/socket.h"
 
 namespace dns {
 
@@ -16,13 +19,12 @@ net::HttpResponse AdminPage(const Control& control, const net::HttpRequest& requ
 
 class AdminServer {
  public:
-  AdminServer(net::EventLoop& loop, const Control& control) : loop_(loop), control_(control) {}
+  AdminServer(net::EventLoop& loop, Control& control, net::UniqueFd listener);
 
-  std::string Listen(const std::string& address);  // "" or why not
+  static std::expected<net::UniqueFd, std::string> Listen(const std::string& address);
 
  private:
-  net::EventLoop& loop_;
-  const Control& control_;
+  Control& control_;
   std::unique_ptr<net::HttpServer> server_;
 };
 

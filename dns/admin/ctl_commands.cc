@@ -8,9 +8,12 @@ using net::CtlArgKind;
 using net::CtlCommand;
 
 constexpr CtlArg kBy{"by", CtlArgKind::kText, false, false, "who asks, for the log [the user]"};
+constexpr CtlArg kAll{"all", CtlArgKind::kFlag, false, false,
+                      "on all DNS nodes of the quorum, by quorum.key"};
 constexpr CtlArg kOverrideArgs[] = {
     {"balancer", CtlArgKind::kText, true, true, "its name"},
     {"pool", CtlArgKind::kText, false, false, "in this pool only"},
+    kAll,
     kBy,
 };
 constexpr CtlArg kExplainArgs[] = {
@@ -27,6 +30,12 @@ constexpr CtlArg kAcmeSetArgs[] = {
      .kind = CtlArgKind::kNumber,
      .help = "for so many seconds, up to a day [600]",
      .max = 86'400},
+    kAll,
+};
+constexpr CtlArg kAcmeClearArgs[] = {
+    {"name", CtlArgKind::kText, true, false, "of this name alone [all]"},
+    {"token", CtlArgKind::kText, true, false, "this one alone"},
+    kAll,
 };
 constexpr CtlArg kTopArgs[] = {
     {"once", CtlArgKind::kFlag, false, false, "one frame, then leave"},
@@ -37,6 +46,7 @@ constexpr CtlCommand kCommands[] = {
     {"states", "every balancer: in or out, and why", false, {}},
     {"status", "the process: version, uptime, workers", false, {}},
     {"stats", "what has been counted", false, {}},
+    {"keys", "the keys of each zone: what they do, and when that changes", false, {}},
     {"explain", "the answer for a name: each address, its share, and why", false, kExplainArgs},
     {"drain", "steps a balancer out", true, kOverrideArgs},
     {"down", "takes a balancer out at once", true, kOverrideArgs},
@@ -45,6 +55,8 @@ constexpr CtlCommand kCommands[] = {
     {"reload", "applies the configuration again, whole or not at all", true, {}},
     {"upgrade", "lets a new process take over, without a lost query", true, kUpgradeArgs},
     {"acme set", "publishes a challenge at _acme-challenge.NAME", true, kAcmeSetArgs},
+    {"acme list", "the challenges that are published", false, {}},
+    {"acme clear", "takes challenges away", true, kAcmeClearArgs},
     {"describe", "these commands and their arguments", false, {}},
     {.name = "top",
      .help = "states and rates, each second; q or Ctrl-C leaves",

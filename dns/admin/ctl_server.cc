@@ -1,30 +1,24 @@
 #include "dns/admin/ctl_server.h"
 
 #include <poll.h>
-#include <spawn.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <future>
-#include <nlohmann/json.hpp>
 
 #include "dns/admin/ctl_commands.h"
 #include "net/base/check.h"
 #include "net/ctl/ctl_table.h"
 #include "net/report/log.h"
 
-extern char** environ;
-
 namespace dns {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr int kPollMs = 250;
 
@@ -45,14 +39,6 @@ std::string Report(const std::string& json) { return Line({.object = json}); }
 std::string Result(const std::string& error, net::CtlExit exit = net::CtlExit::kRefused) {
   return error.empty() ? Line({}) : Error(error, exit);
 }
-
-std::string Text(const Json& request, const char* key) {
-  auto it = request.find(key);
-  return it != request.end() && it->is_string() ? it->get<std::string>() : std::string();
-}
-
-// Replies may be long: the states of many balancers.
-constexpr size_t kReplyBytesMax = 16 << 20;
 
 // A line of at most `bytes_max`; nothing when the peer ends, errs or is silent for long. Reads no
 // byte behind the line.
@@ -91,38 +77,6 @@ void SetTimeouts(int fd, int seconds) {
   setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit);
 }
 
-std::expected<net::UniqueFd, std::string> ConnectUnix(const std::string& path) {
-  net::UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (path.size() > net::kUnixPathMax) return std::unexpected(path + ": is too long");
-  net::SocketName name = net::SocketName::Unix(path);
-  if (!fd || connect(fd.get(), name.get(), name.size()) != 0) {
-    return std::unexpected(path + ": " + std::strerror(errno) +
-                           "; is mongoosedns running, and is this its ctl_socket?");
-  }
-  SetTimeouts(fd.get(), 30);
-  return fd;
-}
-
-// Starts the new program, which takes over by itself.
-std::string StartUpgrade(const Control& control, std::string binary) {
-  if (binary.empty()) binary = "/proc/self/exe";
-  std::string file = control.config().path;
-  std::string socket = control.config().ctl_socket;
-  std::string run = "run";
-  std::string flag = "--takeover";
-  char* arguments[] = {binary.data(), run.data(), file.data(), flag.data(), socket.data(), nullptr};
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawnattr_setsigmask(&attributes, &none);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-  pid_t pid = 0;
-  int error = posix_spawn(&pid, binary.c_str(), nullptr, &attributes, arguments, environ);
-  posix_spawnattr_destroy(&attributes);
-  return error == 0 ? "" : binary + ": " + std::strerror(error);
-}
-
 }  // namespace
 
 std::string DoCommand(Control& control, const std::string& text) {
@@ -131,6 +85,7 @@ std::string DoCommand(Control& control, const std::string& text) {
   const std::string_view command = request->command->name;
   if (command == "states") return Report(control.StatesJson());
   if (command == "status") return Report(control.StatusJson());
+  if (command == "keys") return Report(control.KeysJson());
   if (command == "stats") return Report(control.StatsJson());
   if (command == "describe") return Report(net::CtlDescription(CtlCommands()));
   if (command == "explain") {
@@ -146,8 +101,11 @@ std::string DoCommand(Control& control, const std::string& text) {
                                       request->Text("by")),
                   net::CtlExit::kNotFound);
   }
-  if (command == "reload") return Result(control.Reload());
-  if (command == "upgrade") return Result(StartUpgrade(control, request->Text("binary")));
+  if (command == "acme list") return Report(control.AcmeJson());
+  if (command == "acme clear") {
+    return Result(control.ClearAcme(request->Text("name"), request->Text("token")),
+                  net::CtlExit::kNotFound);
+  }
   if (command == "acme set") {
     const auto seconds = static_cast<uint32_t>(request->Number("seconds").value_or(600));
     return Result(control.SetAcme(request->Text("name"), request->Text("token"), seconds));
@@ -155,38 +113,75 @@ std::string DoCommand(Control& control, const std::string& text) {
   return Error("the command is not known: " + std::string(command), net::CtlExit::kUsage);
 }
 
-CtlServer::CtlServer(net::EventLoop& loop, Control& control, std::string path,
-                     net::Task handed_over)
+std::string DoFleetOrder(Control& control, const std::string& text) {
+  auto request = net::ParseCtlValues(CtlCommands(), text);
+  bool for_all = request && std::ranges::any_of(request->command->args, [](const net::CtlArg& arg) {
+                   return arg.name == "all";
+                 });
+  if (!for_all) return Error("not an order for all nodes", net::CtlExit::kUsage);
+  return DoCommand(control, text);
+}
+
+namespace {
+
+// Does it here, then at all peers; the answer says what each said.
+void DoOnAll(Control& control, const std::string& line,
+             const std::shared_ptr<std::promise<std::string>>& done) {
+  std::string own = DoCommand(control, line);
+  std::string error =
+      control.OrderPeers(line, [done, own](const std::vector<Control::PeerAnswer>& answers) {
+        std::string object = "{\"nodes\":[{\"name\":\"this one\",\"answer\":" + own + "}";
+        std::string failed;
+        if (own.find("\"ok\":true") == std::string::npos) failed = "this one";
+        for (const Control::PeerAnswer& answer : answers) {
+          bool ok = answer.reply.find("\"ok\":true") != std::string::npos;
+          if (!ok) {
+            failed += (failed.empty() ? "" : "; ") + answer.name + ": " +
+                      (answer.error.empty() ? answer.reply : answer.error);
+          }
+          object += ",{\"name\":\"" + answer.name +
+                    "\",\"answer\":" + (answer.reply.empty() ? Error(answer.error) : answer.reply) +
+                    "}";
+        }
+        object += "]}";
+        if (failed.empty()) {
+          done->set_value(Report(object));
+        } else {
+          done->set_value(Line({.exit = net::CtlExit::kRefused,
+                                .message = "not done everywhere: " + failed,
+                                .object = object}));
+        }
+      });
+  if (!error.empty()) done->set_value(Error(error));
+}
+
+}  // namespace
+
+CtlServer::CtlServer(net::EventLoop& loop, Control& control, net::UniqueFd listener,
+                     UpgradeOrder upgrade)
     : loop_(loop),
       control_(control),
-      path_(std::move(path)),
-      handed_over_(std::move(handed_over)) {}
+      upgrade_(std::move(upgrade)),
+      listener_(std::move(listener)) {}
 
 CtlServer::~CtlServer() { Stop(); }
 
-std::string CtlServer::Start() {
-  net::SocketName name = net::SocketName::Unix(path_);
-  auto fd = net::Listen(name.get(), name.size(), {.backlog = 16, .unix_mode = 0600});
-  if (!fd) return fd.error();
-  listener_ = std::move(*fd);
+void CtlServer::Start() {
   thread_ = std::thread([this] { Run(); });
-  return "";
 }
 
+void CtlServer::Leave() { leaving_ = true; }
+
 void CtlServer::Stop() {
-  bool owned = static_cast<bool>(listener_);
   stop_ = true;
   if (thread_.joinable()) thread_.join();
-  if (owned && listener_) {
-    listener_.Reset();
-    unlink(path_.c_str());
-  }
+  listener_.Reset();
 }
 
 void CtlServer::Run() {
-  while (!stop_) {
+  while (!stop_ && !leaving_) {
     pollfd waiting{listener_.get(), POLLIN, 0};
-    if (poll(&waiting, 1, kPollMs) <= 0) continue;
+    if (poll(&waiting, 1, kPollMs) <= 0 || leaving_) continue;
     net::UniqueFd client(accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC));
     if (!client) continue;
     SetTimeouts(client.get(), 10);
@@ -201,140 +196,35 @@ void CtlServer::Serve(int fd) {
   }
 }
 
-std::string CtlServer::OnLoop(std::move_only_function<std::string()> task) {
-  auto done = std::make_shared<std::promise<std::string>>();
-  std::future<std::string> result = done->get_future();
-  loop_.Post([done, task = std::move(task)]() mutable { done->set_value(task()); });
+std::string CtlServer::Wait(std::future<std::string> result) {
   while (!stop_) {
     if (result.wait_for(std::chrono::milliseconds(kPollMs)) == std::future_status::ready) {
       return result.get();
     }
   }
+  // What was done is worth telling, also at the end.
+  if (result.wait_for(std::chrono::seconds(0)) == std::future_status::ready) return result.get();
   return Error("the server is stopping");
 }
 
 bool CtlServer::Answer(int fd, const std::string& line) {
-  Json request = Json::parse(line, nullptr, false);
-  std::string command = request.is_object() ? Text(request, "command") : std::string();
-  if (command == "takeover") {
-    HandOver(fd);
-    return true;
+  auto done = std::make_shared<std::promise<std::string>>();
+  std::future<std::string> result = done->get_future();
+  auto request = net::ParseCtlValues(CtlCommands(), line);
+  if (request && request->command->name == "upgrade") {
+    loop_.Post([this, done, binary = request->Text("binary")] {
+      upgrade_(binary, [done](const std::string& error) { done->set_value(Result(error)); });
+    });
+  } else if (request && request->command->name == "reload") {
+    loop_.Post([this, done] {
+      control_.Reload([done](const std::string& error) { done->set_value(Result(error)); });
+    });
+  } else if (request && request->Flag("all")) {
+    loop_.Post([this, done, line] { DoOnAll(control_, line, done); });
+  } else {
+    loop_.Post([this, done, line] { done->set_value(DoCommand(control_, line)); });
   }
-  if (command == "taken") {
-    // The path is the new process's to bind from here on.
-    listener_.Reset();
-    unlink(path_.c_str());
-    SendAll(fd, "{\"ok\":true}\n");
-    stop_ = true;
-    loop_.Post([this] { handed_over_(); });
-    return false;
-  }
-  std::string reply = OnLoop([this, line] { return DoCommand(control_, line); });
-  return SendAll(fd, reply + "\n");
-}
-
-void CtlServer::HandOver(int fd) {
-  // Shared with the task, which may run after we have given up waiting.
-  struct Handed {
-    InheritedSockets sockets;
-    std::string state;
-  };
-  auto handed = std::make_shared<Handed>();
-  std::string why = OnLoop([this, handed] {
-    handed->sockets = control_.ShareSockets();
-    handed->state = control_.HandOverJson();
-    return std::string();
-  });
-  const InheritedSockets& shared = handed->sockets;
-  const std::string& state = handed->state;
-  size_t count = shared.udp.size() + shared.tcp.size();
-  if (!why.empty() || count > kTakeOverSocketsMax) {
-    SendAll(fd, (why.empty() ? Error("too many sockets to hand over") : why) + "\n");
-    return;
-  }
-  Json sockets = Json::array();
-  std::vector<int> fds;
-  for (const auto& udp : shared.udp) {
-    sockets.push_back({{"kind", "udp"}, {"address", udp.local.ToString()}});
-    fds.push_back(udp.fd.get());
-  }
-  for (const auto& tcp : shared.tcp) {
-    sockets.push_back({{"kind", tcp.tls ? "tls" : "tcp"}, {"address", tcp.local.ToString()}});
-    fds.push_back(tcp.fd.get());
-  }
-  // The descriptors travel with the first byte of the reply.
-  std::string reply = Json{{"ok", true}, {"sockets", sockets}, {"state", state}}.dump() + "\n";
-  std::vector<uint8_t> control(CMSG_SPACE(fds.size() * sizeof(int)));
-  iovec first{reply.data(), 1};
-  msghdr message{};
-  message.msg_iov = &first;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
-  std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
-  if (sendmsg(fd, &message, MSG_NOSIGNAL) == 1) {
-    SendAll(fd, std::string_view(reply).substr(1));
-  }
-}
-
-std::expected<TakeOver, std::string> TakeOver::Begin(const std::string& path) {
-  auto fd = ConnectUnix(path);
-  if (!fd) return std::unexpected(fd.error());
-  TakeOver result;
-  result.fd_ = std::move(*fd);
-  if (!SendAll(result.fd_.get(), "{\"command\":\"takeover\"}\n")) {
-    return std::unexpected("the running server does not listen");
-  }
-  char first = 0;
-  iovec vector{&first, 1};
-  alignas(cmsghdr) std::array<uint8_t, CMSG_SPACE(kTakeOverSocketsMax * sizeof(int))> control;
-  msghdr message{};
-  message.msg_iov = &vector;
-  message.msg_iovlen = 1;
-  message.msg_control = control.data();
-  message.msg_controllen = control.size();
-  if (recvmsg(result.fd_.get(), &message, MSG_CMSG_CLOEXEC) != 1) {
-    return std::unexpected("the running server does not answer");
-  }
-  std::vector<net::UniqueFd> fds;
-  for (cmsghdr* header = CMSG_FIRSTHDR(&message); header != nullptr;
-       header = CMSG_NXTHDR(&message, header)) {
-    if (header->cmsg_type != SCM_RIGHTS) continue;
-    size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-    for (size_t i = 0; i < count; ++i) {
-      int received;
-      std::memcpy(&received, CMSG_DATA(header) + i * sizeof(int), sizeof received);
-      fds.emplace_back(received);
-    }
-  }
-  auto rest = ReadLine(result.fd_.get(), kReplyBytesMax);
-  Json reply = Json::parse(first + rest.value_or(""), nullptr, false);
-  if (!reply.is_object() || !reply.value("ok", false)) {
-    return std::unexpected("the running server refuses: " + (rest ? first + *rest : "no reply"));
-  }
-  const Json sockets = reply.value("sockets", Json::array());
-  if (sockets.size() != fds.size()) return std::unexpected("descriptors are missing in the reply");
-  for (size_t i = 0; i < fds.size(); ++i) {
-    auto address = net::Address::Parse(Text(sockets[i], "address"));
-    if (!address) return std::unexpected("an address in the reply cannot be read");
-    std::string kind = Text(sockets[i], "kind");
-    if (kind == "udp") {
-      result.sockets.udp.push_back({std::move(fds[i]), *address});
-    } else {
-      result.sockets.tcp.push_back({std::move(fds[i]), *address, kind == "tls"});
-    }
-  }
-  result.state = Text(reply, "state");
-  return result;
-}
-
-std::string TakeOver::Finish() {
-  if (!SendAll(fd_.get(), "{\"command\":\"taken\"}\n")) return "the old process is gone";
-  return ReadLine(fd_.get()) ? "" : "the old process does not confirm";
+  return SendAll(fd, Wait(std::move(result)) + "\n");
 }
 
 }  // namespace dns

@@ -1,16 +1,15 @@
 // The operator's socket: a Unix socket (mode 0600), one JSON request a line, one JSON reply a line.
-// A new process takes the server's sockets over on the same path.
+// A new process that takes over gets this socket, too.
 //
 // Requests are rare and must not disturb the loop, so a thread of its own reads and writes them;
 // what they ask is done on the control loop.
 //
-//   requests and replies as net/ctl/ctl_table.h has them, by the table of ctl_commands.h; and
-//   {"command":"takeover"} → {"ok":true,"sockets":[…],"state":"…"} with the descriptors
-//   (SCM_RIGHTS); then {"command":"taken"} on the same connection, upon which this process ends.
+//   requests and replies as net/ctl/ctl_table.h has them, by the table of ctl_commands.h
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <future>
 #include <string>
 #include <thread>
 
@@ -20,49 +19,38 @@
 namespace dns {
 
 constexpr size_t kCtlLineBytesMax = 64 * 1024;
-// Descriptors a message can carry (the kernel's SCM_MAX_FD is 253).
-constexpr size_t kTakeOverSocketsMax = 250;
+// Lets a new process take over; `answer` comes once, when it serves, or says why it does not.
+using UpgradeAnswer = std::function<void(const std::string& error)>;
+using UpgradeOrder = std::function<void(const std::string& binary, UpgradeAnswer answer)>;
 
 class CtlServer {
  public:
-  // `handed_over`: called on the loop when a new process has taken the sockets.
-  CtlServer(net::EventLoop& loop, Control& control, std::string path, net::Task handed_over);
+  // `upgrade` is called on the loop.
+  CtlServer(net::EventLoop& loop, Control& control, net::UniqueFd listener, UpgradeOrder upgrade);
   ~CtlServer();
 
-  std::string Start();  // "" or why not
-  void Stop();          // removes the socket's file, unless it was handed over
+  void Start();
+  void Leave();  // accepts no more: the process that took over does
+  void Stop();   // the socket's file is its owner's to remove
 
  private:
   void Run();
   void Serve(int fd);
   bool Answer(int fd, const std::string& line);
-  std::string OnLoop(std::move_only_function<std::string()> task);
-  void HandOver(int fd);
+  std::string Wait(std::future<std::string> result);
 
   net::EventLoop& loop_;
   Control& control_;
-  std::string path_;
-  net::Task handed_over_;
+  UpgradeOrder upgrade_;
   net::UniqueFd listener_;
   std::atomic<bool> stop_{false};
+  std::atomic<bool> leaving_{false};
   std::thread thread_;
 };
 
 // Does what a request asks; on the control loop. For CtlServer and tests.
 std::string DoCommand(Control& control, const std::string& request);
-
-// The new process's side. Connects to the old one, gets its sockets and state; Finish() then makes
-// the old one end. "" as error when all went well.
-class TakeOver {
- public:
-  static std::expected<TakeOver, std::string> Begin(const std::string& path);
-  std::string Finish();
-
-  InheritedSockets sockets;
-  std::string state;  // for Control::Restore()
-
- private:
-  net::UniqueFd fd_;
-};
+// The same for one that another node passes on: of those commands alone that may be meant for all.
+std::string DoFleetOrder(Control& control, const std::string& request);
 
 }  // namespace dns

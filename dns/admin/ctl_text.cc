@@ -140,6 +140,23 @@ std::string DescribeText(const Json& reply, const TextStyle& style) {
   return table.Text(style);
 }
 
+std::string KeysText(const Json& reply, const TextStyle& style) {
+  std::string text;
+  for (const Json& zone : Array(reply, "zones")) {
+    text += Shown(zone, "name") + "  next change: " + Shown(zone, "next_change") + "\n";
+    TextTable table({{"  TAG"}, {"FLAGS"}, {"ALGORITHM"}, {"DOES"}, {"FILE"}});
+    for (const Json& key : Array(zone, "keys")) {
+      table.Add({{"  " + Shown(key, "tag")},
+                 {Shown(key, "flags")},
+                 {Shown(key, "algorithm")},
+                 {Shown(key, "does")},
+                 {Shown(key, "file")}});
+    }
+    text += table.Text(style);
+  }
+  return text.empty() ? "no zone is signed\n" : text;
+}
+
 }  // namespace
 
 std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
@@ -147,6 +164,7 @@ std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
   const Json reply = ParseOrEmpty(reply_json);
   if (command == "states") return StatesText(reply, style);
   if (command == "explain") return ExplainText(reply, style);
+  if (command == "keys") return KeysText(reply, style);
   if (command == "describe") return DescribeText(reply, style);
   if (command == "status" || command == "stats") return FlatText(reply, style);
   return Get(reply, "message") == nullptr ? "done\n" : Shown(reply, "message") + "\n";

@@ -92,7 +92,7 @@ void AnswerWriter::AddChoice(const FormWriter& writer, const Rrset& set, ByteVie
   writer.Record(form.choice_bytes, set, rdata, nullptr);
   choice.size = static_cast<uint16_t>(form.choice_bytes.size() - choice.offset);
   choice.weight = weight;
-  CHECK(form.choices.size() < kRecordsPerSetMax);  // `check` refuses more
+  CHECK(form.choices.size() < kShuffledMax);  // `check` refuses more
   form.choices.push_back(choice);
 }
 

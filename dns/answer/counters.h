@@ -85,6 +85,7 @@ struct alignas(64) Counters {
   Counter transfers;
   Counter transfers_refused;
   Counter tsig_refused;
+  Counter tsig_good;
   Counter receive_errors;
   Counter send_errors;
   Counter batches;  // receive calls that brought something

@@ -12,10 +12,11 @@ namespace {
 constexpr uint16_t kFlagAa = 0x0400;
 constexpr uint16_t kFlagTc = 0x0200;
 constexpr uint16_t kFlagRd = 0x0100;
+constexpr uint8_t kOpcodeUpdate = 5;
 constexpr size_t kOptBytes = 11;
 constexpr size_t kOptionBytes = 4;
 constexpr size_t kItemsMax = 256;
-static_assert(kItemsMax == kRecordsPerSetMax);
+static_assert(kItemsMax == kShuffledMax);
 // RFC 8467 §4.1: responses over encrypted transports are padded to a multiple of this.
 constexpr size_t kPaddingBlock = 468;
 // Extended DNS Errors (RFC 8914, 9824).
@@ -126,9 +127,17 @@ Responder::Responder(const ResponderConfig& config, uint64_t seed)
 
 Reply Responder::Respond(const Generation& generation, const Client& client,
                          std::span<const uint8_t> packet, std::span<uint8_t> out, const Now& now) {
-  counters_.queries[static_cast<size_t>(client.transport)].Add();
+  if (tsig_room_ == 0) {  // not the query within a signed one
+    counters_.queries[static_cast<size_t>(client.transport)].Add();
+    if (tsig_.verdict != TsigCheck::Verdict::kAbsent) [[unlikely]]
+      tsig_ = {};
+  }
   Reply reply;
   ParseResult parsed = ParseQuery(packet, query_);
+  if (parsed == ParseResult::kOk && query_.has_tsig && config_.tsig_keys &&
+      config_.tsig_keys->Find(query_.tsig_key()) != nullptr) [[unlikely]] {
+    return RespondSigned(generation, client, packet, out, now);
+  }
   if (parsed == ParseResult::kDrop) {
     counters_.dropped.Add();
     return reply;
@@ -139,12 +148,15 @@ Reply Responder::Respond(const Generation& generation, const Client& client,
   bool udp = client.transport == Transport::kUdp;
   builder.limit = udp ? std::min<size_t>(query_.edns.udp_bytes, config_.udp_bytes)
                       : std::min(out.size(), kMessageBytesMax);
+  builder.limit -= std::min(builder.limit, tsig_room_);
   cookie_valid_ = false;
   if (parsed != ParseResult::kOk && parsed != ParseResult::kCookieOnly) {
     builder.CopyQuestion(query_);
     builder.rcode = parsed == ParseResult::kNotImp ? Rcode::kNotImp : Rcode::kFormErr;
     if (parsed == ParseResult::kFormErr) counters_.malformed.Add();
     if (query_.edns.present) builder.opt_bytes = kOptBytes;
+    reply.update =
+        config_.takes_updates && parsed == ParseResult::kNotImp && query_.opcode() == kOpcodeUpdate;
     if (udp && limiter_.Check(client.address, kErrorResponse, now.ms) != RateVerdict::kSend) {
       counters_.rrl_dropped.Add();
       return reply;
@@ -597,8 +609,8 @@ void Responder::AnswerChaos(Builder& builder) {
   builder.flags |= kFlagAa;
 }
 
-// We share keys with nobody: whatever the key, the algorithm or the MAC, the answer is NOTAUTH with
-// BADKEY, not signed (RFC 8945 §5.2.1).
+// A key that is none of ours: whatever the algorithm or the MAC, the answer is NOTAUTH with BADKEY,
+// not signed (RFC 8945 §5.2.1). Those of ours are in RespondSigned().
 void Responder::AnswerTsig(const Now& now, Builder& builder) {
   constexpr uint16_t kBadKey = 17;
   counters_.tsig_refused.Add();

@@ -22,6 +22,7 @@
 #include "dns/answer/lazy_signer.h"
 #include "dns/answer/random.h"
 #include "dns/answer/rrl.h"
+#include "dns/tsig/tsig.h"
 #include "net/base/address.h"
 
 namespace dns {
@@ -36,8 +37,10 @@ struct ResponderConfig {
   std::string id;                            // CHAOS TXT id.server; empty: refused
   std::vector<CookieSecret> cookie_secrets;  // empty: cookies are ignored
   RateLimitConfig rate_limit;
-  uint32_t signatures_per_second = 2000;  // made on demand, by one worker
-  uint32_t tcp_idle_ms = 15'000;          // told to clients that ask (RFC 7828)
+  uint32_t signatures_per_second = 2000;      // made on demand, by one worker
+  uint32_t tcp_idle_ms = 15'000;              // told to clients that ask (RFC 7828)
+  std::shared_ptr<const TsigKeys> tsig_keys;  // null: every TSIG is refused with BADKEY
+  bool takes_updates = false;                 // RFC 2136; else NOTIMP
 
   bool operator==(const ResponderConfig&) const = default;
 };
@@ -57,6 +60,9 @@ struct Reply {
   // A zone transfer that may be made if the client is allowed to: over TCP, with a good question
   // for an apex. `size` then holds the refusal that is due if it is not.
   const ImageZone* transfer = nullptr;
+  // An UPDATE, for the control thread to judge; `size` then holds the refusal that is due where
+  // nobody takes it.
+  bool update = false;
 };
 
 class Responder {
@@ -73,10 +79,16 @@ class Responder {
   // The query that was answered last; for the log of queries.
   const Query& query() const { return query_; }
   Rcode last_rcode() const { return rcode_; }
+  // Of the query that was answered last: signed with a good TSIG, or null.
+  const TsigCheck* tsig() const { return tsig_.good() ? &tsig_ : nullptr; }
 
  private:
   struct Builder;
 
+  // Of a query with a TSIG of a key of ours: checks it, answers it as if it had none, signs that.
+  // Allocates.
+  Reply RespondSigned(const Generation& generation, const Client& client,
+                      std::span<const uint8_t> packet, std::span<uint8_t> out, const Now& now);
   void AnswerQuery(const Generation& generation, const Client& client, const Now& now,
                    Builder& builder, Reply& reply);
   void AnswerFound(const Generation& generation, const Now& now, const Found& found,
@@ -119,6 +131,9 @@ class Responder {
   Rcode rcode_ = Rcode::kNoError;
   bool cookie_valid_ = false;
   LazySigner lazy_;
+  TsigCheck tsig_;
+  size_t tsig_room_ = 0;              // kept free for the response's TSIG
+  std::vector<uint8_t> tsig_packet_;  // the query without its TSIG
 };
 
 }  // namespace dns

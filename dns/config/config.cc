@@ -10,6 +10,7 @@
 
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
+#include "dns/zone/digest.h"
 #include "dns/zone/zone_file.h"
 #include "dns/zone/zone_text.h"
 #include "net/config/toml_reader.h"
@@ -145,6 +146,14 @@ void ReadServer(const net::TomlSection& server, Config& config) {
   if (config.ctl_socket.size() > net::kUnixPathMax) {
     server.Error("ctl_socket", "is too long for a Unix socket");
   }
+  config.user = server.String("user");
+  config.group = server.String("group");
+  for (const FixedKey& key : FixedKeys()) {
+    size_t dot = key.name.find('.');
+    if (key.name.substr(0, dot) == "server") {
+      config.lines[std::string(key.name)] = server.LineOf(key.name.substr(dot + 1));
+    }
+  }
   config.state_file = Resolve(config.path, server.String("state_file"));
   config.query_log_every =
       static_cast<uint32_t>(server.Int("query_log_every", 0, {.min = 0, .max = 1'000'000'000}));
@@ -175,6 +184,7 @@ void ReadLimits(const net::TomlSection& root, Config& config) {
       std::chrono::duration_cast<milliseconds>(config.tcp.idle_timeout).count());
   net::TomlSection tls = root.Section("tls");
   config.tls.listen = Listeners(tls, "listen", 853, kListenMax);
+  config.lines["tls.listen"] = tls.LineOf("listen");
   config.tls.certificate = Resolve(config.path, tls.String("certificate"));
   config.tls.key = Resolve(config.path, tls.String("key"));
   config.tls.transfer_client_ca = Resolve(config.path, tls.String("transfer_client_ca"));
@@ -295,6 +305,7 @@ PoolSettings ReadPool(const std::string& name, const net::TomlSection& section) 
       static_cast<uint16_t>(section.Int("max_answers", 8, {.min = 1, .max = kAnswersMax}));
   pool.ttl_min = static_cast<uint32_t>(section.Int("ttl_min", 10, {.min = 0, .max = 86'400}));
   pool.ttl_max = static_cast<uint32_t>(section.Int("ttl_max", 60, {.min = 1, .max = 86'400}));
+  pool.up_threshold = section.Float("up_threshold", 0.0, 0.0, 1.0);
   if (pool.ttl_min > pool.ttl_max) section.Error("ttl_min", "is above ttl_max");
   settings.policy.warm_up = section.Time("warmup", seconds(0), seconds(0), hours(24));
   settings.policy.drain = section.Time("drain", seconds(60), seconds(0), hours(24));
@@ -380,7 +391,7 @@ std::shared_ptr<const ZoneKeys> ReadKeys(const net::TomlSection& section,
   auto ttl =
       static_cast<uint32_t>(section.Int("dnskey_ttl", kDnskeyTtl, {.min = 1, .max = 604'800}));
   std::string one = section.String("key");
-  std::vector<std::string> paths = section.Strings("keys");
+  std::vector<std::string> paths = section.Strings("keys", kKeysPerZoneMax);
   const char* name = paths.empty() ? "key" : "keys";
   if (!one.empty()) paths.push_back(one);
   std::vector<ZoneKey> keys;
@@ -398,6 +409,78 @@ std::shared_ptr<const ZoneKeys> ReadKeys(const net::TomlSection& section,
     section.Error(name, mistake);
   }
   return made;
+}
+
+void ReadTsig(const net::TomlSection& root, Config& config) {
+  net::TomlSection tsig = root.Section("tsig");
+  auto keys = std::make_shared<TsigKeys>();
+  for (const std::string& file : tsig.Strings("key_files", kTsigKeysMax)) {
+    auto read = ReadTsigKeyFile(Resolve(config.path, file));
+    if (!read) {
+      tsig.Error("key_files", read.error(),
+                 "make one with: tsig-keygen NAME > FILE; chmod 600 FILE");
+      continue;
+    }
+    for (TsigKey& key : *read) {
+      auto added = keys->Add(std::move(key));
+      if (!added) tsig.Error("key_files", file + ": " + added.error());
+    }
+  }
+  if (!keys->empty()) config.tsig_keys = std::move(keys);
+  config.responder.tsig_keys = config.tsig_keys;
+}
+
+// A key that is there, by name.
+std::optional<Name> ReadKeyName(const net::TomlSection& section, std::string_view key,
+                                const std::string& text, const Config& config) {
+  if (text.empty()) return std::nullopt;
+  auto name = Name::FromText(text, Name());
+  if (name && config.tsig_keys && config.tsig_keys->Find(name->wire()) != nullptr) return *name;
+  section.Error(key, "names the key '" + text + "', which is in none of tsig.key_files",
+                "add its file to [tsig] key_files");
+  return std::nullopt;
+}
+
+void ReadSecondaries(const net::TomlSection& section, const Config& config, ZoneConfig& out) {
+  SecondaryConfig open{Networks(section, "transfer_allow"), std::nullopt, std::nullopt};
+  if (!open.networks.empty()) out.secondaries.push_back(std::move(open));
+  for (const net::Address& to : Listeners(section, "notify", 53, kNotifyMax)) {
+    out.secondaries.push_back({{}, std::nullopt, to});
+  }
+  for (const net::TomlSection& entry : section.Sections("secondary", kSecondariesMax)) {
+    SecondaryConfig secondary;
+    std::string key = entry.String("key");
+    secondary.key = ReadKeyName(entry, "key", key, config);
+    secondary.networks = Networks(entry, "from");
+    std::vector<net::Address> notify = Listeners(entry, "notify", 53, 1);
+    if (!notify.empty()) secondary.notify = notify[0];
+    if (secondary.networks.empty() && secondary.notify) {
+      auto own = net::Cidr::Parse(secondary.notify->IpToString());
+      if (own) secondary.networks.push_back(*own);
+    }
+    if (secondary.networks.empty() && !key.empty()) {  // the key alone decides
+      for (const char* all : {"0.0.0.0/0", "::/0"}) {
+        secondary.networks.push_back(*net::Cidr::Parse(all));
+      }
+    }
+    if (secondary.networks.empty()) {
+      entry.Error("", "has no key, no from and no notify", "say who the secondary is");
+    }
+    out.secondaries.push_back(std::move(secondary));
+  }
+  std::string source = section.String("notify_source");
+  if (!source.empty()) {
+    auto address = net::Address::FromIp(source, 0);
+    if (address) {
+      out.notify_source = *address;
+    } else {
+      section.Error("notify_source", "is not an IP address", "e.g. \"192.0.2.53\"");
+    }
+  }
+  for (const std::string& text : section.Strings("acme_keys", kTsigKeysMax)) {
+    auto name = ReadKeyName(section, "acme_keys", text, config);
+    if (name) out.acme_keys.push_back(*name);
+  }
 }
 
 std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSection& section,
@@ -437,23 +520,24 @@ std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSecti
   ReadPoolUses(section, config.pools, *zone);
   ZoneConfig out;
   out.keys = ReadKeys(section, config.path, *apex);
-  out.transfer_allow = Networks(section, "transfer_allow");
+  ReadSecondaries(section, config, out);
   out.transfer_needs_tls = section.Bool("transfer_needs_tls", false);
   if (out.transfer_needs_tls && config.tls.transfer_client_ca.empty()) {
     section.Error("transfer_needs_tls", "needs tls.transfer_client_ca");
   }
-  out.notify = Listeners(section, "notify", 53, kNotifyMax);
   if (!good) return std::nullopt;
   auto mistakes = FindMistakes(*zone);
   for (const std::string& mistake : mistakes) section.Error("", mistake);
   if (!mistakes.empty()) return std::nullopt;
   AddHosts(*zone, config.PoolConfigs());
+  out.content = ContentDigest(*zone);
   out.zone = std::move(zone);
   return out;
 }
 
 void ReadPeers(const net::TomlSection& root, Config& config) {
   net::TomlSection quorum = root.Section("quorum");
+  config.fleet_key = ReadKeyName(quorum, "key", quorum.String("key"), config);
   config.peer_interval = quorum.Time("interval", seconds(2), milliseconds(100), hours(1));
   for (const std::string& text : quorum.Strings("peers", kPeersMax)) {
     auto address = net::Address::Parse(text);
@@ -468,6 +552,49 @@ void ReadPeers(const net::TomlSection& root, Config& config) {
 
 }  // namespace
 
+bool SecondaryConfig::MayTransfer(const net::Address& client, const Name* signed_with) const {
+  bool from =
+      std::ranges::any_of(networks, [&](const net::Cidr& cidr) { return cidr.Contains(client); });
+  // Where a key is asked for, an address is not enough; one that signs need not, elsewhere.
+  return from && (!key || (signed_with != nullptr && *signed_with == *key));
+}
+
+namespace {
+
+std::string Texts(const std::vector<net::Address>& addresses) {
+  std::string text;
+  for (const net::Address& address : addresses) text += address.ToString() + " ";
+  return text;
+}
+
+constexpr FixedKey kFixedKeys[] = {
+    {"server.listen", [](const Config& c) { return Texts(c.listen); }},
+    {"server.workers", [](const Config& c) { return std::to_string(c.workers); }},
+    {"server.admin_listen", [](const Config& c) { return c.admin_listen; }},
+    {"server.ctl_socket", [](const Config& c) { return c.ctl_socket; }},
+    {"server.user", [](const Config& c) { return c.user; }},
+    {"server.group", [](const Config& c) { return c.group; }},
+    {"tls.listen", [](const Config& c) { return Texts(c.tls.listen); }},
+};
+
+}  // namespace
+
+std::span<const FixedKey> FixedKeys() { return kFixedKeys; }
+
+std::vector<std::string> WhatNeedsARestart(const Config& now, const Config& next) {
+  std::vector<std::string> errors;
+  for (const FixedKey& key : kFixedKeys) {
+    if (key.value(now) == key.value(next)) continue;
+    auto line = next.lines.find(std::string(key.name));
+    bool known = line != next.lines.end() && line->second > 0;
+    errors.push_back(next.path + (known ? ":" + std::to_string(line->second) : "") + ": " +
+                     std::string(key.name) +
+                     ": changes by an upgrade or a restart, not by a reload (mongoosedns ctl "
+                     "upgrade)");
+  }
+  return errors;
+}
+
 std::vector<PoolConfig> Config::PoolConfigs() const {
   std::vector<PoolConfig> out;
   for (const PoolSettings& settings : pools) out.push_back(settings.pool);
@@ -481,13 +608,16 @@ std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& pa
   net::TomlSection root = reader.root();
   ReadServer(root.Section("server"), config);
   ReadLimits(root, config);
+  ReadTsig(root, config);
   ReadPeers(root, config);
   for (const auto& [name, section] : root.NamedSections("pool", kPoolsMax)) {
     config.pools.push_back(ReadPool(name, section));
   }
   for (const auto& [name, section] : root.NamedSections("zone", kZonesMax)) {
     auto zone = ReadZone(name, section, config);
-    if (zone) config.zones.push_back(std::move(*zone));
+    if (!zone) continue;
+    config.responder.takes_updates = config.responder.takes_updates || !zone->acme_keys.empty();
+    config.zones.push_back(std::move(*zone));
   }
   auto errors = reader.Finish();
   if (errors.empty() && config.zones.empty()) {

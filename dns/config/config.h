@@ -7,8 +7,13 @@
 
 #include <array>
 #include <expected>
+#include <functional>
+#include <map>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "dns/answer/compile.h"
@@ -16,6 +21,7 @@
 #include "dns/pool/health.h"
 #include "dns/pool/pool.h"
 #include "dns/serve/udp_worker.h"
+#include "dns/tsig/tsig_key.h"
 #include "dns/zone/zone.h"
 #include "net/base/address.h"
 #include "net/base/clock.h"
@@ -37,12 +43,26 @@ struct TlsConfig {
   std::string transfer_client_ca;  // set: zone transfers need a client certificate from it
 };
 
+constexpr size_t kSecondariesMax = 64;  // of a zone
+
+// Who may have a zone, and who is told of its changes.
+struct SecondaryConfig {
+  std::vector<net::Cidr> networks;     // that may transfer; empty: none
+  std::optional<Name> key;             // transfers and NOTIFY are signed with it
+  std::optional<net::Address> notify;  // where it is told of changes
+
+  // `signed_with`: the key of a request whose signature was good, or null.
+  bool MayTransfer(const net::Address& client, const Name* signed_with) const;
+};
+
 struct ZoneConfig {
   std::shared_ptr<const Zone> zone;
+  uint64_t content = 0;  // a digest of the zone, so that a change of the file is seen
   std::shared_ptr<const ZoneKeys> keys;
-  std::vector<net::Cidr> transfer_allow;
-  bool transfer_needs_tls = false;  // and a client certificate that the CA signed
-  std::vector<net::Address> notify;
+  std::vector<SecondaryConfig> secondaries;
+  bool transfer_needs_tls = false;            // and a client certificate that the CA signed
+  std::optional<net::Address> notify_source;  // nothing: the first listener of the family
+  std::vector<Name> acme_keys;                // that may change challenges by UPDATE
 };
 
 struct PoolSettings {
@@ -70,19 +90,33 @@ struct Config {
   std::string admin_listen;  // "" : none
   std::string ctl_socket;
   std::string state_file;
+  std::string user;   // what root becomes when all sockets are bound; "": stays
+  std::string group;  // "": the user's own
   uint32_t query_log_every = 0;
   uint32_t signature_days = 14;
+  std::shared_ptr<const TsigKeys> tsig_keys;  // null: none
   net::LogOptions log;
   std::vector<PoolSettings> pools;
   std::vector<ZoneConfig> zones;
   std::vector<PeerConfig> peers;
+  std::optional<Name> fleet_key;  // signs orders between the nodes
   net::Duration peer_interval = std::chrono::seconds(2);
 
+  std::map<std::string, int, std::less<>> lines;  // where the FixedKeys() stand
   // What is right but should be looked at, each with its file and line.
   std::vector<std::string> warnings;
 
   std::vector<PoolConfig> PoolConfigs() const;
 };
+
+// Keys that a reload cannot apply, and therefore refuses. Every other key is applied.
+struct FixedKey {
+  std::string_view name;  // "server.listen"
+  std::string (*value)(const Config&);
+};
+std::span<const FixedKey> FixedKeys();
+// For each of them that differs, an error with file, line, key and remedy.
+std::vector<std::string> WhatNeedsARestart(const Config& now, const Config& next);
 
 std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& path);
 

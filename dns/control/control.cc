@@ -3,9 +3,12 @@
 #include <time.h>
 
 #include <algorithm>
+#include <numeric>
+#include <utility>
 
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
+#include "dns/zone/digest.h"
 #include "net/report/log.h"
 
 namespace dns {
@@ -14,43 +17,61 @@ namespace {
 constexpr net::Duration kHousekeepingInterval = std::chrono::seconds(1);
 // A peer's view older than so many of its intervals does not count.
 constexpr int kPeerStaleIntervals = 5;
-constexpr size_t kAcmeMax = 64;
-constexpr uint32_t kAcmeTtl = 5;  // seconds
-
-std::string BalancerKey(const PoolConfig& pool, size_t balancer) {
-  return pool.name + "/" + pool.balancers[balancer].name;
-}
 
 bool SameView(const Selection& a, const Selection& b) {
-  auto same = [](const Member& x, const Member& y) {
-    return x.balancer == y.balancer && x.weight == y.weight;
-  };
   return a.ttl == b.ttl && a.all_down == b.all_down && a.fallback == b.fallback &&
-         std::ranges::equal(a.members, b.members, same);
+         a.members == b.members;
 }
 
 bool SameView(const PoolView& a, const PoolView& b) {
-  if (!SameView(a.addresses, b.addresses)) return false;
+  if (!SameView(a.addresses, b.addresses) || a.addresses_down != b.addresses_down) return false;
   for (size_t i = 0; i < kServices.size(); ++i) {
     if (!SameView(a.services[i], b.services[i])) return false;
   }
   return true;
 }
 
-// Does only the TTL differ? Then the content that secondaries have is still right.
-bool SameContent(const PoolView& a, const PoolView& b) {
-  PoolView copy = a;
-  copy.addresses.ttl = b.addresses.ttl;
-  for (size_t i = 0; i < kServices.size(); ++i) copy.services[i].ttl = b.services[i].ttl;
-  return SameView(copy, b);
+bool HasSecondaries(const ZoneConfig& zone) { return !zone.secondaries.empty(); }
+
+std::vector<Selection*> SelectionsOf(PoolView& view) {
+  std::vector<Selection*> all = {&view.addresses};
+  for (Selection& selection : view.services) all.push_back(&selection);
+  return all;
 }
 
+// Those of the balancers that were fit last and are still there, by name.
+void TakeLastKnown(const PoolConfig& old, const PoolConfig& now, Selection& selection) {
+  std::vector<Member> kept;
+  for (Member member : selection.last_known) {
+    const std::string& name = old.balancers[member.balancer].name;
+    auto at = std::ranges::find(now.balancers, name, &BalancerConfig::name);
+    if (at == now.balancers.end()) continue;
+    member.balancer = static_cast<size_t>(at - now.balancers.begin());
+    kept.push_back(member);
+  }
+  selection = {};
+  selection.last_known = std::move(kept);
+}
+
+std::vector<std::string> AddressTexts(const BalancerConfig& balancer) {
+  std::vector<std::string> texts;
+  for (const net::Address& address : balancer.addresses) texts.push_back(address.IpToString());
+  return texts;
+}
+
+constexpr uint32_t kAcmeTtl = 5;  // seconds
+
 }  // namespace
+
+std::string BalancerKey(const PoolConfig& pool, size_t balancer) {
+  return pool.name + "/" + pool.balancers[balancer].name;
+}
 
 Control::Control(net::EventLoop& loop, Config config)
     : loop_(loop),
       config_(std::make_unique<Config>(std::move(config))),
-      signatures_(config_->signature_days * 86'400, config_->signature_days * 86'400 / 4),
+      signatures_(ZoneBuilder::MakeSignatures(*config_)),
+      serving_(transfers_, MakeUpdateSink()),
       state_file_(config_->state_file),
       started_at_(loop.now()) {}
 
@@ -60,6 +81,12 @@ Control::~Control() {
 }
 
 uint32_t Control::UnixNow() const { return static_cast<uint32_t>(time(nullptr)); }
+
+int64_t Control::UnixNowMs() const {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return now.tv_sec * int64_t{1000} + now.tv_nsec / 1'000'000;
+}
 
 std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventLoop& loop,
                                                                      Config config,
@@ -76,26 +103,41 @@ std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventL
   if (!tls) return std::unexpected(tls.error());
   control->serving_.SetTls(std::move(*tls));
   control->MakeRuntimes(*control->config_, &control->runtimes_);
+  control->next_steps_.resize(control->config_->pools.size());
   control->LoadState();
   control->views_.resize(control->config_->pools.size());
   control->lives_.resize(control->config_->pools.size());
   for (size_t i = 0; i < control->runtimes_.size(); ++i) control->RefreshPool(i, loop.now());
-  control->compiler_ = control->MakeCompiler(*control->config_);
+  control->signed_at_ = control->UnixNow();
+  control->StepSerials(control->AllZones());
+  control->compiler_ =
+      ZoneBuilder::MakeCompiler(control->config_->zones, control->config_->PoolConfigs());
   control->TellCompiler();
   control->publisher_ = std::make_unique<Publisher>(
-      control->compiler_->Build(control->views_, control->UnixNow(), control->signatures_));
-  control->notifier_ = std::make_unique<Notifier>(loop);
+      control->compiler_->Build(control->views_, control->UnixNow(), *control->signatures_));
+  control->notifier_ = std::make_unique<Notifier>(loop, [self = control.get()](const Name& apex) {
+    self->serials_.Announced(apex.ToString());
+    self->SaveStateSoon();
+  });
   control->PublishTransferSource();
   return control;
 }
 
 std::string Control::Start() {
+  // What Create() made is saved before it can be seen; until here the file is an older process's.
+  owns_state_ = true;
+  SaveState();
   if (std::string error = serving_.Start(*config_, *publisher_); !error.empty()) return error;
   StartChecks();
   started_ = true;
-  for (const ZoneConfig& zone : config_->zones) {
-    for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
-  }
+  // Also what an older process had no time to tell.
+  std::vector<size_t> untold = AllZones();
+  std::erase_if(untold, [&](size_t z) {
+    return serials_.IsAnnounced(config_->zones[z].zone->apex.ToString());
+  });
+  Notify(untold);
+  ArmAcmeTimer();
+  ArmStepTimer();
   AskPeers();
   Housekeeping();
   return "";
@@ -104,7 +146,9 @@ std::string Control::Start() {
 void Control::Stop(bool handed_over, net::Task done) {
   stopping_ = true;
   prober_.reset();
-  SaveState();
+  // After an upgrade the file is the new process's.
+  if (!handed_over) SaveState(true);
+  owns_state_ = false;
   serving_.Stop(!handed_over);
   loop_.Post(std::move(done));
 }
@@ -122,12 +166,6 @@ std::vector<Record> Control::OverlayRecords() const {
   return records;
 }
 
-std::unique_ptr<Compiler> Control::MakeCompiler(const Config& config) const {
-  std::vector<ZoneInput> inputs;
-  for (const ZoneConfig& zone : config.zones) inputs.push_back({zone.zone, zone.keys});
-  return std::make_unique<Compiler>(std::move(inputs), config.PoolConfigs(), SystemSeed());
-}
-
 // Tells the compiler what has changed beside the pools.
 void Control::TellCompiler() {
   for (const ZoneConfig& zone : config_->zones) {
@@ -136,39 +174,60 @@ void Control::TellCompiler() {
   compiler_->SetOverlay(OverlayRecords());
 }
 
-uint32_t Control::SerialOf(const ZoneConfig& zone) const {
-  auto raised = serials_.find(zone.zone->apex.ToString());
-  uint32_t serial = SoaSerial(zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0]);
-  bool newer = raised != serials_.end() && SerialIsNewer(raised->second, serial);
-  return newer ? raised->second : serial;
-}
-
 void Control::MakeRuntimes(const Config& config, std::vector<PoolRuntime>* out) const {
   for (const PoolSettings& settings : config.pools) {
     PoolRuntime runtime;
     for (size_t i = 0; i < settings.pool.balancers.size(); ++i) {
-      runtime.balancers.emplace_back(settings.policy, settings.checks);
+      runtime.balancers.emplace_back(settings.policy, settings.checks,
+                                     AddressTexts(settings.pool.balancers[i]));
     }
     runtime.standings.resize(settings.pool.balancers.size(), Standing::kChecking);
     out->push_back(std::move(runtime));
   }
 }
 
-std::string Control::Reload() {
-  auto loaded = LoadConfig(config_->path);
-  std::string refused;
-  if (!loaded) {
-    for (const std::string& error : loaded.error())
-      refused += (refused.empty() ? "" : "\n") + error;
-  } else if (loaded->listen != config_->listen || loaded->tls.listen != config_->tls.listen ||
-             loaded->workers != config_->workers) {
-    refused = config_->path +
-              ": server.listen, server.workers and tls.listen change by an upgrade or a restart, "
-              "not by a reload (mongoosedns ctl upgrade)";
+void Control::Reload(ReloadDone done) {
+  reloads_waiting_.push_back(std::move(done));
+  StartBuild();
+}
+
+void Control::StartBuild() {
+  if (builder_.busy() || stopping_) return;
+  if (!reloads_waiting_.empty()) {
+    builder_.Load(
+        config_->path, signatures_,
+        [this, waiting = std::exchange(reloads_waiting_, {})](ZoneBuilder::Built built) mutable {
+          std::string error = ApplyLoaded(std::move(built));
+          for (ReloadDone& done : waiting) done(error);
+          StartBuild();
+        });
+  } else if (signatures_->IsStale(UnixNow()) || KeysChanged()) {
+    builder_.Rebuild(*config_, views_, signatures_, [this](ZoneBuilder::Built built) {
+      signed_at_ = UnixNow();
+      std::vector<size_t> stepped = StepSerials(AllZones());
+      TakeCompiler(std::move(built));
+      Notify(stepped);
+      StartBuild();
+    });
   }
+}
+
+// The loop went on while this was built: what is given out now, and what stands beside the zones,
+// is told here.
+void Control::TakeCompiler(ZoneBuilder::Built built) {
+  signatures_ = std::move(built.signatures);
+  compiler_ = std::move(built.compiler);
+  Republish(~uint64_t{0});
+}
+
+std::string Control::ApplyLoaded(ZoneBuilder::Built built) {
+  std::string refused;
+  std::vector<std::string> errors = std::move(built.errors);
+  if (built.config) errors = WhatNeedsARestart(*config_, *built.config);
+  for (const std::string& error : errors) refused += (refused.empty() ? "" : "\n") + error;
   std::shared_ptr<const net::TlsServerContext> tls;
   if (refused.empty()) {
-    auto read = Serving::LoadTls(*loaded);
+    auto read = Serving::LoadTls(*built.config);
     if (read) {
       tls = std::move(*read);
     } else {
@@ -181,75 +240,79 @@ std::string Control::Reload() {
              {{"why", refused}});
     return refused;
   }
-  auto next = std::make_unique<Config>(std::move(*loaded));
+  auto next = std::move(built.config);
+  for (const std::string& warning : next->warnings) {
+    net::Log(net::LogLevel::kWarn, "zone", warning);
+  }
+  // The same keys are the same object: workers go on with it.
+  if (next->tsig_keys && config_->tsig_keys && *next->tsig_keys == *config_->tsig_keys) {
+    next->tsig_keys = next->responder.tsig_keys = config_->tsig_keys;
+  }
   if (next->own_cookie_secret && config_->own_cookie_secret) {
     next->responder.cookie_secrets = config_->responder.cookie_secrets;
   }
+  // What the balancers that leave the file have been told is kept, by name.
+  absent_ = State().balancers;
   std::vector<PoolRuntime> runtimes;
   MakeRuntimes(*next, &runtimes);
+  std::vector<PoolView> views(next->pools.size());
   // What is known of balancers goes on, by name.
   for (size_t p = 0; p < next->pools.size(); ++p) {
     const PoolSettings& settings = next->pools[p];
     for (size_t old_p = 0; old_p < config_->pools.size(); ++old_p) {
       const PoolSettings& old = config_->pools[old_p];
       if (old.pool.name != settings.pool.name) continue;
-      bool same_checks = std::ranges::equal(old.checks, settings.checks, {}, &CheckConfig::Describe,
-                                            &CheckConfig::Describe);
       for (size_t b = 0; b < settings.pool.balancers.size(); ++b) {
         for (size_t old_b = 0; old_b < old.pool.balancers.size(); ++old_b) {
           if (old.pool.balancers[old_b].name != settings.pool.balancers[b].name) continue;
-          BalancerHealth& from = runtimes_[old_p].balancers[old_b];
-          BalancerHealth& to = runtimes[p].balancers[b];
-          if (same_checks) {
-            to = from;
-            to.Rebind(settings.policy, settings.checks);
-          } else {
-            to.SetOverride(from.override_value(), loop_.now());
-          }
+          runtimes[p].balancers[b].TakeFrom(runtimes_[old_p].balancers[old_b]);
           runtimes[p].standings[b] = runtimes_[old_p].standings[old_b];
         }
+      }
+      views[p] = views_[old_p];  // for what was fit last
+      for (Selection* selection : SelectionsOf(views[p])) {
+        TakeLastKnown(old.pool, settings.pool, *selection);
       }
     }
   }
   bool restart = next->responder != config_->responder ||
                  next->query_log_every != config_->query_log_every ||
-                 next->udp.engine != config_->udp.engine ||
+                 next->udp.engine != config_->udp.engine || next->pin_cpus != config_->pin_cpus ||
+                 next->udp.receive_buffer_bytes != config_->udp.receive_buffer_bytes ||
                  next->tcp.clients_max != config_->tcp.clients_max ||
                  next->tcp.clients_per_address_max != config_->tcp.clients_per_address_max ||
                  next->tcp.idle_timeout != config_->tcp.idle_timeout ||
                  next->tcp.queries_per_connection_max != config_->tcp.queries_per_connection_max;
+  bool moved = next->state_file != config_->state_file;
   config_ = std::move(next);
+  if (moved) state_file_ = StateFile(config_->state_file);
   runtimes_ = std::move(runtimes);
-  views_.resize(config_->pools.size());
+  views_ = std::move(views);
   lives_.resize(config_->pools.size());
+  next_steps_.assign(config_->pools.size(), std::nullopt);
+  TakeAbsent();
   serving_.SetTls(std::move(tls));
   net::ConfigureLog(config_->log);
   for (size_t i = 0; i < runtimes_.size(); ++i) RefreshPool(i, loop_.now());
-  Rebuild();
+  std::vector<size_t> stepped = StepSerials(AllZones());
+  if (moved) SaveState(true);
+  TakeCompiler(std::move(built));
   StartChecks();
+  ArmStepTimer();
   if (restart) {
     // The sockets stay open: what comes in between waits in their queues.
     serving_.Stop(true);
     if (std::string error = serving_.Start(*config_, *publisher_); !error.empty()) return error;
   }
-  for (const ZoneConfig& zone : config_->zones) {
-    for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
-  }
+  Notify(stepped);
   ++reloads_ok_;
   net::Log(net::LogLevel::kInfo, "reload", "applied", {{"file", config_->path}});
   return "";
 }
 
-void Control::Rebuild() {
-  compiler_ = MakeCompiler(*config_);
+void Control::Republish(uint64_t changed_pools) {
   TellCompiler();
-  publisher_->Publish(compiler_->Build(views_, UnixNow(), signatures_));
-  PublishTransferSource();
-}
-
-void Control::Update(uint64_t changed_pools) {
-  TellCompiler();
-  publisher_->Publish(compiler_->Update(views_, changed_pools, UnixNow(), signatures_));
+  publisher_->Publish(compiler_->Update(views_, changed_pools, UnixNow(), *signatures_));
   PublishTransferSource();
 }
 
@@ -257,7 +320,7 @@ void Control::PublishTransferSource() {
   auto snapshot = std::make_shared<TransferSource::Snapshot>();
   snapshot->zones = config_->zones;
   snapshot->generation = publisher_->current();
-  snapshot->signatures = &signatures_;
+  snapshot->signatures = signatures_;
   transfers_.Set(std::move(snapshot));
 }
 
@@ -267,11 +330,14 @@ void Control::StartChecks() {
   if (!prober_) {
     prober_ = std::make_unique<Prober>(
         loop_, probe_tls_,
-        [this](size_t pool, size_t balancer, size_t check, CheckResult result) {
-          OnResult(pool, balancer, check, std::move(result));
+        [this](const Prober::Target& target, CheckResult result) {
+          OnResult(target, std::move(result));
         },
-        [this](size_t pool, size_t balancer, size_t check) {
-          return runtimes_[pool].balancers[balancer].checks()[check].changing();
+        [this](const Prober::Target& target) {
+          return runtimes_[target.pool]
+              .balancers[target.balancer]
+              .check(target.check, target.address_index)
+              .changing();
         });
   }
   std::vector<Prober::Target> targets;
@@ -279,26 +345,45 @@ void Control::StartChecks() {
     const PoolSettings& settings = config_->pools[p];
     for (size_t b = 0; b < settings.pool.balancers.size(); ++b) {
       for (size_t c = 0; c < settings.checks.size(); ++c) {
-        targets.push_back({p, b, c, settings.pool.balancers[b].addresses[0], settings.checks[c]});
+        const auto& addresses = settings.pool.balancers[b].addresses;
+        for (size_t a = 0; a < addresses.size(); ++a) {
+          targets.push_back({p, b, c, a, addresses[a], settings.checks[c]});
+        }
       }
     }
   }
   prober_->SetTargets(std::move(targets));
 }
 
-void Control::OnResult(size_t pool, size_t balancer, size_t check, CheckResult result) {
-  BalancerHealth& health = runtimes_[pool].balancers[balancer];
+void Control::OnResult(const Prober::Target& target, CheckResult result) {
+  BalancerHealth& health = runtimes_[target.pool].balancers[target.balancer];
   bool ok = result.ok;
   std::string reason = result.reason;
-  if (health.OnResult(check, std::move(result), loop_.now())) {
-    const PoolSettings& settings = config_->pools[pool];
+  if (health.OnResult(target.check, std::move(result), loop_.now(), target.address_index)) {
+    const PoolSettings& settings = config_->pools[target.pool];
     net::Log(ok ? net::LogLevel::kInfo : net::LogLevel::kWarn, "health",
              ok ? "check is up" : "check is down",
-             {{"balancer", BalancerKey(settings.pool, balancer)},
-              {"check", settings.checks[check].Describe()},
+             {{"balancer", BalancerKey(settings.pool, target.balancer)},
+              {"address", target.address.IpToString()},
+              {"check", settings.checks[target.check].Describe()},
               {"reason", reason}});
+    SaveStateSoon();
   }
-  Refresh();
+  MarkDirty(target.pool);
+}
+
+void Control::MarkDirty(size_t pool) {
+  dirty_pools_ |= uint64_t{1} << pool;
+  if (refresh_posted_) return;
+  refresh_posted_ = true;
+  loop_.Post([this] {
+    refresh_posted_ = false;
+    Refresh();
+  });
+}
+
+void Control::MarkAllDirty() {
+  for (size_t p = 0; p < runtimes_.size(); ++p) dirty_pools_ |= uint64_t{1} << p;
 }
 
 bool Control::RefreshPool(size_t pool, net::Time now) {
@@ -314,43 +399,40 @@ bool Control::RefreshPool(size_t pool, net::Time now) {
                 {"to", ToString(lives[b].standing)},
                 {"reason", lives[b].reason}});
       runtime.standings[b] = lives[b].standing;
+      SaveStateSoon();
     }
+  }
+  next_steps_[pool].reset();
+  for (const BalancerHealth& balancer : runtime.balancers) {
+    auto step = balancer.NextStep(now);
+    if (step && (!next_steps_[pool] || *step < *next_steps_[pool])) next_steps_[pool] = step;
   }
   PoolView view = MakeView(config, lives, views_[pool]);
   lives_[pool] = std::move(lives);
   bool changed = !SameView(view, views_[pool]);
-  if (changed && !SameContent(view, views_[pool])) {
-    for (const ZoneConfig& zone : config_->zones) {
-      bool uses = std::ranges::any_of(zone.zone->pools,
-                                      [&](const PoolUse& use) { return use.pool == pool; });
-      if (!uses || zone.notify.empty()) continue;
-      uint32_t& serial = serials_[zone.zone->apex.ToString()];
-      uint32_t configured =
-          SoaSerial(zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0]);
-      if (serial == 0 || SerialIsNewer(configured, serial)) serial = configured;
-      ++serial;
-    }
-  }
   views_[pool] = std::move(view);
   return changed;
 }
 
-void Control::Refresh(bool force) {
+void Control::Refresh() {
   net::Time now = loop_.now();
-  uint64_t changed = force ? ~uint64_t{0} : 0;
+  uint64_t dirty = std::exchange(dirty_pools_, 0);
+  uint64_t changed = 0;
   for (size_t p = 0; p < runtimes_.size(); ++p) {
-    if (RefreshPool(p, now)) changed |= uint64_t{1} << p;
+    if ((dirty >> p & 1u) != 0 && RefreshPool(p, now)) changed |= uint64_t{1} << p;
   }
   if (changed != 0) {
     ++health_changes_;
-    bool serial_moves = std::ranges::any_of(
-        config_->zones, [](const ZoneConfig& zone) { return !zone.notify.empty(); });
-    Update(changed);
-    if (serial_moves) {
-      for (const ZoneConfig& zone : config_->zones) {
-        for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
-      }
+    std::vector<size_t> concerned;  // where the serial follows: secondaries have the pool's records
+    for (size_t z = 0; z < config_->zones.size(); ++z) {
+      const ZoneConfig& zone = config_->zones[z];
+      bool uses = std::ranges::any_of(
+          zone.zone->pools, [&](const PoolUse& use) { return (changed >> use.pool & 1u) != 0; });
+      if (uses && HasSecondaries(zone)) concerned.push_back(z);
     }
+    std::vector<size_t> stepped = StepSerials(concerned);
+    Republish(changed);
+    Notify(stepped);
   }
   ArmStepTimer();
 }
@@ -360,11 +442,8 @@ void Control::ArmStepTimer() {
   if (step_armed_) loop_.CancelTimer(step_timer_);
   step_armed_ = false;
   std::optional<net::Time> soonest;
-  for (const PoolRuntime& runtime : runtimes_) {
-    for (const BalancerHealth& balancer : runtime.balancers) {
-      auto step = balancer.NextStep(loop_.now());
-      if (step && (!soonest || *step < *soonest)) soonest = step;
-    }
+  for (const auto& step : next_steps_) {
+    if (step && (!soonest || *step < *soonest)) soonest = step;
   }
   if (!soonest) return;
   step_armed_ = true;
@@ -372,8 +451,39 @@ void Control::ArmStepTimer() {
       std::max<net::Duration>(*soonest - loop_.now(), std::chrono::milliseconds(10));
   step_timer_ = loop_.After(wait, [this] {
     step_armed_ = false;
+    for (size_t p = 0; p < next_steps_.size(); ++p) {
+      if (next_steps_[p] && *next_steps_[p] <= loop_.now()) dirty_pools_ |= uint64_t{1} << p;
+    }
     Refresh();
   });
+}
+
+// Secondaries believe a NOTIFY by where it comes from: the address that is asked, where there is
+// one.
+std::optional<net::Address> Control::NotifySource(const ZoneConfig& zone,
+                                                  const net::Address& to) const {
+  if (zone.notify_source && zone.notify_source->family() == to.family()) {
+    return zone.notify_source;
+  }
+  for (const net::Address& address : config_->listen) {
+    if (address.family() == to.family() && !address.IsUnspecified()) return address.WithPort(0);
+  }
+  return std::nullopt;
+}
+
+void Control::Notify(const std::vector<size_t>& zones) {
+  for (size_t z : zones) {
+    const ZoneConfig& zone = config_->zones[z];
+    for (const SecondaryConfig& secondary : zone.secondaries) {
+      if (!secondary.notify) continue;
+      std::optional<TsigSigner> signer;
+      const TsigKey* key =
+          secondary.key ? config_->tsig_keys->Find(secondary.key->wire()) : nullptr;
+      if (key != nullptr) signer.emplace(config_->tsig_keys, *key);
+      notifier_->Send(zone.zone->apex, *secondary.notify, NotifySource(zone, *secondary.notify),
+                      std::move(signer));
+    }
+  }
 }
 
 // ---- The other DNS nodes
@@ -383,14 +493,18 @@ void Control::AskPeers() {
   if (stopping_) return;
   for (const PeerConfig& peer : config_->peers) {
     PeerState& state = peers_[peer.name];
+    net::HttpClientRequest request;
+    request.target = "/view";
     state.running =
-        StartFetch(loop_, peer.address, "/view", config_->peer_interval,
-                   [this, name = peer.name](std::expected<std::string, std::string> body) {
+        StartFetch(loop_, peer.address, std::move(request), config_->peer_interval,
+                   [this, name = peer.name](std::expected<net::HttpReply, std::string> reply) {
                      PeerState& answered = peers_[name];
-                     if (body) {
-                       TakePeerView(name, *body);
+                     if (!reply) {
+                       answered.error = reply.error();
+                     } else if (reply->status != 200) {
+                       answered.error = "HTTP status " + std::to_string(reply->status);
                      } else {
-                       answered.error = body.error();
+                       TakePeerView(name, reply->body);
                      }
                      ApplyVotes();
                    });
@@ -415,6 +529,7 @@ void Control::ApplyVotes() {
       runtimes_[p].balancers[b].SetPeerVotes(up, down);
     }
   }
+  MarkAllDirty();
   Refresh();
 }
 
@@ -430,7 +545,8 @@ std::string Control::SetOverride(const std::string& pool, const std::string& bal
     for (size_t b = 0; b < config.balancers.size(); ++b) {
       if (config.balancers[b].name != balancer) continue;
       found = true;
-      runtimes_[p].balancers[b].SetOverride(value, loop_.now());
+      runtimes_[p].balancers[b].SetOverride(value, loop_.now(), by);
+      dirty_pools_ |= uint64_t{1} << p;
       net::Log(net::LogLevel::kInfo, "override", "set by the operator",
                {{"balancer", BalancerKey(config, b)}, {"value", ToString(value)}, {"by", by}});
     }
@@ -440,71 +556,8 @@ std::string Control::SetOverride(const std::string& pool, const std::string& bal
            (pool.empty() ? "" : " in pool '" + pool + "'") + "; see: mongoosedns ctl states";
   }
   Refresh();
-  SaveState();
+  SaveState(true);
   return "";
-}
-
-std::string Control::SetAcme(const std::string& name, const std::string& token, uint32_t seconds) {
-  auto owner = Name::FromText(name, Name());
-  if (!owner) return "'" + name + "' is not a name: it " + owner.error();
-  auto challenge = owner->Child("_acme-challenge");
-  if (!challenge) return "'" + name + "' is too long for a challenge";
-  bool ours = std::ranges::any_of(
-      config_->zones, [&](const ZoneConfig& zone) { return challenge->IsWithin(zone.zone->apex); });
-  if (!ours) return "'" + name + "' is in no zone that is served here";
-  if (token.empty() || token.size() > 255) return "the token must have 1 to 255 bytes";
-  net::Time now = loop_.now();
-  std::erase_if(acme_, [&](const Acme& acme) {
-    return acme.until <= now || (acme.owner == *challenge && acme.token == token);
-  });
-  if (acme_.size() >= kAcmeMax)
-    return "there are " + std::to_string(kAcmeMax) + " challenges already";
-  acme_.push_back({*challenge, token, now + std::chrono::seconds(seconds)});
-  Update(0);
-  loop_.After(std::chrono::seconds(seconds) + std::chrono::milliseconds(1), [this] {
-    size_t before = acme_.size();
-    std::erase_if(acme_, [&](const Acme& acme) { return acme.until <= loop_.now(); });
-    if (acme_.size() != before) Update(0);
-  });
-  return "";
-}
-
-// ---- What survives
-// ---------------------------------------------------------------------------------
-
-void Control::SaveState() {
-  SavedState state;
-  for (size_t p = 0; p < runtimes_.size(); ++p) {
-    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
-      const BalancerHealth& health = runtimes_[p].balancers[b];
-      SavedBalancer saved{health.override_value(), "", health.OwnDown()};
-      if (saved.override_value == Override::kNone && !saved.down) continue;
-      state.balancers[BalancerKey(config_->pools[p].pool, b)] = saved;
-    }
-  }
-  std::string error = state_file_.Save(state);
-  if (!error.empty()) {
-    net::Log(net::LogLevel::kError, "state", "cannot be saved", {{"error", error}});
-  }
-}
-
-void Control::LoadState() {
-  auto state = state_file_.Load();
-  if (!state) {
-    net::Log(net::LogLevel::kError, "state", "cannot be read, starting without it",
-             {{"error", state.error()}});
-    return;
-  }
-  for (size_t p = 0; p < runtimes_.size(); ++p) {
-    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
-      auto saved = state->balancers.find(BalancerKey(config_->pools[p].pool, b));
-      if (saved == state->balancers.end()) continue;
-      BalancerHealth& health = runtimes_[p].balancers[b];
-      health.SetOverride(saved->second.override_value, loop_.now());
-      if (!saved->second.down) continue;
-      for (CheckState& check : health.checks()) check.Restore(CheckState::Verdict::kDown);
-    }
-  }
 }
 
 // ---- Now and then
@@ -513,7 +566,8 @@ void Control::LoadState() {
 void Control::Housekeeping() {
   if (stopping_) return;
   serving_.DrainQueryLogs();
-  if (signatures_.IsStale(UnixNow()) || KeysChanged()) Rebuild();
+  StartBuild();
+  WatchRateLimit();
   loop_.After(kHousekeepingInterval, [this] { Housekeeping(); });
 }
 
@@ -527,6 +581,19 @@ bool Control::KeysChanged() const {
     }
   }
   return false;
+}
+
+void Control::WatchRateLimit() {
+  Totals totals = serving_.Sum();
+  auto event = rate_limit_watch_.Step(totals.rrl_dropped + totals.rrl_slipped, ReadNow().ms);
+  if (event == RateLimitWatch::Event::kBegan) {
+    net::Log(net::LogLevel::kWarn, "rate_limit", "equal responses are limited",
+             {{"client", serving_.LastLimited()},
+              {"responses_per_second", config_->responder.rate_limit.per_second}});
+  } else if (event == RateLimitWatch::Event::kEnded) {
+    net::Log(net::LogLevel::kInfo, "rate_limit", "no response is limited any more",
+             {{"limited", rate_limit_watch_.count()}});
+  }
 }
 
 }  // namespace dns

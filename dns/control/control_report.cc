@@ -8,6 +8,7 @@
 #include "dns/control/control.h"
 #include "dns/pool/pool_sets.h"
 #include "dns/zone/zone_text.h"
+#include "net/report/log.h"
 #include "net/report/metrics.h"
 
 namespace dns {
@@ -19,16 +20,13 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
 
-std::string Key(const PoolConfig& pool, size_t balancer) {
-  return pool.name + "/" + pool.balancers[balancer].name;
-}
-
-Json CheckJson(const CheckConfig& config, const CheckState& state) {
+Json CheckJson(const CheckConfig& config, const CheckState& state, const std::string& address) {
   Json services = Json::array();
   for (unsigned i = 0; i < kServices.size(); ++i) {
     if ((config.services >> i & 1) != 0) services.push_back(kServices[i]);
   }
   return {{"check", config.Describe()},
+          {"address", address},
           {"verdict", ToString(state.verdict())},
           {"last", state.in_a_row() == 0 ? "not checked yet" : state.last().reason},
           {"ok", state.last().ok},
@@ -100,12 +98,16 @@ std::string Control::StatesJson() const {
       const BalancerHealth& health = runtimes_[p].balancers[b];
       const BalancerLive& live = lives_[p][b];
       Json checks = Json::array();
-      for (size_t c = 0; c < health.checks().size(); ++c) {
-        checks.push_back(CheckJson(settings.checks[c], health.checks()[c]));
-      }
       Json addresses = Json::array();
-      for (const auto& a : settings.pool.balancers[b].addresses)
-        addresses.push_back(a.IpToString());
+      Json addresses_out = Json::array();
+      for (size_t a = 0; a < settings.pool.balancers[b].addresses.size(); ++a) {
+        std::string address = settings.pool.balancers[b].addresses[a].IpToString();
+        addresses.push_back(address);
+        if ((live.addresses_down >> a & 1u) != 0) addresses_out.push_back(address);
+        for (size_t c = 0; c < settings.checks.size(); ++c) {
+          checks.push_back(CheckJson(settings.checks[c], health.check(c, a), address));
+        }
+      }
       const auto& members = views_[p].addresses.members;
       auto member = std::ranges::find(members, b, &Member::balancer);
       double sum = 0;
@@ -113,6 +115,7 @@ std::string Control::StatesJson() const {
       balancers.push_back(
           {{"name", settings.pool.balancers[b].name},
            {"addresses", addresses},
+           {"addresses_out", addresses_out},
            {"standing", ToString(live.standing)},
            {"reason", live.reason},
            {"factor", live.factor},
@@ -120,6 +123,7 @@ std::string Control::StatesJson() const {
            {"given_out", member != members.end()},
            {"share", member == members.end() || sum == 0 ? 0.0 : member->weight / sum},
            {"override", ToString(health.override_value())},
+           {"override_by", health.override_by()},
            {"checks", checks}});
     }
     pools.push_back({{"name", settings.pool.name},
@@ -135,6 +139,7 @@ std::string Control::StatesJson() const {
   Json zones = Json::array();
   for (const ZoneConfig& zone : config_->zones) {
     zones.push_back({{"name", zone.zone->apex.ToString()},
+                     {"serial", SerialOf(zone)},
                      {"signed", zone.keys != nullptr},
                      {"key_tag", zone.keys ? zone.keys->keys()[0].key->tag() : 0}});
   }
@@ -142,6 +147,38 @@ std::string Control::StatesJson() const {
                {"pools", pools},
                {"peers", peers},
                {"zones", zones}});
+}
+
+std::string Control::KeysJson() const {
+  uint32_t now = UnixNow();
+  Json zones = Json::array();
+  for (const ZoneConfig& zone : config_->zones) {
+    if (!zone.keys) continue;
+    Json keys = Json::array();
+    for (const ZoneKey& key : zone.keys->keys()) {
+      Json times = Json::object();
+      auto add = [&](const char* name, const std::optional<uint32_t>& time) {
+        if (time) times[name] = TimeText(*time);
+      };
+      add("publish", key.times.publish);
+      add("activate", key.times.activate);
+      add("inactive", key.times.inactive);
+      add("delete", key.times.remove);
+      add("sync_publish", key.times.sync_publish);
+      add("sync_delete", key.times.sync_remove);
+      keys.push_back({{"file", key.path},
+                      {"tag", key.key->tag()},
+                      {"flags", key.key->flags()},
+                      {"algorithm", ToString(key.key->algorithm())},
+                      {"does", zone.keys->Describe(key, now)},
+                      {"times", times}});
+    }
+    auto next = zone.keys->NextChange(now);
+    zones.push_back({{"name", zone.zone->apex.ToString()},
+                     {"keys", keys},
+                     {"next_change", next ? TimeText(*next) : "none"}});
+  }
+  return Dump({{"zones", zones}});
 }
 
 std::string Control::StatusJson() const {
@@ -180,7 +217,7 @@ std::string Control::StatsJson() const {
                {"tcp_clients",
                 serving_.tcp_counters() != nullptr ? serving_.tcp_counters()->clients.load() : 0},
                {"signatures",
-                {{"at_change", signatures_.signatures_made()},
+                {{"at_change", signatures_->signatures_made()},
                  {"on_demand", t.signed_on_demand},
                  {"budget_spent", t.sign_budget_spent}}},
                {"transfers", {{"made", t.transfers}, {"refused", t.transfers_refused}}},
@@ -193,10 +230,13 @@ std::string Control::ViewJson() const {
   for (size_t p = 0; p < runtimes_.size(); ++p) {
     for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
       const BalancerHealth& health = runtimes_[p].balancers[b];
-      bool known = std::ranges::any_of(health.checks(), [](const CheckState& check) {
-        return check.verdict() != CheckState::Verdict::kUnknown;
-      });
-      if (known) down[Key(config_->pools[p].pool, b)] = health.OwnDown();
+      bool known = false;
+      for (size_t c = 0; c < health.check_count(); ++c) {
+        for (size_t a = 0; a < health.address_count(); ++a) {
+          known = known || health.check(c, a).verdict() != CheckState::Verdict::kUnknown;
+        }
+      }
+      if (known) down[BalancerKey(config_->pools[p].pool, b)] = health.OwnDown();
     }
   }
   return Dump({{"down", down}});
@@ -294,46 +334,37 @@ std::string Control::StatusLine() const {
          std::to_string(publisher_->current()->id);
 }
 
-std::string Control::HandOverJson() const {
-  Json balancers = Json::object();
-  for (size_t p = 0; p < runtimes_.size(); ++p) {
-    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
-      const BalancerHealth& health = runtimes_[p].balancers[b];
-      Json verdicts = Json::array();
-      for (const CheckState& check : health.checks()) {
-        verdicts.push_back(static_cast<int>(check.verdict()));
-      }
-      balancers[Key(config_->pools[p].pool, b)] = {
-          {"override", static_cast<int>(health.override_value())}, {"verdicts", verdicts}};
-    }
+std::string Control::AcmeJson() const {
+  Json tokens = Json::array();
+  for (const Acme& acme : acme_) {
+    tokens.push_back(
+        {{"name", acme.owner.ToString()},
+         {"token", acme.token},
+         {"seconds_left", std::max<int64_t>(0, (acme.until_ms - UnixNowMs()) / 1000)}});
   }
+  return Dump({{"challenges", tokens}});
+}
+
+std::string Control::HandOverJson() const {
   Totals t = serving_.Sum();
-  Json json = {{"balancers", balancers},
+  Json json = {{"state", WriteState(State())},
                {"queries", t.queries},
                {"responses", t.responses},
-               {"types", t.types},
-               {"serials", serials_}};
+               {"types", t.types}};
   return Dump(json);
 }
 
 void Control::Restore(const std::string& text) {
   Json json = Json::parse(text, nullptr, false);
   if (!json.is_object()) return;
-  for (size_t p = 0; p < runtimes_.size(); ++p) {
-    for (size_t b = 0; b < runtimes_[p].balancers.size(); ++b) {
-      BalancerHealth& health = runtimes_[p].balancers[b];
-      Json saved = json["balancers"].value(Key(config_->pools[p].pool, b), Json::object());
-      int value = saved.value("override", 0);
-      if (value >= 0 && value <= static_cast<int>(Override::kDrain)) {
-        health.SetOverride(static_cast<Override>(value), loop_.now());
-      }
-      Json verdicts = saved.value("verdicts", Json::array());
-      for (size_t c = 0; c < health.checks().size() && c < verdicts.size(); ++c) {
-        int verdict = verdicts[c].is_number_integer() ? verdicts[c].get<int>() : 0;
-        if (verdict == 1 || verdict == 2) {
-          health.checks()[c].Restore(static_cast<CheckState::Verdict>(verdict));
-        }
-      }
+  auto saved = json.find("state");
+  if (saved != json.end() && saved->is_string()) {
+    auto state = ReadState(saved->get_ref<const std::string&>());
+    if (state) {
+      ApplyState(*state);
+    } else {
+      net::Log(net::LogLevel::kError, "upgrade", "what the old process knew cannot be read",
+               {{"error", state.error()}});
     }
   }
   auto counts = [&](const char* key, auto& out) {
@@ -347,10 +378,9 @@ void Control::Restore(const std::string& text) {
   counts("responses", retired.responses);
   counts("types", retired.types);
   serving_.SetRetired(retired);
-  for (const auto& [zone, serial] : json.value("serials", Json::object()).items()) {
-    if (serial.is_number_unsigned()) serials_[zone] = serial.get<uint32_t>();
-  }
-  Refresh(true);
+  for (size_t p = 0; p < runtimes_.size(); ++p) RefreshPool(p, loop_.now());
+  StepSerials(AllZones());
+  Republish(~uint64_t{0});
 }
 
 // ---- Metrics
@@ -394,7 +424,8 @@ void WriteQueryMetrics(net::MetricsWriter& out, const Totals& t) {
         t.sign_budget_spent);
   count("mongoosedns_transfers_total", "Zone transfers begun.", t.transfers);
   count("mongoosedns_transfers_refused_total", "Zone transfers refused.", t.transfers_refused);
-  count("mongoosedns_tsig_refused_total", "Queries with TSIG, which is not done.", t.tsig_refused);
+  count("mongoosedns_tsig_refused_total", "Queries whose TSIG is refused.", t.tsig_refused);
+  count("mongoosedns_tsig_good_total", "Queries whose TSIG is good.", t.tsig_good);
   count("mongoosedns_receive_errors_total", "Failed receives.", t.receive_errors);
   count("mongoosedns_send_errors_total", "Failed sends.", t.send_errors);
   count("mongoosedns_batches_total", "Receive calls that brought queries.", t.batches);
@@ -414,7 +445,14 @@ std::string Control::Metrics() const {
   reloads.Add({{"result", "applied"}}, reloads_ok_);
   reloads.Add({{"result", "refused"}}, reloads_failed_);
   out.Counter("mongoosedns_signatures_total", "Signatures made at changes.")
-      .Add({}, signatures_.signatures_made());
+      .Add({}, signatures_->signatures_made());
+  if (prober_) {
+    auto checks = out.Counter("mongoosedns_checks_total", "Checks of balancers.");
+    checks.Add({{"result", "made"}}, prober_->started() - prober_->not_made());
+    checks.Add({{"result", "not_made"}}, prober_->not_made());
+    out.Gauge("mongoosedns_checks_waiting", "Checks that are due and wait for their turn.")
+        .Add({}, prober_->waiting());
+  }
   auto standings = out.Gauge("mongoosedns_balancer_state", "1 for the standing that it has.");
   for (size_t p = 0; p < lives_.size(); ++p) {
     const PoolConfig& pool = config_->pools[p].pool;
@@ -441,6 +479,9 @@ std::string Control::Metrics() const {
     closed.Add({{"reason", "queries"}}, tcp.queries_max_closed.load());
     closed.Add({{"reason", "tls"}}, tcp.tls_failed.load());
   }
+  auto updates = out.Counter("mongoosedns_updates_total", "UPDATEs of challenges by result.");
+  updates.Add({{"result", "done"}}, updates_done_);
+  updates.Add({{"result", "refused"}}, updates_refused_);
   auto notify = out.Counter("mongoosedns_notify_total", "NOTIFY messages by result.");
   notify.Add({{"result", "sent"}}, notifier_->sent());
   notify.Add({{"result", "acknowledged"}}, notifier_->acknowledged());

@@ -1,6 +1,9 @@
 #include "dns/control/probe.h"
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 #include <string_view>
 
 #include "dns/answer/random.h"
@@ -8,6 +11,7 @@
 #include "net/base/text.h"
 #include "net/conn/channel.h"
 #include "net/http/http.h"
+#include "net/report/log.h"
 
 namespace dns {
 namespace {
@@ -19,7 +23,17 @@ std::string Milliseconds(net::Duration d) {
   return text.data();
 }
 
+constexpr net::Duration kRetry = std::chrono::milliseconds(20);
+constexpr net::Duration kLogInterval = std::chrono::seconds(30);
+
 }  // namespace
+
+bool IsOurFault(std::string_view why) {
+  // No local port, no memory, no descriptor, no route from here for this family of addresses.
+  constexpr std::array kOurs = {EADDRNOTAVAIL, EMFILE,      ENFILE,       ENOBUFS,
+                                ENOMEM,        ENETUNREACH, EAFNOSUPPORT, ENETDOWN};
+  return std::ranges::any_of(kOurs, [&](int error) { return why == std::strerror(error); });
+}
 
 CheckResult JudgeHttp(const CheckConfig& config, int status, const std::string& body) {
   if (status != config.expect_status) {
@@ -211,7 +225,10 @@ class CheckProbe final : public Probe {
     status_ = result.status;
     Finish(result.ok, result.reason + " in " + Took());
   }
-  void Report(bool ok, std::string reason) override { done_({ok, std::move(reason), status_}); }
+  void Report(bool ok, std::string reason) override {
+    bool not_made = !ok && IsOurFault(reason);
+    done_({ok, std::move(reason), status_, not_made});
+  }
 
   CheckConfig config_;
   net::Address address_;
@@ -223,52 +240,40 @@ class CheckProbe final : public Probe {
 
 class FetchProbe final : public Probe {
  public:
-  using Done = std::move_only_function<void(std::expected<std::string, std::string>)>;
-  FetchProbe(net::EventLoop& loop, const net::Address& address, std::string path,
-             net::Duration timeout, Done done)
+  FetchProbe(net::EventLoop& loop, net::HttpClientRequest request, net::Duration timeout,
+             FetchDone done)
       : Probe(loop, timeout),
-        address_(address),
-        path_(std::move(path)),
+        request_(std::move(request)),
         done_(std::move(done)),
         parser_(1 << 20) {}
 
  private:
-  void Begin() override {
-    net::HttpClientRequest request;
-    request.target = path_;
-    request.host = address_.ToString();
-    channel_->Write(net::SerializeRequest(request));
-  }
+  void Begin() override { channel_->Write(net::SerializeRequest(request_)); }
   void Take(std::string_view bytes) override {
     auto complete = parser_.Feed(bytes);
     if (!complete) {
       Finish(false, std::string(net::ToString(complete.error())));
     } else if (*complete) {
-      FinishHttp();
+      Finish(true, "");
     }
   }
   void AtEnd() override {
     if (parser_.Eof()) {
-      FinishHttp();
+      Finish(true, "");
     } else {
       Probe::AtEnd();
     }
   }
-  void FinishHttp() {
-    int status = parser_.reply().status;
-    Finish(status == 200, "HTTP status " + std::to_string(status));
-  }
   void Report(bool ok, std::string reason) override {
     if (ok) {
-      done_(parser_.reply().body);
+      done_(parser_.reply());
     } else {
       done_(std::unexpected(std::move(reason)));
     }
   }
 
-  net::Address address_;
-  std::string path_;
-  Done done_;
+  net::HttpClientRequest request_;
+  FetchDone done_;
   net::HttpResponseParser parser_;
 };
 
@@ -288,11 +293,11 @@ std::shared_ptr<ProbeHandle> StartProbe(net::EventLoop& loop, ProbeTls& tls,
   return probe;
 }
 
-std::shared_ptr<ProbeHandle> StartFetch(
-    net::EventLoop& loop, const net::Address& address, const std::string& path,
-    net::Duration timeout,
-    std::move_only_function<void(std::expected<std::string, std::string>)> done) {
-  auto probe = std::make_shared<FetchProbe>(loop, address, path, timeout, std::move(done));
+std::shared_ptr<ProbeHandle> StartFetch(net::EventLoop& loop, const net::Address& address,
+                                        net::HttpClientRequest request, net::Duration timeout,
+                                        FetchDone done) {
+  request.host = address.ToString();
+  auto probe = std::make_shared<FetchProbe>(loop, std::move(request), timeout, std::move(done));
   probe->Connect(address, nullptr);
   return probe;
 }
@@ -314,6 +319,8 @@ Prober::~Prober() { *alive_ = false; }
 void Prober::SetTargets(std::vector<Target> targets) {
   ++round_;
   slots_.clear();
+  waiting_.clear();
+  running_ = 0;
   for (Target& target : targets) slots_.push_back({std::move(target), nullptr});
   Random random(++jitter_);
   for (size_t i = 0; i < slots_.size(); ++i) {
@@ -328,25 +335,70 @@ void Prober::Schedule(size_t index, net::Duration after) {
   });
 }
 
+bool Prober::HasRoom() const {
+  return running_ < kProbesMax && loop_.ring().free_slots() > kSlotsKept;
+}
+
 void Prober::Run(size_t index) {
+  if (waiting_.empty() && HasRoom()) {
+    Start(index);
+    return;
+  }
+  waiting_.push_back(index);
+  StartWaiting();
+}
+
+void Prober::StartWaiting() {
+  while (!waiting_.empty() && HasRoom()) {
+    size_t index = waiting_.front();
+    waiting_.pop_front();
+    Start(index);
+  }
+  if (waiting_.empty() || retry_armed_) return;
+  // A socket's place becomes free some turns after its check has ended.
+  retry_armed_ = true;
+  loop_.After(kRetry, [this, alive = alive_] {
+    if (!*alive) return;
+    retry_armed_ = false;
+    StartWaiting();
+  });
+}
+
+void Prober::Start(size_t index) {
   Slot& slot = slots_[index];
   ++started_;
+  ++running_;
   net::Address address = slot.target.address.WithPort(slot.target.config.port);
-  slot.running = StartProbe(
-      loop_, tls_, slot.target.config, address,
-      [this, index, round = round_, alive = alive_](CheckResult result) {
-        if (!*alive || round != round_) return;
-        const Target target = slots_[index].target;
-        slots_[index].running.reset();
-        on_result_(target.pool, target.balancer, target.check, std::move(result));
-        if (round != round_) return;  // the result led to a reload
-        bool changing = is_changing_(target.pool, target.balancer, target.check);
-        net::Duration interval = changing ? target.config.fast_interval : target.config.interval;
-        Random random(++jitter_);
-        auto tenth = static_cast<uint64_t>(interval.count() / 5) + 1;
-        Schedule(index, interval - interval / 10 +
-                            net::Duration(static_cast<int64_t>(random.Below(tenth))));
-      });
+  slot.running = StartProbe(loop_, tls_, slot.target.config, address,
+                            [this, index, round = round_, alive = alive_](CheckResult result) {
+                              if (*alive && round == round_) Done(index, std::move(result));
+                            });
+}
+
+void Prober::Done(size_t index, CheckResult result) {
+  --running_;
+  const Target target = slots_[index].target;
+  slots_[index].running.reset();
+  if (result.not_made) {
+    ++not_made_;
+    if (not_made_ == 1 || loop_.now() - not_made_logged_ > kLogInterval) {
+      not_made_logged_ = loop_.now();
+      net::Log(net::LogLevel::kWarn, "health", "checks are not made, for want of something of ours",
+               {{"address", target.address.IpToString()},
+                {"reason", result.reason},
+                {"so_far", not_made_}});
+    }
+  }
+  uint64_t round = round_;
+  on_result_(target, std::move(result));
+  if (round != round_) return;  // the result led to a reload
+  net::Duration interval =
+      is_changing_(target) ? target.config.fast_interval : target.config.interval;
+  Random random(++jitter_);
+  auto tenth = static_cast<uint64_t>(interval.count() / 5) + 1;
+  Schedule(index,
+           interval - interval / 10 + net::Duration(static_cast<int64_t>(random.Below(tenth))));
+  StartWaiting();
 }
 
 }  // namespace dns

@@ -1,8 +1,9 @@
 #include "dns/control/serving.h"
 
-#include <unistd.h>
+#include <fcntl.h>
 
 #include <algorithm>
+#include <array>
 #include <thread>
 
 #include "net/io/socket.h"
@@ -12,6 +13,12 @@ namespace dns {
 namespace {
 
 constexpr net::Duration kTcpFinish = std::chrono::seconds(5);
+
+// A duplicate that no program which we start inherits: a socket that lives on there unseen would
+// take its share of the queries.
+net::UniqueFd Duplicate(const net::UniqueFd& fd) {
+  return net::UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
+}
 
 }  // namespace
 
@@ -33,6 +40,7 @@ void Totals::Add(const Counters& c) {
   transfers += c.transfers.Get();
   transfers_refused += c.transfers_refused.Get();
   tsig_refused += c.tsig_refused.Get();
+  tsig_good += c.tsig_good.Get();
   receive_errors += c.receive_errors.Get();
   send_errors += c.send_errors.Get();
   batches += c.batches.Get();
@@ -111,6 +119,7 @@ void Serving::StartUdp(const Config& config, Publisher& publisher) {
     per_address += bound.local == udp_sockets_[0].local ? 1u : 0u;
   }
   for (size_t i = 0; i < udp_sockets_.size(); ++i) {
+    ApplyUdpOptions(udp_sockets_[i].fd.get(), udp_sockets_[i].local, config.udp);
     Slot slot;
     slot.config = std::make_unique<ResponderConfig>(config.responder);
     // The limit is that of the server; the kernel spreads a network's queries over the workers.
@@ -119,8 +128,9 @@ void Serving::StartUdp(const Config& config, Publisher& publisher) {
     slot.log = std::make_unique<QueryLog>(config.query_log_every);
     slot.reader = publisher.AddReader();
     UdpWorkerOptions options = config.udp;
+    options.updates = &updates_;
     if (config.pin_cpus) options.cpu = static_cast<int>(i % cpus);
-    net::UniqueFd fd(dup(udp_sockets_[i].fd.get()));
+    net::UniqueFd fd = Duplicate(udp_sockets_[i].fd);
     slot.udp = std::make_unique<UdpWorker>(std::move(fd), udp_sockets_[i].local, options,
                                            *slot.config, slot.reader, slot.log.get());
     slot.udp->Start();
@@ -135,10 +145,10 @@ std::string Serving::StartTcp(const Config& config, Publisher& publisher) {
   slot->reader = publisher.AddReader();
   std::vector<TcpListenerFd> listeners;
   for (const TcpListenerFd& socket : tcp_sockets_) {
-    listeners.push_back({net::UniqueFd(dup(socket.fd.get())), socket.local, socket.tls});
+    listeners.push_back({Duplicate(socket.fd), socket.local, socket.tls});
   }
   slot->tcp = std::make_unique<TcpServer>(std::move(listeners), config.tcp, tls_, *slot->config,
-                                          slot->reader, slot->log.get(), &transfers_);
+                                          slot->reader, slot->log.get(), &transfers_, &updates_);
   std::string error = slot->tcp->Start();
   if (error.empty()) tcp_ = std::move(slot);
   return error;
@@ -184,15 +194,45 @@ Totals Serving::Sum() const {
   return totals;
 }
 
-InheritedSockets Serving::Share() const {
-  InheritedSockets shared;
+std::string Serving::LastLimited() const {
+  for (const Slot& slot : workers_) {
+    std::vector<uint8_t> ip = slot.udp->counters().rrl_last.Get();
+    if (ip.size() == 4) return net::Address::V4({ip[0], ip[1], ip[2], ip[3]}, 0).IpToString();
+    if (ip.size() == 16) {
+      std::array<uint8_t, 16> v6;
+      std::ranges::copy(ip, v6.begin());
+      return net::Address::V6(v6, 0).IpToString();
+    }
+  }
+  return "";
+}
+
+std::vector<net::Inheritance::Socket> Serving::Share() const {
+  std::vector<net::Inheritance::Socket> shared;
   for (const Bound& bound : udp_sockets_) {
-    shared.udp.push_back({net::UniqueFd(dup(bound.fd.get())), bound.local});
+    shared.push_back({"udp " + bound.local.ToString(), Duplicate(bound.fd)});
   }
   for (const TcpListenerFd& socket : tcp_sockets_) {
-    shared.tcp.push_back({net::UniqueFd(dup(socket.fd.get())), socket.local, socket.tls});
+    shared.push_back(
+        {(socket.tls ? "tls " : "tcp ") + socket.local.ToString(), Duplicate(socket.fd)});
   }
   return shared;
+}
+
+InheritedSockets TakeSockets(net::Inheritance& inheritance) {
+  InheritedSockets taken;
+  for (net::Inheritance::Socket& socket : inheritance.sockets) {
+    std::string kind = socket.name.substr(0, socket.name.find(' '));
+    if (kind != "udp" && kind != "tcp" && kind != "tls") continue;
+    auto address = net::Address::Parse(std::string_view(socket.name).substr(kind.size() + 1));
+    if (!address) continue;
+    if (kind == "udp") {
+      taken.udp.push_back({std::move(socket.fd), *address});
+    } else {
+      taken.tcp.push_back({std::move(socket.fd), *address, kind == "tls"});
+    }
+  }
+  return taken;
 }
 
 }  // namespace dns

@@ -17,6 +17,8 @@
 #include "dns/serve/tcp_server.h"
 #include "dns/serve/transfer.h"
 #include "dns/serve/udp_worker.h"
+#include "dns/serve/update_sink.h"
+#include "net/service/hand_over.h"
 
 namespace dns {
 
@@ -29,6 +31,8 @@ struct InheritedSockets {
   std::vector<Udp> udp;
   std::vector<TcpListenerFd> tcp;
 };
+// Those of them that are of this server, out of what an older process leaves.
+InheritedSockets TakeSockets(net::Inheritance& inheritance);
 
 // Sums over workers, those that have ended included.
 struct Totals {
@@ -38,14 +42,15 @@ struct Totals {
   uint64_t dropped = 0, malformed = 0, truncated = 0, additional_left_out = 0;
   uint64_t rrl_dropped = 0, rrl_slipped = 0, cookies_valid = 0, cookies_bad = 0, dnssec_ok = 0;
   uint64_t signed_on_demand = 0, sign_budget_spent = 0, transfers = 0, transfers_refused = 0;
-  uint64_t tsig_refused = 0, receive_errors = 0, send_errors = 0, batches = 0;
+  uint64_t tsig_refused = 0, tsig_good = 0, receive_errors = 0, send_errors = 0, batches = 0;
 
   void Add(const Counters& counters);
 };
 
 class Serving {
  public:
-  explicit Serving(const TransferSource& transfers) : transfers_(transfers) {}
+  Serving(const TransferSource& transfers, UpdateSink updates)
+      : transfers_(transfers), updates_(std::move(updates)) {}
 
   // Takes over what has the right address, binds the rest. "" or why not. Sockets of addresses that
   // are no longer in the configuration close with `inherited`.
@@ -59,11 +64,13 @@ class Serving {
   std::string Start(const Config& config, Publisher& publisher);  // "" or why not
   void Stop(bool drain);
 
-  InheritedSockets Share() const;  // duplicates
+  std::vector<net::Inheritance::Socket> Share() const;  // duplicates
   Totals Sum() const;
   // What an older process has counted.
   void SetRetired(const Totals& counts) { retired_ = counts; }
   const Totals& retired() const { return retired_; }
+  // The address of a client that was rate-limited lately; "" when there was none.
+  std::string LastLimited() const;
   void DrainQueryLogs();
   size_t udp_workers() const { return workers_.size(); }
   const TcpCounters* tcp_counters() const { return tcp_ ? &tcp_->tcp->tcp_counters() : nullptr; }
@@ -86,6 +93,7 @@ class Serving {
   std::string StartTcp(const Config& config, Publisher& publisher);
 
   const TransferSource& transfers_;
+  UpdateSink updates_;
   Publisher* publisher_ = nullptr;  // since Start()
   std::shared_ptr<const net::TlsServerContext> tls_;
   std::vector<Bound> udp_sockets_;

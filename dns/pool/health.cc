@@ -130,53 +130,172 @@ uint32_t CheckState::ResultsToChange(const CheckConfig& config) const {
   return changing() && in_a_row_ > 0 && in_a_row_ < needed ? needed - in_a_row_ : needed;
 }
 
-bool BalancerHealth::OnResult(size_t check, CheckResult result, net::Time now) {
-  if (check >= checks_.size()) return false;
-  bool changed = checks_[check].Apply((*configs_)[check], std::move(result));
+bool BalancerHealth::OnResult(size_t check, CheckResult result, net::Time now, size_t address) {
+  if (check >= configs_->size() || address >= addresses_.size()) return false;
+  if (result.not_made) return false;
+  bool changed =
+      checks_[check * addresses_.size() + address].Apply((*configs_)[check], std::move(result));
   const BalancerStatus* status = Status();
   bool draining = status != nullptr && (status->state == BalancerStatus::State::kDraining ||
                                         status->state == BalancerStatus::State::kStopping);
-  if (override_ != Override::kDrain) {
+  if (override_ != Override::kDrain && status != nullptr) {
     if (draining && !draining_at_) draining_at_ = now;
     if (!draining) draining_at_.reset();
   }
   return changed;
 }
 
-void BalancerHealth::SetOverride(Override value, net::Time now) {
+void BalancerHealth::SetOverride(Override value, net::Time now, std::string by) {
   if (value == Override::kDrain && override_ != Override::kDrain && !draining_at_) {
     draining_at_ = now;
   }
   if (value != Override::kDrain) draining_at_.reset();
   override_ = value;
+  override_by_ = std::move(by);
+}
+
+std::string BalancerHealth::KeyOf(size_t check, size_t address) const {
+  return (*configs_)[check].Describe() + " " + addresses_[address];
+}
+
+void BalancerHealth::TakeFrom(const BalancerHealth& old) {
+  std::map<std::string, const CheckState*> known;
+  for (size_t c = 0; c < old.configs_->size(); ++c) {
+    for (size_t a = 0; a < old.addresses_.size(); ++a) {
+      known[old.KeyOf(c, a)] = &old.check(c, a);
+    }
+  }
+  for (size_t c = 0; c < configs_->size(); ++c) {
+    for (size_t a = 0; a < addresses_.size(); ++a) {
+      auto it = known.find(KeyOf(c, a));
+      if (it != known.end()) checks_[c * addresses_.size() + a] = *it->second;
+    }
+  }
+  override_ = old.override_;
+  override_by_ = old.override_by_;
+  votes_up_ = old.votes_up_;
+  votes_down_ = old.votes_down_;
+  was_down_ = old.was_down_;
+  returned_at_ = old.returned_at_;
+  // A drain that the balancer's own status began ends with the check that told of it.
+  if (override_ == Override::kDrain || Status() != nullptr) draining_at_ = old.draining_at_;
+}
+
+SavedHealth BalancerHealth::Save(net::Time now, int64_t unix_ms) const {
+  SavedHealth saved;
+  saved.override_value = override_;
+  saved.by = override_by_;
+  saved.was_down = was_down_;
+  auto began = [&](net::Time at) {
+    return unix_ms - std::chrono::duration_cast<std::chrono::milliseconds>(now - at).count();
+  };
+  if (draining_at_) saved.draining_since_ms = began(*draining_at_);
+  if (returned_at_) saved.warming_since_ms = began(*returned_at_);
+  for (size_t c = 0; c < configs_->size(); ++c) {
+    for (size_t a = 0; a < addresses_.size(); ++a) {
+      CheckState::Verdict verdict = check(c, a).verdict();
+      if (verdict != CheckState::Verdict::kUnknown) saved.verdicts[KeyOf(c, a)] = verdict;
+    }
+  }
+  return saved;
+}
+
+void BalancerHealth::Restore(const SavedHealth& saved, net::Time now, int64_t unix_ms) {
+  override_ = saved.override_value;
+  override_by_ = saved.by;
+  was_down_ = saved.was_down;
+  // A clock that went back must not put a beginning into the future.
+  auto at = [&](int64_t since_ms) {
+    return now - std::chrono::milliseconds(std::clamp<int64_t>(unix_ms - since_ms, 0, 86'400'000));
+  };
+  bool may_tell = std::ranges::any_of(
+      *configs_, [](const auto& config) { return config.type == CheckType::kStatus; });
+  if (saved.draining_since_ms && (override_ == Override::kDrain || may_tell)) {
+    draining_at_ = at(*saved.draining_since_ms);
+  }
+  if (saved.warming_since_ms) returned_at_ = at(*saved.warming_since_ms);
+  for (size_t c = 0; c < configs_->size(); ++c) {
+    for (size_t a = 0; a < addresses_.size(); ++a) {
+      CheckState& state = checks_[c * addresses_.size() + a];
+      auto it = saved.verdicts.find(KeyOf(c, a));
+      if (it != saved.verdicts.end()) state.Restore(it->second);
+      // A state of an older version tells no single verdicts.
+      if (saved.verdicts.empty() && saved.was_down) state.Restore(CheckState::Verdict::kDown);
+    }
+  }
 }
 
 const BalancerStatus* BalancerHealth::Status() const {
   for (size_t i = 0; i < checks_.size(); ++i) {
-    if ((*configs_)[i].type == CheckType::kStatus && checks_[i].last().status) {
+    if ((*configs_)[i / addresses_.size()].type == CheckType::kStatus && checks_[i].last().status) {
       return &*checks_[i].last().status;
     }
   }
   return nullptr;
 }
 
-BalancerHealth::Opinion BalancerHealth::Own() const {
+// What the checks of the whole balancer say of one address.
+BalancerHealth::Opinion BalancerHealth::OfAddress(size_t address) const {
   bool unknown = false;
   std::string why = "no check is configured";
-  for (size_t i = 0; i < checks_.size(); ++i) {
+  for (size_t i = 0; i < configs_->size(); ++i) {
     if ((*configs_)[i].services != 0) continue;
-    const CheckState& check = checks_[i];
-    std::string text = (*configs_)[i].Describe() + ": " + check.last().reason;
-    if (check.verdict() == CheckState::Verdict::kDown) return {Standing::kDown, text};
-    if (check.verdict() == CheckState::Verdict::kUnknown) {
+    const CheckState& state = check(i, address);
+    std::string text = (*configs_)[i].Describe() + ": " + state.last().reason;
+    if (state.verdict() == CheckState::Verdict::kDown) {
+      bool restored = state.in_a_row() == 0;
+      return {
+          Standing::kDown,
+          restored ? (*configs_)[i].Describe() + ": down before the start, not checked yet" : text};
+    }
+    if (state.verdict() == CheckState::Verdict::kUnknown) {
       unknown = true;
       why = (*configs_)[i].Describe() + ": " +
-            (check.in_a_row() == 0 ? "not checked yet" : "no verdict yet: " + check.last().reason);
+            (state.in_a_row() == 0 ? "not checked yet" : "no verdict yet: " + state.last().reason);
     } else if (!unknown) {
       why = text;
     }
   }
   return {unknown ? Standing::kChecking : Standing::kUp, why};
+}
+
+BalancerHealth::Opinion BalancerHealth::Own() const {
+  if (addresses_.size() == 1) return OfAddress(0);
+  std::optional<Opinion> best;  // up before unknown before down
+  std::string down;
+  for (size_t a = 0; a < addresses_.size(); ++a) {
+    Opinion opinion = OfAddress(a);
+    if (opinion.standing == Standing::kDown) {
+      down += (down.empty() ? "" : "; ") + addresses_[a] + " is out: " + opinion.reason;
+    }
+    auto rank = [](Standing s) {
+      return s == Standing::kUp ? 0 : s == Standing::kChecking ? 1 : 2;
+    };
+    if (!best || rank(opinion.standing) < rank(best->standing)) best = std::move(opinion);
+  }
+  if (!down.empty()) {
+    best->reason = best->standing == Standing::kDown ? down : best->reason + "; " + down;
+  }
+  return *best;
+}
+
+// Bit i for the address i. Where only services are checked, an address is down when all of its
+// checks are.
+uint32_t BalancerHealth::AddressesDown() const {
+  uint32_t down = 0;
+  bool whole = std::ranges::any_of(*configs_, [](const auto& c) { return c.services == 0; });
+  for (size_t a = 0; a < addresses_.size(); ++a) {
+    bool is_down = whole && OfAddress(a).standing == Standing::kDown;
+    if (!whole && !configs_->empty()) {
+      is_down = true;
+      for (size_t c = 0; c < configs_->size(); ++c) {
+        if (check(c, a).verdict() != CheckState::Verdict::kDown) is_down = false;
+      }
+    }
+    if (is_down) down |= 1u << a;
+  }
+  // Who gives the balancer out all the same (votes, the pool's rule) means all of it.
+  return down == (1u << addresses_.size()) - 1 ? 0 : down;
 }
 
 bool BalancerHealth::OwnDown() const { return Own().standing == Standing::kDown; }
@@ -202,7 +321,7 @@ double BalancerHealth::Ramp(net::Time since, net::Duration over, net::Time now) 
 net::Duration BalancerHealth::NextChange() const {
   net::Duration soonest = std::chrono::hours(1);
   for (size_t i = 0; i < checks_.size(); ++i) {
-    const CheckConfig& config = (*configs_)[i];
+    const CheckConfig& config = (*configs_)[i / addresses_.size()];
     net::Duration interval = checks_[i].changing() ? config.fast_interval : config.interval;
     soonest = std::min(soonest, interval * checks_[i].ResultsToChange(config));
   }
@@ -212,14 +331,18 @@ net::Duration BalancerHealth::NextChange() const {
 BalancerLive BalancerHealth::Live(net::Time now) {
   BalancerLive live;
   live.next_change = NextChange();
-  for (size_t i = 0; i < checks_.size(); ++i) {
-    if (checks_[i].verdict() == CheckState::Verdict::kDown) {
-      live.services_down |= (*configs_)[i].services;
+  for (size_t i = 0; i < configs_->size(); ++i) {
+    bool down = true;  // everywhere
+    for (size_t a = 0; a < addresses_.size(); ++a) {
+      down = down && check(i, a).verdict() == CheckState::Verdict::kDown;
     }
+    if (down) live.services_down |= (*configs_)[i].services;
   }
+  live.addresses_down = AddressesDown();
   if (override_ == Override::kUp || override_ == Override::kDown) {
     live.standing = override_ == Override::kUp ? Standing::kForcedUp : Standing::kForcedDown;
     live.reason = "set by the operator";
+    if (override_ == Override::kUp) live.addresses_down = 0;
     live.next_change = std::chrono::hours(1);
     return live;
   }

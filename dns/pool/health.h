@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <expected>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -62,6 +63,8 @@ struct CheckResult {
   bool ok = false;
   std::string reason;                    // in words: "connected in 1 ms", "connection refused"
   std::optional<BalancerStatus> status;  // of a status check that could be read
+  // The check was not made, for want of something of ours (a socket, a route): nothing is judged.
+  bool not_made = false;
 };
 
 // The text of a status answer; the error says what is wrong with it.
@@ -93,15 +96,35 @@ std::string_view ToString(CheckState::Verdict verdict);
 enum class Override { kNone, kUp, kDown, kDrain };
 std::string_view ToString(Override value);
 
-// One balancer.
+// What outlives the process: the operator's word, when a drain or a warm-up began (milliseconds
+// since 1970), and the verdicts, each under its check and address in words, so that a changed
+// configuration takes what still fits.
+struct SavedHealth {
+  Override override_value = Override::kNone;
+  std::string by;  // who set it
+  bool was_down = false;
+  std::optional<int64_t> draining_since_ms;
+  std::optional<int64_t> warming_since_ms;
+  std::map<std::string, CheckState::Verdict> verdicts;
+
+  bool operator==(const SavedHealth&) const = default;
+};
+
+// One balancer. Each check is made of each of its addresses, and each address is judged apart: the
+// balancer is down when all of them are; one that is down leaves the answers alone.
 class BalancerHealth {
  public:
-  BalancerHealth(const HealthPolicy& policy, const std::vector<CheckConfig>& checks)
-      : policy_(&policy), configs_(&checks), checks_(checks.size()) {}
+  // `addresses` in words, at least one.
+  BalancerHealth(const HealthPolicy& policy, const std::vector<CheckConfig>& checks,
+                 std::vector<std::string> addresses = {""})
+      : policy_(&policy),
+        configs_(&checks),
+        addresses_(std::move(addresses)),
+        checks_(checks.size() * addresses_.size()) {}
 
   // True when the verdict of the check changed.
-  bool OnResult(size_t check, CheckResult result, net::Time now);
-  void SetOverride(Override value, net::Time now);
+  bool OnResult(size_t check, CheckResult result, net::Time now, size_t address = 0);
+  void SetOverride(Override value, net::Time now, std::string by = "");
   // What the other nodes see: for each that reports, whether it is down there.
   void SetPeerVotes(uint32_t up, uint32_t down) { votes_up_ = up, votes_down_ = down; }
 
@@ -111,22 +134,29 @@ class BalancerHealth {
   // When Live() would change without new results (the next step of a ramp).
   std::optional<net::Time> NextStep(net::Time now) const;
 
-  const std::vector<CheckState>& checks() const { return checks_; }
-  std::vector<CheckState>& checks() { return checks_; }
-  Override override_value() const { return override_; }
-  // After a reload: the lists may have moved (same number of checks).
-  void Rebind(const HealthPolicy& policy, const std::vector<CheckConfig>& checks) {
-    policy_ = &policy;
-    configs_ = &checks;
-    checks_.resize(checks.size());
+  size_t check_count() const { return configs_->size(); }
+  size_t address_count() const { return addresses_.size(); }
+  const CheckState& check(size_t check, size_t address) const {
+    return checks_[check * addresses_.size() + address];
   }
+  Override override_value() const { return override_; }
+  const std::string& override_by() const { return override_by_; }
+
+  // What is known goes on after a reload: by check and address, in words.
+  void TakeFrom(const BalancerHealth& old);
+  // `unix_ms`: the same moment as `now`.
+  SavedHealth Save(net::Time now, int64_t unix_ms) const;
+  void Restore(const SavedHealth& saved, net::Time now, int64_t unix_ms);
 
  private:
   struct Opinion {
     Standing standing;
     std::string reason;
   };
+  Opinion OfAddress(size_t address) const;
   Opinion Own() const;
+  uint32_t AddressesDown() const;
+  std::string KeyOf(size_t check, size_t address) const;
   void WithVotes(Opinion& opinion) const;
   const BalancerStatus* Status() const;
   double Ramp(net::Time since, net::Duration over, net::Time now) const;
@@ -134,8 +164,10 @@ class BalancerHealth {
 
   const HealthPolicy* policy_;
   const std::vector<CheckConfig>* configs_;
-  std::vector<CheckState> checks_;
+  std::vector<std::string> addresses_;
+  std::vector<CheckState> checks_;  // a check, an address
   Override override_ = Override::kNone;
+  std::string override_by_;
   uint32_t votes_up_ = 0;
   uint32_t votes_down_ = 0;
   bool was_down_ = false;

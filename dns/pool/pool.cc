@@ -63,9 +63,12 @@ uint32_t EffectiveWeight(const BalancerConfig& config, double factor) {
   return std::max(1u, static_cast<uint32_t>(std::lround(thousandths)));
 }
 
-// What the rule for a pool without a fit balancer gives out.
-void ApplyAllDown(const PoolConfig& pool, const std::vector<Member>& last_known,
-                  Selection& selection) {
+// What the rule for a pool without a fit balancer gives out. What the operator took out stays out.
+void ApplyAllDown(const PoolConfig& pool, std::span<const BalancerLive> live,
+                  const std::vector<Member>& last_known, Selection& selection) {
+  auto allowed = [&](size_t balancer) {
+    return balancer < pool.balancers.size() && live[balancer].standing != Standing::kForcedDown;
+  };
   selection.all_down = true;
   switch (pool.all_down) {
     case AllDown::kNone:
@@ -75,7 +78,7 @@ void ApplyAllDown(const PoolConfig& pool, const std::vector<Member>& last_known,
       return;
     case AllDown::kLastKnown:
       for (const Member& member : last_known) {
-        if (member.balancer < pool.balancers.size()) selection.members.push_back(member);
+        if (allowed(member.balancer)) selection.members.push_back(member);
       }
       if (!selection.members.empty()) return;
       break;
@@ -83,7 +86,7 @@ void ApplyAllDown(const PoolConfig& pool, const std::vector<Member>& last_known,
       break;
   }
   for (size_t i = 0; i < pool.balancers.size(); ++i) {
-    selection.members.push_back({i, EffectiveWeight(pool.balancers[i], 1.0)});
+    if (allowed(i)) selection.members.push_back({i, EffectiveWeight(pool.balancers[i], 1.0)});
   }
 }
 
@@ -93,19 +96,24 @@ Selection Select(const PoolConfig& pool, std::span<const BalancerLive> live,
                  std::optional<unsigned> service, const std::vector<Member>& last_known) {
   Selection selection;
   selection.ttl = PoolTtl(pool, live);
+  size_t fit = 0;
+  for (const BalancerLive& one : live) fit += IsFitFor(one, service) ? 1u : 0u;
+  bool enough = static_cast<double>(fit) >=
+                std::ceil(pool.up_threshold * static_cast<double>(pool.balancers.size()));
   for (bool spare : {false, true}) {  // weight 0 steps in only when the others are all out
-    for (size_t i = 0; i < pool.balancers.size(); ++i) {
+    for (size_t i = 0; enough && i < pool.balancers.size(); ++i) {
       const BalancerConfig& config = pool.balancers[i];
       if ((config.weight == 0) != spare || !IsFitFor(live[i], service)) continue;
       if (live[i].factor <= 0.0) continue;
-      selection.members.push_back({i, EffectiveWeight(config, live[i].factor)});
+      selection.members.push_back(
+          {i, EffectiveWeight(config, live[i].factor), live[i].addresses_down});
     }
     if (selection.members.empty()) continue;
     selection.last_known = selection.members;
     return selection;
   }
   selection.last_known = last_known;
-  ApplyAllDown(pool, last_known, selection);
+  ApplyAllDown(pool, live, last_known, selection);
   return selection;
 }
 
@@ -116,6 +124,7 @@ PoolView MakeView(const PoolConfig& pool, std::span<const BalancerLive> live,
   for (unsigned i = 0; i < kServices.size(); ++i) {
     view.services[i] = Select(pool, live, i, previous.services[i].last_known);
   }
+  for (const BalancerLive& one : live) view.addresses_down.push_back(one.addresses_down);
   return view;
 }
 

@@ -57,6 +57,9 @@ struct PoolConfig {
   uint16_t answers_max = 8;
   uint32_t ttl_min = 10;  // seconds
   uint32_t ttl_max = 60;
+  // Fewer fit balancers than this share of all, and the rule for all_down decides: what is left
+  // would not bear the load (gdnsd's up_thresh). 0: one is enough.
+  double up_threshold = 0;
 };
 
 // Why a balancer is where it is; with its printer.
@@ -78,6 +81,8 @@ struct BalancerLive {
   double factor = 1.0;
   // Services (index into the pool's service names) whose own checks fail; bit i for service i.
   uint32_t services_down = 0;
+  // Addresses that are out while others of the balancer are not; bit i for address i.
+  uint32_t addresses_down = 0;
   // How soon the standing could change at the earliest, from now; it bounds the TTL.
   net::Duration next_change = std::chrono::hours(1);
   std::string reason;  // in words, for `states` and `explain`
@@ -90,8 +95,11 @@ constexpr bool IsFit(Standing standing) {
 }
 
 struct Member {
-  size_t balancer = 0;  // index; meaningless when Selection::fallback
-  uint32_t weight = 0;  // above 0; weight × factor in thousandths
+  size_t balancer = 0;          // index; meaningless when Selection::fallback
+  uint32_t weight = 0;          // above 0; weight × factor in thousandths
+  uint32_t addresses_down = 0;  // as BalancerLive has it
+
+  bool operator==(const Member&) const = default;
 };
 
 struct Selection {
@@ -112,6 +120,9 @@ Selection Select(const PoolConfig& pool, std::span<const BalancerLive> live,
 struct PoolView {
   Selection addresses;
   std::array<Selection, kServices.size()> services;
+  // A balancer: those of its addresses that are out (BalancerLive::addresses_down). What its host
+  // name gives out depends on nothing else.
+  std::vector<uint32_t> addresses_down;
 };
 
 // `previous` is the view before; its members are what kLastKnown falls back to.

@@ -19,6 +19,17 @@ void AddWeighted(PoolSet& out, Bytes rdata, uint32_t weight) {
   out.weights.push_back(weight);
 }
 
+// The addresses of one family that are not out (bit i of `down` for address i).
+std::vector<net::Address> AddressesUp(const BalancerConfig& balancer, uint32_t down, bool v6) {
+  std::vector<net::Address> up;
+  for (size_t i = 0; i < balancer.addresses.size(); ++i) {
+    if ((down >> i & 1u) == 0 && IsV6(balancer.addresses[i]) == v6) {
+      up.push_back(balancer.addresses[i]);
+    }
+  }
+  return up;
+}
+
 // The addresses of one family. A balancer's weight is shared by its addresses.
 void FillAddresses(const PoolConfig& pool, const Selection& selection, bool v6, PoolSet& out) {
   auto of_family = [&](const net::Address& a) { return IsV6(a) == v6; };
@@ -29,10 +40,29 @@ void FillAddresses(const PoolConfig& pool, const Selection& selection, bool v6, 
     return;
   }
   for (const Member& member : selection.members) {
-    const auto& addresses = pool.balancers[member.balancer].addresses;
-    auto count = static_cast<uint32_t>(std::ranges::count_if(addresses, of_family));
+    std::vector<net::Address> addresses =
+        AddressesUp(pool.balancers[member.balancer], member.addresses_down, v6);
+    auto count = static_cast<uint32_t>(addresses.size());
     for (const net::Address& a : addresses) {
-      if (of_family(a)) AddWeighted(out, AddressRdata(a), std::max(1u, member.weight / count));
+      AddWeighted(out, AddressRdata(a), std::max(1u, member.weight / count));
+    }
+  }
+}
+
+// The balancers' host names, which SRV records point to: those addresses that are not out.
+void AddHostSets(const PoolConfig& pool, const PoolUse& use, const PoolView& view, PoolSets& sets) {
+  for (size_t i = 0; i < pool.balancers.size(); ++i) {
+    uint32_t down = i < view.addresses_down.size() ? view.addresses_down[i] : 0;
+    for (bool v6 : {false, true}) {
+      if (AddressesUp(pool.balancers[i], 0, v6).empty()) continue;
+      Type type = v6 ? Type::kAaaa : Type::kA;
+      PoolSet& set = sets[use.hosts[i]][type];
+      set.pool = use.pool;
+      set.set = {use.hosts[i], type, view.addresses.ttl, {}};
+      set.answers_max = kAddressesPerBalancerMax;
+      for (const net::Address& a : AddressesUp(pool.balancers[i], down, v6)) {
+        AddWeighted(set, AddressRdata(a), 1);
+      }
     }
   }
 }
@@ -113,6 +143,7 @@ PoolSets MakePoolSets(const Zone& zone, const std::vector<PoolConfig>& pools,
       set.weighted =
           std::ranges::adjacent_find(set.weights, std::not_equal_to<>()) != set.weights.end();
     }
+    AddHostSets(pool, use, view, sets);
     for (const ServiceUse& service : use.services) {
       const Selection& selection = view.services[*ServiceIndex(service.service)];
       PoolSet& set = Start(sets, use, pool, ServiceOwner(use, service), Type::kSrv, selection);

@@ -34,8 +34,9 @@ using PoolSets = std::map<Name, std::map<Type, PoolSet>>;
 PoolSets MakePoolSets(const Zone& zone, const std::vector<PoolConfig>& pools,
                       std::span<const PoolView> views);
 
-// Adds the addresses of the balancers' host names to the zone. After FindMistakes(), which sees to
-// it that nothing else is there.
+// Adds the addresses of the balancers' host names to the zone, so that the names are there whatever
+// health says; what is given out at them is a pool set. After FindMistakes(), which sees to it that
+// nothing else is there.
 void AddHosts(Zone& zone, const std::vector<PoolConfig>& pools);
 
 // The owner of a service's SRV set: _xmpp-client._tcp.DOMAIN.

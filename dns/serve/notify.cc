@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
+#include <cstring>
 
 #include "dns/serve/now.h"
 #include "dns/wire/wire.h"
@@ -30,7 +32,8 @@ bool AcknowledgesNotify(ByteView response, uint16_t id) {
 
 Notifier::~Notifier() { *alive_ = false; }
 
-void Notifier::Send(const Name& apex, const net::Address& to) {
+void Notifier::Send(const Name& apex, const net::Address& to,
+                    const std::optional<net::Address>& from, std::optional<TsigSigner> signer) {
   std::erase_if(pending_, [&](const auto& p) { return p->apex == apex && p->to == to; });
   auto pending = std::make_shared<Pending>();
   pending->apex = apex;
@@ -38,24 +41,51 @@ void Notifier::Send(const Name& apex, const net::Address& to) {
   pending->id = static_cast<uint16_t>(SystemSeed());
   net::SocketName name = to.ToSocketName();
   pending->fd = net::UniqueFd(socket(name.family(), SOCK_DGRAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (!pending->fd || connect(pending->fd.get(), name.get(), name.size()) != 0) {
+  pending->signer = std::move(signer);
+  bool bound = true;
+  if (from) {
+    net::SocketName local = from->WithPort(0).ToSocketName();
+    bound = pending->fd && bind(pending->fd.get(), local.get(), local.size()) == 0;
+  }
+  if (!pending->fd || !bound || connect(pending->fd.get(), name.get(), name.size()) != 0) {
     ++given_up_;
-    net::Log(net::LogLevel::kWarn, "notify", "cannot be sent", {{"to", to.ToString()}});
+    net::Log(net::LogLevel::kWarn, "notify", "cannot be sent",
+             {{"to", to.ToString()},
+              {"from", from ? from->IpToString() : "any"},
+              {"error", std::strerror(errno)}});
     return;
   }
   pending_.push_back(pending);
   Try(std::move(pending));
 }
 
+bool Notifier::IsAcknowledged(Pending& pending) const {
+  std::array<uint8_t, 1500> response;
+  // Several may be there, of earlier tries too.
+  for (int i = 0; i < 2 * kNotifyTries; ++i) {
+    ssize_t size = recv(pending.fd.get(), response.data(), response.size(), 0);
+    if (size <= 0) return false;
+    ByteView message = ByteView(response).first(static_cast<size_t>(size));
+    if (!AcknowledgesNotify(message, pending.id)) continue;
+    if (!pending.verifier) return true;
+    TsigVerifier verifier = *pending.verifier;
+    auto checked = verifier.Check(message, ReadNow().unix_seconds);
+    if (checked && verifier.complete()) return true;
+    net::Log(net::LogLevel::kWarn, "notify", "acknowledgement is not believed",
+             {{"to", pending.to.ToString()}, {"why", checked ? "not signed" : checked.error()}});
+  }
+  return false;
+}
+
 void Notifier::Try(std::shared_ptr<Pending> pending) {
   auto mine = std::ranges::find(pending_, pending);
   if (mine == pending_.end()) return;  // replaced
-  std::array<uint8_t, 512> response;
-  ssize_t size = recv(pending->fd.get(), response.data(), response.size(), 0);
-  if (size > 0 &&
-      AcknowledgesNotify(ByteView(response).first(static_cast<size_t>(size)), pending->id)) {
+  if (IsAcknowledged(*pending)) {
     ++acknowledged_;
     pending_.erase(mine);
+    bool others = std::ranges::any_of(
+        pending_, [&](const auto& other) { return other->apex == pending->apex; });
+    if (!others) done_(pending->apex);
     return;
   }
   if (pending->tries == kNotifyTries) {
@@ -66,6 +96,11 @@ void Notifier::Try(std::shared_ptr<Pending> pending) {
     return;
   }
   Bytes message = MakeNotify(pending->apex, pending->id);
+  if (pending->signer) {
+    TsigSigner signer = *pending->signer;  // each try is a request of its own
+    signer.Sign(message, ReadNow().unix_seconds);
+    pending->verifier.emplace(signer);
+  }
   if (send(pending->fd.get(), message.data(), message.size(), 0) > 0) ++sent_;
   auto wait = std::chrono::seconds(1 << pending->tries++);
   loop_.After(wait, [this, pending, alive = alive_] {

@@ -3,10 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "dns/tsig/tsig.h"
 #include "dns/wire/name.h"
 #include "net/base/address.h"
 #include "net/io/event_loop.h"
@@ -22,11 +25,16 @@ bool AcknowledgesNotify(ByteView response, uint16_t id);
 
 class Notifier {
  public:
-  explicit Notifier(net::EventLoop& loop) : loop_(loop) {}
+  // `done`: all that were told of the zone have acknowledged.
+  Notifier(net::EventLoop& loop, std::function<void(const Name& apex)> done)
+      : loop_(loop), done_(std::move(done)) {}
   ~Notifier();
 
-  // One that is under way for the same zone and peer is replaced.
-  void Send(const Name& apex, const net::Address& to);
+  // One that is under way for the same zone and peer is replaced. `from`: the address that it
+  // leaves from, which secondaries judge by. `signer`: of the secondary's key; then its
+  // acknowledgement is signed, too.
+  void Send(const Name& apex, const net::Address& to, const std::optional<net::Address>& from,
+            std::optional<TsigSigner> signer);
 
   uint64_t sent() const { return sent_; }
   uint64_t acknowledged() const { return acknowledged_; }
@@ -38,11 +46,15 @@ class Notifier {
     net::Address to;
     uint16_t id = 0;
     int tries = 0;
+    std::optional<TsigSigner> signer;
+    std::optional<TsigVerifier> verifier;  // of what was sent last
     net::UniqueFd fd;
   };
   void Try(std::shared_ptr<Pending> pending);
+  bool IsAcknowledged(Pending& pending) const;
 
   net::EventLoop& loop_;
+  std::function<void(const Name&)> done_;
   std::vector<std::shared_ptr<Pending>> pending_;
   uint64_t sent_ = 0;
   uint64_t acknowledged_ = 0;

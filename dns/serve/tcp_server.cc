@@ -44,6 +44,8 @@ class TcpServer::Loop {
   }
 
   void SetTls(std::shared_ptr<const net::TlsServerContext> tls) { server_.tls_ = std::move(tls); }
+  // The response to an UPDATE, where its connection is still there.
+  void Deliver(uint64_t connection, const Bytes& response);
 
  private:
   class Connection;
@@ -105,6 +107,8 @@ class TcpServer::Loop {
   std::unordered_map<Connection*, std::unique_ptr<Connection>> connections_;
   Idle idle_;  // the longest idle first
   bool stopping_ = false;
+  TsigReplays replays_;
+  uint64_t last_id_ = 0;
   net::Time stop_at_;
   std::vector<uint8_t> out_ = std::vector<uint8_t>(2 + kMessageBytesMax);
 };
@@ -124,6 +128,14 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     channel_->Abort();
     place_ = {};
     transfer_place_.Release();
+  }
+  uint64_t id() const { return id_; }
+  void Send(const Bytes& message) {
+    if (closing) return;
+    Bytes framed(2);
+    Put16(framed.data(), message.size());
+    Append(framed, message);
+    channel_->Write(framed);
   }
   bool quiet() const { return in_.empty() && transfer_ == nullptr && channel_->queued() == 0; }
 
@@ -180,6 +192,7 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     bool begun = reply.transfer != nullptr && BeginTransfer(packet);
     server.reader_->Release();
     if (begun) return;
+    if (reply.update && OfferUpdate(packet)) return;
     if (reply.transfer != nullptr) server.responder_.counters().transfers_refused.Add();
     if (reply.size == 0) {
       // Whoever sends what gets no answer over UDP has no business on a connection.
@@ -196,6 +209,21 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     }
   }
 
+  // The control thread answers; others of the client's queries do not wait for it.
+  bool OfferUpdate(std::span<const uint8_t> packet) {
+    TcpServer& server = owner_.server_;
+    if (server.updates_ == nullptr) return false;
+    return (*server.updates_)(
+        packet, client_.address, [&server, id = id_, alive = server.alive_](Bytes response) {
+          if (!*alive) return;
+          net::EventLoop* event_loop = server.event_loop_.load();
+          Loop* loop = server.loop_.load();
+          if (event_loop == nullptr || loop == nullptr) return;
+          event_loop->Post(
+              [loop, id, response = std::move(response)] { loop->Deliver(id, response); });
+        });
+  }
+
   bool BeginTransfer(std::span<const uint8_t> packet) {
     Places::Place place = owner_.transfers_.Take();
     if (!place) return false;
@@ -203,11 +231,15 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     const Query& query = server.responder_.query();
     auto apex = Name::FromWire(query.lower_name());
     auto question = packet.subspan(kHeaderBytes, query.question_end() - kHeaderBytes);
+    const TsigCheck* tsig = server.responder_.tsig();
+    // A recorded request must not open a transfer.
+    if (tsig != nullptr && !owner_.replays_.IsFresh(*tsig, ReadNow().unix_seconds)) return false;
     transfer_ = server.transfers_->Begin(
         *apex, client_.address, client_.transport == Transport::kTls, channel_->peer_verified(),
-        {question.begin(), question.end()}, query.id,
+        {question.begin(), question.end()}, query.id, tsig != nullptr ? &tsig->key->name : nullptr,
         query.has_ixfr_serial ? std::optional(query.ixfr_serial) : std::nullopt);
     if (!transfer_) return false;
+    if (tsig != nullptr) signer_.emplace(*tsig);
     transfer_place_ = std::move(place);
     server.responder_.counters().transfers.Add();
     ContinueTransfer();
@@ -222,6 +254,7 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
         owner_.Close(*this);
         return;
       }
+      if (signer_) signer_->Sign(message, ReadNow().unix_seconds);
       Bytes framed(2);
       Put16(framed.data(), message.size());
       Append(framed, message);
@@ -229,10 +262,12 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     }
     if (!transfer_->done()) return;
     transfer_.reset();
+    signer_.reset();
     transfer_place_.Release();
   }
 
   Loop& owner_;
+  const uint64_t id_ = ++owner_.last_id_;
   Client client_;
   AddressPlaces::Place place_;
   Places::Place transfer_place_;
@@ -240,6 +275,7 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
   uint32_t queries_ = 0;
   bool ended_ = false;
   std::unique_ptr<TransferWriter> transfer_;
+  std::optional<TsigSigner> signer_;
   std::unique_ptr<net::Channel> channel_;
 };
 
@@ -273,6 +309,12 @@ void TcpServer::Loop::Accepted(net::Slot slot, const net::Address& peer, bool tl
   connection->idle_at = std::prev(idle_.end());
   counters.clients = connections_.size() + 1;
   connections_.emplace(connection.get(), std::move(connection));
+}
+
+void TcpServer::Loop::Deliver(uint64_t connection, const Bytes& response) {
+  for (auto& [pointer, owned] : connections_) {  // rare enough to look at each
+    if (pointer->id() == connection) return pointer->Send(response);
+  }
 }
 
 void TcpServer::Loop::Touch(Connection& connection) {
@@ -316,16 +358,18 @@ void TcpServer::Loop::Sweep() {
 TcpServer::TcpServer(std::vector<TcpListenerFd> listeners, const TcpConfig& config,
                      std::shared_ptr<const net::TlsServerContext> tls,
                      const ResponderConfig& responder, Publisher::Reader* reader, QueryLog* log,
-                     const TransferSource* transfers)
+                     const TransferSource* transfers, const UpdateSink* updates)
     : listeners_(std::move(listeners)),
       config_(config),
       tls_(std::move(tls)),
       responder_(responder, SystemSeed()),
       reader_(reader),
       log_(log),
-      transfers_(transfers) {}
+      transfers_(transfers),
+      updates_(updates) {}
 
 TcpServer::~TcpServer() {
+  *alive_ = false;
   Stop(net::Duration::zero());
   Join();
 }

@@ -18,6 +18,7 @@
 #include "dns/config/config.h"
 #include "dns/serve/query_log.h"
 #include "dns/serve/transfer.h"
+#include "dns/serve/update_sink.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
 #include "net/tls/context/tls_context.h"
@@ -48,7 +49,8 @@ class TcpServer {
  public:
   TcpServer(std::vector<TcpListenerFd> listeners, const TcpConfig& config,
             std::shared_ptr<const net::TlsServerContext> tls, const ResponderConfig& responder,
-            Publisher::Reader* reader, QueryLog* log, const TransferSource* transfers);
+            Publisher::Reader* reader, QueryLog* log, const TransferSource* transfers,
+            const UpdateSink* updates = nullptr);
   ~TcpServer();
 
   std::string Start();  // "" or why not
@@ -72,6 +74,9 @@ class TcpServer {
   Publisher::Reader* reader_;
   QueryLog* log_;
   const TransferSource* transfers_;
+  const UpdateSink* updates_;
+  // False when this is gone; the control thread looks before it hands a response back.
+  std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   TcpCounters tcp_counters_;
   std::thread thread_;
   std::atomic<net::EventLoop*> event_loop_{nullptr};

@@ -87,6 +87,7 @@ void TransferSource::Set(std::shared_ptr<const Snapshot> snapshot) {
 std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const net::Address& client,
                                                       bool over_tls, bool certificate_verified,
                                                       std::vector<uint8_t> question, uint16_t id,
+                                                      const Name* key,
                                                       std::optional<uint32_t> known_serial) const {
   std::shared_ptr<const Snapshot> snapshot;
   {
@@ -97,8 +98,9 @@ std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const ne
   auto zone = std::ranges::find_if(snapshot->zones,
                                    [&](const ZoneConfig& z) { return z.zone->apex == apex; });
   if (zone == snapshot->zones.end()) return nullptr;
-  bool allowed = std::ranges::any_of(zone->transfer_allow,
-                                     [&](const net::Cidr& cidr) { return cidr.Contains(client); });
+  bool allowed = std::ranges::any_of(zone->secondaries, [&](const SecondaryConfig& secondary) {
+    return secondary.MayTransfer(client, key);
+  });
   if (zone->transfer_needs_tls && !(over_tls && certificate_verified)) allowed = false;
   if (!allowed) return nullptr;
   const Generation& generation = *snapshot->generation;
@@ -111,8 +113,8 @@ std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const ne
     }
     return std::make_unique<TransferWriter>(
         std::move(soa),
-        [snapshot,
-         records = ZoneRecords(generation.contents[i], state, snapshot->signatures)]() mutable {
+        [snapshot, records = ZoneRecords(generation.contents[i], state,
+                                         snapshot->signatures.get())]() mutable {
           return records.Next();
         },
         std::move(question), id);

@@ -58,16 +58,16 @@ class TransferSource {
   struct Snapshot {
     std::vector<ZoneConfig> zones;
     std::shared_ptr<const Generation> generation;
-    // For signed zones; must outlive all transfers.
-    SignatureStore* signatures = nullptr;
+    std::shared_ptr<SignatureStore> signatures;  // for signed zones
   };
 
   void Set(std::shared_ptr<const Snapshot> snapshot);
 
-  // Null when the client may not have the zone. `known_serial`: what an IXFR says that it has.
+  // Null when the client may not have the zone. `key`: the name of the key that the request was
+  // signed with, or null. `known_serial`: what an IXFR says that it has.
   std::unique_ptr<TransferWriter> Begin(const Name& apex, const net::Address& client, bool over_tls,
                                         bool certificate_verified, std::vector<uint8_t> question,
-                                        uint16_t id,
+                                        uint16_t id, const Name* key = nullptr,
                                         std::optional<uint32_t> known_serial = {}) const;
 
  private:

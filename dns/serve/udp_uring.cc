@@ -24,12 +24,13 @@ constexpr uint16_t kGroup = 0;
 class RingServer final : private net::Target {
  public:
   RingServer(net::Ring& ring, int fd, bool wildcard, Responder& responder,
-             Publisher::Reader& reader, QueryLog* log)
+             Publisher::Reader& reader, QueryLog* log, const UpdateSink* updates)
       : ring_(ring),
         fd_(fd),
         responder_(responder),
         reader_(reader),
         log_(log),
+        updates_(updates),
         buffers_(size_t{kBuffers} * kBufferBytes),
         replies_(kBuffers) {
     shape_.msg_namelen = kNameBytes;
@@ -111,6 +112,14 @@ class RingServer final : private net::Target {
     ReplySlot& slot = replies_[id];
     Client from{*client, Transport::kUdp};
     Reply reply = responder_.Respond(*generation_, from, message.payload, slot.bytes, now_);
+    if (reply.update && updates_ != nullptr) [[unlikely]] {
+      msghdr from_header{};
+      from_header.msg_name = message.name;
+      from_header.msg_namelen = message.name_size;
+      from_header.msg_control = message.control_size == 0 ? nullptr : message.control;
+      from_header.msg_controllen = message.control_size;
+      if (OfferUdpUpdate(*updates_, fd_, message.payload, *client, from_header)) return false;
+    }
     if (reply.size == 0) return false;
     if (log_->Due()) LogQuery(*log_, responder_, from, reply.size);
     slot.vector = {slot.bytes.data(), reply.size};
@@ -137,6 +146,7 @@ class RingServer final : private net::Target {
   Responder& responder_;
   Publisher::Reader& reader_;
   QueryLog* log_;
+  const UpdateSink* updates_;
   msghdr shape_{};
   std::vector<uint8_t> buffers_;
   std::vector<ReplySlot> replies_;
@@ -152,6 +162,7 @@ class RingServer final : private net::Target {
 
 std::expected<void, std::string> ServeUdpOverRing(int fd, bool wildcard, Responder& responder,
                                                   Publisher::Reader& reader, QueryLog* log,
+                                                  const UpdateSink* updates,
                                                   const std::atomic<bool>& stop) {
   net::RingOptions options;
   options.submission_entries = kBuffers;
@@ -160,7 +171,7 @@ std::expected<void, std::string> ServeUdpOverRing(int fd, bool wildcard, Respond
   options.outgoing_slots = 1;
   auto ring = net::Ring::Create(options);
   if (!ring) return std::unexpected(ring.error());
-  auto server = std::make_unique<RingServer>(**ring, fd, wildcard, responder, reader, log);
+  auto server = std::make_unique<RingServer>(**ring, fd, wildcard, responder, reader, log, updates);
   return server->Run(stop);
 }
 

@@ -28,6 +28,20 @@ std::string_view ToString(UdpEngine engine) {
   return "?";
 }
 
+void ApplyUdpOptions(int fd, const net::Address& address, const UdpWorkerOptions& options) {
+  auto set = [&](int level, int option, int value) {
+    return setsockopt(fd, level, option, &value, sizeof value) == 0;
+  };
+  if (!set(SOL_SOCKET, SO_RCVBUFFORCE, options.receive_buffer_bytes)) {
+    set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer_bytes);
+  }
+  // Both ignore what (spoofed) ICMP messages say of the path's MTU.
+  int discover = options.dont_fragment ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT;
+  static_assert(IP_PMTUDISC_PROBE == IPV6_PMTUDISC_PROBE && IP_PMTUDISC_OMIT == IPV6_PMTUDISC_OMIT);
+  const bool v4 = address.family() == net::AddressFamily::kIpv4;
+  set(v4 ? IPPROTO_IP : IPPROTO_IPV6, v4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER, discover);
+}
+
 std::expected<net::UniqueFd, std::string> BindUdp(const net::Address& address,
                                                   const UdpWorkerOptions& options) {
   net::SocketName name = address.ToSocketName();
@@ -42,14 +56,7 @@ std::expected<net::UniqueFd, std::string> BindUdp(const net::Address& address,
   };
   if (!set(SOL_SOCKET, SO_REUSEPORT, 1)) return failed("SO_REUSEPORT", "");
   if (name.family() == AF_INET6) set(IPPROTO_IPV6, IPV6_V6ONLY, 1);
-  if (!set(SOL_SOCKET, SO_RCVBUFFORCE, options.receive_buffer_bytes)) {
-    set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer_bytes);
-  }
-  // Both ignore what (spoofed) ICMP messages say of the path's MTU.
-  int discover = options.dont_fragment ? IP_PMTUDISC_PROBE : IP_PMTUDISC_OMIT;
-  static_assert(IP_PMTUDISC_PROBE == IPV6_PMTUDISC_PROBE && IP_PMTUDISC_OMIT == IPV6_PMTUDISC_OMIT);
-  if (name.family() == AF_INET) set(IPPROTO_IP, IP_MTU_DISCOVER, discover);
-  if (name.family() == AF_INET6) set(IPPROTO_IPV6, IPV6_MTU_DISCOVER, discover);
+  ApplyUdpOptions(fd.get(), address, options);
   if (address.IsUnspecified()) {
     if (name.family() == AF_INET) set(IPPROTO_IP, IP_PKTINFO, 1);
     if (name.family() == AF_INET6) set(IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
@@ -146,7 +153,8 @@ void UdpWorker::Run() {
 }
 
 void UdpWorker::RunIoUring() {
-  auto served = ServeUdpOverRing(socket_.get(), wildcard_, responder_, *reader_, log_, stop_);
+  auto served = ServeUdpOverRing(socket_.get(), wildcard_, responder_, *reader_, log_,
+                                 options_.updates, stop_);
   if (!served) {
     net::Log(net::LogLevel::kWarn, "udp", "io_uring is not to be had, recvmmsg instead",
              {{"address", local_.ToString()}, {"error", served.error()}});
@@ -194,6 +202,10 @@ void UdpWorker::Answer(Batch& batch, int received) {
       std::span<const uint8_t> packet(batch.in_bytes[i].data(), batch.in[i].msg_len);
       Reply reply = responder_.Respond(generation, {*client, Transport::kUdp}, packet,
                                        batch.out_bytes[answers], now);
+      if (reply.update && options_.updates != nullptr &&
+          OfferUdpUpdate(*options_.updates, socket_.get(), packet, *client, in)) [[unlikely]] {
+        reply.size = 0;  // answered by the control thread
+      }
       if (reply.size > 0) {
         batch.out_iov[answers].iov_len = reply.size;
         out.msg_name = in.msg_name;

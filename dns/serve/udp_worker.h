@@ -19,6 +19,7 @@
 #include "dns/answer/responder.h"
 #include "dns/serve/query_log.h"
 #include "dns/serve/udp.h"
+#include "dns/serve/update_sink.h"
 #include "net/base/address.h"
 #include "net/io/socket.h"
 
@@ -34,12 +35,16 @@ struct UdpWorkerOptions {
   // Answers are small enough for every path, so that they are sent with DF and never in fragments,
   // which can be spoofed (RFC 9715). It also spares the kernel the search for an IP identification.
   bool dont_fragment = true;
+  const UpdateSink* updates = nullptr;  // null: they are refused
 };
 
 // A bound UDP socket with SO_REUSEPORT. On a wildcard address it reports the destination of each
 // query, so that the answer leaves from there.
 std::expected<net::UniqueFd, std::string> BindUdp(const net::Address& address,
                                                   const UdpWorkerOptions& options);
+
+// The options that may change while it is bound.
+void ApplyUdpOptions(int fd, const net::Address& address, const UdpWorkerOptions& options);
 
 class UdpWorker {
  public:

@@ -115,6 +115,7 @@ class SignatureStore {
   // Is there a signature that must be made anew now?
   bool IsStale(uint32_t now) const;
   uint64_t signatures_made() const;
+  uint32_t lifetime() const { return lifetime_; }
   Validity ValidityAt(uint32_t now) const { return {now - kClockSkew, now + lifetime_}; }
 
  private:

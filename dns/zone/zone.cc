@@ -175,10 +175,10 @@ void FindSharedPlaces(const Zone& zone, std::vector<std::string>& mistakes) {
     }
   }
   for (const auto& [owner, records] : records_at) {
-    if (records <= kRecordsPerSetMax) continue;
+    if (records <= kShuffledMax) continue;
     mistakes.push_back(owner.ToString() + " has " + std::to_string(records) +
                        " SRV records of pools, which is above the largest allowed, " +
-                       std::to_string(kRecordsPerSetMax));
+                       std::to_string(kShuffledMax));
   }
 }
 

@@ -101,6 +101,8 @@ std::shared_ptr<Zone> MakeZone(Name apex);
 constexpr size_t kRecordsPerSetMax = 3500;
 constexpr size_t kRdataBytesMax = 60 * 1024;
 constexpr size_t kSetBytesMax = 60 * 1024;
+// Of a set that is shuffled, or drawn from.
+constexpr size_t kShuffledMax = 256;
 constexpr size_t kRecordFixedBytes = 12;  // of a record with a compressed owner: all but the RDATA
 
 // Adds a record. Errors: outside of the zone, another TTL than the set has, too many in the set,

@@ -135,6 +135,68 @@ TEST_F(HealthTest, ACheckOfOneServiceTakesOutThatServiceAlone) {
   EXPECT_EQ(live.services_down, 4u);
 }
 
+TEST_F(HealthTest, ADeadAddressIsOutAndTheBalancerOnlyWithAllOfThem) {
+  BalancerHealth health(policy_, checks_, {"192.0.2.1", "2001:db8::1"});
+  health.OnResult(0, Good(), clock_.Now(), 0);
+  for (int i = 0; i < 3; ++i) health.OnResult(0, Bad(), clock_.Now(), 1);
+  BalancerLive live = health.Live(clock_.Now());
+  EXPECT_EQ(live.standing, Standing::kUp);
+  EXPECT_EQ(live.addresses_down, 2u);
+  EXPECT_THAT(live.reason, HasSubstr("2001:db8::1 is out: status :8404/status: refused"));
+  for (int i = 0; i < 3; ++i) health.OnResult(0, Bad(), clock_.Now(), 0);
+  live = health.Live(clock_.Now());
+  EXPECT_EQ(live.standing, Standing::kDown);
+  EXPECT_EQ(live.addresses_down, 0u);  // who gives it out all the same means all of it
+  for (int i = 0; i < 2; ++i) health.OnResult(0, Good(), clock_.Now(), 1);
+  live = health.Live(clock_.Now());
+  EXPECT_EQ(live.standing, Standing::kUp);
+  EXPECT_EQ(live.addresses_down, 1u);
+}
+
+TEST_F(HealthTest, WhatWasNotCheckedIsNotJudged) {
+  BalancerHealth health = Make();
+  Times(health, 1, Good());
+  CheckResult not_made = Bad();
+  not_made.not_made = true;
+  Times(health, 10, not_made);
+  EXPECT_EQ(StandingOf(health), Standing::kUp);
+}
+
+TEST_F(HealthTest, DrainsWarmUpsAndVerdictsGoOnInTheNextProcess) {
+  constexpr int64_t kUnixMs = 1'700'000'000'000;
+  policy_.warm_up = seconds(10);
+  BalancerHealth drained = Make();
+  Times(drained, 1, Good());
+  drained.SetOverride(Override::kDrain, clock_.Now(), "ann");
+  BalancerHealth returned = Make();
+  Times(returned, 3, Bad());
+  EXPECT_EQ(StandingOf(returned), Standing::kDown);
+  BalancerHealth down = Make();
+  down.Restore(returned.Save(clock_.Now(), kUnixMs), clock_.Now(), kUnixMs + 60'000);
+  EXPECT_EQ(StandingOf(down), Standing::kDown);
+  Times(returned, 2, Good());
+  EXPECT_EQ(StandingOf(returned), Standing::kWarming);
+  clock_.Advance(seconds(3));
+  SavedHealth saved = drained.Save(clock_.Now(), kUnixMs);
+  SavedHealth warming = returned.Save(clock_.Now(), kUnixMs);
+
+  net::ManualClock other;  // of another process, with another beginning
+  other.Advance(std::chrono::hours(5));
+  BalancerHealth next = Make();
+  next.Restore(saved, other.Now(), kUnixMs + 1000);
+  EXPECT_EQ(next.override_by(), "ann");
+  EXPECT_NEAR(next.Live(other.Now()).factor, 0.6, 1e-9);  // 4 of 10 s
+  other.Advance(seconds(7));
+  EXPECT_EQ(next.Live(other.Now()).standing, Standing::kDrained);
+  BalancerHealth warm = Make();
+  warm.Restore(warming, other.Now(), kUnixMs + 3000);
+  EXPECT_NEAR(warm.Live(other.Now()).factor, 0.6, 1e-9);  // 6 of 10 s
+  // A clock that went back does not make a beginning in the future.
+  BalancerHealth back = Make();
+  back.Restore(saved, other.Now(), kUnixMs - 86'400'000);
+  EXPECT_EQ(back.Live(other.Now()).standing, Standing::kDraining);
+}
+
 TEST_F(HealthTest, TheNextPossibleChangeIsTheTimeOfTheResultsItTakes) {
   BalancerHealth health = Make();
   Times(health, 1, Good());
@@ -169,13 +231,26 @@ TEST(ReadStatusTest, RefusesOrBoundsEverythingElse) {
 
 TEST(StateFileTest, IsReadBackAsItWasWritten) {
   SavedState state;
-  state.balancers["xmpp/lb1"] = {Override::kDrain, "op\"erator\n", false};
-  state.balancers["xmpp/lb2"] = {Override::kNone, "", true};
+  state.boot = "one";
+  state.balancers["xmpp/lb1"] = {
+      Override::kDrain, "op\"erator\n", false, 1'700'000'000'123, {}, {}};
+  state.balancers["xmpp/lb2"] = {Override::kNone,
+                                 "",
+                                 true,
+                                 {},
+                                 1'700'000'000'456,
+                                 {{"tcp :5222 ::1", CheckState::Verdict::kDown},
+                                  {"tcp :5222 192.0.2.1", CheckState::Verdict::kUp}}};
+  state.serials["example.org."] = {0xffffffff, 7, 0xfedcba9876543210, 200, 199};
+  state.tokens.push_back({"_acme-challenge.example.org.", "token\x7f", 1'700'000'000'789});
   auto read = ReadState(WriteState(state));
   ASSERT_TRUE(read.has_value()) << read.error();
-  EXPECT_EQ(read->balancers["xmpp/lb1"].override_value, Override::kDrain);
-  EXPECT_EQ(read->balancers["xmpp/lb1"].by, "op\"erator\n");
-  EXPECT_TRUE(read->balancers["xmpp/lb2"].down);
+  EXPECT_EQ(*read, state);
+  auto old =
+      ReadState(R"({"version":1,"balancers":{"xmpp/lb1":{"override":"drain","down":true}}})");
+  ASSERT_TRUE(old.has_value()) << old.error();
+  EXPECT_EQ(old->balancers["xmpp/lb1"].override_value, Override::kDrain);
+  EXPECT_TRUE(old->balancers["xmpp/lb1"].was_down);
   EXPECT_FALSE(ReadState("garbage").has_value());
   EXPECT_FALSE(ReadState("{\"balancers\":{\"a\":5}}").has_value());
   EXPECT_TRUE(StateFile(testing::TempDir() + "/no-such-state").Load().has_value());

@@ -36,6 +36,28 @@ TEST_F(PoolTest, GivesOutTheFitOnes) {
   EXPECT_FALSE(Choose().all_down);
 }
 
+TEST_F(PoolTest, WhatTheOperatorTookOutStaysOutWhenAllAreDown) {
+  for (auto& live : live_) live.standing = Standing::kDown;
+  live_[1].standing = Standing::kForcedDown;
+  EXPECT_THAT(Balancers(Choose()), ElementsAre(0, 2));
+  pool_.all_down = AllDown::kLastKnown;
+  last_known_ = {{1, 1000}, {2, 1000}};
+  EXPECT_THAT(Balancers(Choose()), ElementsAre(2));
+  for (auto& live : live_) live.standing = Standing::kForcedDown;
+  EXPECT_TRUE(Choose().members.empty());
+  EXPECT_TRUE(Choose().all_down);
+}
+
+TEST_F(PoolTest, TooFewFitOnesCountAsNone) {
+  pool_.up_threshold = 0.5;  // of three: two
+  live_[0].standing = Standing::kDown;
+  EXPECT_THAT(Balancers(Choose()), ElementsAre(1, 2));
+  live_[1].standing = Standing::kDown;
+  Selection selection = Choose();
+  EXPECT_TRUE(selection.all_down);
+  EXPECT_THAT(Balancers(selection), ElementsAre(0, 1, 2));
+}
+
 TEST_F(PoolTest, WhatHasNotBeenCheckedYetIsGivenOut) {
   for (auto& live : live_) live.standing = Standing::kChecking;
   EXPECT_EQ(Choose().members.size(), 3u);
