@@ -172,7 +172,7 @@ void ProxyWorker::EndAll(EndReason reason) {
 uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
   std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
   pairs_.ForEach([&](uint32_t index, Pair& pair) {
-    if (pair.node() == node && pair.state() != Pair::State::kClosing) {
+    if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {
       found.emplace_back(NowMs() - pair.active_ms(), index);
     }
   });
@@ -181,6 +181,14 @@ uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reaso
                     std::greater<>());
   for (size_t i = 0; i < take; ++i) pairs_[found[i].second].End(reason);
   return static_cast<uint32_t>(take);
+}
+
+bool ProxyWorker::ShutPair(uint32_t index, uint64_t started_ms, EndReason reason) {
+  if (!pairs_.Live(index)) return false;
+  Pair& pair = pairs_[index];
+  if (pair.started_ms() != started_ms || pair.state() == Pair::State::kClosing) return false;
+  pair.End(reason);
+  return true;
 }
 
 // --- Waiting for a node -----------------------------------------------------------------------

@@ -117,11 +117,19 @@ class ProxyWorker {
 
   // --- Operations.
   void EndAll(EndReason reason);
-  // Ends up to `count` connections to that node, those idle for longest first; returns how many.
+  // Ends up to `count` connections to that node (null: to any, or none yet), those idle for longest
+  // first; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
+  // Ends the connection at that place, if it still is the one that began then.
+  bool ShutPair(uint32_t index, uint64_t started_ms, EndReason reason);
   template <typename F>
   void ForEachPair(F&& f) {
     pairs_.ForEach([&](uint32_t, Pair& pair) { f(pair); });
+  }
+  // The same with each one's place.
+  template <typename F>
+  void ForEachPlace(F&& f) {
+    pairs_.ForEach(f);
   }
   uint32_t size() const { return pairs_.size(); }
   const WorkerStats& stats() const { return stats_; }
