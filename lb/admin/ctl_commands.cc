@@ -16,6 +16,11 @@ using Json = nlohmann::ordered_json;
 
 constexpr CtlArg kNode{"node", CtlArgKind::kText, true, true,
                        "its name; POOL/NODE where several pools have one of that name"};
+constexpr CtlArg kListArgs[] = {
+    {"connections", CtlArgKind::kFlag, false, false, "the open connections, 500 at a time"},
+    {"node", CtlArgKind::kText, false, false, "only those of this node"},
+    {"after", CtlArgKind::kText, false, false, "those that follow this connection"},
+};
 constexpr CtlArg kExplainArgs[] = {
     {"pool", CtlArgKind::kText, true, false, "only this pool"},
 };
@@ -40,12 +45,14 @@ constexpr CtlArg kPrewarmArgs[] = {
     {"rate", CtlArgKind::kRate, true, false, "accepts, as in 2000/s; without it, warm at once"},
 };
 constexpr CtlArg kShutArgs[] = {
-    kNode,
+    {"node", CtlArgKind::kText, true, false, kNode.help},
+    {"connection", CtlArgKind::kText, false, false, "this one alone, by its ID in a list"},
     {"rate", CtlArgKind::kRate, false, false, "that many, as in 100/s; without it, all at once"},
 };
 
 constexpr CtlCommand kCommands[] = {
-    {"list", "listeners, pools and nodes with their states", false, {}},
+    {"list", "listeners, pools and nodes with their states; or the open connections", false,
+     kListArgs},
     {"explain", "why each node gets the share of new connections that it gets", false,
      kExplainArgs},
     {"why", "where a client's next connection would go and why, and what it has open", false,
@@ -98,9 +105,11 @@ std::string SetText(CtlRequest& request, const CtlArg& arg, const Json& value) {
   if (!value.is_string() || value.get_ref<const std::string&>().empty()) {
     return "must be a text that is not empty";
   }
-  std::string& field = arg.name == "node"   ? request.node
-                       : arg.name == "pool" ? request.pool
-                                            : request.address;
+  std::string& field = arg.name == "node"         ? request.node
+                       : arg.name == "pool"       ? request.pool
+                       : arg.name == "connection" ? request.connection
+                       : arg.name == "after"      ? request.after
+                                                  : request.address;
   field = value.get<std::string>();
   return "";
 }
@@ -131,7 +140,9 @@ std::string SetArg(CtlRequest& request, const CtlArg& arg, const Json& value) {
       return request.deadline_s ? "" : "must be a number of seconds, from 0 to 31536000";
     case CtlArgKind::kFlag:
       if (!value.is_boolean()) return "must be true or false";
-      (arg.name == "wait" ? request.wait : request.force) = value.get<bool>();
+      (arg.name == "wait"          ? request.wait
+       : arg.name == "connections" ? request.connections
+                                   : request.force) = value.get<bool>();
       return "";
   }
   return "is of an unknown kind";
@@ -215,7 +226,8 @@ std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line) {
 
 std::string CtlRequestText(const CtlRequest& request) {
   std::string text(request.command->name);
-  for (const std::string* word : {&request.node, &request.pool, &request.address}) {
+  for (const std::string* word :
+       {&request.node, &request.pool, &request.address, &request.connection}) {
     if (!word->empty()) text += " " + *word;
   }
   if (request.weight) text += " " + std::to_string(*request.weight);

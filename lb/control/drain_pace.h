@@ -15,6 +15,10 @@ namespace lb {
 class Engine;
 class Node;
 
+// Ends up to `count` connections to that node (null: all there are), on each worker those idle for
+// longest first; each worker has its share. Returns how many.
+uint64_t EndIdlest(Engine& engine, const Node* node, uint64_t count, EndReason reason);
+
 class DrainPace {
  public:
   // `safe_rate` bounds the pace before the deadline (DrainVerdict::safe_rate).
@@ -27,6 +31,7 @@ class DrainPace {
   bool Step(const Node& node, Engine& engine, net::Time now);
 
   double rate() const { return rate_; }
+  uint64_t ended() const { return ended_; }
 
  private:
   DrainPace(EndReason reason, double rate, ShutPlan plan, bool drain)
@@ -35,6 +40,7 @@ class DrainPace {
   EndReason reason_;
   double rate_;
   ShutPlan plan_;
+  uint64_t ended_ = 0;
   bool drain_;  // goes on with an empty node, until it is ready again
 };
 

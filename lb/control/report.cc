@@ -1,7 +1,9 @@
 #include "lb/control/report.h"
 
+#include <charconv>
 #include <ctime>
 #include <map>
+#include <optional>
 
 #include "net/tls/tls_engine.h"
 
@@ -146,28 +148,114 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
   views->push_back(std::move(expiry));
 }
 
-void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
-                        const PoolIds& pools, WhyView* view) {
-  std::map<uint16_t, std::string> listener_names;
-  for (const auto& [name, id] : listeners.ids()) listener_names[id] = name;
-  std::map<uint16_t, std::string> pool_names;
-  for (const auto& [name, id] : pools) pool_names[id] = name;
+namespace {
+
+// A connection's place, and when it began, since places are used again: "0-17-1732741200123".
+struct ConnectionId {
+  uint64_t worker = 0;
+  uint64_t index = 0;
+  uint64_t started_ms = 0;
+
+  std::string ToString() const {
+    return std::to_string(worker) + "-" + std::to_string(index) + "-" + std::to_string(started_ms);
+  }
+  static std::optional<ConnectionId> Parse(std::string_view text) {
+    ConnectionId id;
+    uint64_t* parts[] = {&id.worker, &id.index, &id.started_ms};
+    const char* at = text.data();
+    const char* end = at + text.size();
+    for (size_t i = 0; i < 3; ++i) {
+      const auto read = std::from_chars(at, end, *parts[i]);
+      if (read.ec != std::errc() || (i < 2 && (read.ptr == end || *read.ptr != '-'))) return {};
+      at = read.ptr + (i < 2 ? 1 : 0);
+    }
+    return at == end ? std::optional(id) : std::nullopt;
+  }
+};
+
+struct ConnectionNames {
+  std::map<uint16_t, std::string> listeners;
+  std::map<uint16_t, std::string> pools;
+
+  ConnectionNames(const ListenerSet& set, const PoolIds& ids) {
+    for (const auto& [name, id] : set.ids()) listeners[id] = name;
+    for (const auto& [name, id] : ids) pools[id] = name;
+  }
+  ConnectionView ViewOf(const ProxyWorker& worker, const Pair& pair, const ConnectionId& id) {
+    return {.id = id.ToString(),
+            .client = pair.client().ToString(),
+            .listener = listeners[pair.listener()],
+            .pool = pools[pair.pool()],
+            .node = pair.node() == nullptr ? "" : pair.node()->name,
+            .state = std::string(PairStateName(pair.state())),
+            .age_ms = worker.WallMs() - pair.started_ms(),
+            .idle_ms = worker.NowMs() - pair.active_ms(),
+            .bytes_in = pair.bytes(0),
+            .bytes_out = pair.bytes(1)};
+  }
+};
+
+// Asks each worker of its connections: f(worker, pair, id).
+template <typename F>
+void ForEachConnection(Engine& engine, F&& f) {
+  uint64_t number = 0;
   engine.AskAll([&](ProxyWorker& worker) {
-    worker.ForEachPair([&](Pair& pair) {
-      if (pair.client().WithPort(0) != source.WithPort(0)) return;
-      ++view->connections_total;
-      if (view->connections.size() >= kConnectionsShown) return;
-      view->connections.push_back({.client = pair.client().ToString(),
-                                   .listener = listener_names[pair.listener()],
-                                   .pool = pool_names[pair.pool()],
-                                   .node = pair.node() == nullptr ? "" : pair.node()->name,
-                                   .state = std::string(PairStateName(pair.state())),
-                                   .age_ms = worker.WallMs() - pair.started_ms(),
-                                   .idle_ms = worker.NowMs() - pair.active_ms(),
-                                   .bytes_in = pair.bytes(0),
-                                   .bytes_out = pair.bytes(1)});
+    worker.ForEachPlace([&](uint32_t index, Pair& pair) {
+      f(worker, pair, ConnectionId{number, index, pair.started_ms()});
     });
+    ++number;
   });
 }
+
+}  // namespace
+
+void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
+                        const PoolIds& pools, WhyView* view) {
+  ConnectionNames names(listeners, pools);
+  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionId& id) {
+    if (pair.client().WithPort(0) != source.WithPort(0)) return;
+    ++view->connections_total;
+    if (view->connections.size() >= kConnectionsShown) return;
+    view->connections.push_back(names.ViewOf(worker, pair, id));
+  });
+}
+
+ConnectionPage ConnectionsAfter(const std::string& after, const std::string& node, Engine& engine,
+                                const ListenerSet& listeners, const PoolIds& pools) {
+  ConnectionNames names(listeners, pools);
+  const size_t slash = node.find('/');
+  const std::string pool = slash == std::string::npos ? "" : node.substr(0, slash);
+  const std::string name = slash == std::string::npos ? node : node.substr(slash + 1);
+  const auto mark = ConnectionId::Parse(after);
+  ConnectionPage page;
+  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionId& id) {
+    const Node* at = pair.node();
+    if (!name.empty() && (at == nullptr || at->name != name)) return;
+    if (!pool.empty() && (at == nullptr || at->pool != pool)) return;
+    ++page.total;
+    if (mark && std::pair(id.worker, id.index) <= std::pair(mark->worker, mark->index)) return;
+    if (page.connections.size() < kConnectionsPage) {
+      page.connections.push_back(names.ViewOf(worker, pair, id));
+    } else {
+      page.next = page.connections.back().id;
+    }
+  });
+  return page;
+}
+
+bool EndConnection(const std::string& id, Engine& engine) {
+  const auto wanted = ConnectionId::Parse(id);
+  if (!wanted || wanted->index > UINT32_MAX) return false;
+  bool ended = false;
+  uint64_t number = 0;
+  engine.AskAll([&](ProxyWorker& worker) {
+    if (number++ != wanted->worker) return;
+    ended =
+        worker.ShutPair(static_cast<uint32_t>(wanted->index), wanted->started_ms, EndReason::kShut);
+  });
+  return ended;
+}
+
+bool IsConnectionId(std::string_view id) { return ConnectionId::Parse(id).has_value(); }
 
 }  // namespace lb

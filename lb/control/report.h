@@ -3,6 +3,8 @@
 // Control thread only; what walks connections asks each worker in turn.
 #pragma once
 
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "lb/control/listener_set.h"
@@ -22,5 +24,14 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
 // Adds the open connections of that address, at most kConnectionsShown, and how many there are.
 void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
                         const PoolIds& pools, WhyView* view);
+
+// The open connections (of one node: POOL/NODE or NODE; "" for all) behind the one of that id; ""
+// for the first ones. An id whose connection has ended still marks its place.
+ConnectionPage ConnectionsAfter(const std::string& after, const std::string& node, Engine& engine,
+                                const ListenerSet& listeners, const PoolIds& pools);
+// Ends the connection of that id; false when there is none.
+bool EndConnection(const std::string& id, Engine& engine);
+// An id as `ConnectionsAfter` gives them, or "".
+bool IsConnectionId(std::string_view id);
 
 }  // namespace lb

@@ -26,9 +26,9 @@ struct StartTlsClientOptions;
 namespace lb {
 
 // A node: its name in its pool, what it carries, and the address that new connections go to. Of one
-// name there is one Node, whatever the configuration or DNS does with it: what counts belongs to the
-// name. Lives from the moment it is known until no snapshot and no connection names it any more;
-// connections hold it through NodeState's count.
+// name there is one Node, whatever the configuration or DNS does with it: what counts belongs to
+// the name. Lives from the moment it is known until no snapshot and no connection names it any
+// more; connections hold it through NodeState's count.
 class Node final : public NodeState {
  public:
   Node(std::string pool_name, std::string node_name, const net::SocketName& where, uint32_t weight,
