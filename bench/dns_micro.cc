@@ -43,14 +43,14 @@ struct World {
     }
     zone->pools.push_back(use);
     AddHosts(*zone, pools);
-    std::shared_ptr<const SigningKey> key;
+    std::shared_ptr<const ZoneKeys> keys;
     if (sign) {
-      key = std::make_shared<const SigningKey>(
-          SigningKey::Generate(zone->apex, Algorithm::kEcdsaP256Sha256));
+      keys = std::make_shared<const ZoneKeys>(std::make_shared<const SigningKey>(
+          SigningKey::Generate(zone->apex, Algorithm::kEcdsaP256Sha256)));
     }
     std::vector<BalancerLive> live(balancers);
     views.push_back(MakeView(pool, live, {}));
-    compiler = std::make_unique<Compiler>(std::vector<ZoneInput>{{zone, key}}, pools, 1);
+    compiler = std::make_unique<Compiler>(std::vector<ZoneInput>{{zone, keys}}, pools, 1);
     generation = compiler->Build(views, 1'700'000'000, signatures);
     config.rate_limit.per_second = 0;
     responder = std::make_unique<Responder>(config, 1);

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <cstdio>
+#include <string_view>
 
 #include "dns/admin/admin.h"
 #include "dns/admin/ctl_client.h"
@@ -12,12 +13,18 @@
 #include "dns/control/control.h"
 #include "dns/zone/zone_text.h"
 #include "net/base/clock.h"
+#include "net/ctl/ctl_table.h"
 #include "net/report/log.h"
 #include "net/service/service_manager.h"
 #include "net/service/signals.h"
 
 namespace dns {
 namespace {
+
+// Exit codes, as those of ctl.
+constexpr int kExitDone = static_cast<int>(net::CtlExit::kDone);
+constexpr int kExitRefused = static_cast<int>(net::CtlExit::kRefused);
+constexpr int kExitUsage = static_cast<int>(net::CtlExit::kUsage);
 
 // SIGTERM and SIGINT stop, a second one ends at once; SIGHUP reloads.
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
@@ -32,6 +39,7 @@ int Check(const std::string& file) {
     PrintErrors(config.error());
     return kExitRefused;
   }
+  PrintErrors(config->warnings);
   std::printf("%s: good: %zu zones, %zu pools\n", file.c_str(), config->zones.size(),
               config->pools.size());
   return kExitDone;
@@ -52,6 +60,9 @@ int Run(const std::string& file, const std::string& take_over_path) {
     return kExitRefused;
   }
   net::ConfigureLog(config->log);
+  for (const std::string& warning : config->warnings) {
+    net::Log(net::LogLevel::kWarn, "zone", warning);
+  }
   InheritedSockets inherited;
   std::optional<TakeOver> take_over;
   if (!take_over_path.empty()) {
@@ -108,7 +119,10 @@ int Run(const std::string& file, const std::string& take_over_path) {
   (*loop)->Run();
   ctl.Stop();
   signals.reset();
-  (*loop)->Drain(std::chrono::seconds(2));
+  if (auto drained = (*loop)->Drain(std::chrono::seconds(2)); !drained) {
+    net::Log(net::LogLevel::kWarn, "server", "ended while operations were under way",
+             {{"waited_for", drained.error()}});
+  }
   net::Log(net::LogLevel::kInfo, "server", "stopped");
   return kExitDone;
 }
@@ -127,48 +141,9 @@ int Keygen(const std::string& zone_text, const std::string& algorithm_text,
   return kExitDone;
 }
 
-// The ctl commands, each with its own help.
-void AddCtl(CLI::App& app, CtlRequest& request) {
-  app.require_subcommand(1);
-  app.add_option("--socket", request.socket, "the server's ctl_socket")->capture_default_str();
-  app.add_flag("--json", request.json, "print JSON");
-  app.fallthrough();
-  auto add = [&](const char* name, const char* help) {
-    CLI::App* command = app.add_subcommand(name, help);
-    command->callback([&request, name] { request.command = name; });
-    return command;
-  };
-  add("states", "every balancer: in or out, and why");
-  add("status", "the process: version, uptime, workers");
-  add("stats", "what has been counted");
-  CLI::App* top = add("top", "states and rates, each second");
-  top->add_option("--rounds", request.rounds, "end after so many");
-  CLI::App* explain = add("explain", "the answer for a name: each address, its share, and why");
-  explain->add_option("name", request.name)->required();
-  explain->add_option("--if-down", request.if_down, "as if this balancer or address were down");
-  const std::vector<std::pair<const char*, const char*>> overrides = {
-      {"drain", "step a balancer out"},
-      {"down", "take a balancer out at once"},
-      {"up", "give a balancer out whatever its checks say"},
-      {"auto", "let the checks decide again"}};
-  for (const auto& [name, help] : overrides) {
-    CLI::App* command = add(name, help);
-    command->add_option("balancer", request.balancer)->required();
-    command->add_option("--pool", request.pool, "in this pool only");
-  }
-  add("reload", "apply the configuration again, whole or not at all");
-  CLI::App* upgrade = add("upgrade", "let a new process take over, without a lost query");
-  upgrade->add_option("--binary", request.binary, "the new program [the same file]");
-  CLI::App* acme = app.add_subcommand("acme", "ACME dns-01 challenges");
-  acme->require_subcommand(1);
-  CLI::App* set = acme->add_subcommand("set", "publish a challenge at _acme-challenge.NAME");
-  set->add_option("name", request.name)->required();
-  set->add_option("token", request.token)->required();
-  set->add_option("--seconds", request.seconds, "for so long")->capture_default_str();
-  set->callback([&request] { request.command = "acme_set"; });
-}
-
 int Main(int argc, char** argv) {
+  // By a table of its own (ctl_commands.h).
+  if (argc > 1 && std::string_view(argv[1]) == "ctl") return RunCtl(argc - 1, argv + 1);
   CLI::App app("Authoritative DNS for XMPP balancers: shuffled, healthy, explained.");
   app.set_version_flag("--version", MONGOOSE_VERSION);
   app.require_subcommand(1);
@@ -177,7 +152,6 @@ int Main(int argc, char** argv) {
   std::string zone;
   std::string algorithm = "ecdsa-p256";
   std::string directory = ".";
-  CtlRequest request;
   CLI::App* check = app.add_subcommand("check", "judge a configuration file without starting");
   check->add_option("file", file)->required();
   CLI::App* run = app.add_subcommand("run", "serve");
@@ -190,8 +164,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::IsMember({"ecdsa-p256", "ed25519"}))
       ->capture_default_str();
   keygen->add_option("--directory", directory)->capture_default_str();
-  CLI::App* ctl = app.add_subcommand("ctl", "ask a running server");
-  AddCtl(*ctl, request);
+  app.add_subcommand("ctl", "ask or order a running server (ctl --help lists all)");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -200,7 +173,7 @@ int Main(int argc, char** argv) {
   if (check->parsed()) return Check(file);
   if (run->parsed()) return Run(file, take_over);
   if (keygen->parsed()) return Keygen(zone, algorithm, directory);
-  return RunCtl(request);
+  return kExitUsage;
 }
 
 }  // namespace

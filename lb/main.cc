@@ -18,8 +18,8 @@
 #include "lb/admin/ctl_client.h"
 #include "lb/admin/ctl_orders.h"
 #include "lb/admin/ctl_server.h"
+#include "lb/config/check_file.h"
 #include "lb/config/config.h"
-#include "lb/config/tls_setup.h"
 #include "lb/control/control.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
@@ -74,18 +74,12 @@ int PrintErrors(const std::vector<net::ConfigError>& errors) {
 }
 
 int Check(const std::string& path) {
-  auto config = LoadConfig(path);
+  auto config = CheckFile(path);
   if (!config) return PrintErrors(config.error());
-  std::vector<net::ConfigError> errors;
-  for (const PoolConfig& pool : config->pools) {
-    for (const NodeConfig& node : pool.nodes) {
-      if (auto endpoint = ResolveNode(node); !endpoint) errors.push_back(endpoint.error());
-    }
-  }
-  for (net::ConfigError& error : CheckTlsFiles(*config)) errors.push_back(std::move(error));
-  if (!errors.empty()) return PrintErrors(errors);
-  std::cout << path << ": good; " << config->listeners.size() << " listeners, "
-            << config->pools.size() << " pools\n";
+  const size_t listeners = config->listeners.size();
+  const size_t pools = config->pools.size();
+  std::cout << path << ": good; " << listeners << (listeners == 1 ? " listener, " : " listeners, ")
+            << pools << (pools == 1 ? " pool" : " pools") << '\n';
   return 0;
 }
 
@@ -125,7 +119,10 @@ class Process {
     ctl_.reset();
     admin_.reset();
     control_.reset();
-    loop_->Drain(std::chrono::seconds(2));
+    if (auto drained = loop_->Drain(std::chrono::seconds(2)); !drained) {
+      net::Log(net::LogLevel::kWarn, "lb", "ended while operations were under way",
+               {{"waited_for", drained.error()}});
+    }
     return result;
   }
 

@@ -1,31 +1,11 @@
-// `mongoosedns ctl …`: asks a running server and prints for people or, with --json, for programs.
+// `mongoosedns ctl` (net/ctl/ctl_client.h), with the DNS server's commands and texts.
 #pragma once
-
-#include <cstdint>
-#include <string>
 
 namespace dns {
 
-// Documented exit statuses of all commands.
-constexpr int kExitDone = 0;
-constexpr int kExitRefused = 1;   // the server says no, or the file has mistakes
-constexpr int kExitUsage = 2;     // wrong command line
-constexpr int kExitNoServer = 3;  // nobody answers on the socket
+inline constexpr const char* kCtlSocketDefault = "/run/mongoosedns/ctl.sock";
 
-struct CtlRequest {
-  std::string socket = "/run/mongoosedns/ctl.sock";
-  bool json = false;
-  std::string command;
-  std::string name;
-  std::string if_down;
-  std::string pool;
-  std::string balancer;
-  std::string token;
-  std::string binary;
-  uint32_t seconds = 600;
-  uint32_t rounds = 0;  // of `top`; 0: until interrupted
-};
-
-int RunCtl(const CtlRequest& request);
+// argv[0] is not looked at; argv[1] is the first word behind "ctl". Returns a net::CtlExit.
+int RunCtl(int argc, const char* const* argv);
 
 }  // namespace dns

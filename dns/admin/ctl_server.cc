@@ -14,7 +14,9 @@
 #include <future>
 #include <nlohmann/json.hpp>
 
+#include "dns/admin/ctl_commands.h"
 #include "net/base/check.h"
+#include "net/ctl/ctl_table.h"
 #include "net/report/log.h"
 
 extern char** environ;
@@ -26,15 +28,22 @@ using Json = nlohmann::json;
 
 constexpr int kPollMs = 250;
 
-std::string Error(const std::string& why) {
-  return Json{{"ok", false}, {"error", why}}.dump(-1, ' ', false, Json::error_handler_t::replace);
+// Replies without their newline: SendAll() adds it.
+std::string Line(const net::CtlReply& reply) {
+  std::string line = net::CtlReplyLine(reply);
+  line.pop_back();
+  return line;
 }
 
-// A report with "ok" in front of what it says.
-std::string Report(const std::string& json) { return "{\"ok\":true," + json.substr(1); }
+std::string Error(const std::string& why, net::CtlExit exit = net::CtlExit::kRefused) {
+  return Line({.exit = exit, .message = why});
+}
 
-std::string Result(const std::string& error) {
-  return error.empty() ? std::string("{\"ok\":true}") : Error(error);
+std::string Report(const std::string& json) { return Line({.object = json}); }
+
+// What an order answers: "" as error is done.
+std::string Result(const std::string& error, net::CtlExit exit = net::CtlExit::kRefused) {
+  return error.empty() ? Line({}) : Error(error, exit);
 }
 
 std::string Text(const Json& request, const char* key) {
@@ -117,35 +126,33 @@ std::string StartUpgrade(const Control& control, std::string binary) {
 }  // namespace
 
 std::string DoCommand(Control& control, const std::string& text) {
-  Json request = Json::parse(text, nullptr, false);
-  if (!request.is_object()) return Error("the request is not a JSON object");
-  std::string command = Text(request, "command");
+  auto request = net::ParseCtlValues(CtlCommands(), text);
+  if (!request) return Error(request.error(), net::CtlExit::kUsage);
+  const std::string_view command = request->command->name;
   if (command == "states") return Report(control.StatesJson());
   if (command == "status") return Report(control.StatusJson());
   if (command == "stats") return Report(control.StatsJson());
+  if (command == "describe") return Report(net::CtlDescription(CtlCommands()));
   if (command == "explain") {
-    auto explained = control.ExplainJson(Text(request, "name"), Text(request, "if_down"));
-    return explained ? Report(*explained) : Error(explained.error());
+    auto explained = control.ExplainJson(request->Text("name"), request->Text("if-down"));
+    return explained ? Report(*explained) : Error(explained.error(), net::CtlExit::kNotFound);
   }
   if (command == "up" || command == "down" || command == "drain" || command == "auto") {
     Override value = command == "up"      ? Override::kUp
                      : command == "down"  ? Override::kDown
                      : command == "drain" ? Override::kDrain
                                           : Override::kNone;
-    return Result(control.SetOverride(Text(request, "pool"), Text(request, "balancer"), value,
-                                      Text(request, "by")));
+    return Result(control.SetOverride(request->Text("pool"), request->Text("balancer"), value,
+                                      request->Text("by")),
+                  net::CtlExit::kNotFound);
   }
   if (command == "reload") return Result(control.Reload());
-  if (command == "upgrade") return Result(StartUpgrade(control, Text(request, "binary")));
-  if (command == "acme_set") {
-    uint32_t seconds = 600;
-    auto given = request.find("seconds");
-    if (given != request.end() && given->is_number_unsigned()) {
-      seconds = std::min<uint32_t>(given->get<uint32_t>(), 86'400);
-    }
-    return Result(control.SetAcme(Text(request, "name"), Text(request, "token"), seconds));
+  if (command == "upgrade") return Result(StartUpgrade(control, request->Text("binary")));
+  if (command == "acme set") {
+    const auto seconds = static_cast<uint32_t>(request->Number("seconds").value_or(600));
+    return Result(control.SetAcme(request->Text("name"), request->Text("token"), seconds));
   }
-  return Error("unknown command '" + command.substr(0, 40) + "'");
+  return Error("the command is not known: " + std::string(command), net::CtlExit::kUsage);
 }
 
 CtlServer::CtlServer(net::EventLoop& loop, Control& control, std::string path,
@@ -328,16 +335,6 @@ std::expected<TakeOver, std::string> TakeOver::Begin(const std::string& path) {
 std::string TakeOver::Finish() {
   if (!SendAll(fd_.get(), "{\"command\":\"taken\"}\n")) return "the old process is gone";
   return ReadLine(fd_.get()) ? "" : "the old process does not confirm";
-}
-
-std::expected<std::string, std::string> AskCtl(const std::string& path,
-                                               const std::string& request) {
-  auto fd = ConnectUnix(path);
-  if (!fd) return std::unexpected(fd.error());
-  if (!SendAll(fd->get(), request + "\n")) return std::unexpected("the server does not listen");
-  auto reply = ReadLine(fd->get(), kReplyBytesMax);
-  if (!reply) return std::unexpected("the server did not answer");
-  return *reply;
 }
 
 }  // namespace dns

@@ -4,7 +4,7 @@
 // Requests are rare and must not disturb the loop, so a thread of its own reads and writes them;
 // what they ask is done on the control loop.
 //
-//   {"command":"states"} → {"ok":true, ...}
+//   requests and replies as net/ctl/ctl_table.h has them, by the table of ctl_commands.h; and
 //   {"command":"takeover"} → {"ok":true,"sockets":[…],"state":"…"} with the descriptors
 //   (SCM_RIGHTS); then {"command":"taken"} on the same connection, upon which this process ends.
 #pragma once
@@ -64,8 +64,5 @@ class TakeOver {
  private:
   net::UniqueFd fd_;
 };
-
-// One request over the socket. The error says what to do ("is mongoosedns running?").
-std::expected<std::string, std::string> AskCtl(const std::string& path, const std::string& request);
 
 }  // namespace dns

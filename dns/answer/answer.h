@@ -2,9 +2,16 @@
 //
 // Off the query path, every (name, type) is compiled into wire bytes (compile.h). An Answer holds
 // them in the order of the message's sections; the set that is shuffled is kept record by record.
-// All of it is reachable from one Generation, which is published by one atomic pointer
-// (publisher.h), so that every answer given at one moment comes from one state of the world.
-// Everything here is immutable after publication: any number of workers read it without locks.
+// Most sets of a large zone are simple (not signed, no names in their data): their records lie
+// behind each other in the image, and that is the answer. All of it is reachable from one
+// Generation, which is published by one atomic pointer (publisher.h), so that every answer given at
+// one moment comes from one state of the world. Everything here is immutable after publication: any
+// number of workers read it without locks.
+//
+// What changes often is apart from what does not, so that a change costs what it changes: the Image
+// is of the zones as they were read; the answers that depend on pools, the zones' SOA (ZoneState)
+// and names that came in between (the overlay, an Image of its own that is looked at first) are
+// made anew and share the rest.
 //
 // Compression: names are written against the question's name, which always stands at offset 12.
 // Where the question's name is not known when compiling (a wildcard, a name below a cut or one that
@@ -13,8 +20,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -22,6 +31,7 @@
 #include "dns/wire/wire.h"
 #include "dns/zone/dnssec.h"
 #include "dns/zone/zone.h"
+#include "dns/zone/zone_keys.h"
 
 namespace dns {
 
@@ -44,7 +54,8 @@ struct Choice {
 // A signed subset: with DNSSEC, the subsets that can be given out are drawn and signed beforehand.
 struct Variant {
   std::vector<uint8_t> members;  // indices of choices
-  Bytes rrsig;                   // a whole record; empty: sign when asked (wildcards)
+  Bytes rrsigs;                  // whole records; empty: sign when asked (wildcards)
+  uint16_t rrsig_count = 0;
 };
 
 // A denial that is signed when asked, because its owner is the question's name.
@@ -64,8 +75,10 @@ struct Form {
   uint64_t weight_sum = 0;
   std::vector<Variant> variants;
   Section authority;
-  Section additional;
-  bool additional_required = false;   // glue: all of it or TC (RFC 9471)
+  bool negative = false;              // the zone's SOA (ZoneState) goes to the authority section
+  Section nsec;                       // the NSEC that denies, and its signatures; behind the SOA
+  Section glue;                       // all of it or TC (RFC 9471)
+  Section additional;                 // a courtesy
   std::optional<LazyNsec> lazy_nsec;  // sign this NSEC into the authority section
   // Sets whose owner is the question's name, which is not known before: the last of the head, and
   // the choices. They are signed when asked.
@@ -73,7 +86,13 @@ struct Form {
   std::shared_ptr<const Rrset> lazy_choices;
 };
 
-enum class AnswerKind : uint8_t { kPositive, kNoData, kNxDomain, kReferral };
+enum class AnswerKind : uint8_t {
+  kPositive,
+  kNoData,
+  kNxDomain,
+  kReferral,
+  kDname,  // the DNAME is the head, with pointers to its owner; a CNAME is made of `dname_target`
+};
 
 struct Answer {
   Form plain;
@@ -83,21 +102,39 @@ struct Answer {
   bool authoritative = true;
   uint16_t ede_code = 0;  // with ede_text: an Extended DNS Error (RFC 8914)
   std::string ede_text;
+  Bytes dname_target;  // in wire form
+  uint32_t dname_ttl = 0;
+};
+
+// A simple set: this, then its records' bytes, in Image::simple. Owners are pointers to the
+// question.
+struct SimpleSet {
+  uint32_t bytes = 0;
+  uint16_t count = 0;
+  uint16_t uniform_size = 0;  // the records are of this size and are shuffled; else 0
 };
 
 constexpr uint32_t kNoRef = UINT32_MAX;
-// An answer of the image, or (with this bit) one of the generation's pool answers.
+// A reference to an answer: by default one of the image; with this bit one of the generation's
+// answers that change; with the other, an offset into Image::simple.
 constexpr uint32_t kDynamic = 0x80000000u;
+constexpr uint32_t kSimple = 0x40000000u;
 
 struct Node {
   uint32_t name_offset = 0;  // in Image::names
   uint8_t name_size = 0;
-  bool delegated = false;  // at or below a zone cut: nothing below it is ours
+  enum : uint8_t {
+    kDelegated = 1,     // at or below a zone cut: nothing below it is ours
+    kDname = 2,         // names below it are made from `below`
+    kBelowInImage = 4,  // of an overlay's node: `below` is a node of the image
+  };
+  uint8_t flags = 0;
   uint16_t entry_count = 0;
   uint32_t first_entry = 0;
   uint32_t zone = 0;
-  uint32_t wildcard = kNoRef;  // the node "*" right below this one
-  uint32_t other = kNoRef;     // the answer for all types without an entry
+  // The node "*" right below this one; with kDname, the answer for names below.
+  uint32_t below = kNoRef;
+  uint32_t other = kNoRef;  // the answer for all types without an entry
 };
 
 struct Entry {
@@ -107,10 +144,27 @@ struct Entry {
 
 struct ImageZone {
   std::shared_ptr<const Zone> source;
-  std::shared_ptr<const SigningKey> key;  // null: not signed
   uint8_t apex_size = 0;
   uint32_t absent = kNoRef;  // the answer for names that do not exist
+  uint32_t any = kNoRef;     // for ANY at names that have something; kNoRef: each has its own
+};
+
+// What of a zone changes without its names: one per zone of the image.
+struct ZoneState {
   uint32_t serial = 0;
+  Rrset soa;  // with that serial
+  // The SOA of negative answers, without and with its signatures.
+  Section negative;
+  Section negative_signed;
+  KeyState keys;
+};
+
+// A zone's records at one moment, for transfers: those of `zone`, but at the names in `changed` the
+// sets that stand there (keys at the apex, pools, the overlay). No SOA.
+struct ZoneContents {
+  std::shared_ptr<const Zone> zone;
+  std::map<Name, SetMap> changed;
+  std::set<Name> cuts;  // and names with a DNAME: what is below them is not signed
 };
 
 // All names of all zones in one hash table.
@@ -120,6 +174,7 @@ struct Image {
   std::vector<Answer> answers;
   std::vector<ImageZone> zones;
   Bytes names;
+  Bytes simple;
   struct Slot {
     uint32_t tag = 0;  // upper half of the hash
     uint32_t node = kNoRef;
@@ -131,23 +186,28 @@ struct Image {
 struct Generation {
   uint64_t id = 0;
   std::shared_ptr<const Image> image;
+  std::shared_ptr<const Image> overlay;  // null: none. Its nodes' zones are the image's.
   std::vector<std::shared_ptr<const Answer>> dynamic;
+  std::vector<std::shared_ptr<const ZoneState>> zones;  // as Image::zones
+  std::vector<std::shared_ptr<const ZoneContents>> contents;
   // For what workers sign themselves.
   Validity validity;
-
-  const Answer& At(uint32_t ref) const {
-    return (ref & kDynamic) != 0 ? *dynamic[ref & ~kDynamic] : image->answers[ref];
-  }
 };
 
 struct Found {
-  const Answer* answer = nullptr;  // null: no zone of ours
+  // One of them; both null: no zone of ours.
+  const Answer* answer = nullptr;
+  const SimpleSet* simple = nullptr;
   const ImageZone* zone = nullptr;
-  bool exists = false;  // the name itself (or a wildcard for it) is there
+  const ZoneState* state = nullptr;
+  bool exists = false;     // the name itself (or a wildcard for it) is there
+  uint8_t dname_size = 0;  // of the name that the DNAME stands at
+
+  bool is_ours() const { return zone != nullptr; }
 };
 
-// Finds the answer for a parsed query. At most one probe for names that exist; else one probe a
-// label for the closest encloser (RFC 4592 §3.3.1).
+// Finds the answer for a parsed query. One probe for names that exist (two with an overlay); else
+// one more a label for the closest encloser (RFC 4592 §3.3.1).
 Found Find(const Generation& generation, const Query& query);
 
 // The node of a name, or null. For AXFR, ctl and tests.

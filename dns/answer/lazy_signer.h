@@ -16,11 +16,11 @@ class LazySigner {
  public:
   explicit LazySigner(uint32_t per_second) : per_second_(per_second) {}
 
-  // RDATA of the RRSIG over `set`, whose owner must not be a wildcard; null when the budget is
-  // spent. Valid until the next call. `source`: what the set was made from, unique in the
+  // RDATA of the RRSIGs over `set`, one a key, whose owner must not be a wildcard; null when the
+  // budget is spent. Valid until the next call. `source`: what the set was made from, unique in the
   // generation.
-  const Bytes* Sign(const Generation& generation, const SigningKey& key, const Rrset& set,
-                    uint64_t source, uint64_t now_ms);
+  const std::vector<Bytes>* Sign(const Generation& generation, const KeyList& keys,
+                                 const Rrset& set, uint64_t source, uint64_t now_ms);
 
   uint64_t made() const { return made_; }
 
@@ -30,10 +30,10 @@ class LazySigner {
     uint64_t generation = 0;
     uint64_t source = 0;
     Bytes owner;
-    Bytes rrsig;
+    std::vector<Bytes> rrsigs;
   };
 
-  bool Spend(uint64_t now_ms);
+  bool Spend(uint64_t now_ms, size_t signatures);
 
   uint32_t per_second_;
   uint64_t tokens_ = 0;

@@ -12,10 +12,10 @@ namespace {
 constexpr uint16_t kFlagAa = 0x0400;
 constexpr uint16_t kFlagTc = 0x0200;
 constexpr uint16_t kFlagRd = 0x0100;
-constexpr uint16_t kFlagCd = 0x0010;
 constexpr size_t kOptBytes = 11;
 constexpr size_t kOptionBytes = 4;
 constexpr size_t kItemsMax = 256;
+static_assert(kItemsMax == kRecordsPerSetMax);
 // RFC 8467 §4.1: responses over encrypted transports are padded to a multiple of this.
 constexpr size_t kPaddingBlock = 468;
 // Extended DNS Errors (RFC 8914, 9824).
@@ -140,7 +140,7 @@ Reply Responder::Respond(const Generation& generation, const Client& client,
   builder.limit = udp ? std::min<size_t>(query_.edns.udp_bytes, config_.udp_bytes)
                       : std::min(out.size(), kMessageBytesMax);
   cookie_valid_ = false;
-  if (parsed != ParseResult::kOk) {
+  if (parsed != ParseResult::kOk && parsed != ParseResult::kCookieOnly) {
     builder.CopyQuestion(query_);
     builder.rcode = parsed == ParseResult::kNotImp ? Rcode::kNotImp : Rcode::kFormErr;
     if (parsed == ParseResult::kFormErr) counters_.malformed.Add();
@@ -179,15 +179,18 @@ bool Responder::CheckCookie(const Client& client, const Now& now, Builder& build
 RateVerdict Responder::CheckRate(const Client& client, const Found& found, const Now& now) {
   if (client.transport != Transport::kUdp || cookie_valid_) return RateVerdict::kSend;
   uint64_t response = kRefusedResponse;
-  if (found.answer != nullptr) {
-    bool one_name = found.exists && (found.answer->kind == AnswerKind::kPositive ||
-                                     found.answer->kind == AnswerKind::kNoData);
+  if (found.is_ours()) {
+    AnswerKind kind = found.answer != nullptr ? found.answer->kind : AnswerKind::kPositive;
+    bool one_name = found.exists && (kind == AnswerKind::kPositive || kind == AnswerKind::kNoData);
     // Denials and referrals look the same for ever new names: they count as one.
     response = one_name ? query_.hash * 8 + query_.type * 0x9e3779b1u
-                        : reinterpret_cast<uintptr_t>(found.zone) +
-                              static_cast<uint64_t>(found.answer->kind);
+                        : reinterpret_cast<uintptr_t>(found.zone) + static_cast<uint64_t>(kind);
   }
   return limiter_.Check(client.address, response, now.ms);
+}
+
+bool Responder::IsApex(const Found& found) const {
+  return std::ranges::equal(found.zone->source->apex.wire(), query_.lower_name());
 }
 
 void Responder::AnswerQuery(const Generation& generation, const Client& client, const Now& now,
@@ -209,10 +212,16 @@ void Responder::AnswerQuery(const Generation& generation, const Client& client, 
     CheckCookie(client, now, builder);
   }
   auto type = static_cast<Type>(query_.type);
-  bool in_zone = query_.qclass == kClassIn && edns.version == 0 && !query_.has_tsig;
+  bool in_zone =
+      query_.qclass == kClassIn && edns.version == 0 && !query_.has_tsig && query_.name_size != 0;
   Found found;
+  // Over UDP an IXFR is asked to learn the serial (RFC 1995 §2): it is answered with the SOA.
+  bool soa_for_ixfr = type == Type::kIxfr && client.transport == Transport::kUdp;
+  if (soa_for_ixfr) query_.type = static_cast<uint16_t>(Type::kSoa);
   if (in_zone) found = Find(generation, query_);
+  query_.type = static_cast<uint16_t>(type);
   RateVerdict verdict = CheckRate(client, found, now);
+  if (verdict != RateVerdict::kSend) counters_.rrl_last.Set(client.address);
   if (verdict == RateVerdict::kDrop) {
     counters_.rrl_dropped.Add();
     builder.size = 0;
@@ -227,6 +236,8 @@ void Responder::AnswerQuery(const Generation& generation, const Client& client, 
   }
   if (edns.version != 0) {
     builder.rcode = Rcode::kBadVers;
+  } else if (query_.name_size == 0) {
+    // The cookie in the OPT record is the answer.
   } else if (query_.has_tsig) {
     AnswerTsig(now, builder);
   } else if (query_.qclass == kClassChaos) {
@@ -236,11 +247,13 @@ void Responder::AnswerQuery(const Generation& generation, const Client& client, 
   } else if (type == Type::kNxname || type == Type::kOpt) {
     builder.rcode = Rcode::kFormErr;
     builder.SetEde(kEdeInvalidQueryType, "");
+  } else if (soa_for_ixfr && found.is_ours() && IsApex(found)) {
+    AnswerFound(generation, now, found, builder);
   } else if (type == Type::kAxfr || type == Type::kIxfr) {
     AnswerTransfer(generation, client, builder, reply);
   } else if (type == Type::kMaila || type == Type::kMailb) {
     builder.rcode = Rcode::kNotImp;
-  } else if (found.answer == nullptr) {
+  } else if (!found.is_ours()) {
     builder.rcode = Rcode::kRefused;
     builder.SetEde(kEdeNotAuthoritative, "");
   } else {
@@ -250,6 +263,10 @@ void Responder::AnswerQuery(const Generation& generation, const Client& client, 
 
 void Responder::AnswerFound(const Generation& generation, const Now& now, const Found& found,
                             Builder& builder) {
+  if (found.simple != nullptr) {
+    AnswerSimple(*found.simple, builder);
+    return;
+  }
   const Answer& answer = *found.answer;
   bool secure = query_.edns.dnssec_ok && answer.signed_form != nullptr;
   const Form& form = secure ? *answer.signed_form : answer.plain;
@@ -259,14 +276,106 @@ void Responder::AnswerFound(const Generation& generation, const Now& now, const 
     builder.rcode = Rcode::kNoError;  // RFC 9824 §3.4: the NSEC with NXNAME says it
   }
   if (!answer.ede_text.empty()) builder.SetEde(answer.ede_code, answer.ede_text);
-  if (!WriteForm(generation, now, found, form, builder)) {
+  bool fits = answer.kind == AnswerKind::kDname ? WriteDname(found, form, builder)
+              : AsksForNsec(answer)             ? WriteOwnNsec(generation, now, found, builder)
+                                    : WriteForm(generation, now, found, form, secure, builder);
+  if (!fits) builder.Truncate();
+}
+
+// Records that lie behind each other, owned by the question's name.
+void Responder::AnswerSimple(const SimpleSet& set, Builder& builder) {
+  builder.flags |= kFlagAa;
+  if (!builder.Fits(set.bytes)) {
     builder.Truncate();
+    return;
   }
+  const auto* records = reinterpret_cast<const uint8_t*>(&set + 1);
+  uint8_t* at = builder.out.data() + builder.size;
+  if (set.uniform_size == 0) {
+    std::memcpy(at, records, set.bytes);
+  } else {
+    std::array<uint8_t, kItemsMax> items;
+    std::memcpy(items.data(), kIota.data(), set.count <= 16 ? 16 : kItemsMax);
+    ShuffleFirst(random_, items.data(), set.count, set.count);
+    if (set.uniform_size == 16) {
+      CopyChoices<16>(records, items.data(), set.count, at);
+    } else {
+      CopyChoices<28>(records, items.data(), set.count, at);
+    }
+  }
+  builder.size += set.bytes;
+  builder.answers = set.count;
+}
+
+// NSEC and RRSIG asked for by name. The NSEC that denies all other types says that both are there,
+// so they must be, at names that do not exist, too: a validator takes an empty answer for a lie.
+bool Responder::AsksForNsec(const Answer& answer) const {
+  auto type = static_cast<Type>(query_.type);
+  if (type != Type::kNsec && type != Type::kRrsig) return false;
+  if (answer.kind != AnswerKind::kNoData && answer.kind != AnswerKind::kNxDomain) return false;
+  if (answer.signed_form == nullptr || answer.plain.head.count != 0) return false;
+  const Form& form = *answer.signed_form;
+  return form.nsec.count != 0 || (query_.edns.dnssec_ok && form.lazy_nsec);
+}
+
+bool Responder::WriteOwnNsec(const Generation& generation, const Now& now, const Found& found,
+                             Builder& builder) {
+  builder.rcode = Rcode::kNoError;
+  bool nsec = static_cast<Type>(query_.type) == Type::kNsec;
+  const Form& form = *found.answer->signed_form;
+  if (form.nsec.count == 0) {
+    auto written = WriteLazyNsec(generation, now, found, form, nsec, builder);
+    if (!written) return false;
+    builder.answers = *written;
+    return true;
+  }
+  // One NSEC, whose owner is a pointer to the question, and its signatures behind it.
+  ByteView bytes = form.nsec.bytes;
+  size_t nsec_size = kRecordFixedBytes + Get16(bytes.data() + kRecordFixedBytes - 2);
+  uint16_t count = form.nsec.count;
+  if (!nsec) {
+    bytes = bytes.subspan(nsec_size);
+    --count;
+  } else if (!query_.edns.dnssec_ok) {
+    bytes = bytes.first(nsec_size);
+    count = 1;
+  }
+  if (!builder.Fits(bytes.size())) return false;
+  std::memcpy(builder.out.data() + builder.size, bytes.data(), bytes.size());
+  builder.size += bytes.size();
+  builder.answers = count;
+  return true;
+}
+
+// The DNAME and the CNAME that follows from it (RFC 6672 §3.1). The CNAME is never signed: whoever
+// validates makes it himself.
+bool Responder::WriteDname(const Found& found, const Form& form, Builder& builder) {
+  if (!builder.Fits(form.head.bytes.size())) return false;
+  builder.CopySection(form.head, query_.name_size, found.dname_size);
+  builder.answers = form.head.count;
+  const Bytes& target = found.answer->dname_target;
+  size_t prefix = static_cast<size_t>(query_.name_size) - found.dname_size;
+  if (prefix + target.size() > kNameBytesMax) {
+    builder.rcode = Rcode::kYxDomain;
+    return true;
+  }
+  if (!builder.Fits(kRecordFixedBytes + prefix + target.size())) return false;
+  uint8_t* at = builder.out.data() + builder.size;
+  Put16(at, 0xc000u | kHeaderBytes);
+  Put16(at + 2, static_cast<uint16_t>(Type::kCname));
+  Put16(at + 4, kClassIn);
+  Put32(at + 6, found.answer->dname_ttl);
+  Put16(at + 10, prefix + target.size());
+  std::memcpy(at + kRecordFixedBytes, builder.packet.data() + kHeaderBytes, prefix);
+  std::memcpy(at + kRecordFixedBytes + prefix, target.data(), target.size());
+  builder.size += kRecordFixedBytes + prefix + target.size();
+  ++builder.answers;
+  return true;
 }
 
 // False: it does not fit, and the response must be truncated.
 bool Responder::WriteForm(const Generation& generation, const Now& now, const Found& found,
-                          const Form& form, Builder& builder) {
+                          const Form& form, bool secure, Builder& builder) {
   size_t apex_size = found.zone->apex_size;
   if (!builder.Fits(form.head.bytes.size())) return false;
   builder.CopySection(form.head, query_.name_size, apex_size);
@@ -274,8 +383,9 @@ bool Responder::WriteForm(const Generation& generation, const Now& now, const Fo
   std::array<uint8_t, kItemsMax> items;
   if (form.lazy_head) {
     auto source = reinterpret_cast<uintptr_t>(form.lazy_head.get());
-    if (!WriteLazy(generation, now, found, *form.lazy_head, source, false, builder)) return false;
-    ++builder.answers;
+    auto written = WriteLazy(generation, now, found, *form.lazy_head, source, false, builder);
+    if (!written) return false;
+    builder.answers = static_cast<uint16_t>(builder.answers + *written);
   }
   if (!form.choices.empty() && !WriteChoices(generation, now, found, form, items, builder)) {
     return false;
@@ -283,16 +393,50 @@ bool Responder::WriteForm(const Generation& generation, const Now& now, const Fo
   if (!builder.Fits(form.authority.bytes.size())) return false;
   builder.CopySection(form.authority, query_.name_size, apex_size);
   builder.authorities = form.authority.count;
-  if (form.lazy_nsec) {
-    auto owner = Name::FromWire(query_.lower_name());
-    CHECK(owner.has_value());
-    Rrset nsec{
-        *owner, Type::kNsec, form.lazy_nsec->ttl, {CompactNsec(*owner, form.lazy_nsec->types)}};
-    auto source = reinterpret_cast<uintptr_t>(&form.lazy_nsec);
-    if (!WriteLazy(generation, now, found, nsec, source, true, builder)) return false;
-    builder.authorities = static_cast<uint16_t>(builder.authorities + 2);
+  if (!WriteDenial(generation, now, found, form, secure, builder)) return false;
+  return WriteAdditional(found, form, items, builder);
+}
+
+// The zone's SOA, and what proves that there is nothing else.
+bool Responder::WriteDenial(const Generation& generation, const Now& now, const Found& found,
+                            const Form& form, bool secure, Builder& builder) {
+  size_t apex_size = found.zone->apex_size;
+  size_t records = builder.authorities;
+  if (form.negative) {
+    const Section& soa = secure ? found.state->negative_signed : found.state->negative;
+    if (!builder.Fits(soa.bytes.size())) return false;
+    builder.CopySection(soa, query_.name_size, apex_size);
+    records += soa.count;
   }
-  // Additional records are a courtesy: as many as there is room for, a host's together.
+  if (form.nsec.count != 0) {
+    if (!builder.Fits(form.nsec.bytes.size())) return false;
+    builder.CopySection(form.nsec, query_.name_size, apex_size);
+    records += form.nsec.count;
+  }
+  if (form.lazy_nsec) {
+    auto written = WriteLazyNsec(generation, now, found, form, true, builder);
+    if (!written) return false;
+    records += *written;
+  }
+  builder.authorities = static_cast<uint16_t>(records);
+  return true;
+}
+
+std::optional<uint16_t> Responder::WriteLazyNsec(const Generation& generation, const Now& now,
+                                                 const Found& found, const Form& form,
+                                                 bool with_set, Builder& builder) {
+  auto owner = Name::FromWire(query_.lower_name());
+  CHECK(owner.has_value());
+  Rrset nsec{
+      *owner, Type::kNsec, form.lazy_nsec->ttl, {CompactNsec(*owner, form.lazy_nsec->types)}};
+  auto source = reinterpret_cast<uintptr_t>(&form.lazy_nsec);
+  return WriteLazy(generation, now, found, nsec, source, with_set, builder);
+}
+
+// Additional records are a courtesy: as many as there is room for, a host's together. Glue is not:
+// without it the referral leads nowhere.
+bool Responder::WriteAdditional(const Found& found, const Form& form,
+                                std::span<const uint8_t> items, Builder& builder) {
   for (size_t i = 0; i < form.choices.size() && i < form.take; ++i) {
     const Choice& choice = form.choices[items[i]];
     if (choice.extra_count == 0) continue;
@@ -305,10 +449,16 @@ bool Responder::WriteForm(const Generation& generation, const Now& now, const Fo
     builder.size += choice.extra_size;
     builder.additional = static_cast<uint16_t>(builder.additional + choice.extra_count);
   }
+  size_t apex_size = found.zone->apex_size;
+  if (form.glue.count != 0) {
+    if (!builder.Fits(form.glue.bytes.size())) return false;
+    builder.CopySection(form.glue, query_.name_size, apex_size);
+    builder.additional = static_cast<uint16_t>(builder.additional + form.glue.count);
+  }
   if (form.additional.count == 0) return true;
   if (!builder.Fits(form.additional.bytes.size())) {
     counters_.additional_left_out.Add();
-    return !form.additional_required;
+    return true;
   }
   builder.CopySection(form.additional, query_.name_size, apex_size);
   builder.additional = static_cast<uint16_t>(builder.additional + form.additional.count);
@@ -365,33 +515,39 @@ bool Responder::WriteChoices(const Generation& generation, const Now& now, const
   }
   builder.answers = static_cast<uint16_t>(builder.answers + take);
   if (variant == nullptr) return true;
-  ++builder.answers;
-  if (!variant->rrsig.empty()) {
-    if (!builder.Fits(variant->rrsig.size())) return false;
-    builder.Copy(variant->rrsig);
+  if (!variant->rrsigs.empty()) {
+    if (!builder.Fits(variant->rrsigs.size())) return false;
+    builder.Copy(variant->rrsigs);
+    builder.answers = static_cast<uint16_t>(builder.answers + variant->rrsig_count);
     return true;
   }
   Rrset subset{form.lazy_choices->owner, form.lazy_choices->type, form.lazy_choices->ttl, {}};
   for (uint8_t item : variant->members) subset.rdatas.push_back(form.lazy_choices->rdatas[item]);
   auto source = reinterpret_cast<uintptr_t>(variant);
-  return WriteLazy(generation, now, found, subset, source, false, builder);
+  auto written = WriteLazy(generation, now, found, subset, source, false, builder);
+  if (!written) return false;
+  builder.answers = static_cast<uint16_t>(builder.answers + *written);
+  return true;
 }
 
-// Signs `set` for the question's name; writes the set too, where told, and its RRSIG.
-bool Responder::WriteLazy(const Generation& generation, const Now& now, const Found& found,
-                          const Rrset& set, uint64_t source, bool with_set, Builder& builder) {
+// Signs `set` for the question's name; writes the set too, where told, and its RRSIGs.
+std::optional<uint16_t> Responder::WriteLazy(const Generation& generation, const Now& now,
+                                             const Found& found, const Rrset& set, uint64_t source,
+                                             bool with_set, Builder& builder) {
   Rrset named = set;
   auto owner = Name::FromWire(query_.lower_name());
   CHECK(owner.has_value());
   named.owner = *owner;
   uint64_t made = lazy_.made();
-  const Bytes* rrsig = lazy_.Sign(generation, *found.zone->key, named, source, now.ms);
-  if (rrsig == nullptr) {
+  const std::vector<Bytes>* rrsigs =
+      lazy_.Sign(generation, found.state->keys.SignersOf(set.type), named, source, now.ms);
+  if (rrsigs == nullptr) {
     counters_.sign_budget_spent.Add();
     builder.SetEde(kEdeOther, "signing budget spent");
-    return false;
+    return std::nullopt;
   }
   counters_.signed_on_demand.Add(lazy_.made() - made);
+  uint16_t written = 0;
   auto write = [&](Type type, uint32_t ttl, const Bytes& rdata) {
     if (!builder.Fits(kRecordFixedBytes + rdata.size())) return false;
     uint8_t* at = builder.out.data() + builder.size;
@@ -402,10 +558,14 @@ bool Responder::WriteLazy(const Generation& generation, const Now& now, const Fo
     Put16(at + 10, rdata.size());
     builder.size += kRecordFixedBytes;
     builder.Copy(rdata);
+    ++written;
     return true;
   };
-  if (with_set && !write(named.type, named.ttl, named.rdatas[0])) return false;
-  return write(Type::kRrsig, named.ttl, *rrsig);
+  if (with_set && !write(named.type, named.ttl, named.rdatas[0])) return std::nullopt;
+  for (const Bytes& rrsig : *rrsigs) {
+    if (!write(Type::kRrsig, named.ttl, rrsig)) return std::nullopt;
+  }
+  return written;
 }
 
 void Responder::AnswerChaos(Builder& builder) {
@@ -524,9 +684,10 @@ size_t Responder::Finish(const Client& client, Builder& builder) {
   }
   uint8_t* header = builder.out.data();
   Put16(header, query_.id);
-  unsigned flags = 0x8000u | builder.flags | (query_.flags & (0x7800u | kFlagRd | kFlagCd)) |
-                   (wide_rcode & 0xfu);
-  if (query_.opcode() != 0) flags &= ~unsigned{kFlagRd | kFlagCd};
+  // CD is a resolver's to obey: from here it comes back cleared (RFC 4035 §3.1.6).
+  unsigned flags =
+      0x8000u | builder.flags | (query_.flags & (0x7800u | kFlagRd)) | (wide_rcode & 0xfu);
+  if (query_.opcode() != 0) flags &= ~unsigned{kFlagRd};
   Put16(header + 2, flags);
   Put16(header + 4, builder.with_question ? 1 : 0);
   Put16(header + 6, builder.answers);

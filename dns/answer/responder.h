@@ -6,11 +6,12 @@
 // budget (ResponderConfig::signatures_per_second).
 //
 // RFC 1034/1035, 2308 (negative answers), 4592 (wildcards), 6891 (EDNS), 7873/9018 (cookies), 8482
-// (ANY), 8914 (EDE), 9824 (compact denial), 5001 (NSID).
+// (ANY), 8914 (EDE), 9824 (compact denial), 5001 (NSID), 6672 (DNAME).
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -84,12 +85,27 @@ class Responder {
   void AnswerTsig(const Now& now, Builder& builder);
   void AnswerTransfer(const Generation& generation, const Client& client, Builder& builder,
                       Reply& reply);
+  bool IsApex(const Found& found) const;
+  bool AsksForNsec(const Answer& answer) const;
+  std::optional<uint16_t> WriteLazyNsec(const Generation& generation, const Now& now,
+                                        const Found& found, const Form& form, bool with_set,
+                                        Builder& builder);
+  void AnswerSimple(const SimpleSet& set, Builder& builder);
+  bool WriteOwnNsec(const Generation& generation, const Now& now, const Found& found,
+                    Builder& builder);
+  bool WriteDname(const Found& found, const Form& form, Builder& builder);
+  bool WriteDenial(const Generation& generation, const Now& now, const Found& found,
+                   const Form& form, bool secure, Builder& builder);
+  bool WriteAdditional(const Found& found, const Form& form, std::span<const uint8_t> items,
+                       Builder& builder);
   bool WriteForm(const Generation& generation, const Now& now, const Found& found, const Form& form,
-                 Builder& builder);
+                 bool secure, Builder& builder);
   bool WriteChoices(const Generation& generation, const Now& now, const Found& found,
                     const Form& form, std::span<uint8_t> items, Builder& builder);
-  bool WriteLazy(const Generation& generation, const Now& now, const Found& found, const Rrset& set,
-                 uint64_t source, bool with_set, Builder& builder);
+  // How many records were written; nothing when they do not fit, or when the budget is spent.
+  std::optional<uint16_t> WriteLazy(const Generation& generation, const Now& now,
+                                    const Found& found, const Rrset& set, uint64_t source,
+                                    bool with_set, Builder& builder);
   size_t Draw(const Form& form, std::span<uint8_t> items, const Variant** variant);
   RateVerdict CheckRate(const Client& client, const Found& found, const Now& now);
   bool CheckCookie(const Client& client, const Now& now, Builder& builder);

@@ -13,6 +13,22 @@ RateLimiter::RateLimiter(const RateLimitConfig& config, uint64_t seed)
   entries_.resize(sets * kWays);
 }
 
+RateLimitWatch::Event RateLimitWatch::Step(uint64_t limited, uint64_t now_ms) {
+  bool more = limited != last_;
+  if (!limiting_ && more) {
+    limiting_ = true;
+    before_ = std::min(last_, limited);
+    last_ = limited;
+    last_ms_ = now_ms;
+    return Event::kBegan;
+  }
+  last_ = limited;
+  if (more) last_ms_ = now_ms;
+  if (!limiting_ || now_ms - last_ms_ < kQuietMs) return Event::kNone;
+  limiting_ = false;
+  return Event::kEnded;
+}
+
 RateVerdict RateLimiter::Check(const net::Address& client, uint64_t response, uint64_t now_ms) {
   if (config_.per_second == 0) return RateVerdict::kSend;
   uint64_t network = client.Network(config_.prefix_v4, config_.prefix_v6).HashIp(seed_);

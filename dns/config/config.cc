@@ -3,12 +3,14 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
 
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
+#include "dns/zone/zone_file.h"
 #include "dns/zone/zone_text.h"
 #include "net/config/toml_reader.h"
 
@@ -19,6 +21,20 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
+// Bounds of the file's lists, beside those of the pools and zones that they fill.
+constexpr size_t kListenMax = 16;
+constexpr size_t kNetworksMax = 1024;
+constexpr size_t kNotifyMax = 64;
+constexpr size_t kZonesMax = 4096;
+constexpr size_t kZonePoolsMax = 64;
+constexpr size_t kZoneServersMax = 32;
+constexpr size_t kZoneRecordsMax = 65'536;
+constexpr size_t kChecksMax = 16;
+constexpr size_t kPeersMax = 16;
+constexpr size_t kCookieSecretsMax = 16;
+// A use of a pool names each service once, and a check as well; with room for other ports.
+constexpr size_t kServiceListMax = 4 * kServices.size();
+
 // Paths in the file are relative to it.
 std::string Resolve(const std::string& config_path, const std::string& path) {
   if (path.empty() || path[0] == '/') return path;
@@ -26,9 +42,9 @@ std::string Resolve(const std::string& config_path, const std::string& path) {
 }
 
 std::vector<net::Address> Listeners(const net::TomlSection& section, std::string_view key,
-                                    uint16_t default_port) {
+                                    uint16_t default_port, size_t entries_max) {
   std::vector<net::Address> out;
-  for (const std::string& text : section.Strings(key)) {
+  for (const std::string& text : section.Strings(key, entries_max)) {
     auto address = net::Address::Parse(text);
     if (!address) {
       auto ip = net::Address::FromIp(text, default_port);
@@ -46,7 +62,7 @@ std::vector<net::Address> Listeners(const net::TomlSection& section, std::string
 
 std::vector<net::Cidr> Networks(const net::TomlSection& section, std::string_view key) {
   std::vector<net::Cidr> out;
-  for (const std::string& text : section.Strings(key)) {
+  for (const std::string& text : section.Strings(key, kNetworksMax)) {
     auto cidr = net::Cidr::Parse(text);
     if (cidr) {
       out.push_back(*cidr);
@@ -87,6 +103,13 @@ void ReadCookieSecrets(const net::TomlSection& section, Config& config) {
                     "make one with: openssl rand -hex 16");
       return;
     }
+    if (config.responder.cookie_secrets.size() == kCookieSecretsMax) {
+      section.Error("secret_file",
+                    "holds more secrets than the largest allowed number, " +
+                        std::to_string(kCookieSecretsMax),
+                    "remove the oldest, which stand at its end");
+      return;
+    }
     config.responder.cookie_secrets.push_back(secret);
   }
   if (config.responder.cookie_secrets.empty()) {
@@ -96,7 +119,7 @@ void ReadCookieSecrets(const net::TomlSection& section, Config& config) {
 }
 
 void ReadServer(const net::TomlSection& server, Config& config) {
-  config.listen = Listeners(server, "listen", 53);
+  config.listen = Listeners(server, "listen", 53, kListenMax);
   if (config.listen.empty()) {
     server.Error("listen", "is missing", "e.g. listen = [\"0.0.0.0:53\", \"[::]:53\"]");
   }
@@ -132,7 +155,8 @@ void ReadServer(const net::TomlSection& server, Config& config) {
 void ReadLimits(const net::TomlSection& root, Config& config) {
   net::TomlSection rrl = root.Section("rate_limit");
   RateLimitConfig& limit = config.responder.rate_limit;
-  limit.per_second = static_cast<uint32_t>(rrl.Rate("responses", 200, 4e6));
+  limit.per_second =
+      static_cast<uint32_t>(rrl.Rate("responses", RateLimitConfig{}.per_second, 4e6));
   limit.slip = static_cast<uint32_t>(rrl.Int("slip", 2, {.min = 0, .max = 100}));
   limit.prefix_v4 = static_cast<uint8_t>(rrl.Int("prefix_v4", 24, {.min = 8, .max = 32}));
   limit.prefix_v6 = static_cast<uint8_t>(rrl.Int("prefix_v6", 56, {.min = 16, .max = 128}));
@@ -150,7 +174,7 @@ void ReadLimits(const net::TomlSection& root, Config& config) {
   config.responder.tcp_idle_ms = static_cast<uint32_t>(
       std::chrono::duration_cast<milliseconds>(config.tcp.idle_timeout).count());
   net::TomlSection tls = root.Section("tls");
-  config.tls.listen = Listeners(tls, "listen", 853);
+  config.tls.listen = Listeners(tls, "listen", 853, kListenMax);
   config.tls.certificate = Resolve(config.path, tls.String("certificate"));
   config.tls.key = Resolve(config.path, tls.String("key"));
   config.tls.transfer_client_ca = Resolve(config.path, tls.String("transfer_client_ca"));
@@ -201,7 +225,7 @@ CheckConfig ReadCheck(const net::TomlSection& section) {
   check.timeout = section.Time("timeout", seconds(2), milliseconds(10), hours(1));
   check.rise = static_cast<uint32_t>(section.Int("rise", 2, {.min = 1, .max = 100}));
   check.fall = static_cast<uint32_t>(section.Int("fall", 3, {.min = 1, .max = 100}));
-  for (const std::string& service : section.Strings("services")) {
+  for (const std::string& service : section.Strings("services", kServiceListMax)) {
     auto index = ServiceIndex(service);
     if (!index) {
       section.Error("services", "has the unknown service '" + service + "'",
@@ -213,9 +237,9 @@ CheckConfig ReadCheck(const net::TomlSection& section) {
   return check;
 }
 
-void ReadAddresses(const net::TomlSection& section, std::string_view key,
+void ReadAddresses(const net::TomlSection& section, std::string_view key, size_t entries_max,
                    std::vector<net::Address>& out) {
-  for (const std::string& text : section.Strings(key)) {
+  for (const std::string& text : section.Strings(key, entries_max)) {
     auto address = net::Address::FromIp(text, 0);
     if (address) {
       out.push_back(*address);
@@ -233,11 +257,8 @@ BalancerConfig ReadBalancer(const net::TomlSection& section) {
   if (!balancer.name.empty() && (!label || label->label_count() != 1)) {
     section.Error("name", "is not one DNS label", "e.g. \"lb1\"");
   }
-  ReadAddresses(section, "addresses", balancer.addresses);
+  ReadAddresses(section, "addresses", kAddressesPerBalancerMax, balancer.addresses);
   if (balancer.addresses.empty()) section.Error("addresses", "is missing or empty");
-  if (balancer.addresses.size() > kAddressesPerBalancerMax) {
-    section.Error("addresses", "has more than " + std::to_string(kAddressesPerBalancerMax));
-  }
   balancer.weight =
       static_cast<uint32_t>(section.Int("weight", 100, {.min = 0, .max = kWeightMax}));
   balancer.priority = static_cast<uint16_t>(section.Int("priority", 0, {.min = 0, .max = 65'535}));
@@ -248,7 +269,7 @@ PoolSettings ReadPool(const std::string& name, const net::TomlSection& section) 
   PoolSettings settings;
   PoolConfig& pool = settings.pool;
   pool.name = name;
-  for (const net::TomlSection& balancer : section.Sections("balancer")) {
+  for (const net::TomlSection& balancer : section.Sections("balancer", kBalancersPerPoolMax)) {
     pool.balancers.push_back(ReadBalancer(balancer));
     const std::string& added = pool.balancers.back().name;
     auto same = [&](const BalancerConfig& b) { return b.name == added; };
@@ -256,12 +277,12 @@ PoolSettings ReadPool(const std::string& name, const net::TomlSection& section) 
       balancer.Error("name", "is there twice in this pool");
     }
   }
-  if (pool.balancers.empty() || pool.balancers.size() > kBalancersPerPoolMax) {
+  if (pool.balancers.empty()) {
     section.Error(
-        "balancer", "has " + std::to_string(pool.balancers.size()) + " entries",
+        "balancer", "has 0 entries",
         "give 1 to " + std::to_string(kBalancersPerPoolMax) + " [[pool." + name + ".balancer]]");
   }
-  ReadAddresses(section, "fallback", pool.fallback);
+  ReadAddresses(section, "fallback", kPoolAddressesMax, pool.fallback);
   pool.all_down = section.Enum<AllDown>("all_down", AllDown::kAll,
                                         {{"all", AllDown::kAll},
                                          {"last_known", AllDown::kLastKnown},
@@ -278,10 +299,9 @@ PoolSettings ReadPool(const std::string& name, const net::TomlSection& section) 
   settings.policy.warm_up = section.Time("warmup", seconds(0), seconds(0), hours(24));
   settings.policy.drain = section.Time("drain", seconds(60), seconds(0), hours(24));
   settings.policy.steps = static_cast<uint32_t>(section.Int("steps", 10, {.min = 1, .max = 100}));
-  for (const net::TomlSection& check : section.Sections("check")) {
+  for (const net::TomlSection& check : section.Sections("check", kChecksMax)) {
     settings.checks.push_back(ReadCheck(check));
   }
-  if (settings.checks.size() > 16) section.Error("check", "has more than 16 entries");
   return settings;
 }
 
@@ -303,14 +323,14 @@ void AddApex(const net::TomlSection& section, uint32_t ttl, Zone& zone) {
     if (!added) where.Error(key, "'" + line + "': " + added.error());
   };
   add(text, soa, "primary");
-  for (const std::string& name : section.Strings("ns")) {
+  for (const std::string& name : section.Strings("ns", kZoneServersMax)) {
     add("@ " + std::to_string(3600) + " IN NS " + name, section, "ns");
   }
 }
 
 void ReadPoolUses(const net::TomlSection& section, const std::vector<PoolSettings>& pools,
                   Zone& zone) {
-  for (const net::TomlSection& use_section : section.Sections("pool")) {
+  for (const net::TomlSection& use_section : section.Sections("pool", kZonePoolsMax)) {
     PoolUse use;
     std::string pool_name = use_section.RequiredString("pool");
     auto pool =
@@ -335,7 +355,7 @@ void ReadPoolUses(const net::TomlSection& section, const std::vector<PoolSetting
     use.pool = static_cast<size_t>(pool - pools.begin());
     use.addresses_at = *at;
     use.services_at = *services_at;
-    for (const std::string& text : use_section.Strings("services")) {
+    for (const std::string& text : use_section.Strings("services", kServiceListMax)) {
       size_t colon = text.find(':');
       std::string service = text.substr(0, colon);
       int port = colon == std::string::npos ? 0 : std::atoi(text.c_str() + colon + 1);
@@ -355,48 +375,58 @@ void ReadPoolUses(const net::TomlSection& section, const std::vector<PoolSetting
   }
 }
 
-std::shared_ptr<const SigningKey> ReadKey(const net::TomlSection& section,
-                                          const std::string& config_path, const Name& apex) {
-  std::string path = section.String("key");
-  if (path.empty()) return nullptr;
-  auto key = SigningKey::FromFile(Resolve(config_path, path), apex);
-  if (!key) {
-    section.Error("key", key.error(), "make one with: mongoosedns keygen " + apex.ToString());
-    return nullptr;
+std::shared_ptr<const ZoneKeys> ReadKeys(const net::TomlSection& section,
+                                         const std::string& config_path, const Name& apex) {
+  auto ttl =
+      static_cast<uint32_t>(section.Int("dnskey_ttl", kDnskeyTtl, {.min = 1, .max = 604'800}));
+  std::string one = section.String("key");
+  std::vector<std::string> paths = section.Strings("keys");
+  const char* name = paths.empty() ? "key" : "keys";
+  if (!one.empty()) paths.push_back(one);
+  std::vector<ZoneKey> keys;
+  for (const std::string& path : paths) {
+    auto key = ZoneKey::FromFile(Resolve(config_path, path), apex);
+    if (key) {
+      keys.push_back(std::move(*key));
+    } else {
+      section.Error(name, key.error(), "make one with: mongoosedns keygen " + apex.ToString());
+    }
   }
-  return std::make_shared<const SigningKey>(std::move(*key));
+  if (keys.empty()) return nullptr;
+  auto made = std::make_shared<const ZoneKeys>(std::move(keys), ttl);
+  for (const std::string& mistake : made->Mistakes(static_cast<uint32_t>(time(nullptr)))) {
+    section.Error(name, mistake);
+  }
+  return made;
 }
 
 std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSection& section,
-                                   const Config& config) {
+                                   Config& config) {
   auto apex = Name::FromText(name, Name());
   if (!apex) {
     section.Error("", "is not a domain name: it " + apex.error());
     return std::nullopt;
   }
-  auto zone = std::make_shared<Zone>();
-  zone->apex = *apex;
+  auto zone = MakeZone(*apex);
   auto ttl = static_cast<uint32_t>(section.Int("ttl", 300, {.min = 0, .max = 604'800}));
   std::string file = section.String("file");
   bool good = true;
   if (!file.empty()) {
-    auto records = ReadZoneFile(Resolve(config.path, file), *apex, ttl);
-    if (!records) {
-      section.Error("file", records.error());
-      good = false;
-    } else {
-      for (Record& record : *records) {
-        auto added = AddRecord(*zone, std::move(record));
-        if (added) continue;
-        section.Error("file", file + ": " + added.error());
-        good = false;
-      }
+    ZoneFileReport report = LoadZoneFile(Resolve(config.path, file), ttl, *zone);
+    for (const std::string& mistake : report.mistakes) section.Error("file", mistake);
+    if (report.more_mistakes != 0) {
+      section.Error("file", file + ": and " + std::to_string(report.more_mistakes) + " more");
     }
-    section.Strings("ns");
+    good = report.mistakes.empty();
+    for (std::string& warning : report.warnings) config.warnings.push_back(std::move(warning));
+    if (report.more_warnings != 0) {
+      config.warnings.push_back(file + ": and " + std::to_string(report.more_warnings) + " more");
+    }
+    section.Strings("ns", kZoneServersMax);
   } else {
     AddApex(section, ttl, *zone);
   }
-  for (const std::string& line : section.Strings("records")) {
+  for (const std::string& line : section.Strings("records", kZoneRecordsMax)) {
     auto record = ReadRecord(line, *apex, ttl);
     auto added = record ? AddRecord(*zone, std::move(*record))
                         : std::expected<void, std::string>(std::unexpected(record.error()));
@@ -406,13 +436,13 @@ std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSecti
   }
   ReadPoolUses(section, config.pools, *zone);
   ZoneConfig out;
-  out.key = ReadKey(section, config.path, *apex);
+  out.keys = ReadKeys(section, config.path, *apex);
   out.transfer_allow = Networks(section, "transfer_allow");
   out.transfer_needs_tls = section.Bool("transfer_needs_tls", false);
   if (out.transfer_needs_tls && config.tls.transfer_client_ca.empty()) {
     section.Error("transfer_needs_tls", "needs tls.transfer_client_ca");
   }
-  out.notify = Listeners(section, "notify", 53);
+  out.notify = Listeners(section, "notify", 53, kNotifyMax);
   if (!good) return std::nullopt;
   auto mistakes = FindMistakes(*zone);
   for (const std::string& mistake : mistakes) section.Error("", mistake);
@@ -425,7 +455,7 @@ std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSecti
 void ReadPeers(const net::TomlSection& root, Config& config) {
   net::TomlSection quorum = root.Section("quorum");
   config.peer_interval = quorum.Time("interval", seconds(2), milliseconds(100), hours(1));
-  for (const std::string& text : quorum.Strings("peers")) {
+  for (const std::string& text : quorum.Strings("peers", kPeersMax)) {
     auto address = net::Address::Parse(text);
     if (address) {
       config.peers.push_back({text, *address});
@@ -434,7 +464,6 @@ void ReadPeers(const net::TomlSection& root, Config& config) {
                    "give the admin_listen address of the other DNS nodes");
     }
   }
-  if (config.peers.size() > 16) quorum.Error("peers", "has more than 16 entries");
 }
 
 }  // namespace
@@ -453,13 +482,10 @@ std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& pa
   ReadServer(root.Section("server"), config);
   ReadLimits(root, config);
   ReadPeers(root, config);
-  for (const auto& [name, section] : root.NamedSections("pool")) {
+  for (const auto& [name, section] : root.NamedSections("pool", kPoolsMax)) {
     config.pools.push_back(ReadPool(name, section));
   }
-  if (config.pools.size() > kPoolsMax) {
-    root.Error("pool", "has more than " + std::to_string(kPoolsMax) + " entries");
-  }
-  for (const auto& [name, section] : root.NamedSections("zone")) {
+  for (const auto& [name, section] : root.NamedSections("zone", kZonesMax)) {
     auto zone = ReadZone(name, section, config);
     if (zone) config.zones.push_back(std::move(*zone));
   }

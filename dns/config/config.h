@@ -39,7 +39,7 @@ struct TlsConfig {
 
 struct ZoneConfig {
   std::shared_ptr<const Zone> zone;
-  std::shared_ptr<const SigningKey> key;
+  std::shared_ptr<const ZoneKeys> keys;
   std::vector<net::Cidr> transfer_allow;
   bool transfer_needs_tls = false;  // and a client certificate that the CA signed
   std::vector<net::Address> notify;
@@ -77,6 +77,9 @@ struct Config {
   std::vector<ZoneConfig> zones;
   std::vector<PeerConfig> peers;
   net::Duration peer_interval = std::chrono::seconds(2);
+
+  // What is right but should be looked at, each with its file and line.
+  std::vector<std::string> warnings;
 
   std::vector<PoolConfig> PoolConfigs() const;
 };

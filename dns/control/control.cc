@@ -15,6 +15,7 @@ constexpr net::Duration kHousekeepingInterval = std::chrono::seconds(1);
 // A peer's view older than so many of its intervals does not count.
 constexpr int kPeerStaleIntervals = 5;
 constexpr size_t kAcmeMax = 64;
+constexpr uint32_t kAcmeTtl = 5;  // seconds
 
 std::string BalancerKey(const PoolConfig& pool, size_t balancer) {
   return pool.name + "/" + pool.balancers[balancer].name;
@@ -80,6 +81,7 @@ std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventL
   control->lives_.resize(control->config_->pools.size());
   for (size_t i = 0; i < control->runtimes_.size(); ++i) control->RefreshPool(i, loop.now());
   control->compiler_ = control->MakeCompiler(*control->config_);
+  control->TellCompiler();
   control->publisher_ = std::make_unique<Publisher>(
       control->compiler_->Build(control->views_, control->UnixNow(), control->signatures_));
   control->notifier_ = std::make_unique<Notifier>(loop);
@@ -109,34 +111,36 @@ void Control::Stop(bool handed_over, net::Task done) {
 
 // ---- Configuration -----------------------------------------------------------------------------
 
-std::vector<ZoneInput> Control::ZoneInputs(const Config& config) const {
-  std::vector<ZoneInput> inputs;
-  for (const ZoneConfig& zone : config.zones) {
-    auto copy = std::make_shared<Zone>(*zone.zone);
-    for (const Acme& acme : acme_) {
-      if (!acme.owner.IsWithin(copy->apex)) continue;
-      Bytes rdata = {static_cast<uint8_t>(acme.token.size())};
-      rdata.insert(rdata.end(), acme.token.begin(), acme.token.end());
-      // Beside tokens of the file, but not where a CNAME sends challenges elsewhere.
-      auto& sets = copy->names[acme.owner];
-      if (!sets.contains(Type::kCname)) {
-        uint32_t ttl = sets.contains(Type::kTxt) ? sets[Type::kTxt].ttl : 5;
-        static_cast<void>(AddRecord(*copy, {acme.owner, Type::kTxt, ttl, rdata}));
-      }
-    }
-    const std::string apex = copy->apex.ToString();
-    auto serial = serials_.find(apex);
-    Bytes& soa = copy->names[copy->apex][Type::kSoa].rdatas[0];
-    if (serial != serials_.end() && SerialIsNewer(serial->second, SoaSerial(soa))) {
-      SetSoaSerial(soa, serial->second);
-    }
-    inputs.push_back({std::move(copy), zone.key});
+// What stands beside the zones' records: the ACME challenges.
+std::vector<Record> Control::OverlayRecords() const {
+  std::vector<Record> records;
+  for (const Acme& acme : acme_) {
+    Bytes rdata = {static_cast<uint8_t>(acme.token.size())};
+    rdata.insert(rdata.end(), acme.token.begin(), acme.token.end());
+    records.push_back({acme.owner, Type::kTxt, kAcmeTtl, rdata});
   }
-  return inputs;
+  return records;
 }
 
 std::unique_ptr<Compiler> Control::MakeCompiler(const Config& config) const {
-  return std::make_unique<Compiler>(ZoneInputs(config), config.PoolConfigs(), SystemSeed());
+  std::vector<ZoneInput> inputs;
+  for (const ZoneConfig& zone : config.zones) inputs.push_back({zone.zone, zone.keys});
+  return std::make_unique<Compiler>(std::move(inputs), config.PoolConfigs(), SystemSeed());
+}
+
+// Tells the compiler what has changed beside the pools.
+void Control::TellCompiler() {
+  for (const ZoneConfig& zone : config_->zones) {
+    compiler_->SetSerial(zone.zone->apex, SerialOf(zone));
+  }
+  compiler_->SetOverlay(OverlayRecords());
+}
+
+uint32_t Control::SerialOf(const ZoneConfig& zone) const {
+  auto raised = serials_.find(zone.zone->apex.ToString());
+  uint32_t serial = SoaSerial(zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0]);
+  bool newer = raised != serials_.end() && SerialIsNewer(raised->second, serial);
+  return newer ? raised->second : serial;
 }
 
 void Control::MakeRuntimes(const Config& config, std::vector<PoolRuntime>* out) const {
@@ -238,21 +242,22 @@ std::string Control::Reload() {
 
 void Control::Rebuild() {
   compiler_ = MakeCompiler(*config_);
+  TellCompiler();
   publisher_->Publish(compiler_->Build(views_, UnixNow(), signatures_));
+  PublishTransferSource();
+}
+
+void Control::Update(uint64_t changed_pools) {
+  TellCompiler();
+  publisher_->Publish(compiler_->Update(views_, changed_pools, UnixNow(), signatures_));
   PublishTransferSource();
 }
 
 void Control::PublishTransferSource() {
   auto snapshot = std::make_shared<TransferSource::Snapshot>();
   snapshot->zones = config_->zones;
-  snapshot->pools = config_->PoolConfigs();
-  snapshot->views = views_;
-  for (const ZoneConfig& zone : config_->zones) {
-    auto raised = serials_.find(zone.zone->apex.ToString());
-    uint32_t serial = SoaSerial(zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0]);
-    if (raised != serials_.end() && SerialIsNewer(raised->second, serial)) serial = raised->second;
-    snapshot->serials.push_back(serial);
-  }
+  snapshot->generation = publisher_->current();
+  snapshot->signatures = &signatures_;
   transfers_.Set(std::move(snapshot));
 }
 
@@ -340,14 +345,11 @@ void Control::Refresh(bool force) {
     ++health_changes_;
     bool serial_moves = std::ranges::any_of(
         config_->zones, [](const ZoneConfig& zone) { return !zone.notify.empty(); });
+    Update(changed);
     if (serial_moves) {
-      Rebuild();  // the SOA changes, too
       for (const ZoneConfig& zone : config_->zones) {
         for (const net::Address& to : zone.notify) notifier_->Send(zone.zone->apex, to);
       }
-    } else {
-      publisher_->Publish(compiler_->Update(views_, changed, UnixNow(), signatures_));
-      PublishTransferSource();
     }
   }
   ArmStepTimer();
@@ -458,11 +460,11 @@ std::string Control::SetAcme(const std::string& name, const std::string& token, 
   if (acme_.size() >= kAcmeMax)
     return "there are " + std::to_string(kAcmeMax) + " challenges already";
   acme_.push_back({*challenge, token, now + std::chrono::seconds(seconds)});
-  Rebuild();
+  Update(0);
   loop_.After(std::chrono::seconds(seconds) + std::chrono::milliseconds(1), [this] {
     size_t before = acme_.size();
     std::erase_if(acme_, [&](const Acme& acme) { return acme.until <= loop_.now(); });
-    if (acme_.size() != before) Rebuild();
+    if (acme_.size() != before) Update(0);
   });
   return "";
 }
@@ -511,9 +513,20 @@ void Control::LoadState() {
 void Control::Housekeeping() {
   if (stopping_) return;
   serving_.DrainQueryLogs();
-  uint32_t refresh_at = signatures_.RefreshAt();
-  if (refresh_at != 0 && UnixNow() >= refresh_at) Rebuild();
+  if (signatures_.IsStale(UnixNow()) || KeysChanged()) Rebuild();
   loop_.After(kHousekeepingInterval, [this] { Housekeeping(); });
+}
+
+// Has a moment come at which a key does something else?
+bool Control::KeysChanged() const {
+  const Generation& generation = *publisher_->current();
+  for (const ZoneConfig& zone : config_->zones) {
+    for (size_t i = 0; zone.keys && i < generation.contents.size(); ++i) {
+      if (generation.contents[i]->zone->apex != zone.zone->apex) continue;
+      if (generation.zones[i]->keys != zone.keys->At(UnixNow())) return true;
+    }
+  }
+  return false;
 }
 
 }  // namespace dns

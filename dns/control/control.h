@@ -92,6 +92,12 @@ class Control {
   bool RefreshPool(size_t pool, net::Time now);
   void ArmStepTimer();
   void Rebuild();
+  // Publishes what has changed: pools (bit i for pool i), serials, challenges.
+  void Update(uint64_t changed_pools);
+  void TellCompiler();
+  std::vector<Record> OverlayRecords() const;
+  uint32_t SerialOf(const ZoneConfig& zone) const;
+  bool KeysChanged() const;
   void PublishTransferSource();
   void AskPeers();
   void TakePeerView(const std::string& name, const std::string& json);
@@ -99,7 +105,6 @@ class Control {
   void SaveState();
   void LoadState();
   void Housekeeping();
-  std::vector<ZoneInput> ZoneInputs(const Config& config) const;
   uint32_t UnixNow() const;
 
   net::EventLoop& loop_;

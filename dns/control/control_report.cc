@@ -82,12 +82,10 @@ Json ExplainSet(const PoolSet& set, const PoolConfig& pool,
                 const std::vector<BalancerLive>& lives) {
   Json records = ShareJson(set, pool, lives);
   if (set.set.type == Type::kSrv) SetSrvShares(set, records);
-  size_t answers = set.weighted ? AnswersFor(set.weights, set.answers_max)
-                                : std::min<size_t>(set.set.rdatas.size(), set.answers_max);
   return {{"type", TypeName(set.set.type)},
           {"ttl", set.set.ttl},
           {"records", records},
-          {"answers_per_reply", answers},
+          {"answers_per_reply", set.AnswersPerReply()},
           {"all_down", set.all_down}};
 }
 
@@ -137,8 +135,8 @@ std::string Control::StatesJson() const {
   Json zones = Json::array();
   for (const ZoneConfig& zone : config_->zones) {
     zones.push_back({{"name", zone.zone->apex.ToString()},
-                     {"signed", zone.key != nullptr},
-                     {"key_tag", zone.key ? zone.key->tag() : 0}});
+                     {"signed", zone.keys != nullptr},
+                     {"key_tag", zone.keys ? zone.keys->keys()[0].key->tag() : 0}});
   }
   return Dump({{"generation", publisher_->current()->id},
                {"pools", pools},

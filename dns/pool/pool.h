@@ -20,6 +20,9 @@ namespace dns {
 
 constexpr size_t kBalancersPerPoolMax = 64;
 constexpr size_t kAddressesPerBalancerMax = 4;
+// Addresses of a pool in one answer set, the fallback's included: the responder's arrays hold as
+// many items (kRecordsPerSetMax), and `check` refuses more.
+constexpr size_t kPoolAddressesMax = kBalancersPerPoolMax * kAddressesPerBalancerMax;
 constexpr size_t kPoolsMax = 64;
 constexpr uint32_t kWeightMax = 1000;
 constexpr uint16_t kAnswersMax = 32;

@@ -69,6 +69,12 @@ PoolSet& Start(PoolSets& sets, const PoolUse& use, const PoolConfig& pool, const
 
 }  // namespace
 
+uint16_t PoolSet::AnswersPerReply() const {
+  if (set.type == Type::kSrv) return static_cast<uint16_t>(set.rdatas.size());
+  if (weighted) return AnswersFor(weights, answers_max);
+  return static_cast<uint16_t>(std::min<size_t>(set.rdatas.size(), answers_max));
+}
+
 Bytes AddressRdata(const net::Address& address) {
   auto bytes = address.ip();
   return {bytes.begin(), bytes.end()};

@@ -10,6 +10,9 @@
 
 namespace dns {
 
+// All addresses of a pool may stand in one set.
+static_assert(kPoolAddressesMax <= kRecordsPerSetMax);
+
 struct PoolSet {
   size_t pool = 0;
   Rrset set;                      // empty when nothing is given out
@@ -18,6 +21,10 @@ struct PoolSet {
   uint16_t answers_max = 8;
   bool weighted = false;  // the weight decides how often a record is in an answer
   bool all_down = false;
+
+  // How many of the records one answer holds. SRV sets are whole: clients choose by priority and
+  // weight, and a part of the set would have them choose among backups only.
+  uint16_t AnswersPerReply() const;
 };
 
 using PoolSets = std::map<Name, std::map<Type, PoolSet>>;

@@ -56,7 +56,7 @@ class TcpServer::Loop {
     void Arm() {
       if (stopped_) return;
       peer_size_ = sizeof peer_;
-      owner_.loop_.Hold();
+      owner_.loop_.Hold(net::EventLoop::Work::kAccept);
       armed_ = true;
       owner_.loop_.ring().AcceptOnce(listener_.fd.get(), reinterpret_cast<sockaddr*>(&peer_),
                                      &peer_size_, {this, 0});
@@ -68,7 +68,7 @@ class TcpServer::Loop {
 
    private:
     void OnCompletion(unsigned, net::Completion completion) override {
-      owner_.loop_.Release();
+      owner_.loop_.Release(net::EventLoop::Work::kAccept);
       armed_ = false;
       if (completion.result >= 0) {
         auto address =
@@ -205,7 +205,8 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     auto question = packet.subspan(kHeaderBytes, query.question_end() - kHeaderBytes);
     transfer_ = server.transfers_->Begin(
         *apex, client_.address, client_.transport == Transport::kTls, channel_->peer_verified(),
-        {question.begin(), question.end()}, query.id);
+        {question.begin(), question.end()}, query.id,
+        query.has_ixfr_serial ? std::optional(query.ixfr_serial) : std::nullopt);
     if (!transfer_) return false;
     transfer_place_ = std::move(place);
     server.responder_.counters().transfers.Add();
@@ -354,7 +355,10 @@ std::string TcpServer::Start() {
       event_loop_ = nullptr;
       loop_ = nullptr;
       // Accepts write into the Loop until they complete.
-      (*event_loop)->Drain(std::chrono::seconds(2));
+      if (auto drained = (*event_loop)->Drain(std::chrono::seconds(2)); !drained) {
+        net::Log(net::LogLevel::kWarn, "server", "ended while operations were under way",
+                 {{"waited_for", drained.error()}});
+      }
     }
   });
   return result.get();

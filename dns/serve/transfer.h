@@ -1,41 +1,54 @@
-// Zone transfers out (RFC 5936): who may have which zone, and the messages of one transfer.
+// Zone transfers out (RFC 5936, RFC 1995): who may have which zone, and the messages of one
+// transfer.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <vector>
 
+#include "dns/answer/answer.h"
 #include "dns/config/config.h"
-#include "dns/pool/pool.h"
 #include "dns/zone/zone.h"
 
 namespace dns {
 
-// Records of one AXFR as messages, made one after the other so that a slow peer costs no memory.
-// Pure. The SOA stands first and last.
+// Records of one AXFR as messages, made one after the other so that neither a slow peer nor a large
+// zone costs memory. Pure. The SOA stands first and last.
 class TransferWriter {
  public:
   // Messages are filled up to this.
   static constexpr size_t kMessageBytes = 16 * 1024;
+  // The records between the two SOAs; nothing at their end.
+  using Source = std::move_only_function<std::optional<Record>()>;
 
+  TransferWriter(Record soa, Source source, std::vector<uint8_t> question, uint16_t id);
   TransferWriter(Record soa, std::vector<Record> records, std::vector<uint8_t> question,
                  uint16_t id);
+  // The answer to an IXFR of one who has it all: the SOA alone (RFC 1995 §2).
+  static std::unique_ptr<TransferWriter> UpToDate(Record soa, std::vector<uint8_t> question,
+                                                  uint16_t id);
 
-  bool done() const { return next_ > records_.size() + 1; }
+  bool done() const { return state_ == State::kDone; }
   // The next message, without its length; empty when a record fits no message, which ends the
   // transfer.
   Bytes Next();
 
  private:
-  const Record& At(size_t index) const;
+  enum class State { kFirstSoa, kRecords, kLastSoa, kDone };
+  // The record that is due, or nothing when all are written.
+  const Record* Peek();
+  void Advance();
 
   Record soa_;
-  std::vector<Record> records_;
+  Source source_;
   std::vector<uint8_t> question_;
   uint16_t id_;
-  size_t next_ = 0;  // 0 and records_.size() + 1 are the SOA
+  bool soa_alone_ = false;
+  State state_ = State::kFirstSoa;
+  std::optional<Record> next_;
 };
 
 // What transfers are made from. The control thread sets it, the TCP thread asks. A lock, since a
@@ -44,17 +57,18 @@ class TransferSource {
  public:
   struct Snapshot {
     std::vector<ZoneConfig> zones;
-    std::vector<PoolConfig> pools;
-    std::vector<PoolView> views;
-    std::vector<uint32_t> serials;  // a zone
+    std::shared_ptr<const Generation> generation;
+    // For signed zones; must outlive all transfers.
+    SignatureStore* signatures = nullptr;
   };
 
   void Set(std::shared_ptr<const Snapshot> snapshot);
 
-  // Null when the client may not have the zone.
+  // Null when the client may not have the zone. `known_serial`: what an IXFR says that it has.
   std::unique_ptr<TransferWriter> Begin(const Name& apex, const net::Address& client, bool over_tls,
                                         bool certificate_verified, std::vector<uint8_t> question,
-                                        uint16_t id) const;
+                                        uint16_t id,
+                                        std::optional<uint32_t> known_serial = {}) const;
 
  private:
   mutable std::mutex mutex_;

@@ -146,13 +146,31 @@ bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
   return at == packet.size();
 }
 
-// An IXFR query carries the SOA that the asker has (RFC 1995 §3). It is stepped over, not believed.
-// The size of the record, or 0.
-size_t SkipIxfrSoa(ByteView packet, size_t at) {
+// An IXFR query carries the SOA that the asker has (RFC 1995 §3): of it only the serial counts, the
+// first of the five numbers that end its data. The size of the record, or 0.
+size_t ReadIxfrSoa(ByteView packet, size_t at, Query& query) {
+  constexpr size_t kNumbers = 20;
   size_t owner = OwnerSize(packet, at);
   if (owner == 0 || packet.size() - at - owner < 10) return 0;
-  size_t size = owner + 10 + Get16(packet.data() + at + owner + 8);
-  return size <= packet.size() - at ? size : 0;
+  const uint8_t* fixed = packet.data() + at + owner;
+  size_t rdata = Get16(fixed + 8);
+  size_t size = owner + 10 + rdata;
+  if (size > packet.size() - at) return 0;
+  if (static_cast<Type>(Get16(fixed)) == Type::kSoa && rdata >= kNumbers + 2) {
+    query.has_ixfr_serial = true;
+    query.ixfr_serial = Get32(packet.data() + at + size - kNumbers);
+  }
+  return size;
+}
+
+// RFC 7873 §5.4: whoever wants nothing but a cookie asks no question.
+ParseResult ParseWithoutQuestion(ByteView packet, Query& query) {
+  const uint8_t* p = packet.data();
+  query.type = 0;
+  query.qclass = 0;
+  if (Get16(p + 6) != 0 || Get16(p + 8) != 0 || Get16(p + 10) != 1) return ParseResult::kFormErr;
+  bool good = ParseAdditional(packet, kHeaderBytes, 1, query) && !query.edns.cookie.empty();
+  return good ? ParseResult::kCookieOnly : ParseResult::kFormErr;
 }
 
 }  // namespace
@@ -161,12 +179,14 @@ ParseResult ParseQuery(ByteView packet, Query& query) {
   query.name_size = 0;
   query.edns = {};
   query.has_tsig = false;
+  query.has_ixfr_serial = false;
   if (packet.size() < kHeaderBytes) return ParseResult::kDrop;
   const uint8_t* p = packet.data();
   query.id = Get16(p);
   query.flags = Get16(p + 2);
   if ((query.flags & 0x8000) != 0) return ParseResult::kDrop;
   if (query.opcode() != 0) return ParseResult::kNotImp;
+  if (Get16(p + 4) == 0) return ParseWithoutQuestion(packet, query);
   if (Get16(p + 4) != 1) return ParseResult::kFormErr;
   if (!ParseQuestion(packet, query)) return ParseResult::kFormErr;
   size_t answers = Get16(p + 6);
@@ -178,7 +198,7 @@ ParseResult ParseQuery(ByteView packet, Query& query) {
     if (authorities != 1 || query.type != static_cast<uint16_t>(Type::kIxfr)) {
       return ParseResult::kFormErr;
     }
-    size_t soa = SkipIxfrSoa(packet, at);
+    size_t soa = ReadIxfrSoa(packet, at, query);
     if (soa == 0) return ParseResult::kFormErr;
     at += soa;
   }
@@ -269,6 +289,8 @@ std::string_view RcodeName(Rcode rcode) {
       return "NOTIMP";
     case Rcode::kRefused:
       return "REFUSED";
+    case Rcode::kYxDomain:
+      return "YXDOMAIN";
     case Rcode::kNotAuth:
       return "NOTAUTH";
     case Rcode::kBadVers:

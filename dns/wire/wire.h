@@ -58,6 +58,7 @@ enum class Rcode : uint16_t {
   kNxDomain = 3,
   kNotImp = 4,
   kRefused = 5,
+  kYxDomain = 6,  // a DNAME made a name that is too long (RFC 6672 §2.2)
   kNotAuth = 9,
   kBadVers = 16,
   kBadCookie = 23,
@@ -104,6 +105,9 @@ struct Query {
   uint8_t name_size = 0;  // with the root's zero byte; 0 when no question could be read
   uint64_t hash = 0;      // HashName of the lower-case name
   Edns edns;
+  // IXFR: the serial that the asker has (RFC 1995 §3), where its SOA could be read.
+  bool has_ixfr_serial = false;
+  uint32_t ixfr_serial = 0;
   // The TSIG record's owner (the key's name) and what an error reply must echo.
   bool has_tsig = false;
   uint8_t tsig_key_size = 0;
@@ -125,7 +129,8 @@ enum class ParseResult {
   kOk,
   kDrop,  // no answer at all: shorter than a header, or itself a response
   kFormErr,
-  kNotImp,  // an opcode that is not QUERY
+  kNotImp,      // an opcode that is not QUERY
+  kCookieOnly,  // no question but a COOKIE option: the asker wants a cookie (RFC 7873 §5.4)
 };
 
 // Reads `packet` into `query`. The spans in `query` point into `packet`. With kFormErr, name_size

@@ -121,6 +121,23 @@ Bytes RawEcdsa(ByteView der) {
   return raw;
 }
 
+// The flags of the DNSKEY record in the .key file that belongs to a .private one.
+uint16_t FlagsBeside(const std::string& private_path) {
+  constexpr std::string_view kSuffix = ".private";
+  if (!private_path.ends_with(kSuffix)) return kFlagsSep;
+  std::ifstream file(private_path.substr(0, private_path.size() - kSuffix.size()) + ".key");
+  for (std::string line; std::getline(file, line);) {
+    constexpr std::string_view kType = " DNSKEY ";
+    size_t at = line.find(kType);
+    if (line.starts_with(';') || at == std::string::npos) continue;
+    unsigned flags = 0;
+    const char* digits = line.data() + at + kType.size();
+    std::from_chars(digits, line.data() + line.size(), flags);
+    return flags == kFlagsZsk ? kFlagsZsk : kFlagsSep;
+  }
+  return kFlagsSep;
+}
+
 bool WriteFile(const std::string& path, const std::string& text, mode_t mode) {
   int fd = open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
   if (fd < 0) return false;
@@ -142,19 +159,21 @@ std::string_view ToString(Algorithm algorithm) {
 }
 
 SigningKey::SigningKey(const Name& zone, Algorithm algorithm, std::shared_ptr<const Impl> impl,
-                       Bytes public_key)
+                       Bytes public_key, uint16_t flags)
     : zone_(zone), algorithm_(algorithm), impl_(std::move(impl)) {
-  dnskey_ = {0x01, 0x01, 3, static_cast<uint8_t>(algorithm)};  // ZONE and SEP, protocol 3
+  Append16(dnskey_, flags);
+  dnskey_.push_back(3);  // the protocol, always
+  dnskey_.push_back(static_cast<uint8_t>(algorithm));
   Append(dnskey_, public_key);
   tag_ = KeyTag(dnskey_);
 }
 
-SigningKey SigningKey::Generate(const Name& zone, Algorithm algorithm) {
+SigningKey SigningKey::Generate(const Name& zone, Algorithm algorithm, uint16_t flags) {
   EVP_PKEY* pkey = algorithm == Algorithm::kEd25519
                        ? EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")
                        : EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
   CHECK(pkey != nullptr);
-  return {zone, algorithm, std::make_shared<const Impl>(pkey), PublicKey(pkey, algorithm)};
+  return {zone, algorithm, std::make_shared<const Impl>(pkey), PublicKey(pkey, algorithm), flags};
 }
 
 std::expected<SigningKey, std::string> SigningKey::FromFile(const std::string& private_path,
@@ -187,8 +206,8 @@ std::expected<SigningKey, std::string> SigningKey::FromFile(const std::string& p
           : EcKeyFromPrivate(*secret);
   OPENSSL_cleanse(secret->data(), secret->size());
   if (pkey == nullptr) return std::unexpected(private_path + ": PrivateKey is not a valid key");
-  return SigningKey(zone, algorithm, std::make_shared<const Impl>(pkey),
-                    PublicKey(pkey, algorithm));
+  return SigningKey(zone, algorithm, std::make_shared<const Impl>(pkey), PublicKey(pkey, algorithm),
+                    FlagsBeside(private_path));
 }
 
 std::string SigningKey::BaseName() const {
@@ -198,18 +217,20 @@ std::string SigningKey::BaseName() const {
   return "K" + zone_.ToString() + suffix.data();
 }
 
-std::expected<std::string, std::string> SigningKey::Write(const std::string& directory) const {
+std::expected<std::string, std::string> SigningKey::Write(const std::string& directory,
+                                                          const std::string& times) const {
   std::string base = directory + "/" + BaseName();
   Bytes secret = PrivateKey(impl_->pkey, algorithm_);
   std::string text =
       "Private-key-format: v1.3\nAlgorithm: " + std::to_string(static_cast<int>(algorithm_)) +
-      " (" + std::string(ToString(algorithm_)) + ")\nPrivateKey: " + ToBase64(secret) + "\n";
+      " (" + std::string(ToString(algorithm_)) + ")\nPrivateKey: " + ToBase64(secret) + "\n" +
+      times;
   OPENSSL_cleanse(secret.data(), secret.size());
   bool written = WriteFile(base + ".private", text, 0600);
   OPENSSL_cleanse(text.data(), text.size());
   if (!written) return std::unexpected(base + ".private: cannot be written, or is there already");
   ByteView public_key = ByteView(dnskey_).subspan(4);
-  std::string record = zone_.ToString() + " IN DNSKEY 257 3 " +
+  std::string record = zone_.ToString() + " IN DNSKEY " + std::to_string(flags()) + " 3 " +
                        std::to_string(static_cast<int>(algorithm_)) + " " + ToBase64(public_key) +
                        "\n";
   if (!WriteFile(base + ".key", record, 0644)) {
@@ -349,42 +370,80 @@ Bytes CompactNsec(const Name& owner, std::vector<Type> types) {
   return rdata;
 }
 
-void SignatureStore::Begin(uint32_t now) {
+uint64_t SignatureStore::Begin(uint32_t now) {
+  std::lock_guard lock(mutex_);
   now_ = now;
-  if (entries_.size() > kEntriesMax) ForgetOthers();
-  ++round_;
+  if (entries_.size() > whole_size_ + kOthersMax) {
+    std::erase_if(entries_, [&](const auto& entry) {
+      return entry.second.round > whole_round_ && entry.second.round < round_;
+    });
+  }
+  return ++round_;
 }
 
-void SignatureStore::ForgetOthers() {
-  std::erase_if(entries_, [&](const auto& entry) { return entry.second.round < round_; });
+void SignatureStore::ForgetBefore(uint64_t round) {
+  std::lock_guard lock(mutex_);
+  uint64_t keep = round - std::min(round, kRoundsKept);
+  std::erase_if(entries_, [&](const auto& entry) {
+    return entry.second.round < round &&
+           (entry.second.round < keep || !IsGood(entry.second.validity));
+  });
+  whole_round_ = round;
+  whole_size_ = entries_.size();
+  soonest_end_ = UINT32_MAX;
+  latest_begin_ = 0;
+  for (const auto& [id, entry] : entries_) {
+    soonest_end_ = std::min(soonest_end_, entry.validity.expiration);
+    latest_begin_ = std::max(latest_begin_, entry.validity.inception);
+  }
+}
+
+// A signature from the future is one that a clock made which has been set back since.
+bool SignatureStore::IsGood(const Validity& validity) const {
+  return validity.expiration >= now_ + refresh_ && validity.inception <= now_;
 }
 
 Bytes SignatureStore::Get(const SigningKey& key, const Rrset& set) {
   Bytes id;
   Append16(id, key.tag());
+  id.push_back(static_cast<uint8_t>(key.algorithm()));
   Append(id, key.zone().wire());
   Append(id, CanonicalSet(set));
   // The digest keeps the store small: sets may be large.
   Bytes digest(SHA256_DIGEST_LENGTH);
   SHA256(id.data(), id.size(), digest.data());
-  Entry& entry = entries_[digest];
-  entry.round = round_;
-  if (entry.rrsig.empty() || entry.expiration < now_ + refresh_) {
-    Validity validity = ValidityAt(now_);
-    entry.rrsig = MakeRrsig(key, set, validity);
-    entry.expiration = validity.expiration;
-    ++made_;
+  Validity validity;
+  {
+    std::lock_guard lock(mutex_);
+    auto it = entries_.find(digest);
+    if (it != entries_.end()) {
+      it->second.round = round_;
+      if (IsGood(it->second.validity)) return it->second.rrsig;
+    }
+    validity = ValidityAt(now_);
   }
-  return entry.rrsig;
+  Bytes rrsig = MakeRrsig(key, set, validity);
+  std::lock_guard lock(mutex_);
+  entries_[digest] = {rrsig, validity, round_};
+  soonest_end_ = std::min(soonest_end_, validity.expiration);
+  latest_begin_ = std::max(latest_begin_, validity.inception);
+  ++made_;
+  return rrsig;
 }
 
 uint32_t SignatureStore::RefreshAt() const {
-  uint32_t soonest = 0;
-  for (const auto& [id, entry] : entries_) {
-    uint32_t at = entry.expiration - refresh_;
-    if (soonest == 0 || at < soonest) soonest = at;
-  }
-  return soonest;
+  std::lock_guard lock(mutex_);
+  return soonest_end_ == UINT32_MAX ? 0 : soonest_end_ - refresh_;
+}
+
+bool SignatureStore::IsStale(uint32_t now) const {
+  std::lock_guard lock(mutex_);
+  return !entries_.empty() && (soonest_end_ < now + refresh_ || latest_begin_ > now);
+}
+
+uint64_t SignatureStore::signatures_made() const {
+  std::lock_guard lock(mutex_);
+  return made_;
 }
 
 }  // namespace dns

@@ -5,14 +5,16 @@
 // comes (the denial of a name that does not exist, a wildcard's expansion) is signed by the worker
 // that answers it, within a budget (responder.h).
 //
-// One key signs all (a CSK: flags 257). SigningKey is immutable; signing from several threads is
-// safe. Secrets live in the key file and in OpenSSL's key object only.
+// Which keys a zone has, and what each does when, is zone_keys.h's. SigningKey is immutable;
+// signing from several threads is safe. Secrets live in the key file and in OpenSSL's key object
+// only.
 #pragma once
 
 #include <cstdint>
 #include <expected>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -28,22 +30,30 @@ enum class Algorithm : uint8_t {
 };
 std::string_view ToString(Algorithm algorithm);
 
+// A DNSKEY's flags: ZONE alone, or with SEP, which says that parents point to it (RFC 4034 §2.1.1).
+constexpr uint16_t kFlagsZsk = 256;
+constexpr uint16_t kFlagsSep = 257;
+
 class SigningKey {
  public:
   struct Impl;
 
-  static SigningKey Generate(const Name& zone, Algorithm algorithm);
-  // Reads DIR/K<zone>+<algorithm>+<tag>.private (BIND's format v1.2 and v1.3).
+  static SigningKey Generate(const Name& zone, Algorithm algorithm, uint16_t flags = kFlagsSep);
+  // Reads DIR/K<zone>+<algorithm>+<tag>.private (BIND's format v1.2 and v1.3). The flags stand in
+  // the .key file beside it; without one they are 257.
   static std::expected<SigningKey, std::string> FromFile(const std::string& private_path,
                                                          const Name& zone);
 
   // Writes NAME.key (the DNSKEY record) and NAME.private (mode 0600) into `directory`. Returns the
-  // path of the private file. An existing file is never overwritten.
-  std::expected<std::string, std::string> Write(const std::string& directory) const;
+  // path of the private file. An existing file is never overwritten. `times`: lines that say when
+  // the key does what (zone_keys.h).
+  std::expected<std::string, std::string> Write(const std::string& directory,
+                                                const std::string& times = "") const;
 
   const Name& zone() const { return zone_; }
   Algorithm algorithm() const { return algorithm_; }
   uint16_t tag() const { return tag_; }
+  uint16_t flags() const { return Get16(dnskey_.data()); }
   const Bytes& dnskey() const { return dnskey_; }  // RDATA
   Bytes Ds() const;                                // RDATA, SHA-256 digest
   // "Kexample.org.+013+12345"
@@ -53,7 +63,7 @@ class SigningKey {
 
  private:
   SigningKey(const Name& zone, Algorithm algorithm, std::shared_ptr<const Impl> impl,
-             Bytes public_key);
+             Bytes public_key, uint16_t flags);
 
   Name zone_;
   Algorithm algorithm_;
@@ -84,40 +94,53 @@ Bytes TypeBitmap(std::vector<Type> types);
 // RFC 4471 §3.1.2.
 Bytes CompactNsec(const Name& owner, std::vector<Type> types);
 
-// Signs sets when they change, and hands out the signature that it has while they do not. Control
-// thread only.
+// Signs sets when they change, and hands out the signature that it has while they do not. Any
+// thread: a zone is built beside the one that is served.
 class SignatureStore {
  public:
-  // Signatures live for `lifetime` and are made anew when less than `refresh` is left.
+  // Signatures live for `lifetime` and are made anew when less than `refresh` is left, and when the
+  // clock went back behind the moment at which they become good.
   SignatureStore(uint32_t lifetime_seconds, uint32_t refresh_seconds)
       : lifetime_(lifetime_seconds), refresh_(refresh_seconds) {}
 
-  // Before a round of Get(): tells the time (seconds since 1970).
-  void Begin(uint32_t now);
+  // Before a round of Get(): tells the time (seconds since 1970). Returns the round.
+  uint64_t Begin(uint32_t now);
   Bytes Get(const SigningKey& key, const Rrset& set);
-  // After a round that asked for every set of every zone: forgets all others.
-  void ForgetOthers();
+  // After a round that asked for every set of every zone: forgets what has not been asked for
+  // since.
+  void ForgetBefore(uint64_t round);
 
   // The earliest moment at which a signature must be made anew; 0 when there is none.
   uint32_t RefreshAt() const;
-  uint64_t signatures_made() const { return made_; }
+  // Is there a signature that must be made anew now?
+  bool IsStale(uint32_t now) const;
+  uint64_t signatures_made() const;
   Validity ValidityAt(uint32_t now) const { return {now - kClockSkew, now + lifetime_}; }
 
  private:
   static constexpr uint32_t kClockSkew = 3600;
-  // Sets that come and go with health are remembered up to this many.
-  static constexpr size_t kEntriesMax = 200'000;
+  // Sets that come and go with health are remembered for so many rounds, and so many of them beside
+  // what the last whole round asked for.
+  static constexpr uint64_t kRoundsKept = 1000;
+  static constexpr size_t kOthersMax = 200'000;
   struct Entry {
     Bytes rrsig;
-    uint32_t expiration = 0;
+    Validity validity;
     uint64_t round = 0;
   };
 
-  uint32_t lifetime_;
-  uint32_t refresh_;
+  bool IsGood(const Validity& validity) const;
+
+  const uint32_t lifetime_;
+  const uint32_t refresh_;
+  mutable std::mutex mutex_;
   uint32_t now_ = 0;
   uint64_t round_ = 0;
   uint64_t made_ = 0;
+  uint64_t whole_round_ = 0;  // ForgetBefore()'s last
+  size_t whole_size_ = 0;
+  uint32_t soonest_end_ = UINT32_MAX;  // of all entries
+  uint32_t latest_begin_ = 0;
   std::map<Bytes, Entry> entries_;  // by key tag and canonical set
 };
 

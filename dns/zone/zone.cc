@@ -1,6 +1,7 @@
 #include "dns/zone/zone.h"
 
 #include <algorithm>
+#include <thread>
 
 namespace dns {
 
@@ -13,50 +14,113 @@ size_t RdataNameSize(ByteView rdata) {
   return i < rdata.size() && i < kNameBytesMax ? i + 1 : 0;
 }
 
+std::shared_ptr<Zone> MakeZone(Name apex) {
+  constexpr size_t kLarge = 10'000;
+  auto end = [](Zone* zone) {
+    if (zone->names.size() < kLarge) {
+      delete zone;
+    } else {
+      std::thread([zone] { delete zone; }).detach();
+    }
+  };
+  std::shared_ptr<Zone> zone(new Zone, end);
+  zone->apex = std::move(apex);
+  return zone;
+}
+
 std::expected<void, std::string> AddRecord(Zone& zone, Record record) {
-  std::string what = record.owner.ToString() + " " + TypeName(record.type);
-  if (!record.owner.IsWithin(zone.apex)) {
-    return std::unexpected(what + " is outside of the zone " + zone.apex.ToString());
+  return RecordAdder(zone).Add(std::move(record));
+}
+
+const SetMap& RecordAdder::At(const Name& name) {
+  if (last_ == zone_.names.end() || last_->first != name) {
+    auto hint = last_ == zone_.names.end() ? last_ : std::next(last_);
+    last_ = zone_.names.try_emplace(hint, name);
+  }
+  return last_->second;
+}
+
+namespace {
+
+std::string What(const Record& record) {
+  return record.owner.ToString() + " " + TypeName(record.type);
+}
+
+}  // namespace
+
+std::expected<void, std::string> RecordAdder::Add(Record record) {
+  if (!record.owner.IsWithin(zone_.apex)) {
+    return std::unexpected(What(record) + " is outside of the zone " + zone_.apex.ToString());
   }
   if (record.rdata.size() > kRdataBytesMax) {
-    return std::unexpected(what + " has " + std::to_string(record.rdata.size()) +
+    return std::unexpected(What(record) + " has " + std::to_string(record.rdata.size()) +
                            " bytes of data, above the limit of " + std::to_string(kRdataBytesMax));
   }
-  Rrset& set = zone.names[record.owner][record.type];
+  At(record.owner);
+  Rrset& set = last_->second[record.type];
   if (set.rdatas.empty()) {
     set.owner = record.owner;
     set.type = record.type;
     set.ttl = record.ttl;
   } else if (set.ttl != record.ttl) {
-    return std::unexpected(what + " has records with the TTLs " + std::to_string(set.ttl) +
+    return std::unexpected(What(record) + " has records with the TTLs " + std::to_string(set.ttl) +
                            " and " + std::to_string(record.ttl) + "; a set has one TTL");
   }
   if (std::ranges::find(set.rdatas, record.rdata) != set.rdatas.end()) return {};
   if (set.rdatas.size() == kRecordsPerSetMax) {
-    return std::unexpected(what + " has more than " + std::to_string(kRecordsPerSetMax) +
+    return std::unexpected(What(record) + " has more than " + std::to_string(kRecordsPerSetMax) +
                            " records");
   }
   size_t bytes = record.rdata.size();
   for (const Bytes& rdata : set.rdatas) bytes += rdata.size() + kRecordFixedBytes;
   if (bytes > kSetBytesMax) {
-    return std::unexpected(what + " has more than " + std::to_string(kSetBytesMax) +
+    return std::unexpected(What(record) + " has more than " + std::to_string(kSetBytesMax) +
                            " bytes in all, which fits no message");
   }
   set.rdatas.push_back(std::move(record.rdata));
   return {};
 }
 
+std::string Conflict(const Zone& zone, const SetMap* sets, const Record& record) {
+  if (record.type == Type::kSoa && record.owner != zone.apex) return "is a SOA below the apex";
+  if (record.type == Type::kNs && record.owner.is_wildcard()) {
+    return "is NS at a wildcard (RFC 4592 §4.2)";
+  }
+  if (record.type == Type::kDname && record.owner.is_wildcard()) {
+    return "is a DNAME at a wildcard (RFC 6672 §3.3)";
+  }
+  if (sets == nullptr) return "";
+  auto second = [&](Type type) {
+    auto it = record.type == type ? sets->find(type) : sets->end();
+    return it != sets->end() && !it->second.rdatas.empty() && it->second.rdatas[0] != record.rdata;
+  };
+  for (Type single : {Type::kCname, Type::kDname, Type::kSoa}) {
+    if (second(single)) return "is a second " + TypeName(single) + " at its name";
+  }
+  bool has_cname = sets->contains(Type::kCname);
+  if (record.type == Type::kCname ? sets->size() > (has_cname ? 1u : 0u) : has_cname) {
+    return "stands beside a CNAME, or is one beside other records (RFC 1034 §3.6.2)";
+  }
+  return "";
+}
+
 namespace {
 
-void FindMistakesAtName(const Zone& zone, const Name& name, const std::map<Type, Rrset>& sets,
+void FindMistakesAtName(const Zone& zone, const Name& name, const SetMap& sets,
                         std::vector<std::string>& mistakes) {
   auto cname = sets.find(Type::kCname);
   if (cname != sets.end()) {
     if (sets.size() > 1) mistakes.push_back(name.ToString() + " has a CNAME beside other records");
     if (cname->second.rdatas.size() > 1) mistakes.push_back(name.ToString() + " has two CNAMEs");
   }
-  if (sets.contains(Type::kDname)) {
-    mistakes.push_back(name.ToString() + " has a DNAME, which this server does not do");
+  if (auto dname = sets.find(Type::kDname); dname != sets.end()) {
+    if (name.is_wildcard()) mistakes.push_back(name.ToString() + " is a wildcard with a DNAME");
+    if (dname->second.rdatas.size() > 1) mistakes.push_back(name.ToString() + " has two DNAMEs");
+    auto below = std::next(zone.names.find(name));
+    if (below != zone.names.end() && below->first.IsWithin(name)) {
+      mistakes.push_back(below->first.ToString() + " is below the DNAME at " + name.ToString() +
+                         " (RFC 6672 §2.4)");
+    }
   }
   if (sets.contains(Type::kSoa) && name != zone.apex) {
     mistakes.push_back(name.ToString() + " has a SOA below the zone's apex");
@@ -95,6 +159,29 @@ void FindPoolMistakes(const Zone& zone, const PoolUse& use, std::vector<std::str
   }
 }
 
+// Where several uses of pools meet, their records make one set.
+void FindSharedPlaces(const Zone& zone, std::vector<std::string>& mistakes) {
+  std::map<Name, size_t> pool_at;
+  std::map<Name, size_t> records_at;
+  for (const PoolUse& use : zone.pools) {
+    auto [place, is_new] = pool_at.emplace(use.addresses_at, use.pool);
+    if (!is_new && place->second != use.pool) {
+      mistakes.push_back(use.addresses_at.ToString() + " has the addresses of two pools");
+    }
+    for (const ServiceUse& service : use.services) {
+      auto tcp = use.services_at.Child("_tcp");
+      auto owner = tcp ? tcp->Child("_" + service.service) : std::nullopt;
+      if (owner) records_at[*owner] += use.hosts.size();
+    }
+  }
+  for (const auto& [owner, records] : records_at) {
+    if (records <= kRecordsPerSetMax) continue;
+    mistakes.push_back(owner.ToString() + " has " + std::to_string(records) +
+                       " SRV records of pools, which is above the largest allowed, " +
+                       std::to_string(kRecordsPerSetMax));
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> FindMistakes(const Zone& zone) {
@@ -111,6 +198,7 @@ std::vector<std::string> FindMistakes(const Zone& zone) {
   }
   for (const auto& [name, sets] : zone.names) FindMistakesAtName(zone, name, sets, mistakes);
   for (const PoolUse& use : zone.pools) FindPoolMistakes(zone, use, mistakes);
+  FindSharedPlaces(zone, mistakes);
   return mistakes;
 }
 

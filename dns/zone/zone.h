@@ -4,11 +4,14 @@
 // Built on the control thread at start and reload, then immutable.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <expected>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "dns/wire/name.h"
@@ -31,6 +34,41 @@ struct Rrset {
   std::vector<Bytes> rdatas;
 };
 
+// The sets at one name, in the order of their types: a map in one piece of memory, since a zone may
+// have a million of them with one set each.
+class SetMap {
+ public:
+  using value_type = std::pair<Type, Rrset>;
+  using const_iterator = std::vector<value_type>::const_iterator;
+
+  const_iterator begin() const { return sets_.begin(); }
+  const_iterator end() const { return sets_.end(); }
+  size_t size() const { return sets_.size(); }
+  bool empty() const { return sets_.empty(); }
+  const_iterator find(Type type) const {
+    auto it = Place(type);
+    return it != end() && it->first == type ? it : end();
+  }
+  bool contains(Type type) const { return find(type) != end(); }
+  // The set must be there.
+  const Rrset& at(Type type) const { return find(type)->second; }
+  Rrset& operator[](Type type) {
+    auto it = Place(type);
+    if (it == end() || it->first != type) it = sets_.insert(it, {type, {}});
+    return sets_[static_cast<size_t>(it - begin())].second;
+  }
+  void erase(Type type) {
+    if (auto it = find(type); it != end()) sets_.erase(it);
+  }
+
+ private:
+  const_iterator Place(Type type) const {
+    return std::ranges::lower_bound(sets_, type, {}, &value_type::first);
+  }
+
+  std::vector<value_type> sets_;
+};
+
 // A service of a pool: one SRV set.
 struct ServiceUse {
   std::string service;  // "xmpp-client", "xmpps-client", "xmpp-server", "xmpps-server"
@@ -50,23 +88,47 @@ struct PoolUse {
 
 struct Zone {
   Name apex;
-  std::map<Name, std::map<Type, Rrset>> names;
+  std::map<Name, SetMap> names;
   std::vector<PoolUse> pools;
 };
 
+// A zone whose end holds nobody: a large one is taken apart on a thread of its own, since whoever
+// lets go of it last may be the control thread.
+std::shared_ptr<Zone> MakeZone(Name apex);
+
 // Limits of a zone: what is above them is an error when the zone is read.
-constexpr size_t kRecordsPerSetMax = 256;
-constexpr size_t kRdataBytesMax = 16 * 1024;
-constexpr size_t kSetBytesMax = 32 * 1024;
+// A set must fit a message of 65,535 bytes with its question, its signatures and an OPT.
+constexpr size_t kRecordsPerSetMax = 3500;
+constexpr size_t kRdataBytesMax = 60 * 1024;
+constexpr size_t kSetBytesMax = 60 * 1024;
 constexpr size_t kRecordFixedBytes = 12;  // of a record with a compressed owner: all but the RDATA
 
-// Adds a record. Errors: outside of the zone, too many in the set, too large. A record that is
-// there already is left out; the first TTL of a set counts (a file with different ones is an
-// error).
+// Adds a record. Errors: outside of the zone, another TTL than the set has, too many in the set,
+// too large. A record that is there already is left out.
 std::expected<void, std::string> AddRecord(Zone& zone, Record record);
 
-// What makes a zone unservable: no SOA, several SOA, no NS, CNAME beside other data, records of a
-// pool beside records of the file, DNAME (not supported). All problems are told at once.
+// Adds many records: files mostly have a name's records together and their names in order, which
+// saves looking for the place.
+class RecordAdder {
+ public:
+  explicit RecordAdder(Zone& zone) : zone_(zone), last_(zone.names.end()) {}
+
+  // As AddRecord().
+  std::expected<void, std::string> Add(Record record);
+  // The sets at a name to which records are about to be added.
+  const SetMap& At(const Name& name);
+
+ private:
+  Zone& zone_;
+  std::map<Name, SetMap>::iterator last_;
+};
+
+// What a record would make wrong where it is added: it stands beside a CNAME or is one beside other
+// data, is a second CNAME, DNAME or SOA, a SOA below the apex, NS at a wildcard. "" when nothing.
+std::string Conflict(const Zone& zone, const SetMap* sets, const Record& record);
+
+// What makes a zone unservable: no SOA, several SOA, no NS, CNAME beside other data, records below
+// a DNAME, records of a pool beside records of the file. All problems are told at once.
 std::vector<std::string> FindMistakes(const Zone& zone);
 
 // The fields of a SOA that answers need (RFC 1035 §3.3.13). `rdata` must be a well-formed SOA.

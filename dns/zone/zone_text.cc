@@ -2,7 +2,6 @@
 
 #include <ldns/ldns.h>
 
-#include <cstdio>
 #include <memory>
 
 namespace dns {
@@ -12,7 +11,6 @@ struct Free {
   void operator()(ldns_rr* rr) const { ldns_rr_free(rr); }
   void operator()(ldns_rdf* rdf) const { ldns_rdf_deep_free(rdf); }
   void operator()(ldns_buffer* buffer) const { ldns_buffer_free(buffer); }
-  void operator()(FILE* file) const { std::fclose(file); }
   void operator()(char* text) const { LDNS_FREE(text); }
 };
 template <typename T>
@@ -53,41 +51,8 @@ Owned<ldns_rdf> OriginRdf(const Name& origin) {
 
 }  // namespace
 
-std::expected<std::vector<Record>, std::string> ReadZoneFile(const std::string& path,
-                                                             const Name& origin,
-                                                             uint32_t default_ttl) {
-  Owned<FILE> file(std::fopen(path.c_str(), "re"));
-  if (!file) return std::unexpected(path + ": cannot be opened; check the path and its mode");
-  std::vector<Record> records;
-  // ldns keeps these over the lines and replaces them: they are given back to it each time.
-  uint32_t ttl = default_ttl;
-  ldns_rdf* origin_rdf = OriginRdf(origin).release();
-  ldns_rdf* previous = nullptr;
-  int line = 1;
-  std::string error;
-  while (error.empty() && std::feof(file.get()) == 0) {
-    int first_line = line;
-    ldns_rr* raw = nullptr;
-    ldns_status status =
-        ldns_rr_new_frm_fp_l(&raw, file.get(), &ttl, &origin_rdf, &previous, &line);
-    Owned<ldns_rr> rr(raw);
-    if (status == LDNS_STATUS_SYNTAX_EMPTY || status == LDNS_STATUS_SYNTAX_TTL ||
-        status == LDNS_STATUS_SYNTAX_ORIGIN) {
-      continue;  // an empty line, $TTL, $ORIGIN
-    }
-    auto where = path + ":" + std::to_string(first_line) + ": ";
-    if (status != LDNS_STATUS_OK) {
-      error = where + ldns_get_errorstr_by_id(status);
-    } else if (auto record = FromLdns(rr.get()); !record) {
-      error = where + "the record " + record.error();
-    } else {
-      records.push_back(std::move(*record));
-    }
-  }
-  ldns_rdf_deep_free(origin_rdf);
-  ldns_rdf_deep_free(previous);
-  if (!error.empty()) return std::unexpected(error);
-  return records;
+Type TypeFromText(const std::string& text) {
+  return static_cast<Type>(ldns_get_rr_type_by_name(text.c_str()));
 }
 
 std::expected<Record, std::string> ReadRecord(std::string_view text, const Name& origin,

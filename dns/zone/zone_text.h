@@ -1,5 +1,5 @@
-// Zone files and single records in presentation form (RFC 1035 §5), read with ldns. At start and
-// reload only: ldns never sees a byte from the network.
+// Single records in presentation form (RFC 1035 §5), read with ldns. At start and reload only: ldns
+// never sees a byte from the network. Zone files: zone_file.h.
 #pragma once
 
 #include <expected>
@@ -11,11 +11,8 @@
 
 namespace dns {
 
-// A zone file with $ORIGIN, $TTL, and parentheses. $INCLUDE and $GENERATE are not followed. The
-// error names file and line.
-std::expected<std::vector<Record>, std::string> ReadZoneFile(const std::string& path,
-                                                             const Name& origin,
-                                                             uint32_t default_ttl);
+// A type by its name, "TYPE4711" too; Type{} when there is none.
+Type TypeFromText(const std::string& text);
 
 // One record: "www 300 IN A 192.0.2.1", with names relative to `origin`.
 std::expected<Record, std::string> ReadRecord(std::string_view text, const Name& origin,

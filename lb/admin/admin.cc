@@ -1,5 +1,6 @@
 #include "lb/admin/admin.h"
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <functional>
@@ -43,6 +44,21 @@ constexpr std::string_view kHtmlHead =
     "th,td{text-align:left;padding:.2em 1em .2em 0;border-bottom:1px solid #8888}</style>"
     "</head><body>\n";
 
+// "" when it is.
+std::string NotReady(const ProcessView& process, const std::vector<PoolView>& pools,
+                     const std::vector<std::string>& must) {
+  if (process.state != ProcessState::kRunning) {
+    return "the balancer is " + std::string(ProcessStateName(process.state));
+  }
+  for (const std::string& name : must) {
+    auto pool = std::ranges::find(pools, name, &PoolView::name);
+    if (pool == pools.end() || pool->nodes_up == 0) return "no node of pool " + name + " is up";
+  }
+  auto up = [](const PoolView& pool) { return pool.nodes_up > 0; };
+  if (must.empty() && !pools.empty() && std::ranges::none_of(pools, up)) return "no node is up";
+  return "";
+}
+
 net::HttpResponse Plain(int status, std::string body) {
   return {.status = status, .body = std::move(body)};
 }
@@ -60,14 +76,10 @@ net::HttpResponse WithSafeHeaders(net::HttpResponse response) {
 }  // namespace
 
 net::HttpResponse ReadyPage(const ProcessView& process, const std::vector<PoolView>& pools,
-                            bool verbose) {
-  const bool ready = process.state == ProcessState::kRunning;
-  std::string body;
-  if (ready) {
-    body = "ready\n";
-  } else {
-    body = "not ready: the balancer is " + std::string(ProcessStateName(process.state)) + "\n";
-  }
+                            bool verbose, const std::vector<std::string>& must) {
+  const std::string why = NotReady(process, pools, must);
+  const bool ready = why.empty();
+  std::string body = ready ? "ready\n" : "not ready: " + why + "\n";
   if (verbose) {
     body += "connections " + std::to_string(process.connections) + " of " +
             std::to_string(process.connections_max) + "\n";
@@ -129,8 +141,8 @@ net::HttpResponse AdminServer::Answer(const net::HttpRequest& request) const {
       {"/readyz",
        [&] {
          const bool verbose = request.QueryValue("verbose").has_value();
-         return ReadyPage(control_.Process(), verbose ? control_.Pools() : std::vector<PoolView>(),
-                          verbose);
+         return ReadyPage(control_.Process(), control_.Pools(), verbose,
+                          control_.config().process.ready_pools);
        }},
       {"/status",
        [&] {

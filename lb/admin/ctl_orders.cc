@@ -148,24 +148,6 @@ void RunForwardedRequest(Control& control, std::string_view line) {
   static_cast<void>(RunCtlRequest(control, {}, *request, [](CtlReply) {}));
 }
 
-std::string CtlReplyLine(const CtlReply& reply) {
-  const bool ok = reply.exit == CtlExit::kDone;
-  std::string line = "{\"v\":" + std::to_string(kCtlVersion) +
-                     ",\"ok\":" + (ok ? "true" : "false") +
-                     ",\"exit\":" + std::to_string(static_cast<int>(reply.exit));
-  if (!reply.message.empty()) {
-    line += ok ? ",\"message\":" : ",\"error\":";
-    net::AppendJsonString(line, reply.message);
-  }
-  if (reply.object.size() > 2) {  // more than "{}"
-    line += ',';
-    line.append(reply.object, 1);
-  } else {
-    line += '}';
-  }
-  return line + '\n';
-}
-
 const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node) {
   const size_t slash = node.find('/');
   const std::string_view pool = slash == std::string_view::npos ? "" : node.substr(0, slash);

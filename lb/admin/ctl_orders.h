@@ -15,12 +15,6 @@
 
 namespace lb {
 
-struct CtlReply {
-  CtlExit exit = CtlExit::kDone;
-  std::string message;        // what was done, or why not; may be empty
-  std::string object = "{}";  // what the answer holds beside: one JSON object
-};
-
 // The reply comes at once, or, to an order that takes its time, when `later` is called: then this
 // returns nothing. `later` may be called when who asked has gone.
 using CtlLater = std::move_only_function<void(CtlReply)>;
@@ -31,9 +25,6 @@ std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
 // maint of a node are carried out here as well, whatever the nodes look like from here. Others are
 // none of its business.
 void RunForwardedRequest(Control& control, std::string_view line);
-
-// {"v":1,"ok":true,"exit":0,"message":...,...}\n; where not ok, the message is called "error".
-std::string CtlReplyLine(const CtlReply& reply);
 
 // The node that an order names, as "n2" or "pool/n2"; nullptr where there is none or several.
 const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node);

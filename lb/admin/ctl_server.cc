@@ -66,7 +66,7 @@ class CtlServer::PeerLookup final : private net::Target {
     if (!core->loop.ring().features().fd_install) return core->Begin(slot, {});
     auto lookup = std::make_shared<PeerLookup>(core, slot);
     lookup->self_ = lookup;
-    core->loop.Hold();
+    core->loop.Hold(net::EventLoop::Work::kLookup);
     core->loop.ring().InstallFd(slot, {lookup.get(), 0});
   }
 
@@ -76,7 +76,7 @@ class CtlServer::PeerLookup final : private net::Target {
  private:
   void OnCompletion(unsigned, net::Completion completion) override {
     const std::shared_ptr<PeerLookup> keep = std::move(self_);
-    loop_.Release();
+    loop_.Release(net::EventLoop::Work::kLookup);
     const net::UniqueFd fd(completion.result);
     const Peer peer = fd ? PeerOf(fd.get()) : Peer();
     if (auto core = core_.lock()) {
@@ -169,14 +169,13 @@ class CtlServer::Session final : public net::StreamHandler,
   void Run(const std::string& line) {
     auto request = ParseCtlRequest(line);
     if (!request) return Send({.exit = CtlExit::kUsage, .message = request.error()});
+    pending_ = true;  // a late answer may come from within the call
     auto reply = RunCtlRequest(core_.control, core_.hooks, *request,
                                [weak = weak_from_this(), request = *request](CtlReply late) {
                                  if (auto self = weak.lock()) self->OnLate(request, late);
                                });
-    if (!reply) {
-      pending_ = true;
-      return;
-    }
+    if (!reply) return;
+    pending_ = false;
     LogRequest(*request, *reply);
     if (reply->exit == CtlExit::kDone && core_.hooks.carried_out) core_.hooks.carried_out(line);
     if (reply->exit == CtlExit::kDone && request->wait) return BeginWait(*request);
@@ -253,7 +252,8 @@ class CtlServer::Session final : public net::StreamHandler,
     if (step.state == net::DrainWaitStep::State::kDeadline) {
       return EndWait({.exit = CtlExit::kDeadline,
                       .message = "the deadline came with " + std::to_string(step.remaining) +
-                                 " connections left on " + wait_->node +
+                                 (step.remaining == 1 ? " connection" : " connections") +
+                                 " left on " + wait_->node +
                                  "; they were told to end, and do when their last bytes are out"},
                      step, *drain);
     }

@@ -13,6 +13,9 @@ namespace lb {
 namespace {
 
 using Json = nlohmann::ordered_json;
+using net::ForTerminal;
+using net::TextStyle;
+using net::TextTable;
 using Cell = TextTable::Cell;
 using Colour = TextTable::Colour;
 
@@ -53,24 +56,6 @@ std::string Count(double value) { return Fixed(value, 0); }
 std::string Percent(double ratio) { return Fixed(ratio * 100, 1) + "%"; }
 std::string Limit(double value) { return value > 0 ? Count(value) : "-"; }
 
-// "3d 4h", "5m 10s", "12s".
-std::string Span(double seconds) {
-  const auto total = static_cast<uint64_t>(std::clamp(seconds, 0.0, 1e12));
-  constexpr std::pair<const char*, uint64_t> kUnits[] = {
-      {"d", 86'400}, {"h", 3'600}, {"m", 60}, {"s", 1}};
-  uint64_t left = total;
-  std::string text;
-  int parts = 0;
-  for (const auto& [name, size] : kUnits) {
-    const uint64_t count = left / size;
-    left %= size;
-    if (count == 0 || parts == 2) continue;
-    text += (text.empty() ? "" : " ") + std::to_string(count) + name;
-    ++parts;
-  }
-  return text.empty() ? "0s" : text;
-}
-
 std::string Size(double bytes) {
   constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   size_t unit = 0;
@@ -79,38 +64,6 @@ std::string Size(double bytes) {
     ++unit;
   }
   return Fixed(bytes, unit == 0 ? 0 : 1) + kUnits[unit];
-}
-
-std::string_view Escape(Colour colour) {
-  switch (colour) {
-    case Colour::kNone:
-      return "";
-    case Colour::kGood:
-      return "\x1b[32m";
-    case Colour::kWarn:
-      return "\x1b[33m";
-    case Colour::kBad:
-      return "\x1b[31m";
-    case Colour::kFaint:
-      return "\x1b[2m";
-  }
-  return "";
-}
-
-// Code points: names and reasons are hardly ever of double width.
-size_t Width(std::string_view text) {
-  return static_cast<size_t>(std::ranges::count_if(
-      text, [](char c) { return (static_cast<unsigned char>(c) & 0xc0U) != 0x80U; }));
-}
-
-// At most `width` code points of it.
-std::string_view Cut(std::string_view text, size_t width) {
-  size_t at = 0;
-  for (size_t seen = 0; at < text.size(); ++at) {
-    const bool begins = (static_cast<unsigned char>(text[at]) & 0xc0U) != 0x80U;
-    if (begins && seen++ == width) break;
-  }
-  return text.substr(0, at);
 }
 
 Cell Left(std::string text, Colour colour = Colour::kNone) {
@@ -122,11 +75,6 @@ Colour StateColour(const std::string& state) {
   if (state == "up" || state == "running") return Colour::kGood;
   if (state == "down" || state == "split" || state == "not_running") return Colour::kBad;
   return Colour::kWarn;
-}
-
-std::string Paint(std::string text, Colour colour, const TextStyle& style) {
-  if (!style.colours || colour == Colour::kNone) return text;
-  return std::string(Escape(colour)) + text + "\x1b[0m";
 }
 
 // --- list -------------------------------------------------------------------------------------
@@ -149,7 +97,7 @@ std::string Banner(const Json& status, const TextStyle& style) {
     word = "NETSPLIT";
     colour = Colour::kBad;
   }
-  std::string text = Paint(ForTerminal(word), colour, style) + "  " + Count(up) + "/" +
+  std::string text = net::Painted(ForTerminal(word), colour, style) + "  " + Count(up) + "/" +
                      Count(total) + " nodes up, " + Count(Num(status, "connections")) + " of " +
                      Count(Num(status, "connections_max")) + " connections, " +
                      Count(Num(status, "accepts_per_s")) + " arrivals/s";
@@ -157,7 +105,7 @@ std::string Banner(const Json& status, const TextStyle& style) {
     text += ", warming up: " + Count(Num(status, "accept_rate")) + " accepts/s";
   }
   return text + "  (mongooselb " + ForTerminal(Str(status, "version")) + ", pid " +
-         Count(Num(status, "pid")) + ", up " + Span(Num(status, "uptime_s")) + ")\n";
+         Count(Num(status, "pid")) + ", up " + net::SpanText(Num(status, "uptime_s")) + ")\n";
 }
 
 std::string Listeners(const Json& status, const TextStyle& style) {
@@ -183,7 +131,7 @@ std::string NodeRemark(const Json& node) {
     const double rate = Num(node, "drain_rate");
     const double left = Num(node, "drain_remaining");
     add(Count(left) + " to end" +
-        (rate > 0 ? " at " + Count(rate) + "/s, about " + Span(left / rate) : ""));
+        (rate > 0 ? " at " + Count(rate) + "/s, about " + net::SpanText(left / rate) : ""));
   }
   if (Num(node, "warmup") < 1) {
     add("warm-up " + Percent(Num(node, "warmup")) +
@@ -244,8 +192,9 @@ std::string ConnectionRows(const Json& reply, const TextStyle& style) {
   for (const Json& one : Array(reply, "connections")) {
     table.Add({Left(Str(one, "id")), Left(Str(one, "client")), Left(Str(one, "listener")),
                Left(Str(one, "pool") + "/" + Str(one, "node")), Left(Str(one, "state")),
-               Right(Span(Num(one, "age_ms") / 1000)), Right(Span(Num(one, "idle_ms") / 1000)),
-               Right(Size(Num(one, "bytes_in"))), Right(Size(Num(one, "bytes_out")))});
+               Right(net::SpanText(Num(one, "age_ms") / 1000)),
+               Right(net::SpanText(Num(one, "idle_ms") / 1000)), Right(Size(Num(one, "bytes_in"))),
+               Right(Size(Num(one, "bytes_out")))});
   }
   return table.rows() == 0 ? "" : table.Text(style);
 }
@@ -267,7 +216,7 @@ std::string ListText(const Json& reply, const TextStyle& style) {
 std::string ExplainNode(const Json& node, const TextStyle& style) {
   const std::string state = Str(node, "state");
   std::string text = "  " + ForTerminal(Str(node, "name")) + "  " +
-                     Paint(ForTerminal(state), StateColour(state), style) + "  expects " +
+                     net::Painted(ForTerminal(state), StateColour(state), style) + "  expects " +
                      Percent(Num(node, "share_expected")) + " of new connections (weight " +
                      Count(Num(node, "weight")) + ", now " +
                      Fixed(Num(node, "effective_weight"), 1) + ")\n";
@@ -357,47 +306,6 @@ std::string DescribeText(const Json& reply, const TextStyle& style) {
 
 }  // namespace
 
-std::string ForTerminal(std::string_view text) {
-  std::string out;
-  while (!text.empty()) {
-    const size_t plain = std::min(text.find_first_of("\"\\"), text.size());
-    net::AppendPrintable(out, text.substr(0, plain), SIZE_MAX);
-    text.remove_prefix(plain);
-    if (text.empty()) break;
-    out += text.front();
-    text.remove_prefix(1);
-  }
-  return out;
-}
-
-std::string TextTable::Text(const TextStyle& style) const {
-  std::vector<size_t> widths(rows_.front().size());
-  for (const auto& row : rows_) {
-    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Width(row[i].text));
-  }
-  std::string out;
-  for (const auto& row : rows_) {
-    size_t last = row.size();
-    while (last > 0 && row[last - 1].text.empty()) --last;
-    size_t at = 0;  // the column on the screen
-    for (size_t i = 0; i < last; ++i) {
-      const Cell& cell = row[i];
-      const size_t padding = widths[i] - Width(cell.text);
-      if (i > 0) out += "  ";
-      if (cell.right) out.append(padding, ' ');
-      const size_t begin = at + (i > 0 ? 2 : 0) + (cell.right ? padding : 0);
-      const size_t room = style.width == 0      ? SIZE_MAX
-                          : style.width > begin ? style.width - begin
-                                                : 0;
-      out += Paint(std::string(Cut(cell.text, room)), cell.colour, style);
-      if (!cell.right && i + 1 < last) out.append(padding, ' ');
-      at = begin + Width(cell.text) + (cell.right ? 0 : padding);
-    }
-    out += '\n';
-  }
-  return out;
-}
-
 std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
                           const TextStyle& style) {
   constexpr std::pair<std::string_view, std::string (*)(const Json&, const TextStyle&)> kTexts[] = {
@@ -410,23 +318,6 @@ std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
   }
   const std::string message = Str(reply, "message");
   return message.empty() ? "done\n" : ForTerminal(message) + "\n";
-}
-
-std::string CtlErrorText(std::string_view reply_json) {
-  const Json reply = ParseOrEmpty(reply_json);
-  std::string text;
-  for (const Json& error : Array(reply, "errors")) text += ForTerminal(Str(error, "text")) + "\n";
-  const std::string error = Str(reply, "error");
-  return text + (error.empty() ? "refused without a reason" : ForTerminal(error)) + "\n";
-}
-
-std::string CtlProgressText(std::string_view line_json) {
-  const Json line = ParseOrEmpty(line_json);
-  const double left = Num(line, "remaining");
-  std::string text = Count(left) + (left == 1 ? " connection left" : " connections left");
-  auto eta = line.find("eta_s");
-  if (eta != line.end() && eta->is_number()) text += ", about " + Span(eta->get<double>());
-  return text + "\n";
 }
 
 std::string CtlTopFrame(std::string_view reply_json, const TextStyle& style) {

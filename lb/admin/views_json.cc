@@ -130,6 +130,7 @@ std::string StatusJson(const ProcessView& process, const std::vector<ListenerVie
                {"reloads", process.reloads},
                {"reloads_failed", process.reloads_failed},
                {"last_reload_error", process.last_reload_error},
+               {"last_reload_at_s", process.last_reload_at_s},
                {"listeners", std::move(listener_array)},
                {"pools", PoolsArray(pools)},
                {"absent", std::move(absent_array)}});

@@ -27,6 +27,10 @@ void WriteProcess(MetricsWriter& out, const ProcessView& process) {
       .Add({}, process.accept_rate);
   out.Gauge("mongooselb_nodes_up", "Nodes that take new connections.").Add({}, process.nodes_up);
   out.Gauge("mongooselb_nodes", "Nodes in all pools.").Add({}, process.nodes_total);
+  out.Gauge("mongooselb_last_reload_success", "1 unless the last configuration was refused.")
+      .Add({}, process.last_reload_error.empty() ? 1 : 0);
+  out.Gauge("mongooselb_last_reload_timestamp_seconds", "Since 1970; 0 = none was tried.")
+      .Add({}, static_cast<double>(process.last_reload_at_s));
   out.Gauge("mongooselb_split", "1 while nodes of a pool disagree on who is running.")
       .Add({}, process.split ? 1 : 0);
 }

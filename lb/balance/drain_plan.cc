@@ -57,8 +57,10 @@ DrainVerdict CheckDrain(std::span<const DrainNode> nodes, size_t target,
                   Count(verdict.to_move) + " connections before the deadline";
   } else {
     verdict.allowed = true;
-    verdict.why = std::to_string(verdict.survivors) + " nodes can take " + name + "'s " +
-                  Count(verdict.to_move) + " connections (room: " + Count(verdict.room) + ")";
+    verdict.why = std::to_string(verdict.survivors) +
+                  (verdict.survivors == 1 ? " node can take " : " nodes can take ") + name + "'s " +
+                  Count(verdict.to_move) + (verdict.to_move == 1 ? " connection" : " connections") +
+                  " (room: " + Count(verdict.room) + ")";
   }
   return verdict;
 }

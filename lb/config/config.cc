@@ -68,6 +68,7 @@ ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
   out.buffers = PowerOfTwo(section, "buffers", out.buffers, 16, 1 << 15);
   out.large_buffers = PowerOfTwo(section, "large_buffers", out.large_buffers, 0, 1 << 12);
   out.state_file = AbsolutePath(section, "state_file", "");
+  out.ready_pools = section.Strings("ready_pools", kPoolsMax);
   return out;
 }
 
@@ -108,13 +109,12 @@ AcceptWarmupConfig ReadAcceptWarmup(const TomlSection& section) {
 }
 
 void ReadBinds(const TomlSection& section, ListenerConfig& out) {
-  std::vector<std::string> binds = section.Strings("bind");
+  std::vector<std::string> binds = section.Strings("bind", kBindsMax);
   if (!section.Has("bind")) {
     section.Error("bind", "is required, but missing", "add bind = \"0.0.0.0:5222\"");
   } else if (binds.empty()) {
     section.Error("bind", "names no address", "add one, as in bind = \"0.0.0.0:5222\"");
   }
-  if (!WithinBound(section, "bind", binds.size(), kBindsMax)) return;
   for (const std::string& text : binds) {
     auto endpoint = EndpointOf(section, "bind", text);
     if (!endpoint) continue;
@@ -132,8 +132,7 @@ void ReadProxy(const TomlSection& section, ListenerConfig& out) {
   out.accept_proxy = section.Bool("accept_proxy", out.accept_proxy);
   out.proxy_header_timeout = section.Time("proxy_header_timeout", out.proxy_header_timeout,
                                           std::chrono::milliseconds(10), std::chrono::minutes(1));
-  std::vector<std::string> trusted = section.Strings("proxy_trusted");
-  if (!WithinBound(section, "proxy_trusted", trusted.size(), kTrustedMax)) return;
+  std::vector<std::string> trusted = section.Strings("proxy_trusted", kTrustedMax);
   if (!trusted.empty() && !out.accept_proxy) {
     section.Error("proxy_trusted", "has no effect without accept_proxy",
                   "add accept_proxy = true, or remove it");
@@ -173,7 +172,8 @@ void JudgePools(const TomlSection& root, Config& config,
                 const std::vector<std::pair<std::string, TomlSection>>& listeners) {
   std::vector<std::string_view> names;
   for (const PoolConfig& pool : config.pools) names.push_back(pool.name);
-  auto find = [&](const std::string& pool, const TomlSection& section, size_t& index) {
+  auto find = [&](const std::string& pool, const TomlSection& section, std::string_view key,
+                  size_t& index) {
     if (pool.empty()) return;
     auto it = std::ranges::find(names, std::string_view(pool));
     if (it != names.end()) {
@@ -181,17 +181,21 @@ void JudgePools(const TomlSection& root, Config& config,
       return;
     }
     std::string_view nearest = net::Nearest(pool, names);
-    section.Error("pool", "is " + net::Quoted(pool) + ", but there is no [pool." + pool + "]",
+    section.Error(key, "is " + net::Quoted(pool) + ", but there is no [pool." + pool + "]",
                   !nearest.empty() ? "did you mean '" + std::string(nearest) + "'?"
                   : names.empty()  ? "add it"
                                    : "pools of this file: " + Listed(names));
   };
+  for (const std::string& name : config.process.ready_pools) {
+    size_t index = 0;
+    find(name, root.Section("process"), "ready_pools", index);
+  }
   for (size_t i = 0; i < config.listeners.size(); ++i) {
     ListenerConfig& listener = config.listeners[i];
-    find(listener.pool, listeners[i].second, listener.pool_index);
-    std::vector<TomlSection> routes = listeners[i].second.Sections("route");
+    find(listener.pool, listeners[i].second, "pool", listener.pool_index);
+    std::vector<TomlSection> routes = listeners[i].second.Sections("route", kRoutesMax);
     for (size_t r = 0; r < listener.routes.size(); ++r) {
-      find(listener.routes[r].pool, routes[r], listener.routes[r].pool_index);
+      find(listener.routes[r].pool, routes[r], "pool", listener.routes[r].pool_index);
     }
   }
   if (config.listeners.empty()) {
@@ -254,8 +258,8 @@ void JudgeLimits(const Config& config,
   }
 }
 
-std::expected<Config, std::vector<net::ConfigError>> Read(TomlReader reader, std::string file) {
-  if (!reader.readable()) return std::unexpected(reader.Finish());
+DraftConfig Read(TomlReader reader, std::string file) {
+  if (!reader.readable()) return {.config = {}, .errors = reader.Finish(), .readable = false};
   Config out;
   out.file = std::move(file);
   TomlSection root = reader.root();
@@ -263,36 +267,37 @@ std::expected<Config, std::vector<net::ConfigError>> Read(TomlReader reader, std
   out.process = ReadProcess(process, out.file);
   out.log = ReadLog(root.Section("log"), out.file);
   out.warmup = ReadAcceptWarmup(root.Section("warmup"));
-  auto listeners = root.NamedSections("listener");
-  auto pools = root.NamedSections("pool");
-  if (WithinBound(root, "listener", listeners.size(), kListenersMax)) {
-    for (const auto& [name, section] : listeners) {
-      out.listeners.push_back(ReadListener(name, section, out.file));
-    }
+  auto listeners = root.NamedSections("listener", kListenersMax);
+  auto pools = root.NamedSections("pool", kPoolsMax);
+  for (const auto& [name, section] : listeners) {
+    out.listeners.push_back(ReadListener(name, section, out.file));
   }
-  if (WithinBound(root, "pool", pools.size(), kPoolsMax)) {
-    for (const auto& [name, section] : pools) {
-      out.pools.push_back(ReadPool(name, section, out.file));
-    }
+  for (const auto& [name, section] : pools) {
+    out.pools.push_back(ReadPool(name, section, out.file));
   }
   JudgePools(root, out, listeners);
   JudgeBinds(out, process, listeners);
   JudgeLimits(out, listeners, pools);
-  auto errors = reader.Finish();
-  if (!errors.empty()) return std::unexpected(std::move(errors));
-  return out;
+  return {.config = std::move(out), .errors = reader.Finish(), .readable = true};
+}
+
+std::expected<Config, std::vector<net::ConfigError>> WholeOrNothing(DraftConfig draft) {
+  if (!draft.errors.empty()) return std::unexpected(std::move(draft.errors));
+  return std::move(draft.config);
 }
 
 }  // namespace
 
+DraftConfig ReadConfig(const std::string& path) { return Read(TomlReader::FromFile(path), path); }
+
 std::expected<Config, std::vector<net::ConfigError>> LoadConfig(const std::string& path) {
-  return Read(TomlReader::FromFile(path), path);
+  return WholeOrNothing(ReadConfig(path));
 }
 
 std::expected<Config, std::vector<net::ConfigError>> ParseConfig(std::string_view text,
                                                                  std::string name) {
   TomlReader reader = TomlReader::FromString(text, name);
-  return Read(std::move(reader), std::move(name));
+  return WholeOrNothing(Read(std::move(reader), std::move(name)));
 }
 
 }  // namespace lb

@@ -41,6 +41,8 @@ inline constexpr size_t kSourceAddressesMax = 64;
 inline constexpr size_t kCertificatesMax = 256;
 inline constexpr size_t kRoutesMax = 256;
 inline constexpr size_t kAlpnMax = 16;
+inline constexpr size_t kCertificateNamesMax = 256;
+inline constexpr size_t kProxyTlvsMax = 16;
 inline constexpr size_t kNameMax = 64;  // bytes of a listener's, pool's or node's name
 
 // Where a value stood, for what is found out later: a bind that fails, a name without an address.
@@ -72,9 +74,10 @@ struct ProcessConfig {
   ConfigOrigin admin_listen_origin;
   net::Duration drain_deadline = std::chrono::minutes(10);
   uint32_t buffer_bytes = 4096;
-  uint32_t buffers = 4096;      // per worker; a power of two
-  uint32_t large_buffers = 32;  // per worker; a power of two, or 0
-  std::string state_file;       // empty: overrides end with the process
+  uint32_t buffers = 4096;               // per worker; a power of two
+  uint32_t large_buffers = 32;           // per worker; a power of two, or 0
+  std::string state_file;                // empty: overrides end with the process
+  std::vector<std::string> ready_pools;  // which must have a node up; empty: any of them
 
   bool operator==(const ProcessConfig&) const = default;
 };
@@ -259,7 +262,7 @@ struct PoolConfig {
   std::string name;
   ConfigOrigin origin;
   Policy balance = Policy::kP2c;
-  double bounded_load = 1.25;
+  double bounded_load = 0;     // 0 = no bound: sources stay
   double panic_threshold = 0;  // 0 = never
   uint32_t retries = 3;
   bool redispatch = true;
@@ -314,6 +317,15 @@ struct Config {
 
   bool operator==(const Config&) const = default;
 };
+
+// What could be read of a file that may have mistakes: for who looks for more of them (names,
+// certificates), and for nothing else.
+struct DraftConfig {
+  Config config;
+  std::vector<net::ConfigError> errors;  // in the order of the file
+  bool readable = false;                 // else `config` is empty
+};
+DraftConfig ReadConfig(const std::string& path);
 
 // All mistakes of the file, in its order; never a configuration with mistakes.
 std::expected<Config, std::vector<net::ConfigError>> LoadConfig(const std::string& path);

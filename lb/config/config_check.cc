@@ -35,8 +35,7 @@ bool SameIgnoringCase(std::string_view a, std::string_view lower) {
 
 // "Name: value"
 void ReadHeaders(const TomlSection& section, CheckConfig& out) {
-  std::vector<std::string> headers = section.Strings("headers");
-  if (!WithinBound(section, "headers", headers.size(), kCheckHeadersMax)) return;
+  std::vector<std::string> headers = section.Strings("headers", kCheckHeadersMax);
   for (const std::string& text : headers) {
     size_t colon = text.find(':');
     std::string_view name = std::string_view(text).substr(0, colon);

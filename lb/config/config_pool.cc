@@ -76,7 +76,7 @@ void ReadSendProxy(const TomlSection& section, PoolConfig& out) {
       {{"off", SendProxy::kOff}, {"v1", SendProxy::kV1}, {"v2", SendProxy::kV2}});
   bool v2 = out.send_proxy == SendProxy::kV2;
   bool tlvs = section.Has("send_proxy_tlvs");
-  std::vector<std::string> names = section.Strings("send_proxy_tlvs");
+  std::vector<std::string> names = section.Strings("send_proxy_tlvs", kProxyTlvsMax);
   if (!tlvs) names = {"unique_id", "crc32c", "ssl", "alpn", "authority", "channel_binding"};
   for (const std::string& tlv : names) {
     bool* on = tlv == "unique_id"         ? &out.proxy_unique_id
@@ -96,8 +96,7 @@ void ReadSendProxy(const TomlSection& section, PoolConfig& out) {
 }
 
 void ReadSources(const TomlSection& section, PoolConfig& out) {
-  std::vector<std::string> sources = section.Strings("source_addresses");
-  if (!WithinBound(section, "source_addresses", sources.size(), kSourceAddressesMax)) return;
+  std::vector<std::string> sources = section.Strings("source_addresses", kSourceAddressesMax);
   for (const std::string& text : sources) {
     auto address = net::Address::FromIp(text, 0);
     if (!address) {
@@ -133,8 +132,7 @@ NodeConfig ReadNode(const TomlSection& section, const std::string& file) {
 }
 
 void ReadNodes(const TomlSection& section, const std::string& file, PoolConfig& out) {
-  std::vector<TomlSection> nodes = section.Sections("node");
-  if (!WithinBound(section, "node", nodes.size(), kPoolNodesMax)) return;
+  std::vector<TomlSection> nodes = section.Sections("node", kPoolNodesMax);
   std::vector<std::pair<std::string, int>> seen;  // name, line
   for (const TomlSection& node : nodes) {
     NodeConfig read = ReadNode(node, file);
@@ -241,7 +239,7 @@ void JudgeUnixNodes(const TomlSection& section, const PoolConfig& pool) {
         "port", "cannot be asked of node " + net::Quoted(node->name) + ", which is a Unix socket",
         "give the node an IP address, or remove the status section");
   }
-  std::vector<TomlSection> checks = section.Sections("check");
+  std::vector<TomlSection> checks = section.Sections("check", kChecksMax);
   for (size_t i = 0; i < pool.checks.size() && i < checks.size(); ++i) {
     if (pool.checks[i].port == 0) continue;
     checks[i].Error(
@@ -261,11 +259,8 @@ void ReadParts(const TomlSection& section, const std::string& file, PoolConfig& 
                   "add [[" + section.path() + ".node]] with name and address, or [" +
                       section.path() + ".discover]");
   }
-  std::vector<TomlSection> checks = section.Sections("check");
-  if (WithinBound(section, "check", checks.size(), kChecksMax)) {
-    for (const TomlSection& check : checks) {
-      out.checks.push_back(ReadCheck(check, file, out.send_proxy));
-    }
+  for (const TomlSection& check : section.Sections("check", kChecksMax)) {
+    out.checks.push_back(ReadCheck(check, file, out.send_proxy));
   }
   if (TomlSection status = section.Section("status"); status.present()) {
     out.status = ReadStatus(status, file);

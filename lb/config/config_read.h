@@ -28,11 +28,15 @@ inline uint32_t Size(const net::TomlSection& section, std::string_view key, uint
   return static_cast<uint32_t>(section.Bytes(key, fallback, {.min = min, .max = max}));
 }
 
+// `main_file`: for what stands nowhere.
 inline ConfigOrigin OriginOf(const net::TomlSection& section, std::string_view key,
-                             const std::string& file) {
+                             const std::string& main_file) {
   std::string path = section.path();
   if (!key.empty()) path += (path.empty() ? "" : ".") + std::string(key);
-  return {.file = file, .line = section.LineOf(key), .key = std::move(path)};
+  std::string where = section.FileOf(key);
+  return {.file = where.empty() ? main_file : std::move(where),
+          .line = section.LineOf(key),
+          .key = std::move(path)};
 }
 
 // An absolute path, or nothing.
@@ -54,6 +58,7 @@ inline std::optional<net::Endpoint> EndpointOf(const net::TomlSection& section,
   return std::nullopt;
 }
 
+// Of what several keys add up to; each list has its own bound where it is read.
 inline bool WithinBound(const net::TomlSection& section, std::string_view key, size_t count,
                         size_t max) {
   if (count <= max) return true;

@@ -47,19 +47,18 @@ void RefuseKeys(const TomlSection& section, const Keys& keys, const std::string&
 }
 
 void ReadCertificates(const TomlSection& section, const std::string& file, ListenerTlsConfig& out) {
-  std::vector<TomlSection> list = section.Sections("certificates");
+  std::vector<TomlSection> list = section.Sections("certificates", kCertificatesMax);
   if (list.empty()) {
     section.Error("certificates", "is required to end TLS, but missing",
                   "add certificates = [{ chain = \"/path/chain.pem\", key = \"/path/key.pem\" }]");
   }
-  if (!WithinBound(section, "certificates", list.size(), kCertificatesMax)) return;
   for (const TomlSection& entry : list) {
     CertificateConfig certificate;
     certificate.origin = OriginOf(entry, "", file);
     certificate.chain = entry.RequiredString("chain");
     certificate.key = entry.RequiredString("key");
     certificate.ocsp = entry.String("ocsp");
-    for (const std::string& name : entry.Strings("names")) {
+    for (const std::string& name : entry.Strings("names", kCertificateNamesMax)) {
       if (Domain(entry, "names", name, true)) certificate.names.push_back(Lower(name));
     }
     out.certificates.push_back(std::move(certificate));
@@ -83,11 +82,10 @@ void ReadPolicy(const TomlSection& section, TlsPolicyConfig& out) {
 
 void ReadAlpn(const TomlSection& section, ListenerMode mode, ListenerTlsConfig& out) {
   if (section.Has("alpn")) {
-    out.alpn = section.Strings("alpn");
+    out.alpn = section.Strings("alpn", kAlpnMax);
   } else if (mode == ListenerMode::kTls) {
     out.alpn.assign(kXmppAlpn.begin(), kXmppAlpn.end());
   }
-  WithinBound(section, "alpn", out.alpn.size(), kAlpnMax);
   for (const std::string& name : out.alpn) {
     if (!name.empty() && name.size() <= 255) continue;
     section.Error("alpn", "holds a name of " + std::to_string(name.size()) + " bytes",
@@ -119,14 +117,13 @@ void ReadClientAuth(const TomlSection& section, ListenerTlsConfig& out) {
 }
 
 void ReadRoutes(const TomlSection& section, ListenerConfig& out) {
-  std::vector<TomlSection> routes = section.Sections("route");
+  std::vector<TomlSection> routes = section.Sections("route", kRoutesMax);
   bool any = out.mode == ListenerMode::kStartTls || out.mode == ListenerMode::kSni ||
              out.mode == ListenerMode::kTls;
   if (!any && !routes.empty()) {
     section.Error("route", "has no effect with mode = \"tcp\", which sees no names",
                   "remove it, or set mode = \"sni\", \"starttls\" or \"tls\"");
   }
-  if (!WithinBound(section, "route", routes.size(), kRoutesMax)) return;
   for (const TomlSection& route : routes) {
     RouteConfig read;
     read.domain = Lower(route.String("domain"));

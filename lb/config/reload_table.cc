@@ -62,7 +62,7 @@ std::string PrefixDiffers(const Config& now, const Config& next) {
 }
 
 constexpr net::ReloadRow<Config> kTable[] = {
-    {"", "process log warmup listener pool"},
+    {"", "include process log warmup listener pool"},
     // Rings, buffers and threads are made once.
     {"process", "workers", WorkersDiffer, kUpgrade},
     {"process", "connections_max", LB_PROCESS_KEY(connections_max), kUpgrade},
@@ -74,7 +74,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"process", "group", LB_PROCESS_KEY(group), "restart the service"},
     {"process", "ctl_socket", LB_PROCESS_KEY(ctl_socket), kUpgrade},
     {"process", "admin_listen", LB_PROCESS_KEY(admin_listen), kUpgrade},
-    {"process", "drain_deadline state_file"},
+    {"process", "drain_deadline state_file ready_pools"},
     {"log", "level", LB_LOG_KEY(level), kUpgrade},
     {"log", "format", LB_LOG_KEY(format), kUpgrade},
     {"log", "access", AccessDiffers, kUpgrade},

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <ctime>
 #include <fstream>
 #include <iterator>
 #include <thread>
@@ -15,6 +16,7 @@
 #include "lb/control/drain_pace.h"
 #include "lb/control/report.h"
 #include "lb/control/saved_state.h"
+#include "lb/proxy/connection_name.h"
 #include "net/base/check.h"
 #include "net/report/log.h"
 #include "net/service/state_file.h"
@@ -172,6 +174,7 @@ void Control::LookAtStart(net::Time names_until, net::Time looks_until) {
 std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   auto fail = [&](std::vector<net::ConfigError> errors) {
     ++reloads_failed_;
+    last_reload_at_s_ = static_cast<int64_t>(std::time(nullptr));
     last_reload_error_ = errors.front().ToString();
     net::Log(net::LogLevel::kError, "lb", "reload refused; the old configuration stays",
              {{"error", last_reload_error_}, {"errors", errors.size()}});
@@ -194,6 +197,7 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   if (!prepared) return fail(prepared.error());
   Commit(std::move(*config), std::move(*prepared));
   ++reloads_;
+  last_reload_at_s_ = static_cast<int64_t>(std::time(nullptr));
   last_reload_error_.clear();
   expiry_warned_.clear();
   net::Log(net::LogLevel::kInfo, "lb", "configuration reloaded", {{"file", config_path_}});
@@ -280,6 +284,7 @@ ProcessView Control::Process() const {
   view.reloads = reloads_;
   view.reloads_failed = reloads_failed_;
   view.last_reload_error = last_reload_error_;
+  view.last_reload_at_s = last_reload_at_s_;
   return view;
 }
 
@@ -432,7 +437,8 @@ Done Control::Shut(const std::string& node, double rate) {
 }
 
 Done Control::ShutConnection(const std::string& id) {
-  if (!EndConnection(id, *engine_)) {
+  const auto name = ConnectionName::Parse(id);
+  if (!name || !engine_->ShutConnection(*name, EndReason::kShut)) {
     return std::unexpected(Refusal{
         "there is no connection " + id + " now; `list --connections` shows all that are open",
         true});
@@ -492,8 +498,10 @@ void Control::LookAtDrain() {
   const uint64_t open = engine_->open();
   if (open > 0 && loop_.now() < drain_deadline_) {
     const uint64_t due = drain_plan_->Ask(open, loop_.now()).now;
-    if (due > 0) drain_ended_ += EndIdlest(*engine_, nullptr, due, EndReason::kDrained);
-    loop_.After(kDrainLook, [this] { LookAtDrain(); });
+    if (due > 0) {
+      drain_ended_ += engine_->ShutNode(nullptr, ShutCount(due), EndReason::kDrained);
+    }
+    start_ = loop_.After(kDrainLook, [this] { LookAtDrain(); });  // (free since BeginDrain)
     return;
   }
   state_ = ProcessState::kStopping;

@@ -143,6 +143,7 @@ class Control {
   uint64_t reloads_ = 0;
   uint64_t reloads_failed_ = 0;
   std::string last_reload_error_;
+  int64_t last_reload_at_s_ = 0;
   std::function<void(uint64_t)> drained_;
   net::Time drain_deadline_{};
   std::optional<ShutPlan> drain_plan_;

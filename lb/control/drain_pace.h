@@ -4,6 +4,7 @@
 // Control thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "lb/balance/drain_plan.h"
@@ -15,9 +16,10 @@ namespace lb {
 class Engine;
 class Node;
 
-// Ends up to `count` connections to that node (null: all there are), on each worker those idle for
-// longest first; each worker has its share. Returns how many.
-uint64_t EndIdlest(Engine& engine, const Node* node, uint64_t count, EndReason reason);
+// As many as Engine::ShutNode takes at a time.
+constexpr uint32_t ShutCount(uint64_t count) {
+  return static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
+}
 
 class DrainPace {
  public:

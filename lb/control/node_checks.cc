@@ -20,8 +20,8 @@ std::string OwnProxyHeader(SendProxy version) {
     case SendProxy::kV2:
       break;
   }
-  std::array<uint8_t, 16> header{};
-  auto size = net::EncodeProxyV2Local(header);
+  std::array<uint8_t, net::kProxyV2LocalCheckBytes> header{};
+  auto size = net::EncodeProxyV2LocalCheck(header);
   CHECK(size.has_value());
   return {reinterpret_cast<const char*>(header.data()), *size};
 }
@@ -96,9 +96,13 @@ void NodeChecks::RunCheck(size_t index) {
         auto keep = std::shared_ptr<net::Probe>(std::move(runs_[index].probe));
         loop_.Post([keep] {});
         // The next check's time depends on what the result changed; who hears of it may end us.
-        const auto tell = events_.on_result;
+        const Events tell = events_;
         const auto alive = alive_;
-        tell(index, ok, why);
+        if (keep->ours()) {
+          tell.on_not_checked(why);
+        } else {
+          tell.on_result(index, ok, why);
+        }
         if (*alive) ScheduleCheck(index, health_.check(index).NextIn(random_));
       });
 }
@@ -116,8 +120,12 @@ void NodeChecks::Fetch() {
         auto keep = std::shared_ptr<net::HttpFetch>(std::move(fetch_));
         loop_.Post([keep] {});
         ScheduleFetch(status_->interval);
-        const auto tell = events_.on_status;
-        tell(std::move(body));
+        const Events tell = events_;
+        if (keep->ours()) {
+          tell.on_not_checked(body.error());
+        } else {
+          tell.on_status(std::move(body));
+        }
       });
 }
 

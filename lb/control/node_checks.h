@@ -22,6 +22,8 @@ class NodeChecks {
   struct Events {
     std::function<void(size_t check, bool ok, const std::string& why)> on_result;
     std::function<void(std::expected<std::string, std::string> body)> on_status;
+    // Instead of either, where something of ours was missing: a port, a descriptor, memory.
+    std::function<void(const std::string& why)> on_not_checked;
   };
 
   // `random` and `health` must outlive it. Begins at once.

@@ -194,7 +194,14 @@ void PoolControl::StartChecks(PoolNode& entry) {
               [this, &entry](size_t index, bool ok, const std::string& why) {
                 AfterHealth(entry, entry.health->OnCheckResult(index, ok, why));
               },
-          .on_status = [this, &entry](auto body) { OnCluster(entry, std::move(body)); }});
+          .on_status = [this, &entry](auto body) { OnCluster(entry, std::move(body)); },
+          .on_not_checked =
+              [this, &entry](const std::string& why) {
+                entry.health->OnNotChecked(why);
+                LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kError, "lb",
+                          "checks cannot be made; nodes stay as they are",
+                          {{"pool", name()}, {"node", entry.config.name}, {"reason", why}});
+              }});
 }
 
 // A node that is still being looked at for the first time is neither up nor down: with the balancer
@@ -427,7 +434,7 @@ void PoolControl::OnPassiveErrors(const Node* node, uint32_t errors) {
   for (const EntryPtr& entry : entries_) {
     if (entry->node.get() != node) continue;
     AfterHealth(*entry, entry->health->OnConnectErrors(
-                            errors, MayMarkDownPassively(down, entries_.size())));
+                            errors, MayMarkDownPassively(down, entries_.size()), loop_.now()));
   }
 }
 
@@ -463,6 +470,12 @@ void PoolControl::AfterHealth(PoolNode& entry, NodeHealth::Changed changed) {
 
 void PoolControl::Tick() {
   tick_ = loop_.After(kTick, [this] { Tick(); });
+  for (const EntryPtr& entry : entries_) {
+    if (auto changed = entry->health->OnTime(loop_.now())) {
+      entry->node->ResetErrors();
+      AfterHealth(*entry, std::move(changed));
+    }
+  }
   StepWarmups();
   StepPaces();
   if (loop_.now() - last_measure_ >= kMeasureEvery) MeasureArrivals();

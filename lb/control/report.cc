@@ -1,10 +1,10 @@
 #include "lb/control/report.h"
 
-#include <charconv>
 #include <ctime>
 #include <map>
 #include <optional>
 
+#include "lb/proxy/connection_name.h"
 #include "net/tls/tls_engine.h"
 
 namespace lb {
@@ -67,6 +67,24 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
                     "Lines that the access log did not take",
                     true,
                     {{{}, static_cast<double>(engine.access_log_dropped())}}});
+  worker("mongooselb_local_errors_total",
+         "Connects for which a port, descriptor or memory of this machine was missing",
+         &WorkerStats::local_errors);
+  CounterView errors{
+      "mongooselb_socket_errors_total", "System calls that failed, by errno", true, {}};
+  using Side = Engine::ErrorSide;
+  for (const auto& [side, text] :
+       {std::pair(Side::kConnect, "connect"), std::pair(Side::kClient, "client"),
+        std::pair(Side::kNode, "node")}) {
+    for (size_t error = 1; error < net::kErrnos; ++error) {
+      const uint64_t count = engine.SocketErrors(side, error);
+      if (count == 0) continue;
+      errors.series.push_back(
+          {{{"side", text}, {"errno", std::string(net::ErrnoName(static_cast<int>(error)))}},
+           static_cast<double>(count)});
+    }
+  }
+  views->push_back(std::move(errors));
   CounterView ended{"mongooselb_ended_total", "Connections that ended, by reason", true, {}};
   for (size_t i = 1; i < kEndReasons; ++i) {
     const auto reason = static_cast<EndReason>(i);
@@ -150,29 +168,6 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
 
 namespace {
 
-// A connection's place, and when it began, since places are used again: "0-17-1732741200123".
-struct ConnectionId {
-  uint64_t worker = 0;
-  uint64_t index = 0;
-  uint64_t started_ms = 0;
-
-  std::string ToString() const {
-    return std::to_string(worker) + "-" + std::to_string(index) + "-" + std::to_string(started_ms);
-  }
-  static std::optional<ConnectionId> Parse(std::string_view text) {
-    ConnectionId id;
-    uint64_t* parts[] = {&id.worker, &id.index, &id.started_ms};
-    const char* at = text.data();
-    const char* end = at + text.size();
-    for (size_t i = 0; i < 3; ++i) {
-      const auto read = std::from_chars(at, end, *parts[i]);
-      if (read.ec != std::errc() || (i < 2 && (read.ptr == end || *read.ptr != '-'))) return {};
-      at = read.ptr + (i < 2 ? 1 : 0);
-    }
-    return at == end ? std::optional(id) : std::nullopt;
-  }
-};
-
 struct ConnectionNames {
   std::map<uint16_t, std::string> listeners;
   std::map<uint16_t, std::string> pools;
@@ -181,7 +176,7 @@ struct ConnectionNames {
     for (const auto& [name, id] : set.ids()) listeners[id] = name;
     for (const auto& [name, id] : ids) pools[id] = name;
   }
-  ConnectionView ViewOf(const ProxyWorker& worker, const Pair& pair, const ConnectionId& id) {
+  ConnectionView ViewOf(const ProxyWorker& worker, const Pair& pair, const ConnectionName& id) {
     return {.id = id.ToString(),
             .client = pair.client().ToString(),
             .listener = listeners[pair.listener()],
@@ -198,12 +193,13 @@ struct ConnectionNames {
 // Asks each worker of its connections: f(worker, pair, id).
 template <typename F>
 void ForEachConnection(Engine& engine, F&& f) {
-  uint64_t number = 0;
+  uint32_t number = 0;
   engine.AskAll([&](ProxyWorker& worker) {
-    worker.ForEachPlace([&](uint32_t index, Pair& pair) {
-      f(worker, pair, ConnectionId{number, index, pair.started_ms()});
-    });
     ++number;
+    worker.ForEachPair([&](Pair& pair) {
+      if (pair.state() == Pair::State::kClosing) return;
+      f(worker, pair, ConnectionName{number, ProxyWorker::IndexOf(pair), pair.started_ms()});
+    });
   });
 }
 
@@ -212,7 +208,7 @@ void ForEachConnection(Engine& engine, F&& f) {
 void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
                         const PoolIds& pools, WhyView* view) {
   ConnectionNames names(listeners, pools);
-  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionId& id) {
+  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionName& id) {
     if (pair.client().WithPort(0) != source.WithPort(0)) return;
     ++view->connections_total;
     if (view->connections.size() >= kConnectionsShown) return;
@@ -226,9 +222,9 @@ ConnectionPage ConnectionsAfter(const std::string& after, const std::string& nod
   const size_t slash = node.find('/');
   const std::string pool = slash == std::string::npos ? "" : node.substr(0, slash);
   const std::string name = slash == std::string::npos ? node : node.substr(slash + 1);
-  const auto mark = ConnectionId::Parse(after);
+  const auto mark = ConnectionName::Parse(after);
   ConnectionPage page;
-  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionId& id) {
+  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionName& id) {
     const Node* at = pair.node();
     if (!name.empty() && (at == nullptr || at->name != name)) return;
     if (!pool.empty() && (at == nullptr || at->pool != pool)) return;
@@ -242,20 +238,5 @@ ConnectionPage ConnectionsAfter(const std::string& after, const std::string& nod
   });
   return page;
 }
-
-bool EndConnection(const std::string& id, Engine& engine) {
-  const auto wanted = ConnectionId::Parse(id);
-  if (!wanted || wanted->index > UINT32_MAX) return false;
-  bool ended = false;
-  uint64_t number = 0;
-  engine.AskAll([&](ProxyWorker& worker) {
-    if (number++ != wanted->worker) return;
-    ended =
-        worker.ShutPair(static_cast<uint32_t>(wanted->index), wanted->started_ms, EndReason::kShut);
-  });
-  return ended;
-}
-
-bool IsConnectionId(std::string_view id) { return ConnectionId::Parse(id).has_value(); }
 
 }  // namespace lb

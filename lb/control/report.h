@@ -4,7 +4,6 @@
 #pragma once
 
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "lb/control/listener_set.h"
@@ -29,9 +28,5 @@ void AddConnectionsFrom(const net::Address& source, Engine& engine, const Listen
 // for the first ones. An id whose connection has ended still marks its place.
 ConnectionPage ConnectionsAfter(const std::string& after, const std::string& node, Engine& engine,
                                 const ListenerSet& listeners, const PoolIds& pools);
-// Ends the connection of that id; false when there is none.
-bool EndConnection(const std::string& id, Engine& engine);
-// An id as `ConnectionsAfter` gives them, or "".
-bool IsConnectionId(std::string_view id);
 
 }  // namespace lb

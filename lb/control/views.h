@@ -108,6 +108,7 @@ struct ProcessView {
   uint64_t reloads = 0;
   uint64_t reloads_failed = 0;
   std::string last_reload_error;
+  int64_t last_reload_at_s = 0;  // since 1970, of one that was tried; 0 = none was
 };
 
 // One open connection, for `why ADDRESS` and `list --connections`.

@@ -175,6 +175,7 @@ std::optional<NodeHealth::Now> NodeHealth::EvaluateCluster() const {
 }
 
 NodeHealth::Now NodeHealth::EvaluateChecks() const {
+  if (checks_.empty() && down_passively_) return {NodeCondition::kDown, passive_why_};
   const HealthState* waiting = nullptr;
   std::string passed;
   for (const HealthState& check : checks_) {
@@ -195,17 +196,37 @@ NodeHealth::Now NodeHealth::EvaluateChecks() const {
 
 NodeHealth::Changed NodeHealth::OnCheckResult(size_t check, bool ok, std::string_view why) {
   CHECK(check < checks_.size());
+  not_checked_.clear();
   checks_[check].OnResult(ok, why);
   if (EvaluateChecks().condition != NodeCondition::kDown) down_passively_ = false;
   return Update();
 }
 
-NodeHealth::Changed NodeHealth::OnConnectErrors(uint32_t in_a_row, bool allowed) {
-  if (config_.passive_errors == 0 || in_a_row < config_.passive_errors || !allowed) return {};
-  if (checks_.empty() || EvaluateChecks().condition == NodeCondition::kDown) return {};
+NodeHealth::Changed NodeHealth::OnConnectErrors(uint32_t in_a_row, bool allowed, net::Time now) {
+  if (config_.passive_errors == 0 || in_a_row < config_.passive_errors) return {};
   std::string why = std::to_string(in_a_row) + " connection attempts in a row failed";
+  if (checks_.empty()) return HoldBack(std::move(why), now);
+  if (!allowed || EvaluateChecks().condition == NodeCondition::kDown) return {};
   for (HealthState& check : checks_) check.MarkDown(why);
   down_passively_ = true;
+  return Update();
+}
+
+// Whatever the share of the pool: it is for seconds, and nobody else can tell that it is dead.
+NodeHealth::Changed NodeHealth::HoldBack(std::string why, net::Time now) {
+  if (down_passively_ || now == net::Time{}) return {};
+  if (now - back_at_ > kPassiveForgetAfter) hold_ = kPassiveHoldMin;
+  back_at_ = now + hold_;
+  passive_why_ = std::move(why) + "; tried again after " +
+                 std::to_string(hold_ / std::chrono::seconds(1)) + " s";
+  hold_ = std::min(2 * hold_, kPassiveHoldMax);
+  down_passively_ = true;
+  return Update();
+}
+
+NodeHealth::Changed NodeHealth::OnTime(net::Time now) {
+  if (!checks_.empty() || !down_passively_ || now < back_at_) return {};
+  down_passively_ = false;
   return Update();
 }
 

@@ -106,6 +106,13 @@ constexpr bool MayMarkDownPassively(size_t down_passively, size_t nodes) {
          kPassiveDownShareMax * static_cast<double>(nodes);
 }
 
+// A node without checks that passive errors took out is tried again after this. When it fails again
+// within kPassiveForgetAfter, after twice as long, and so on to the maximum. Longer: a node that is
+// back waits for its clients; shorter: clients' connects go to one that is not.
+inline constexpr net::Duration kPassiveHoldMin = std::chrono::seconds(2);
+inline constexpr net::Duration kPassiveHoldMax = std::chrono::minutes(1);
+inline constexpr net::Duration kPassiveForgetAfter = std::chrono::minutes(2);
+
 class NodeHealth {
  public:
   using Changed = std::optional<NodeTransition>;
@@ -114,9 +121,16 @@ class NodeHealth {
 
   // Each returns the transition, if there was one.
   Changed OnCheckResult(size_t check, bool ok, std::string_view why);
-  // NodeState::consecutive_errors as seen now. Takes effect only with an active check, which alone
-  // can bring the node back. `allowed`: MayMarkDownPassively.
-  Changed OnConnectErrors(uint32_t in_a_row, bool allowed);
+  // A check could not be made, or the status API not asked, for want of something of ours: that is
+  // no result. It says why in not_checked() until the next one.
+  void OnNotChecked(std::string_view why) { not_checked_ = why; }
+  // NodeState::consecutive_errors as seen now. With active checks the node is down until they
+  // succeed; `allowed`: MayMarkDownPassively. Without any it is down for a while, twice as long
+  // each time that it fails again; OnTime() brings it back. (Without a clock nothing could: it
+  // stays up.)
+  Changed OnConnectErrors(uint32_t in_a_row, bool allowed, net::Time now = {});
+  // Now and then, for what has an end by time.
+  Changed OnTime(net::Time now);
   Changed OnClusterStatus(const ClusterStatus& status);
   Changed OnClusterError(std::string_view why);
   Changed OnSplit(SplitVerdict verdict, std::string_view why);
@@ -136,6 +150,7 @@ class NodeHealth {
   bool checks_wanted() const { return admin_ != AdminState::kMaint; }
   AdminState admin() const { return admin_; }
   bool down_passively() const { return down_passively_; }
+  const std::string& not_checked() const { return not_checked_; }
 
   const HealthState& check(size_t index) const { return checks_[index]; }
   size_t checks() const { return checks_.size(); }
@@ -155,6 +170,7 @@ class NodeHealth {
   std::optional<Now> EvaluateCluster() const;
   Now EvaluateChecks() const;
   Changed Update();
+  Changed HoldBack(std::string why, net::Time now);
 
   NodeHealthConfig config_;
   std::vector<HealthState> checks_;
@@ -162,6 +178,11 @@ class NodeHealth {
   Name name_ = Name::kKnown;
   std::string name_why_;
   bool down_passively_ = false;
+  // Without checks: until when it is down, and for how long the next time.
+  net::Time back_at_{};
+  net::Duration hold_ = kPassiveHoldMin;
+  std::string passive_why_;
+  std::string not_checked_;
   std::optional<ClusterStatus> cluster_;
   uint32_t cluster_failures_ = 0;
   std::string cluster_error_;

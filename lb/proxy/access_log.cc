@@ -87,6 +87,7 @@ void AccessLog::Write(const AccessLogEntry& entry) {
   fields.Number("bytes_out", entry.bytes_out);
   fields.Number("retries", entry.retries);
   fields.Name("end", entry.end);
+  fields.Name("error", entry.error);
   fields.End();
 }
 

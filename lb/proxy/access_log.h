@@ -31,7 +31,8 @@ struct AccessLogEntry {
   uint64_t bytes_in = 0;   // from the client
   uint64_t bytes_out = 0;  // to the client
   uint32_t retries = 0;
-  std::string_view end;  // EndReasonName
+  std::string_view end;    // EndReasonName
+  std::string_view error;  // "ECONNRESET"; "" where no system call failed
 };
 
 enum class AccessLogFormat : uint8_t { kText, kJson };

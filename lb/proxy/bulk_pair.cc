@@ -58,6 +58,7 @@ void Pair::WantBulk(unsigned direction) {
   Set(kBulk, direction);
   BulkOf().direction[direction].state = Bulk::State::kDraining;
   if (InFlight(kRecv + direction)) worker_.ring().Cancel({this, kRecv + direction});
+  Unsure(direction);
   MaybeStartBulk(direction);
 }
 
@@ -143,8 +144,8 @@ Pair::Pumped Pair::PumpOnce(unsigned direction) {
     } else if (in == 0) {
       Set(kEof, direction);
     } else if (errno != EAGAIN && errno != EINTR) {
-      End(SideFailed(direction));
-      return Pumped::kEnded;
+      Set(kEof, direction);  // what it said before stands in the pipe
+      if (!MarkLost(direction, -errno)) return Pumped::kEnded;
     }
   }
   if (way.in_pipe > 0) {
@@ -154,7 +155,7 @@ Pair::Pumped Pair::PumpOnce(unsigned direction) {
       way.in_pipe -= static_cast<uint32_t>(out);
       moved = true;
     } else if (out < 0 && errno != EAGAIN && errno != EINTR) {
-      End(SideFailed(1 - direction));
+      Lose(1 - direction, -errno);
       return Pumped::kEnded;
     }
   }
@@ -171,13 +172,14 @@ void Pair::Pump(unsigned direction) {
   }
   Bulk::Direction& way = BulkOf().direction[direction];
   if (moved) {
-    active_ms_ = worker_.NowMs();
-    way.last_ms = active_ms_;
+    Touch();
+    way.last_ms = worker_.NowMs();
   }
   if (way.in_pipe > 0) {
     if (!InFlight(kPollOut + direction)) {
       worker_.ring().Poll(slot_[1 - direction], POLLOUT, Begin(kPollOut + direction));
     }
+    if (!InFlight(kPollIn + direction)) Unsure(direction);
   } else if (Has(kEof, direction)) {
     LeaveBulk(direction);
     FinishDirection(direction);

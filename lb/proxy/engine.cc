@@ -110,12 +110,16 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
   thread.worker = std::move(*worker);
   started("");
   thread.loop->Run();
-  thread.worker->StopAccepting();
-  thread.worker->EndAll(EndReason::kDrained);
-  CHECK(thread.loop->Drain(kDrainLimit));
-  while (thread.worker->size() > 0) thread.loop->RunOnce(kDrainLimit);
+  const auto closed = thread.worker->Close(EndReason::kDrained, kDrainLimit);
   if (thread.access_log) thread.access_log->Flush(true);
-  thread.worker.reset();
+  if (closed) {
+    thread.worker.reset();
+  } else {
+    // The kernel may still write there, so the memory stays until the process has ended.
+    net::Log(net::LogLevel::kError, "lb", "a worker ends though operations have not come back",
+             {{"worker", index + 1}, {"waits_for", closed.error()}});
+    static_cast<void>(thread.worker.release());
+  }
   // The loop stays until the thread is joined: whoever posted to it may still be waking it.
 }
 
@@ -149,18 +153,90 @@ void Engine::AskAll(const std::function<void(ProxyWorker&)>& task) {
   }
 }
 
-uint64_t Engine::Sum(const std::atomic<uint64_t> WorkerStats::* counter) const {
-  uint64_t sum = 0;
-  for (const auto& thread : threads_) {
-    sum += (thread->worker->stats().*counter).load(std::memory_order_relaxed);
-  }
-  return sum;
-}
-
 uint64_t Engine::SumAt(size_t index, auto from) const {
   uint64_t sum = 0;
   for (const auto& thread : threads_) {
     sum += (thread->worker->stats().*from)[index].load(std::memory_order_relaxed);
+  }
+  return sum;
+}
+
+Engine::Connections Engine::List(const std::function<bool(const Pair&)>& wanted, size_t most) {
+  Connections found;
+  uint32_t number = 0;
+  AskAll([&](ProxyWorker& worker) {
+    ++number;
+    worker.ForEachPair([&](Pair& pair) {
+      if (pair.state() == Pair::State::kClosing || !wanted(pair)) return;
+      ++found.total;
+      if (found.shown.size() >= most) return;
+      found.shown.push_back({.name = {.worker = number,
+                                      .index = ProxyWorker::IndexOf(pair),
+                                      .started_ms = pair.started_ms()},
+                             .client = pair.client(),
+                             .listener = pair.listener(),
+                             .pool = pair.pool(),
+                             .node = pair.node() == nullptr ? "" : pair.node()->name,
+                             .state = pair.state(),
+                             .age_ms = worker.WallMs() - pair.started_ms(),
+                             .idle_ms = worker.NowMs() - pair.active_ms(),
+                             .bytes_in = pair.bytes(0),
+                             .bytes_out = pair.bytes(1)});
+    });
+  });
+  return found;
+}
+
+bool Engine::ShutConnection(const ConnectionName& name, EndReason reason) {
+  if (name.worker == 0 || name.worker > threads_.size()) return false;
+  bool shut = false;
+  std::latch done(1);
+  Post(name.worker - 1, [&](ProxyWorker& worker) {
+    shut = worker.ShutConnection(name.index, name.started_ms, reason);
+    done.count_down();
+  });
+  done.wait();
+  return shut;
+}
+
+uint32_t Engine::ShutNode(const Node* node, uint32_t count, EndReason reason) {
+  if (count == 0) return 0;
+  std::vector<std::pair<uint32_t, size_t>> idle;  // for how long, at which worker
+  size_t index = 0;
+  AskAll([&](ProxyWorker& worker) {
+    for (uint32_t time : worker.IdleTimes(node, count)) idle.emplace_back(time, index);
+    ++index;
+  });
+  const size_t take = std::min<size_t>(count, idle.size());
+  std::partial_sort(idle.begin(), idle.begin() + static_cast<ptrdiff_t>(take), idle.end(),
+                    std::greater<>());
+  std::vector<uint32_t> shares(threads_.size(), 0);
+  for (size_t i = 0; i < take; ++i) ++shares[idle[i].second];
+  uint32_t shut = 0;
+  index = 0;
+  AskAll([&](ProxyWorker& worker) {
+    const uint32_t share = shares[index++];
+    if (share > 0) shut += worker.ShutNode(node, share, reason);
+  });
+  return shut;
+}
+
+uint64_t Engine::SocketErrors(ErrorSide side, size_t error) const {
+  switch (side) {
+    case ErrorSide::kConnect:
+      return SumAt(error, &WorkerStats::connect_errnos);
+    case ErrorSide::kClient:
+      return SumAt(error, &WorkerStats::client_errnos);
+    case ErrorSide::kNode:
+      return SumAt(error, &WorkerStats::node_errnos);
+  }
+  return 0;
+}
+
+uint64_t Engine::Sum(const std::atomic<uint64_t> WorkerStats::* counter) const {
+  uint64_t sum = 0;
+  for (const auto& thread : threads_) {
+    sum += (thread->worker->stats().*counter).load(std::memory_order_relaxed);
   }
   return sum;
 }

@@ -13,6 +13,7 @@
 
 #include "lb/balance/warmup.h"
 #include "lb/proxy/access_log.h"
+#include "lb/proxy/connection_name.h"
 #include "lb/proxy/proxy_worker.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
@@ -51,11 +52,38 @@ class Engine {
   // Runs `task` on each worker, one after the other, and waits.
   void AskAll(const std::function<void(ProxyWorker&)>& task);
 
+  // --- Connections, for operators.
+  struct Connection {
+    ConnectionName name;
+    net::Address client;
+    uint16_t listener = 0;
+    uint16_t pool = 0;
+    std::string node;  // "" before one was found
+    Pair::State state{};
+    uint64_t age_ms = 0;
+    uint64_t idle_ms = 0;
+    uint64_t bytes_in = 0;   // from the client
+    uint64_t bytes_out = 0;  // to the client
+  };
+  // Up to `most` of those that `wanted` takes, and how many there are.
+  struct Connections {
+    std::vector<Connection> shown;
+    uint64_t total = 0;
+  };
+  Connections List(const std::function<bool(const Pair&)>& wanted, size_t most);
+  // False: no such connection (any more).
+  bool ShutConnection(const ConnectionName& name, EndReason reason);
+  // Ends up to `count` connections to that node (null: of all there are), of all workers those that are idle for longest;
+  // returns how many.
+  uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
+
   const WorkerStats& stats(size_t index) const { return threads_[index]->worker->stats(); }
   uint64_t Sum(const std::atomic<uint64_t> WorkerStats::* counter) const;
   uint64_t Ended(EndReason reason) const;
   uint64_t TakeOvers(size_t reason) const;  // a net::TlsTakeOver
   uint64_t Declined(size_t reason) const;   // a net::TlsDecline
+  enum class ErrorSide : uint8_t { kConnect, kClient, kNode };
+  uint64_t SocketErrors(ErrorSide side, size_t error) const;  // by errno
   uint64_t open() const { return Sum(&WorkerStats::open); }
   uint64_t access_log_dropped() const;
   void ReopenAccessLog(int fd);

@@ -261,7 +261,9 @@ void Pair::OnHeaderOut(int32_t result) {
   if (state_ == State::kClosing) {
     FreeIfJoined();
   } else if (result < 0) {
-    End(EndReason::kNodeReset);
+    // Why it refused may stand in its socket: that is for the client to know.
+    if (Has(kTls, 1) && state_ == State::kOpen) FreeOpening();
+    Lose(1, result);
   } else {
     if (Has(kTls, 1) && state_ == State::kOpen) FreeOpening();
     MaybeSend(0);

@@ -39,7 +39,55 @@ Listener::Listener(ProxyWorker& worker, uint16_t id, uint32_t socket_id, net::Un
 
 bool Listener::OneByOne() const {
   const AcceptBudget* budget = worker_.hooks_.budget;
-  return (budget != nullptr && budget->warming()) || !worker_.ring().features().socket_options;
+  return (budget != nullptr && budget->warming()) || !worker_.ring().features().socket_options ||
+         WaitsAtLimit();
+}
+
+bool Listener::WaitsAtLimit() const {
+  const ListenerSettings& settings = *worker_.listener_settings_[id_];
+  return settings.wait_at_limit && settings.connections_max != 0;
+}
+
+bool Listener::AtLimit() const {
+  const ListenerSettings& settings = *worker_.listener_settings_[id_];
+  return WaitsAtLimit() &&
+         settings.shared->active.load(std::memory_order_relaxed) >= settings.connections_max;
+}
+
+// Begins the connection that waits for a place, if there is one. False: not yet.
+bool Listener::Unpark() {
+  if (parked_ == net::kNoSlot) return true;
+  const ListenerSettings& settings = *worker_.listener_settings_[id_];
+  const bool place = WaitsAtLimit();
+  std::atomic<uint32_t>& active = settings.shared->active;
+  if (place && active.fetch_add(1, std::memory_order_relaxed) >= settings.connections_max) {
+    active.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
+  const net::Slot slot = std::exchange(parked_, net::kNoSlot);
+  const auto peer = net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&peer_), peer_size_);
+  if (!worker_.OnAccepted(*this, slot, peer.value_or(net::Address()), place)) {
+    worker_.ring().Close(slot);
+    if (place) active.fetch_sub(1, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+void Listener::PauseAtLimit() {
+  WorkerStats::Add(worker_.stats_.accept_pauses);
+  LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb",
+            "at its limit; new connections wait in the listen queue",
+            {{"listener", worker_.listener_settings_[id_]->name},
+             {"remedy", "raise the listener's connections_max"}});
+  RetryAfter(kPause);  // other workers' connections end, too
+}
+
+void Listener::OnSettings() {
+  if (self_ && multishot_ && OneByOne()) worker_.ring().Cancel({this, 0});
+}
+
+void Listener::OnPlace() {
+  if (waiting_ && !self_ && !stopped_ && WaitsAtLimit()) Arm();
 }
 
 void Listener::Arm() {
@@ -47,6 +95,10 @@ void Listener::Arm() {
   if (stopped_) return;
   if (worker_.Full()) {
     RetryAfter(kPause);
+    return;
+  }
+  if (!Unpark() || AtLimit()) {
+    PauseAtLimit();
     return;
   }
   AcceptBudget* budget = worker_.hooks_.budget;
@@ -58,7 +110,7 @@ void Listener::Arm() {
     }
   }
   self_ = shared_from_this();
-  worker_.loop().Hold();
+  worker_.loop().Hold(net::EventLoop::Work::kAccept);
   multishot_ = !OneByOne();
   if (multishot_) {
     worker_.ring().AcceptMultishot(socket_.get(), {this, 0});
@@ -92,6 +144,7 @@ void Listener::PauseFull() {
 
 void Listener::Stop() {
   stopped_ = true;
+  if (!Unpark()) worker_.ring().Close(std::exchange(parked_, net::kNoSlot));
   if (self_) worker_.ring().Cancel({this, 0});
 }
 
@@ -99,17 +152,19 @@ void Listener::OnCompletion(unsigned, net::Completion completion) {
   std::shared_ptr<Listener> keep = self_;
   if (!completion.more()) {
     self_.reset();
-    worker_.loop().Release();
+    worker_.loop().Release(net::EventLoop::Work::kAccept);
   }
   bool pause = false;
   if (completion.result >= 0) {
     const auto slot = static_cast<net::Slot>(completion.result);
-    net::Address peer;
-    if (!multishot_) {
-      peer = net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&peer_), peer_size_)
-                 .value_or(net::Address());
+    if (multishot_) {
+      if (!worker_.OnAccepted(*this, slot, std::nullopt, false)) worker_.ring().Close(slot);
+    } else {
+      parked_ = slot;
+      if (!Unpark() && stopped_) {
+        worker_.ring().Close(std::exchange(parked_, net::kNoSlot));
+      }
     }
-    if (!worker_.OnAccepted(*this, slot, multishot_ ? nullptr : &peer)) worker_.ring().Close(slot);
     if (worker_.Full()) {
       PauseFull();
       pause = true;

@@ -1,7 +1,9 @@
 // A listening socket of one worker, and the accept operation on it.
 //
 // It accepts many connections with one operation where the kernel can name an accepted socket's
-// peer afterwards, and one by one where it cannot, and while the balancer itself warms up. When no
+// peer afterwards, and one by one where it cannot, while the balancer itself warms up, and where
+// clients are to wait in the listen queue at the listener's limit (wait_at_limit): then one that
+// was accepted while another worker took the last place waits here for the next. When no
 // descriptor, slot or pair is free it pauses: connections wait in the listen queue, nothing spins,
 // and a timer tries again.
 #pragma once
@@ -27,12 +29,20 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   // Of an accepted socket's peer; the kernel wants it exact. 0 on a Unix socket.
   int32_t name_bytes() const { return name_bytes_; }
   void Start() { Arm(); }
+  // A place of its listener may be free.
+  void OnPlace();
+  // What holds for its listener has changed.
+  void OnSettings();
   // No more connections from here. The object lives until its operation has come back.
   void Stop();
 
  private:
   void Arm();
   void RetryAfter(net::Duration pause);
+  bool WaitsAtLimit() const;
+  bool AtLimit() const;
+  bool Unpark();
+  void PauseAtLimit();
   void PauseFull();
   void OnCompletion(unsigned op, net::Completion completion) override;
   bool OneByOne() const;
@@ -44,9 +54,10 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   const int32_t name_bytes_;
   bool stopped_ = false;
   bool multishot_ = false;
-  bool waiting_ = false;            // for RetryAfter
-  std::shared_ptr<Listener> self_;  // while the operation is in flight
-  sockaddr_in6 peer_{};             // of an accept one by one
+  bool waiting_ = false;             // for RetryAfter
+  net::Slot parked_ = net::kNoSlot;  // accepted one by one, and not begun
+  std::shared_ptr<Listener> self_;   // while the operation is in flight
+  sockaddr_in6 peer_{};              // of an accept one by one
   socklen_t peer_size_ = 0;
 };
 

@@ -8,8 +8,10 @@
 #include <array>
 #include <cerrno>
 
+#include "lb/proxy/ends.h"
 #include "lb/proxy/proxy_worker.h"
 #include "lb/proxy/tls_pair.h"
+#include "net/io/errors.h"
 #include "net/limit/source_limits.h"
 
 namespace lb {
@@ -19,8 +21,6 @@ namespace {
 constexpr net::Duration kRetryPause = std::chrono::seconds(1);
 // Until then a connection has proven that it lasts, and its TCP timers are worth their calls.
 constexpr net::Duration kTimersAfter = std::chrono::seconds(5);
-// A cancel that came too early (see Ring::Cancel) is given again after this.
-constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
 
 // How long the client may take to read our last words.
 constexpr net::Duration kLinger = std::chrono::seconds(1);
@@ -85,6 +85,12 @@ std::string_view EndReasonName(EndReason reason) {
       return "tls_error";
     case EndReason::kNodeTlsFailed:
       return "node_tls_failed";
+    case EndReason::kClientTruncated:
+      return "client_truncated";
+    case EndReason::kNodeTruncated:
+      return "node_truncated";
+    case EndReason::kMaxAge:
+      return "max_age";
   }
   return "unknown";
 }
@@ -184,9 +190,11 @@ void Pair::OnNamed(int32_t result) {
 
 void Pair::Admit() {
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
-  const uint32_t active = listener.shared->active.fetch_add(1, std::memory_order_relaxed);
+  const bool held = Has(kCounted);
+  const uint32_t active =
+      held ? 0 : listener.shared->active.fetch_add(1, std::memory_order_relaxed);
   Set(kCounted);
-  if (listener.connections_max != 0 && active >= listener.connections_max) {
+  if (!held && listener.connections_max != 0 && active >= listener.connections_max) {
     listener.shared->refused_limit.fetch_add(1, std::memory_order_relaxed);
     End(EndReason::kLimited);
     return;
@@ -286,6 +294,7 @@ bool Pair::OnDequeued() {
 
 void Pair::ConnectTo(Node& node) {
   node_ = &node;
+  error_ = 0;  // of an attempt before
   slot_[1] = worker_.ring().AllocateSlot();
   if (slot_[1] == net::kNoSlot) {
     End(EndReason::kExhausted);
@@ -322,7 +331,8 @@ void Pair::OnConnect(int32_t result) {
     worker_.ring().Close(slot_[1]);
     slot_[1] = net::kNoSlot;
     const bool timeout = result == -ECANCELED || result == -ETIMEDOUT;
-    Retry(timeout ? EndReason::kConnectTimeout : EndReason::kConnectFailed);
+    Retry(timeout ? EndReason::kConnectTimeout : EndReason::kConnectFailed,
+          timeout ? ETIMEDOUT : -result);
     return;
   }
   if (worker_.SettingsOf(*this).node_tls == NodeTls::kOff) {
@@ -334,16 +344,12 @@ void Pair::OnConnect(int32_t result) {
   SecureNode();
 }
 
-void Pair::Retry(EndReason reason) {
+void Pair::Retry(EndReason reason, int error) {
   const PoolSettings& settings = worker_.SettingsOf(*this);
-  WorkerStats::Add(worker_.stats_.connect_errors);
-  const uint32_t errors = node_->OnConnectFailed();
-  if (settings.passive_errors != 0 && errors == settings.passive_errors &&
-      worker_.hooks_.passive_errors) {
-    worker_.hooks_.passive_errors(*node_, errors);
-  }
+  error_ = static_cast<uint8_t>(error);
+  worker_.CountConnectError(*node_, error);
   if (retries_ >= settings.retries) {
-    End(reason);
+    End(net::IsOurError(error) ? EndReason::kExhausted : reason);
     return;
   }
   ++retries_;
@@ -367,6 +373,9 @@ void Pair::Open() {
   connect_ms_ = Clamped(connect_ms);
   bytes_[1] = 0;
   node_->OnConnected();
+  // Received from since before it stood: a look is due when the timers are set.
+  SetSide(kUnsure, 0);
+  SetSide(kUnsure, 1);
   if (!Has(kEof, 1)) ArmRecv(1);
   if (!greeted && worker_.SettingsOf(*this).send_proxy != SendProxy::kOff) {
     StartHeaderOut();
@@ -376,10 +385,13 @@ void Pair::Open() {
   }
   if (state_ != State::kOpen) return;
   MaybeResume(0);
-  const net::Duration idle = worker_.SettingsOf(*this).idle_timeout;
-  if (!wheel_.in() || (idle > net::Duration::zero() && idle < kTimersAfter)) {
-    Schedule(idle > net::Duration::zero() ? std::min(idle, kTimersAfter) : kTimersAfter);
+  const PoolSettings& settings = worker_.SettingsOf(*this);
+  net::Duration first = kTimersAfter;
+  if (settings.idle_timeout > net::Duration::zero()) first = std::min(first, settings.idle_timeout);
+  if (settings.fin_timeout > net::Duration::zero()) {
+    first = std::min(first, settings.fin_timeout / kLookPart);
   }
+  ScheduleBy(first);
 }
 
 void Pair::SetNodeTimers() {
@@ -404,6 +416,12 @@ void Pair::SetNodeTimers() {
 void Pair::Schedule(net::Duration from_now) {
   if (from_now <= net::Duration::zero()) return;
   worker_.ScheduleAt(*this, Milliseconds(from_now));
+}
+
+void Pair::ScheduleBy(net::Duration from_now) { worker_.ScheduleBy(*this, Milliseconds(from_now)); }
+
+void Pair::Touch() {
+  if (!AnyLost()) active_ms_ = worker_.NowMs();
 }
 
 void Pair::OnDue() {
@@ -470,7 +488,12 @@ void Pair::OnDueOpen() {
     End(EndReason::kTlsError);
     return;
   }
+  if (AnyLost()) {
+    OnDueLost();
+    return;
+  }
   SetNodeTimers();
+  LookAtSides();
   const net::Duration elapsed = std::chrono::milliseconds(Elapsed());
   net::Duration next = net::Duration::max();
   if (settings.idle_timeout > net::Duration::zero()) {
@@ -480,13 +503,23 @@ void Pair::OnDueOpen() {
     }
     next = settings.idle_timeout - elapsed;
   }
-  if ((Has(kShut, 0) || Has(kShut, 1)) && settings.fin_timeout > net::Duration::zero()) {
+  if (Ending() && settings.fin_timeout > net::Duration::zero()) {
     if (elapsed >= settings.fin_timeout) {
       End(EndReason::kFinTimeout);
       return;
     }
     next = std::min(next, settings.fin_timeout - elapsed);
   }
+  if (settings.max_age > net::Duration::zero()) {
+    const net::Duration age = std::chrono::milliseconds(worker_.WallMs() - started_ms_);
+    const net::Duration limit = AgeLimit();
+    if (age >= limit) {
+      End(EndReason::kMaxAge);
+      return;
+    }
+    next = std::min(next, limit - age);
+  }
+  if (SideHas(kUnsure, 0) || SideHas(kUnsure, 1)) next = std::min(next, LookSoon(settings));
   if (Has(kBulk, 0) || Has(kBulk, 1)) {
     next = std::min<net::Duration>(next, std::chrono::milliseconds(kBulkIdleMs));
   }
@@ -494,60 +527,7 @@ void Pair::OnDueOpen() {
   CheckBulkIdle();
 }
 
-// --- The end ----------------------------------------------------------------------------------
-
-void Pair::ReleaseNode() {
-  if (node_ == nullptr) return;
-  node_->Release();
-  node_ = nullptr;
-}
-
-void Pair::CancelAll() {
-  for (unsigned op = 0; op < kOps; ++op) {
-    // A descriptor or a name on its way comes back by itself.
-    if (op == kInstall || op == kInstall + 1 || op == kName || op == kLocal) continue;
-    if (!InFlight(op)) continue;
-    worker_.ring().Cancel({this, op});
-  }
-}
-
-void Pair::End(EndReason reason) {
-  if (state_ == State::kClosing) return;
-  // What began the end is what it is called: a reset after one side had closed is no new reason.
-  // That the other side never closed is one.
-  if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
-  if (state_ == State::kQueued) worker_.LeftQueue(*this);
-  if (Has(kTls, 1)) {
-    LeaveSilence();
-    LeaveHandshakes();
-  }
-  worker_.Finished(*this);
-  // Refused in the turn that brought it: who it was is not known yet (OnNamed).
-  if (!InFlight(kName)) worker_.LogEnd(*this);
-  // A connect on its way still reads the node's address.
-  if (!InFlight(kConnect)) ReleaseNode();
-  if (in_flight_ != 0) CancelAll();
-  worker_.ring().Close(slot_[0]);
-  if (slot_[1] != net::kNoSlot && !InFlight(kConnect)) {
-    worker_.ring().Close(slot_[1]);
-    slot_[1] = net::kNoSlot;
-  }
-  state_ = State::kClosing;
-  if (InFlight(kConnect)) Schedule(kCancelAgain);
-  FreeIfJoined();
-}
-
-void Pair::FreeIfJoined() {
-  if (in_flight_ != 0) return;
-  DropChain(0);
-  DropChain(1);
-  if (Has(kTls, 1)) {
-    FreeTls();
-  } else {
-    FreeExtra();
-  }
-  worker_.Free(*this);
-}
+// --- Completions ------------------------------------------------------------------------------
 
 void Pair::OnCompletion(unsigned op, net::Completion completion) {
   if (!completion.more()) Done(op);
@@ -570,7 +550,15 @@ void Pair::OnCompletion(unsigned op, net::Completion completion) {
       OnHeaderOut(completion.result);
       break;
     case kLocal:
-      OnLocalFd(completion.result);
+      if (SideHas(kAsked, 0) || SideHas(kAsked, 1)) {
+        OnUnsent(completion.result);
+      } else {
+        OnLocalFd(completion.result);
+      }
+      break;
+    case kWatch:
+    case kWatch + 1:
+      OnWatched(op - kWatch, completion.result);
       break;
     case kPollIn:
     case kPollIn + 1:

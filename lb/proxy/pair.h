@@ -3,6 +3,10 @@
 //   accept → [kNaming] → [kHeader] → [kHello | kOpening → kHandshake | kHandshake] → [kQueued] →
 //   kConnecting ⇄ kRetryWait → [kSecuring] → kOpen → [kLastWords] → kClosing → gone
 //
+// What a side has said is passed on before its end is, and its end as what it was: an orderly end
+// as one, a reset as a reset. So a side whose socket failed is read to its end first, within
+// fin_timeout (ends.cc).
+//
 // A Pair belongs to one worker and one thread. It is the Target of all its operations: the number
 // of an operation says what it was, a bit in in_flight_ says that it has not come back. A Pair is
 // freed when it is closing and no bit is left; buffers and slots go back to their owners no
@@ -15,6 +19,7 @@
 // while (a PROXY header, a splice, TLS) stands in a slab of its own, found by extra_.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -61,8 +66,11 @@ enum class EndReason : uint8_t {
   kNotTls,               // the client spoke something else
   kTlsError,             // after the handshake: a record that was not genuine, or an alert
   kNodeTlsFailed,        // the node did not come to TLS with us
+  kClientTruncated,      // as kClientClosed, but its TLS did not say good-bye (RFC 8446, 6.1)
+  kNodeTruncated,
+  kMaxAge,
 };
-inline constexpr size_t kEndReasons = static_cast<size_t>(EndReason::kNodeTlsFailed) + 1;
+inline constexpr size_t kEndReasons = static_cast<size_t>(EndReason::kMaxAge) + 1;
 std::string_view EndReasonName(EndReason reason);
 
 class alignas(128) Pair final : public net::Target {
@@ -88,6 +96,8 @@ class alignas(128) Pair final : public net::Target {
   // then `name_bytes` is the exact size of a socket address there (0: it has none). May free
   // the Pair.
   void Start(const net::Address* peer, int32_t name_bytes);
+  // Counted in its listener already. Before Start().
+  void HoldsPlace() { Set(kCounted); }
   // The wheel came up. May free the Pair.
   void OnDue();
   // A node of its pool may have room again; false when none has. Else it leaves the queue, and may
@@ -104,6 +114,9 @@ class alignas(128) Pair final : public net::Target {
 
   void OnCompletion(unsigned op, net::Completion completion) override;
 
+  // The operations that have not come back, for whoever waits for its end.
+  std::string Waiting() const;
+
   State state() const { return state_; }
   const Node* node() const { return node_; }
   const net::Address& client() const { return client_; }
@@ -116,6 +129,7 @@ class alignas(128) Pair final : public net::Target {
   uint32_t queue_ms() const { return queue_ms_; }
   uint32_t retries() const { return retries_; }
   EndReason end_reason() const { return end_; }
+  int error() const { return error_; }  // the errno that began the end; 0 for none
   bool queued_as(uint64_t started_ms) const {
     return state_ == State::kQueued && started_ms_ == started_ms;
   }
@@ -145,8 +159,9 @@ class alignas(128) Pair final : public net::Target {
     kConnect = 10,
     kName = 11,
     kHeaderOut = 12,
-    kLocal = 13,
-    kOps
+    kLocal = 13,  // the client's view of us; later what is unsent, when a reset is to be passed on
+    kWatch = 14,  // + side
+    kOps = 16
   };
 
   // Bits of flags_; those of direction 1 stand eight higher.
@@ -161,6 +176,14 @@ class alignas(128) Pair final : public net::Target {
     kTimers = 1U << 7U,   // (direction 0 only) the node's socket has its TCP timers
     kTls = 1U << 5U,      // (direction 1 only) extra_ is a Tls
     kNoName = 1U << 7U,   // (direction 1 only) our PROXY header waits for the client's address
+  };
+
+  // Bits of sides_; those of side 1 stand four higher.
+  enum SideFlag : uint8_t {
+    kLost = 1U << 0U,     // its socket failed: nothing reaches it, and what it said is passed on
+    kEndSeen = 1U << 1U,  // it has ended, behind bytes that are not received yet
+    kUnsure = 1U << 2U,   // a reset of it may have gone unnoticed: it will be looked at
+    kAsked = 1U << 3U,    // (by the lost side) kLocal asks what is unsent to the other
   };
 
   // Received and not yet sent: a chain of buffers.
@@ -180,6 +203,16 @@ class alignas(128) Pair final : public net::Target {
   void Clear(Flag flag, unsigned direction = 0) {
     flags_ = static_cast<uint16_t>(flags_ & ~(flag << (8 * direction)));
   }
+  bool SideHas(SideFlag flag, unsigned side) const { return (sides_ >> (4 * side) & flag) != 0; }
+  void SetSide(SideFlag flag, unsigned side) {
+    sides_ = static_cast<uint8_t>(sides_ | flag << (4 * side));
+  }
+  void ClearSide(SideFlag flag, unsigned side) {
+    sides_ = static_cast<uint8_t>(sides_ & ~(flag << (4 * side)));
+  }
+  bool AnyLost() const { return SideHas(kLost, 0) || SideHas(kLost, 1); }
+  // Nobody is there any more whom this direction's bytes could reach.
+  bool Vain(unsigned direction) const { return SideHas(kLost, 1 - direction); }
   bool InFlight(unsigned op) const { return (in_flight_ >> op & 1U) != 0; }
   net::Tag Begin(unsigned op) {
     DCHECK(!InFlight(op));
@@ -204,10 +237,29 @@ class alignas(128) Pair final : public net::Target {
   void Open();
   void SetNodeTimers();
   void Schedule(net::Duration from_now);
-  void ReleaseNode();
-  void Retry(EndReason reason);
-  void CancelAll();
+  void ScheduleBy(net::Duration from_now);  // unless it comes up sooner anyway
+  void Retry(EndReason reason, int error);
   uint32_t Elapsed() const;  // milliseconds since active_ms_
+  // Bytes moved. Once a side is lost the time of that stands: what is left is bounded by it.
+  void Touch();
+
+  // ends.cc: how a side ends, and the Pair.
+  void Unsure(unsigned side);
+  void LookAtSides();
+  void OnWatched(unsigned side, int32_t result);
+  void Lose(unsigned side, int32_t error);
+  bool MarkLost(unsigned side, int32_t error);
+  void DropWay(unsigned direction);
+  void FinishDirection(unsigned direction, bool truncated = false);
+  void PassOnReset(unsigned side);
+  void OnUnsent(int32_t result);
+  void CloseSide(unsigned side);
+  bool OnDueLost();
+  bool Ending() const;
+  net::Duration AgeLimit() const;
+  void NoteError(unsigned side, int32_t error);
+  void ReleaseNode();
+  void CancelAll();
   void FreeIfJoined();
 
   // relay.cc: the bytes.
@@ -222,7 +274,6 @@ class alignas(128) Pair final : public net::Target {
   void DropChain(unsigned direction);
   void Pause(unsigned direction);
   void MaybeResume(unsigned direction);
-  void FinishDirection(unsigned direction);
   uint32_t BuffersAllowed(unsigned direction) const;
   bool ReceivesLarge(unsigned direction) const;
   EndReason SideFailed(unsigned side) const {
@@ -239,6 +290,7 @@ class alignas(128) Pair final : public net::Target {
   void TlsMove(unsigned direction);
   void TlsSeal(unsigned direction, std::span<const std::span<const uint8_t>> parts);
   void TlsFinish(unsigned direction);
+  void TlsDrop(unsigned direction);
   void TlsEndFailed();
   size_t TlsParts(unsigned direction, std::span<std::span<const uint8_t>> parts);
   size_t ChainParts(unsigned direction, std::span<std::span<const uint8_t>> parts);
@@ -318,7 +370,9 @@ class alignas(128) Pair final : public net::Target {
 
   ProxyWorker& worker_;
   Node* node_ = nullptr;  // reserved while set
-  net::WheelNode wheel_;
+  [[no_unique_address]] net::WheelNode wheel_;
+  uint8_t sides_ = 0;  // in what would be padding
+  uint8_t error_ = 0;
   net::Slot slot_[2];  // of the sides
   net::Address client_;
   Chain chain_[2];
@@ -340,6 +394,7 @@ class alignas(128) Pair final : public net::Target {
   uint32_t extra_ = net::kNoIndex;
 };
 
+static_assert(ECONNRESET < 256 && EHWPOISON < 256, "an errno fits");
 static_assert(sizeof(Pair) == 128, "an idle connection is two cache lines");
 
 std::string_view PairStateName(Pair::State state);

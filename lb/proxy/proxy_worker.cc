@@ -11,6 +11,7 @@
 #include "net/base/check.h"
 #include "net/limit/source_limits.h"
 #include "net/limit/source_table.h"
+#include "net/report/log.h"
 
 namespace lb {
 namespace {
@@ -18,6 +19,8 @@ namespace {
 // Pairs beyond pairs_max, for those that the kernel has accepted before a full worker could stop
 // it.
 constexpr uint32_t kPairsReserve = 512;
+// What a worker that does not come to its end names of what it waits for.
+constexpr size_t kWaitedForMax = 1024;
 // Entries of connections that left, beyond those that a line may hold, before it is swept.
 constexpr size_t kStaleMax = 64;
 
@@ -83,6 +86,9 @@ void ProxyWorker::SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balan
 void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings) {
   if (listener_settings_.size() <= id) listener_settings_.resize(id + 1U);
   listener_settings_[id] = std::move(settings);
+  for (const auto& listener : listeners_) {
+    if (listener->id() == id) listener->OnSettings();
+  }
 }
 
 void ProxyWorker::AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket) {
@@ -108,14 +114,17 @@ void ProxyWorker::StopAccepting() {
 
 bool ProxyWorker::Full() const { return pairs_.size() >= options_.pairs_max; }
 
-bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer) {
+bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
+                             const std::optional<net::Address>& peer, bool place) {
+  if (closed_) return false;
   const uint16_t pool = listener_settings_[listener.id()]->pool;
   const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
   if (index == net::kNoIndex) return false;
   WorkerStats::Add(stats_.accepted);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
-  pairs_[index].Start(peer, listener.name_bytes());
+  if (place) pairs_[index].HoldsPlace();
+  pairs_[index].Start(peer.has_value() ? &*peer : nullptr, listener.name_bytes());
   return true;
 }
 
@@ -125,7 +134,10 @@ void ProxyWorker::Finished(Pair& pair) {
   wheel_.Remove(IndexOf(pair),
                 [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   const ListenerSettings& listener = *ListenerOf(pair);
-  if (pair.counted()) listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
+  if (pair.counted()) {
+    listener.shared->active.fetch_sub(1, std::memory_order_relaxed);
+    if (listener.wait_at_limit) places_waiting_ = true;
+  }
   if (pair.sourced() && listener.source_limits) {
     listener.source_limits->Leave(pair.client());
   }
@@ -153,7 +165,37 @@ void ProxyWorker::LogEnd(const Pair& pair) {
                             .bytes_in = open ? pair.bytes(0) : 0,
                             .bytes_out = open ? pair.bytes(1) : 0,
                             .retries = pair.retries(),
-                            .end = EndReasonName(pair.end_reason())});
+                            .end = EndReasonName(pair.end_reason()),
+                            .error = net::ErrnoName(pair.error())});
+}
+
+void ProxyWorker::CountConnectError(Node& node, int error) {
+  if (error > 0 && static_cast<size_t>(error) < net::kErrnos) {
+    WorkerStats::Add(stats_.connect_errnos[static_cast<size_t>(error)]);
+  }
+  if (net::IsOurError(error)) {
+    WorkerStats::Add(stats_.local_errors);
+    LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb",
+              "cannot connect, for want of something of ours",
+              {{"pool", node.pool},
+               {"node", node.name},
+               {"reason", net::ErrnoName(error)},
+               {"remedy", net::OurErrorRemedy(error)}});
+    return;
+  }
+  WorkerStats::Add(stats_.connect_errors);
+  const uint32_t errors = node.OnConnectFailed();
+  const auto pool = std::ranges::find_if(
+      pools_, [&](const auto& one) { return one && one->settings->name == node.pool; });
+  if (pool == pools_.end()) return;
+  const uint32_t limit = (*pool)->settings->passive_errors;
+  if (limit != 0 && errors == limit && hooks_.passive_errors) hooks_.passive_errors(node, errors);
+}
+
+void ProxyWorker::CountSideError(unsigned side, int error) {
+  if (error <= 0 || static_cast<size_t>(error) >= net::kErrnos) return;
+  auto& counters = side == 0 ? stats_.client_errnos : stats_.node_errnos;
+  WorkerStats::Add(counters[static_cast<size_t>(error)]);
 }
 
 void ProxyWorker::Free(Pair& pair) {
@@ -169,6 +211,50 @@ void ProxyWorker::EndAll(EndReason reason) {
   pairs_.ForEach([&](uint32_t, Pair& pair) { pair.End(reason); });
 }
 
+std::expected<void, std::string> ProxyWorker::Close(EndReason reason, net::Duration limit) {
+  closed_ = true;
+  StopAccepting();
+  EndAll(reason);
+  const net::Time end = loop_.now() + limit;
+  while (pairs_.size() > 0 || !loop_.Held().empty()) {
+    const net::Duration left = end - loop_.now();
+    if (left > net::Duration::zero()) {
+      loop_.RunOnce(left);
+      continue;
+    }
+    std::string what = loop_.Held();
+    pairs_.ForEach([&](uint32_t index, Pair& pair) {
+      if (what.size() > kWaitedForMax) return;
+      what += (what.empty() ? "" : ", ") + std::string("connection ") + std::to_string(index) +
+              " with " + pair.Waiting();
+    });
+    return std::unexpected(std::move(what));
+  }
+  return {};
+}
+
+bool ProxyWorker::ShutConnection(uint32_t index, uint64_t started_ms, EndReason reason) {
+  if (!pairs_.Live(index)) return false;
+  Pair& pair = pairs_[index];
+  if (pair.started_ms() != started_ms || pair.state() == Pair::State::kClosing) return false;
+  pair.End(reason);
+  return true;
+}
+
+std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count) {
+  std::vector<uint32_t> times;
+  pairs_.ForEach([&](uint32_t, Pair& pair) {
+    if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {
+      times.push_back(NowMs() - pair.active_ms());
+    }
+  });
+  const size_t take = std::min<size_t>(count, times.size());
+  std::partial_sort(times.begin(), times.begin() + static_cast<ptrdiff_t>(take), times.end(),
+                    std::greater<>());
+  times.resize(take);
+  return times;
+}
+
 uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
   std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
   pairs_.ForEach([&](uint32_t index, Pair& pair) {
@@ -181,14 +267,6 @@ uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reaso
                     std::greater<>());
   for (size_t i = 0; i < take; ++i) pairs_[found[i].second].End(reason);
   return static_cast<uint32_t>(take);
-}
-
-bool ProxyWorker::ShutPair(uint32_t index, uint64_t started_ms, EndReason reason) {
-  if (!pairs_.Live(index)) return false;
-  Pair& pair = pairs_[index];
-  if (pair.started_ms() != started_ms || pair.state() == Pair::State::kClosing) return false;
-  pair.End(reason);
-  return true;
 }
 
 // --- Waiting for a node -----------------------------------------------------------------------
@@ -399,6 +477,13 @@ void ProxyWorker::ScheduleAt(Pair& pair, uint32_t from_now_ms) {
   ArmTick();
 }
 
+void ProxyWorker::ScheduleBy(Pair& pair, uint32_t from_now_ms) {
+  const uint32_t tick_ms = static_cast<uint32_t>(kTick / std::chrono::milliseconds(1));
+  const net::WheelNode& node = pair.wheel_node();
+  if (node.in() && wheel_.TicksLeft(node) <= (from_now_ms + tick_ms - 1) / tick_ms) return;
+  ScheduleAt(pair, from_now_ms);
+}
+
 void ProxyWorker::ArmTick() {
   if (tick_armed_) return;
   tick_armed_ = true;
@@ -435,6 +520,9 @@ void ProxyWorker::OnTurnEnd() {
     for (const auto& pool : pools_) {
       if (pool && pool->queued > 0) ServeQueue(*pool);
     }
+  }
+  if (std::exchange(places_waiting_, false)) {
+    for (const auto& listener : listeners_) listener->OnPlace();
   }
   if (tls_used_) {
     ServeHandshakes();

@@ -6,14 +6,16 @@
 // shared is counted in relaxed atomics: NodeState, ListenerShared, and this worker's Stats, which
 // anyone may read.
 //
-// End: StopAccepting(), then EndAll() or wait for size() == 0, then drain the loop, then destroy.
+// End: StopAccepting(), then wait for size() == 0 where there is time; Close(); destroy.
 #pragma once
 
 #include <array>
 #include <atomic>
 #include <deque>
+#include <expected>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -28,6 +30,7 @@
 #include "lb/proxy/tls_pair.h"
 #include "net/base/slab.h"
 #include "net/io/buffer_pool.h"
+#include "net/io/errors.h"
 #include "net/io/event_loop.h"
 #include "net/io/timer_wheel.h"
 #include "net/tls/tls_engine.h"
@@ -45,7 +48,8 @@ struct WorkerStats {
   Counter open{0};           // pairs now
   Counter bytes_to_node{0};
   Counter bytes_to_client{0};
-  Counter connect_errors{0};
+  Counter connect_errors{0};  // by a node's fault
+  Counter local_errors{0};    // connects for which a port, descriptor or memory of ours was missing
   Counter retries{0};
   Counter redispatches{0};
   Counter queued{0};
@@ -66,6 +70,10 @@ struct WorkerStats {
   std::array<Counter, net::kTlsTakeOverValues> tls_take_over{};
   std::array<Counter, net::kTlsDeclineValues> tls_declined{};
   std::array<Counter, kEndReasons> ended{};
+  // By errno: of connects, of clients' sockets, of nodes' sockets.
+  std::array<Counter, net::kErrnos> connect_errnos{};
+  std::array<Counter, net::kErrnos> client_errnos{};
+  std::array<Counter, net::kErrnos> node_errnos{};
 
   static void Add(Counter& counter, uint64_t by = 1) {
     counter.store(counter.load(std::memory_order_relaxed) + by, std::memory_order_relaxed);
@@ -113,23 +121,27 @@ class ProxyWorker {
   // for RemoveSocket.
   void AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket);
   void RemoveSocket(uint32_t socket_id);
+  // What the kernel has accepted by then is still served.
   void StopAccepting();
 
   // --- Operations.
   void EndAll(EndReason reason);
+  // The end: nothing is served from here on, and nothing born. Turns the loop until all operations
+  // have come back. The error says what has not within `limit`; its memory must stay then.
+  std::expected<void, std::string> Close(EndReason reason, net::Duration limit);
+  // A connection's name among those of this worker, for ShutConnection(): its place and when it
+  // began, so that another in the same place is not meant.
+  static uint32_t IndexOf(const Pair& pair);
+  bool ShutConnection(uint32_t index, uint64_t started_ms, EndReason reason);
+  // For how long each connection to that node (null: to any, or none yet) has been idle, the
+  // longest first; up to `count`.
+  std::vector<uint32_t> IdleTimes(const Node* node, uint32_t count);
   // Ends up to `count` connections to that node (null: to any, or none yet), those idle for longest
   // first; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
-  // Ends the connection at that place, if it still is the one that began then.
-  bool ShutPair(uint32_t index, uint64_t started_ms, EndReason reason);
   template <typename F>
   void ForEachPair(F&& f) {
     pairs_.ForEach([&](uint32_t, Pair& pair) { f(pair); });
-  }
-  // The same with each one's place.
-  template <typename F>
-  void ForEachPlace(F&& f) {
-    pairs_.ForEach(f);
   }
   uint32_t size() const { return pairs_.size(); }
   const WorkerStats& stats() const { return stats_; }
@@ -165,13 +177,18 @@ class ProxyWorker {
 
   // From a Listener: a connection, whose peer is known where `peer` is given. False: not even the
   // reserve has a Pair; the listener closes the socket.
-  bool OnAccepted(Listener& listener, net::Slot slot, const net::Address* peer);
+  // With `place` it is counted in the listener already.
+  bool OnAccepted(Listener& listener, net::Slot slot, const std::optional<net::Address>& peer,
+                  bool place);
   // From a Pair.
   void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
   void LogEnd(const Pair& pair);
   void Free(Pair& pair);
-  static uint32_t IndexOf(const Pair& pair);
   bool Full() const;
+  // Of a node that could not be reached or spoken to; `error` is 0 where no call failed. What is
+  // our own lack is not held against the node.
+  void CountConnectError(Node& node, int error);
+  void CountSideError(unsigned side, int error);
   bool Enqueue(Pair& pair);
   void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }
   void Starved(Pair& pair);
@@ -199,6 +216,7 @@ class ProxyWorker {
   void PublishTls();
   std::string StreamId();
   void ScheduleAt(Pair& pair, uint32_t from_now_ms);
+  void ScheduleBy(Pair& pair, uint32_t from_now_ms);  // unless it comes up sooner
   Pool& PoolOf(const Pair& pair) { return *pools_[pair.pool()]; }
   const PoolSettings& SettingsOf(const Pair& pair) { return *PoolOf(pair).settings; }
   const std::shared_ptr<const ListenerSettings>& ListenerOf(const Pair& pair) {
@@ -241,6 +259,7 @@ class ProxyWorker {
   bool tls_used_ = false;                             // in this turn
   net::TimerWheel<> wheel_{0};
   bool tick_armed_ = false;
+  bool closed_ = false;
   std::vector<std::unique_ptr<Pool>> pools_;                                // by id
   std::vector<std::shared_ptr<const ListenerSettings>> listener_settings_;  // by id
   std::vector<std::shared_ptr<Listener>> listeners_;
@@ -251,6 +270,7 @@ class ProxyWorker {
   std::vector<std::shared_ptr<const PoolSettings>> retiring_;
   std::vector<std::shared_ptr<const PoolSettings>> retired_;
   bool queues_waiting_ = false;  // a connection ended while some waited
+  bool places_waiting_ = false;  // likewise, for those in a listen queue
   uint64_t unique_id_ = 0;
 };
 

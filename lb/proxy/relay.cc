@@ -39,7 +39,18 @@ void Pair::ArmRecv(unsigned direction) {
   if (InFlight(kRecv + direction)) return;
   const net::BufferPool& pool = *worker_.buffers_;
   const uint16_t group = ReceivesLarge(direction) ? pool.large_group() : pool.group();
-  worker_.ring().RecvMultishot(slot_[direction], group, false, Begin(kRecv + direction));
+  // Who was paused has something to say as a rule; and only so it is told that a reset stands
+  // behind it.
+  const bool at_once = state_ == State::kOpen;
+  worker_.ring().RecvMultishot(slot_[direction], group, at_once, Begin(kRecv + direction));
+  // It was looked at until now.
+  if (InFlight(kWatch + direction)) worker_.ring().Cancel({this, kWatch + direction});
+  if (!at_once) return;
+  if (BuffersAllowed(direction) <= net::Ring::kToldBehind) {
+    ClearSide(kUnsure, direction);
+  } else if (!InFlight(kWatch + direction)) {
+    Unsure(direction);
+  }
 }
 
 void Pair::OnRecv(unsigned direction, net::Completion completion) {
@@ -59,6 +70,8 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
   }
   if (result == 0) {
     Set(kEof, direction);
+    const net::Duration fin = worker_.SettingsOf(*this).fin_timeout;
+    if (state_ == State::kOpen && fin > net::Duration::zero()) ScheduleBy(fin);
     // A client that says nothing and leaves the queue would cost a node a connection for nothing.
     if (state_ == State::kQueued && chain_[0].count == 0) {
       End(EndReason::kClientClosed);
@@ -96,6 +109,7 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
       return;
     }
     Set(kStarved, direction);
+    Unsure(direction);
     worker_.Starved(*this);
     return;
   }
@@ -108,7 +122,9 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
     }
     return;
   }
-  End(SideFailed(direction));
+  Set(kEof, direction);
+  if (Has(kBulk, direction)) LeaveBulk(direction);
+  Lose(direction, result);
 }
 
 void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
@@ -117,6 +133,11 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
   if (state_ == State::kClosing) {
     pool.Give(buffer);
     FreeIfJoined();
+    return;
+  }
+  if (Vain(direction)) {
+    pool.Give(buffer);
+    if (!InFlight(kRecv + direction)) MaybeResume(direction);
     return;
   }
   if (Has(kTls, 1)) {
@@ -136,7 +157,7 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
   Append(direction, buffer);
   bytes_[direction] += bytes;
   if (state_ == State::kOpen) {
-    active_ms_ = worker_.NowMs();
+    Touch();
     MaybeSend(direction);
     if (CountsAsBulk(direction, bytes)) WantBulk(direction);
   }
@@ -175,6 +196,7 @@ void Pair::Pause(unsigned direction) {
   Set(kPaused, direction);
   WorkerStats::Add(worker_.stats_.pauses);
   if (InFlight(kRecv + direction)) worker_.ring().Cancel({this, kRecv + direction});
+  Unsure(direction);
 }
 
 void Pair::MaybeResume(unsigned direction) {
@@ -197,6 +219,7 @@ void Pair::OnBuffersAvailable() {
 }
 
 void Pair::MaybeSend(unsigned direction) {
+  if (Vain(direction)) return;
   if (Has(kTls, 1)) {
     TlsMove(direction);
     return;
@@ -223,15 +246,19 @@ void Pair::OnSend(unsigned direction, int32_t result) {
     FreeIfJoined();
     return;
   }
+  if (Vain(direction)) {
+    DropWay(direction);
+    return;
+  }
   if (Has(kTls, 1)) {
     OnTlsSend(direction, result);
     return;
   }
   if (result < 0) {
-    End(SideFailed(1 - direction));
+    Lose(1 - direction, result);
     return;
   }
-  active_ms_ = worker_.NowMs();
+  Touch();
   Chain& chain = chain_[direction];
   const uint32_t sent = chain.offset + static_cast<uint32_t>(result);
   if (sent >= worker_.buffers_->Length(chain.head)) {
@@ -241,20 +268,6 @@ void Pair::OnSend(unsigned direction, int32_t result) {
   }
   if (Has(kPaused, direction) && !InFlight(kRecv + direction)) MaybeResume(direction);
   MaybeSend(direction);
-}
-
-void Pair::FinishDirection(unsigned direction) {
-  if (end_ == EndReason::kNone) {
-    end_ = direction == 0 ? EndReason::kClientClosed : EndReason::kNodeClosed;
-  }
-  Set(kShut, direction);
-  if (Has(kShut, 1 - direction)) {
-    End(end_);
-    return;
-  }
-  worker_.ring().Shutdown(slot_[1 - direction], SHUT_WR);
-  active_ms_ = worker_.NowMs();
-  Schedule(worker_.SettingsOf(*this).fin_timeout);
 }
 
 }  // namespace lb

@@ -88,6 +88,7 @@ struct PoolSettings {
   net::Duration queue_timeout{};
   net::Duration idle_timeout{};
   net::Duration fin_timeout{};
+  net::Duration max_age{};  // a connection ends then, or up to a tenth sooner
   uint32_t retries = 0;
   bool redispatch = true;
   uint32_t queue_max = 0;
@@ -145,6 +146,8 @@ struct ListenerSettings {
   std::vector<net::Cidr> proxy_trusted;
   net::Duration proxy_header_timeout{};
   uint32_t connections_max = 0;
+  // At connections_max, new clients wait in the listen queue instead of being refused.
+  bool wait_at_limit = false;
   std::shared_ptr<net::SourceLimits> source_limits;  // null without limits
   std::shared_ptr<ListenerShared> shared;
 

@@ -476,13 +476,7 @@ void Pair::DriveNodeTls() {
 
 // May free the Pair.
 void Pair::NodeRefused() {
-  const PoolSettings& settings = worker_.SettingsOf(*this);
-  const uint32_t errors = node_->OnConnectFailed();
-  WorkerStats::Add(worker_.stats_.connect_errors);
-  if (settings.passive_errors != 0 && errors == settings.passive_errors &&
-      worker_.hooks_.passive_errors) {
-    worker_.hooks_.passive_errors(*node_, errors);
-  }
+  worker_.CountConnectError(*node_, error_);
   End(EndReason::kNodeTlsFailed);
 }
 

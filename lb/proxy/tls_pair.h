@@ -64,6 +64,7 @@ struct Tls {
   bool waiting = false;                              // in line for a place among the handshakes
   bool failed = false;                               // the last alert is on its way
   bool goodbye[2] = {false, false};                  // by side: close_notify is queued or out
+  bool closed[2] = {false, false};                   // by side: its close_notify has come
   bool large[2] = {false, false};                    // by direction: receives into large buffers
   uint8_t run[2] = {0, 0};  // receives in a row that speak for the other size
 };

@@ -63,7 +63,7 @@ void Pair::OnTlsBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
     MaybeResume(direction);
   }
   if (state_ != State::kOpen) return;
-  active_ms_ = worker_.NowMs();
+  Touch();
   ChooseSize(direction, bytes);
   TlsMove(direction);
 }
@@ -173,7 +173,10 @@ size_t Pair::TlsParts(unsigned direction, std::span<std::span<const uint8_t>> pa
   while (tls.fed[direction] == net::kNoIndex) {
     if (chain_[direction].count == 0 && !tls.more[direction]) return 0;
     const net::TlsFeed feed = TlsFeedHead(direction);
-    if (feed.state == net::TlsState::kPeerClosed) Set(kEof, direction);
+    if (feed.state == net::TlsState::kPeerClosed) {
+      Set(kEof, direction);
+      tls.closed[direction] = true;
+    }
     if (feed.state == net::TlsState::kFailed) {
       tls.failed = true;
       if (end_ == EndReason::kNone) end_ = EndReason::kTlsError;
@@ -235,7 +238,7 @@ void Pair::TlsMove(unsigned direction) {
     if (direction == 0 && !HeaderPending()) SecureNode();
     return;
   }
-  if (state_ != State::kOpen) return;
+  if (state_ != State::kOpen || Vain(direction)) return;
   if (InFlight(kSend + direction) || (direction == 0 && HeaderPending())) return;
   const unsigned side = 1 - direction;
   const Tls& tls = TlsOf();
@@ -291,7 +294,9 @@ void Pair::TlsFinish(unsigned direction) {
   const unsigned side = 1 - direction;
   Tls& tls = TlsOf();
   net::TlsEngine* sink = tls.engine[side].get();
-  if (sink != nullptr && !tls.goodbye[side]) {
+  // An end that was cut off is passed on as one: without the word that says it is complete.
+  const bool truncated = tls.engine[direction] != nullptr && !tls.closed[direction];
+  if (sink != nullptr && !tls.goodbye[side] && !truncated && !SideHas(kLost, direction)) {
     tls.goodbye[side] = true;
     sink->Shutdown();
     if (sink->wants_output()) {
@@ -299,7 +304,15 @@ void Pair::TlsFinish(unsigned direction) {
       return;
     }
   }
-  FinishDirection(direction);
+  FinishDirection(direction, truncated);
+}
+
+// What is on its way to the sink, which is lost. No send is in flight.
+void Pair::TlsDrop(unsigned direction) {
+  Tls& tls = TlsOf();
+  GiveOut(1 - direction);
+  if (tls.fed[direction] != net::kNoIndex) DropFed(direction);
+  tls.more[direction] = false;
 }
 
 // The last alert is given the time of its way; then this is the end. May free the Pair.
@@ -372,7 +385,7 @@ void Pair::OnTlsSend(unsigned direction, int32_t result) {
   Tls& tls = TlsOf();
   Tls::Out& out = tls.out[side];
   if (result < 0) {
-    End(SideFailed(side));
+    Lose(side, result);
     return;
   }
   if (out.data != nullptr) {
@@ -387,7 +400,7 @@ void Pair::OnTlsSend(unsigned direction, int32_t result) {
   }
   switch (state_) {
     case State::kOpen:
-      active_ms_ = worker_.NowMs();
+      Touch();
       if (Has(kPaused, direction) && !InFlight(kRecv + direction)) MaybeResume(direction);
       TlsMove(direction);
       return;

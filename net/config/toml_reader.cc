@@ -5,13 +5,17 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <expected>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <set>
 #include <tuple>
 #include <unordered_map>
 
+#include "net/base/check.h"
 #include "net/base/text.h"
 #include "net/base/units.h"
 
@@ -23,18 +27,21 @@
 namespace net {
 namespace {
 
-// A configuration file above this is a mistake (a log, a core dump), not a configuration.
+// A configuration above this, all its files together, is a mistake (a log, a core dump).
 constexpr size_t kFileBytesMax = size_t{4} << 20;
+constexpr size_t kIncludedFilesMax = 256;
+constexpr std::string_view kInclude = "include";
 // How many known keys an error lists when none is near.
 constexpr size_t kListedKeysMax = 40;
 
 struct Position {
   int line = 0;
   int column = 0;
+  std::shared_ptr<const std::string> file = nullptr;  // null: the main one
 };
 
 Position PositionOf(const toml::source_region& region) {
-  return {static_cast<int>(region.begin.line), static_cast<int>(region.begin.column)};
+  return {static_cast<int>(region.begin.line), static_cast<int>(region.begin.column), region.path};
 }
 
 // What a person calls the type.
@@ -75,6 +82,109 @@ std::string JoinPath(const std::string& path, std::string_view key) {
   if (key.empty()) return path;
   std::string name = IsBareKey(key) ? std::string(key) : Quoted(key);
   return path.empty() ? name : path + "." + name;
+}
+
+// --- Environment variables in strings -----------------------------------------------------------
+
+bool IsVariableName(std::string_view name) {
+  auto letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+  return !name.empty() && letter(name[0]) &&
+         std::ranges::all_of(name, [&](char c) { return letter(c) || (c >= '0' && c <= '9'); });
+}
+
+struct Mistake {
+  std::string what;
+  std::string remedy;
+};
+
+// What `reference`, the text between "${" and "}", stands for.
+std::expected<std::string, Mistake> ValueOfVariable(std::string_view reference) {
+  const size_t mark = reference.find(":-");
+  const std::string name(reference.substr(0, mark));
+  if (!IsVariableName(name)) {
+    return std::unexpected(Mistake{
+        "holds " + Quoted("${" + std::string(reference) + "}") + ", which names no variable",
+        "write ${NAME} or ${NAME:-default}; $${ is a plain ${"});
+  }
+  const char* value = std::getenv(name.c_str());
+  if (value != nullptr && *value != '\0') return value;
+  if (mark != std::string_view::npos) return std::string(reference.substr(mark + 2));
+  if (value != nullptr) return "";
+  return std::unexpected(Mistake{"names the environment variable " + name + ", which is not set",
+                                 "set it for the program, or write ${" + name + ":-default}"});
+}
+
+std::expected<std::string, Mistake> Expanded(std::string_view text) {
+  std::string out;
+  while (true) {
+    const size_t at = text.find("${");
+    if (at == std::string_view::npos) return out.append(text);
+    if (at > 0 && text[at - 1] == '$') {  // "$${"
+      out.append(text, 0, at - 1).append("${");
+      text.remove_prefix(at + 2);
+      continue;
+    }
+    const size_t end = text.find('}', at);
+    if (end == std::string_view::npos) {
+      return std::unexpected(
+          Mistake{"holds ${ without a }", "write ${NAME} or ${NAME:-default}; $${ is a plain ${"});
+    }
+    auto value = ValueOfVariable(text.substr(at + 2, end - at - 2));
+    if (!value) return std::unexpected(value.error());
+    out.append(text, 0, at).append(*value);
+    text.remove_prefix(end + 1);
+  }
+}
+
+// --- Files
+// -----------------------------------------------------------------------------------------
+
+// The text, as long as it is within `bytes_max`.
+std::expected<std::string, Mistake> TextOfFile(const std::string& path, size_t bytes_max) {
+  std::ifstream in(path, std::ios::binary);
+  if (!in) {
+    return std::unexpected(Mistake{"cannot be opened: " + std::string(std::strerror(errno)),
+                                   "check the path and its permissions"});
+  }
+  std::string text;
+  std::array<char, 16384> chunk{};
+  while (in.read(chunk.data(), chunk.size()) || in.gcount() > 0) {
+    text.append(chunk.data(), static_cast<size_t>(in.gcount()));
+    if (text.size() > bytes_max) {
+      return std::unexpected(Mistake{
+          "is above the largest size allowed, " + BytesText(static_cast<int64_t>(kFileBytesMax)),
+          "check that it is the configuration"});
+    }
+  }
+  if (in.bad()) {
+    return std::unexpected(Mistake{"cannot be read: " + std::string(std::strerror(errno)),
+                                   "check that it is a file, not a folder"});
+  }
+  return text;
+}
+
+// The *.toml files of a folder, by name. What begins with a dot is an editor's.
+std::expected<std::vector<std::string>, Mistake> FilesOfFolder(const std::string& folder) {
+  std::error_code error;
+  std::vector<std::string> files;
+  auto list = std::filesystem::directory_iterator(folder, error);
+  for (; !error && list != std::filesystem::directory_iterator(); list.increment(error)) {
+    const std::string name = list->path().filename().string();
+    if (name.starts_with('.') || !name.ends_with(".toml")) continue;
+    if (files.size() == kIncludedFilesMax) {
+      return std::unexpected(Mistake{
+          "names a folder of more than " + std::to_string(kIncludedFilesMax) + " .toml files",
+          "put several sections into one file"});
+    }
+    files.push_back(list->path().string());
+  }
+  if (error) {
+    return std::unexpected(
+        Mistake{"names the folder " + Quoted(folder) + ", which cannot be read: " + error.message(),
+                "make it, or remove the key"});
+  }
+  std::ranges::sort(files);
+  return files;
 }
 
 std::string Joined(const std::vector<std::string_view>& names) {
@@ -156,7 +266,7 @@ struct ParsedFile {
   std::unordered_map<const toml::table*, Asked> asked;
 
   void Add(Position at, std::string key, std::string what, std::string remedy) {
-    errors.push_back({.file = name,
+    errors.push_back({.file = at.file ? *at.file : name,
                       .line = at.line,
                       .column = at.column,
                       .key = std::move(key),
@@ -164,9 +274,38 @@ struct ParsedFile {
                       .remedy = std::move(remedy)});
   }
 
+  std::optional<toml::table> Parse(std::string_view text, const std::string& file_name);
+  void Merge(toml::table& into, toml::table&& from, const std::string& path);
   void FindUnknownKeys(const toml::table& table);
   std::string RemedyForUnknown(const toml::table& table, std::string_view key) const;
 };
+
+std::optional<toml::table> ParsedFile::Parse(std::string_view text, const std::string& file_name) {
+  toml::parse_result result = toml::parse(text, std::string_view(file_name));
+  if (result) return std::move(result).table();
+  const toml::parse_error& error = result.error();
+  Position at = PositionOf(error.source());
+  at.file = std::make_shared<const std::string>(file_name);
+  Add(at, "", "not TOML: " + std::string(error.description()), "");
+  return std::nullopt;
+}
+
+void ParsedFile::Merge(toml::table& into, toml::table&& from, const std::string& path) {
+  for (auto&& [key, node] : from) {
+    toml::node* present = into.get(key.str());
+    if (present == nullptr) {
+      node.visit([&, &name = key](auto& value) { into.insert(name, std::move(value)); });
+    } else if (present->is_table() && node.is_table()) {
+      Merge(*present->as_table(), std::move(*node.as_table()), JoinPath(path, key.str()));
+    } else {
+      const Position other = PositionOf(into.find(key.str())->first.source());
+      Add(PositionOf(key.source()), JoinPath(path, key.str()),
+          "stands already in " + (other.file ? *other.file : name) + ":" +
+              std::to_string(other.line),
+          "remove one");
+    }
+  }
+}
 
 void ParsedFile::FindUnknownKeys(const toml::table& table) {
   auto it = asked.find(&table);
@@ -262,7 +401,22 @@ struct TomlSection::Impl {
       Error(key, "holds a NUL character", "remove it");
       return std::nullopt;
     }
-    return text->get();
+    auto expanded = Expanded(text->get());
+    if (expanded) return std::move(*expanded);
+    file->Add(PositionOf(node.source()), JoinPath(path, key), std::move(expanded.error().what),
+              std::move(expanded.error().remedy));
+    return std::nullopt;
+  }
+
+  // At most `max`? Otherwise says so.
+  bool WithinBound(std::string_view key, size_t count, size_t max) const {
+    CHECK(max > 0);
+    if (count <= max) return true;
+    Error(key,
+          "has " + std::to_string(count) + " entries, which is above the largest allowed, " +
+              std::to_string(max),
+          "remove some");
+    return false;
   }
 
   std::shared_ptr<Impl> Child(const toml::table* child, std::string child_path,
@@ -291,6 +445,12 @@ void TomlSection::Error(std::string_view key, std::string what, std::string reme
   impl_->Error(key, std::move(what), std::move(remedy));
 }
 
+std::string TomlSection::FileOf(std::string_view key) const {
+  if (!present()) return "";
+  const Position at = impl_->PositionOfKey(key);
+  return at.file ? *at.file : impl_->file->name;
+}
+
 std::string TomlSection::String(std::string_view key, std::string_view fallback) const {
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return std::string(fallback);
@@ -310,7 +470,7 @@ std::string TomlSection::RequiredString(std::string_view key) const {
   return value.value_or("");
 }
 
-std::vector<std::string> TomlSection::Strings(std::string_view key) const {
+std::vector<std::string> TomlSection::Strings(std::string_view key, size_t entries_max) const {
   std::vector<std::string> out;
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return out;
@@ -319,7 +479,9 @@ std::vector<std::string> TomlSection::Strings(std::string_view key) const {
     if (auto value = impl_->StringValue(key, *node)) out.push_back(std::move(*value));
     return out;
   }
-  for (const toml::node& item : *list) {
+  impl_->WithinBound(key, list->size(), entries_max);
+  for (size_t i = 0; i < std::min(list->size(), entries_max); ++i) {
+    const toml::node& item = *list->get(i);
     if (!item.is_string()) {
       impl_->file->Add(
           PositionOf(item.source()), JoinPath(impl_->path, key),
@@ -385,10 +547,12 @@ Duration TomlSection::Time(std::string_view key, Duration fallback, Duration min
       return fallback;
     }
     value = Duration(0);
-  } else if (const auto* text = node->as_string()) {
-    value = ParseDuration(text->get());
+  } else if (node->is_string()) {
+    auto text = impl_->StringValue(key, *node);
+    if (!text) return fallback;
+    value = ParseDuration(*text);
     if (!value) {
-      impl_->Error(key, "is " + Quoted(text->get()) + ", which is not a length of time",
+      impl_->Error(key, "is " + Quoted(*text) + ", which is not a length of time",
                    std::string(kDurationRemedy));
       return fallback;
     }
@@ -407,10 +571,12 @@ int64_t TomlSection::Bytes(std::string_view key, int64_t fallback, IntRange rang
   std::optional<int64_t> value;
   if (const auto* whole = node->as_integer()) {
     value = whole->get();
-  } else if (const auto* text = node->as_string()) {
-    value = ParseBytes(text->get());
+  } else if (node->is_string()) {
+    auto text = impl_->StringValue(key, *node);
+    if (!text) return fallback;
+    value = ParseBytes(*text);
     if (!value) {
-      impl_->Error(key, "is " + Quoted(text->get()) + ", which is not a number of bytes",
+      impl_->Error(key, "is " + Quoted(*text) + ", which is not a number of bytes",
                    std::string(kBytesRemedy));
       return fallback;
     }
@@ -425,15 +591,15 @@ double TomlSection::Rate(std::string_view key, double fallback, double max) cons
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return fallback;
   if (const auto* whole = node->as_integer(); whole != nullptr && whole->get() == 0) return 0;
-  const auto* text = node->as_string();
-  if (text == nullptr) {
+  if (!node->is_string()) {
     impl_->WrongType(key, *node, "a rate", std::string(kRateRemedy));
     return fallback;
   }
-  auto value = ParseRate(text->get());
+  auto text = impl_->StringValue(key, *node);
+  if (!text) return fallback;
+  auto value = ParseRate(*text);
   if (!value) {
-    impl_->Error(key, "is " + Quoted(text->get()) + ", which is not a rate",
-                 std::string(kRateRemedy));
+    impl_->Error(key, "is " + Quoted(*text) + ", which is not a rate", std::string(kRateRemedy));
     return fallback;
   }
   return impl_->InRange(key, *value, 0.0, max, RateText) ? *value : fallback;
@@ -449,13 +615,14 @@ uint32_t TomlSection::FileMode(std::string_view key, uint32_t fallback) const {
       return static_cast<uint32_t>(whole->get());
     }
   }
-  const auto* text = node->as_string();
-  if (text == nullptr) {
+  if (!node->is_string()) {
     impl_->WrongType(key, *node, "a file mode", std::string(kRemedy));
     return fallback;
   }
+  auto text = impl_->StringValue(key, *node);
+  if (!text) return fallback;
   uint32_t mode = 0;
-  const std::string& digits = text->get();
+  const std::string& digits = *text;
   auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
   bool whole = error == std::errc() && end == digits.data() + digits.size();
   if (!whole || mode > 0777) {
@@ -495,7 +662,7 @@ TomlSection TomlSection::Section(std::string_view key) const {
       impl_->Child(node == nullptr ? nullptr : node->as_table(), path, impl_->PositionOfKey(key)));
 }
 
-std::vector<TomlSection> TomlSection::Sections(std::string_view key) const {
+std::vector<TomlSection> TomlSection::Sections(std::string_view key, size_t entries_max) const {
   std::vector<TomlSection> out;
   std::string path = JoinPath(impl_->path, key);
   const toml::node* node = impl_->Find(key);
@@ -505,7 +672,9 @@ std::vector<TomlSection> TomlSection::Sections(std::string_view key) const {
     impl_->WrongType(key, *node, "a list of sections", "write each as [[" + path + "]]");
     return out;
   }
-  for (const toml::node& item : *list) {
+  impl_->WithinBound(key, list->size(), entries_max);
+  for (size_t i = 0; i < std::min(list->size(), entries_max); ++i) {
+    const toml::node& item = *list->get(i);
     const toml::table* table = item.as_table();
     if (table == nullptr) {
       impl_->file->Add(
@@ -521,7 +690,7 @@ std::vector<TomlSection> TomlSection::Sections(std::string_view key) const {
 }
 
 std::vector<std::pair<std::string, TomlSection>> TomlSection::NamedSections(
-    std::string_view key) const {
+    std::string_view key, size_t entries_max) const {
   std::vector<std::pair<std::string, TomlSection>> out;
   TomlSection parent = Section(key);
   if (!parent.present()) return out;
@@ -535,15 +704,19 @@ std::vector<std::pair<std::string, TomlSection>> TomlSection::NamedSections(
     out.emplace_back(name.str(), TomlSection(parent.impl_->Child(child->as_table(), path,
                                                                  PositionOf(name.source()))));
   }
-  std::ranges::sort(out, {}, [](const auto& entry) {
+  // The main file first, then the others by name.
+  std::ranges::sort(out, {}, [&](const auto& entry) {
     const Position& at = entry.second.impl_->at;
-    return std::pair(at.line, at.column);
+    const std::string file = at.file ? *at.file : "";
+    return std::tuple(file != impl_->file->name, file, at.line, at.column);
   });
+  if (!impl_->WithinBound(key, out.size(), entries_max)) out.resize(entries_max);
   return out;
 }
 
 struct TomlReader::State {
   ParsedFile file;
+  size_t bytes = 0;  // of all files
 };
 
 TomlReader::TomlReader(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -555,44 +728,52 @@ TomlReader TomlReader::FromString(std::string_view text, std::string name) {
   auto state = std::make_unique<State>();
   ParsedFile& file = state->file;
   file.name = std::move(name);
-  toml::parse_result result = toml::parse(text, std::string_view(file.name));
-  if (result) {
-    file.root = std::move(result).table();
+  if (auto table = file.Parse(text, file.name)) {
+    file.root = std::move(*table);
   } else {
-    const toml::parse_error& error = result.error();
     file.readable = false;
-    file.Add(PositionOf(error.source()), "", "not TOML: " + std::string(error.description()), "");
   }
-  return TomlReader(std::move(state));
+  state->bytes = text.size();
+  TomlReader reader(std::move(state));
+  reader.ReadIncludes();
+  return reader;
 }
 
 TomlReader TomlReader::FromFile(const std::string& path) {
-  auto failed = [&path](std::string what, std::string remedy) {
-    TomlReader reader = FromString("", path);
-    reader.state_->file.readable = false;
-    reader.state_->file.Add({}, "", std::move(what), std::move(remedy));
-    return reader;
-  };
-  std::ifstream in(path, std::ios::binary);
-  if (!in) {
-    return failed("cannot be opened: " + std::string(std::strerror(errno)),
-                  "check the path and its permissions");
-  }
-  std::string text;
-  std::array<char, 16384> chunk{};
-  while (in.read(chunk.data(), chunk.size()) || in.gcount() > 0) {
-    text.append(chunk.data(), static_cast<size_t>(in.gcount()));
-    if (text.size() > kFileBytesMax) {
-      return failed(
-          "is above the largest size allowed, " + BytesText(static_cast<int64_t>(kFileBytesMax)),
-          "check that it is the configuration");
+  auto text = TextOfFile(path, kFileBytesMax);
+  if (text) return FromString(*text, path);
+  TomlReader reader = FromString("", path);
+  reader.state_->file.readable = false;
+  reader.state_->file.Add({}, "", std::move(text.error().what), std::move(text.error().remedy));
+  return reader;
+}
+
+void TomlReader::ReadIncludes() {
+  ParsedFile& file = state_->file;
+  const TomlSection top = root();
+  if (!top.Has(kInclude)) return;
+  std::string folder = top.String(kInclude);
+  if (folder.empty()) return;
+  folder = (std::filesystem::path(file.name).parent_path() / folder).string();
+  auto names = FilesOfFolder(folder);
+  if (!names) return top.Error(kInclude, names.error().what, names.error().remedy);
+  for (const std::string& name : *names) {
+    auto text = TextOfFile(name, kFileBytesMax - state_->bytes);
+    if (!text) {
+      file.Add({.file = std::make_shared<const std::string>(name)}, "", text.error().what,
+               text.error().remedy);
+      continue;
     }
+    state_->bytes += text->size();
+    auto table = file.Parse(*text, name);
+    if (!table) continue;
+    if (auto nested = table->find(kInclude); nested != table->end()) {
+      file.Add(PositionOf(nested->first.source()), std::string(kInclude),
+               "stands in a file that is included itself", "include from the main file only");
+      table->erase(nested);
+    }
+    file.Merge(file.root, std::move(*table), "");
   }
-  if (in.bad()) {
-    return failed("cannot be read: " + std::string(std::strerror(errno)),
-                  "check that it is a file, not a folder");
-  }
-  return FromString(text, path);
 }
 
 bool TomlReader::readable() const { return state_->file.readable; }
@@ -607,7 +788,11 @@ TomlSection TomlReader::root() const {
 std::vector<ConfigError> TomlReader::Finish() {
   ParsedFile& file = state_->file;
   file.FindUnknownKeys(file.root);
-  auto order = [](const ConfigError& e) { return std::tie(e.line, e.column, e.key, e.what); };
+  // The main file first, then the others by name.
+  auto order = [&file](const ConfigError& e) {
+    return std::tuple(e.file != file.name, std::string_view(e.file), e.line, e.column,
+                      std::string_view(e.key), std::string_view(e.what));
+  };
   std::ranges::sort(file.errors, {}, order);
   // A key read twice is wrong once.
   auto repeated = std::ranges::unique(file.errors, {}, order);

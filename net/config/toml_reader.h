@@ -11,6 +11,14 @@
 //   int64_t workers = process.Int("workers", 1, {.min = 0, .max = 256});
 //   if (auto errors = reader.Finish(); !errors.empty()) ...
 //
+// Every list is read with a bound: an array beyond it never comes out of the reader, and what is
+// above is a mistake like any other.
+//
+// Strings may name environment variables: "${NAME}", or "${NAME:-default}" where it need not be
+// set; "$${" is a plain "${". A file may say `include = "conf.d"` at its top: the *.toml files of
+// that folder (relative to the file, in the order of their names) are read as if they stood in it.
+// Sections may be continued in another file; a key, or a list of sections, stands in one.
+//
 // Used at start-up and reload only; one thread. A TomlSection must not outlive its TomlReader.
 #pragma once
 
@@ -58,13 +66,15 @@ class TomlSection {
   const std::string& path() const;  // "pool.xmpp"; "" for the root
   int line() const;
   int LineOf(std::string_view key) const;  // of the section where the key is absent
+  // The file where the key (or else the section) stands; "" where neither does.
+  std::string FileOf(std::string_view key) const;
 
   bool Has(std::string_view key) const;  // also marks the key as known
 
   std::string String(std::string_view key, std::string_view fallback = "") const;
   std::string RequiredString(std::string_view key) const;
-  // A string, or an array of strings.
-  std::vector<std::string> Strings(std::string_view key) const;
+  // A string, or an array of at most `entries_max` strings.
+  std::vector<std::string> Strings(std::string_view key, size_t entries_max) const;
   bool Bool(std::string_view key, bool fallback) const;
   int64_t Int(std::string_view key, int64_t fallback, IntRange range = {}) const;
   double Float(std::string_view key, double fallback, double min, double max) const;
@@ -88,10 +98,12 @@ class TomlSection {
     return index < 0 ? fallback : names[static_cast<size_t>(index)].second;
   }
 
-  TomlSection Section(std::string_view key) const;                // [key]; may be absent
-  std::vector<TomlSection> Sections(std::string_view key) const;  // [[key]]
-  // [key.NAME] for every NAME, in the order of the file.
-  std::vector<std::pair<std::string, TomlSection>> NamedSections(std::string_view key) const;
+  TomlSection Section(std::string_view key) const;  // [key]; may be absent
+  // [[key]], at most so many.
+  std::vector<TomlSection> Sections(std::string_view key, size_t entries_max) const;
+  // [key.NAME] for every NAME, in the order of the file, at most so many.
+  std::vector<std::pair<std::string, TomlSection>> NamedSections(std::string_view key,
+                                                                 size_t entries_max) const;
 
   // Records a mistake that the caller found at this key (or at the section, with an empty key).
   void Error(std::string_view key, std::string what, std::string remedy = "") const;
@@ -106,7 +118,9 @@ class TomlSection {
 
 class TomlReader {
  public:
+  // With the files that it includes.
   static TomlReader FromFile(const std::string& path);
+  // The same for a text that would stand at the path `name`.
   static TomlReader FromString(std::string_view text, std::string name);
   ~TomlReader();
   TomlReader(TomlReader&&) noexcept;
@@ -122,6 +136,7 @@ class TomlReader {
  private:
   struct State;
   explicit TomlReader(std::unique_ptr<State> state);
+  void ReadIncludes();
   std::unique_ptr<State> state_;
 };
 

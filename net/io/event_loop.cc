@@ -67,7 +67,7 @@ void EventLoop::Post(Task task) {
 }
 
 void EventLoop::RunTimers() {
-  while (!timers_.empty() && timers_.begin()->first.first <= now_ && !stopped_) {
+  while (!timers_.empty() && timers_.begin()->first.first <= now_) {
     auto node = timers_.extract(timers_.begin());
     node.mapped()();
   }
@@ -98,14 +98,26 @@ void EventLoop::RunOnce(Duration limit) {
   if (turn_end_) turn_end_();
 }
 
-bool EventLoop::Drain(Duration limit) {
-  const Time end = clock_.Now() + limit;
-  while (held_ > 0) {
-    const Duration left = end - clock_.Now();
-    if (left <= Duration::zero()) return false;
-    RunOnce(left);
+std::string EventLoop::Held() const {
+  static constexpr std::array<const char*, kWorks> kNames = {
+      "accepts", "stream operations", "lookups", "signal descriptors", "operations"};
+  std::string text;
+  for (size_t i = 0; i < kWorks; ++i) {
+    if (held_[i] == 0) continue;
+    text += (text.empty() ? "" : ", ") + std::to_string(held_[i]) + " " + kNames[i];
   }
-  return true;
+  return text;
+}
+
+std::expected<void, std::string> EventLoop::Drain(Duration limit) {
+  const Time end = clock_.Now() + limit;
+  while (true) {
+    std::string held = Held();
+    if (held.empty()) return {};
+    const Duration left = end - clock_.Now();
+    if (left <= Duration::zero()) return std::unexpected(std::move(held));
+    RunOnce(std::min(left, kTurnMax));
+  }
 }
 
 void EventLoop::Run() {

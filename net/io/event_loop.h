@@ -5,6 +5,7 @@
 // the data path use a TimerWheel.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <expected>
 #include <functional>
@@ -49,16 +50,21 @@ class EventLoop final : private Target {
 
   // The gate: who has operations in flight holds it, and Drain() waits until nobody does. Memory
   // that the kernel may still write to must outlive the operation, so a loop is drained before it
-  // ends.
-  void Hold() { ++held_; }
-  void Release() { --held_; }
-  // True when all was released within `limit`.
-  bool Drain(Duration limit);
+  // ends. Timers and tasks run on meanwhile: who is being waited for may need them.
+  enum class Work : uint8_t { kAccept, kStream, kLookup, kSignals, kOther };
+  static constexpr size_t kWorks = static_cast<size_t>(Work::kOther) + 1;
+  void Hold(Work what = Work::kOther) { ++held_[static_cast<size_t>(what)]; }
+  void Release(Work what = Work::kOther) { --held_[static_cast<size_t>(what)]; }
+  // Until all was released. The error names what was not within `limit`.
+  std::expected<void, std::string> Drain(Duration limit);
+  std::string Held() const;  // "2 accepts, 1 stream operations"; "" for nothing
 
   // Runs until Stop(). RunOnce: one turn, waiting at most `limit`.
   void Run();
   void RunOnce(Duration limit);
-  void Stop() { stopped_ = true; }  // on the loop's thread; other threads Post() it
+  // Run() returns at the end of this turn; timers and tasks stay. On the loop's thread; other
+  // threads Post() it.
+  void Stop() { stopped_ = true; }
 
  private:
   EventLoop(std::unique_ptr<Ring> ring, const Clock& clock);
@@ -75,7 +81,7 @@ class EventLoop final : private Target {
   uint64_t next_timer_ = 1;
   Task turn_end_;
   bool stopped_ = false;
-  uint32_t held_ = 0;
+  std::array<uint32_t, kWorks> held_{};
 
   int wake_fd_ = -1;
   std::atomic<bool> has_tasks_{false};

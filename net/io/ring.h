@@ -13,7 +13,8 @@
 // fail.
 //
 // Calls that queue an operation never fail and never block: with a full submission queue they
-// submit what is there first. Nothing else reaches the kernel before Wait().
+// submit what is there first. Nothing else reaches the kernel before Wait(), and all of it has when
+// Wait() returns. A ring that cannot submit any more ends the process, with words (submit.h).
 //
 // ring_uring.cc is the only file that includes liburing.h. Tests link a twin (tests/sim) that has
 // the same class over a simulated network with seeded faults.
@@ -101,6 +102,7 @@ struct RingStats {
   uint64_t completions = 0;
   uint64_t overflows = 0;      // completion queue overflows that the kernel kept for us
   uint64_t silent_errors = 0;  // failures of operations without a Tag
+  uint64_t enter_errors = 0;   // of io_uring_enter, all but a wait whose time was over
 };
 
 // What a buffer of RecvMsgMultishot() holds; points into that buffer.
@@ -150,15 +152,28 @@ class Ring {
   void SetOption(Slot slot, int level, int option, const int* value);
   // Receives into provided buffers of `group` until end of stream, an error, or no buffer
   // (-ENOBUFS). `expect_data`: try at once instead of waiting for readiness first.
+  //
+  // A reset may never be told: where it is there already when the receive begins, behind data, the
+  // kernel (6.1 to 6.18) gives the data and then nothing. With `expect_data` it tells, behind up to
+  // kToldBehind buffers. Whoever needs to know asks once with Poll() after the receive was begun.
+  static constexpr uint32_t kToldBehind = 32;
   void RecvMultishot(Slot slot, uint16_t group, bool expect_data, Tag tag);
   void Recv(Slot slot, std::span<uint8_t> into, Tag tag);
   // Sends all of it unless the peer fails; the result may still be short.
   void Send(Slot slot, std::span<const uint8_t> data, Tag tag);
   void Shutdown(Slot slot, int how);
-  // Waits for poll(2) events; one completion with the events as result.
+  // Waits for poll(2) events; one completion with the events as result. Errors and hang-ups
+  // (POLLERR, POLLHUP) are always among them.
   void Poll(Slot slot, uint32_t events, Tag tag);
   // A plain descriptor for the socket, as result (needs features().fd_install).
   void InstallFd(Slot slot, Tag tag);
+  // Ends a TCP connection by a reset, whoever else still holds the socket, and closes as Close()
+  // does. What was sent and is not acknowledged is dropped: see Unsent(). Another kind of socket is
+  // only closed.
+  void Reset(Slot slot);
+  // How many bytes that were sent the peer has not acknowledged yet; -EOPNOTSUPP where the kernel
+  // cannot tell (needs features().socket_options), and on other than TCP and Unix sockets.
+  void Unsent(Slot slot, Tag tag);
   // Closes the socket, once its shutdowns are done, and frees the slot; receives and sends that are
   // in flight should be cancelled and still complete. A Connect() must have completed before: its
   // later steps run after operations queued behind it, and would meet whoever got the slot next.

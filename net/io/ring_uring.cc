@@ -11,9 +11,13 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <thread>
 
 #include "net/base/check.h"
+#include "net/io/submit.h"
 
 namespace net {
 namespace {
@@ -22,6 +26,7 @@ namespace {
 constexpr uint8_t kOpUringCmd = 46;
 constexpr uint8_t kOpFixedFdInstall = 54;
 constexpr uint8_t kOpBind = 56;
+constexpr uint32_t kCmdUnsent = 1;  // as ioctl SIOCOUTQ
 constexpr uint32_t kCmdGetSockOpt = 2;
 constexpr uint32_t kCmdSetSockOpt = 3;
 constexpr uint32_t kFeatureMinTimeout = 1U << 15U;
@@ -45,6 +50,12 @@ constexpr int kOne = 1;
 uint64_t Encode(Tag tag) {
   DCHECK(tag.op < kMaxOps);
   return reinterpret_cast<uint64_t>(tag.target) | tag.op;
+}
+
+[[noreturn]] void Broken(int error) {
+  std::fprintf(stderr, "<2>io_uring_enter: %s; this process cannot go on and ends\n",
+               std::strerror(error));
+  std::abort();
 }
 
 std::string Failed(const char* call, int error, const char* remedy) {
@@ -107,23 +118,47 @@ struct Ring::Impl {
     groups[group] = {};
   }
 
+  // Completions that had to make room for others, in order; they are delivered first.
+  struct Stashed {
+    uint64_t data;
+    Completion completion;
+  };
+  std::vector<Stashed> stash;
+
+  // Takes what is there out of the kernel's queue, so that it can put in what it kept besides.
+  void Stash() {
+    for (unsigned ready = io_uring_cq_ready(&ring); ready > 0; --ready) {
+      const io_uring_cqe* cqe = &ring.cq.cqes[*ring.cq.khead & ring.cq.ring_mask];
+      stash.push_back({cqe->user_data, {cqe->res, cqe->flags}});
+      io_uring_cq_advance(&ring, 1);
+    }
+    io_uring_get_events(&ring);
+  }
+
   void Submit(RingStats& stats) {
-    ++stats.enters;
-    io_uring_submit(&ring);
+    const int error = SubmitAll(
+        [&] {
+          ++stats.enters;
+          return io_uring_submit(&ring);
+        },
+        [&] { return io_uring_sq_ready(&ring) > 0; }, [&] { Stash(); },
+        [] { std::this_thread::sleep_for(kSubmitPause); }, &stats.enter_errors);
+    if (error != 0) Broken(error);
   }
 
   io_uring_sqe* Get(RingStats& stats) {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring);
-    while (sqe == nullptr) [[unlikely]] {
+    if (sqe == nullptr) [[unlikely]] {
       Submit(stats);
       sqe = io_uring_get_sqe(&ring);
+      CHECK(sqe != nullptr);
     }
     return sqe;
   }
 
   // What liburing's submit-and-wait does, with a minimal wait besides, which 2.3 does not know:
   // returns with kGatherMax completions, or with any after `gather`, or at the timeout.
-  void GatherAndWait(__kernel_timespec* timeout, Duration gather) {
+  int GatherAndWait(__kernel_timespec* timeout, Duration gather) {
     io_uring_sq& sq = ring.sq;
     unsigned tail = *sq.ktail;
     for (; sq.sqe_head != sq.sqe_tail; ++sq.sqe_head, ++tail) {
@@ -137,7 +172,7 @@ struct Ring::Impl {
         .min_wait_usec = static_cast<uint32_t>(gather / std::chrono::microseconds(1)),
         .timeout = reinterpret_cast<uint64_t>(timeout),
     };
-    io_uring_enter2(
+    return io_uring_enter2(
         static_cast<unsigned>(ring.enter_ring_fd), submit, kGatherMax,
         IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (registered ? kEnterRegisteredRing : 0),
         reinterpret_cast<sigset_t*>(&argument), sizeof argument);
@@ -424,6 +459,23 @@ void Ring::Close(Slot slot) {
   if (slot >= impl_->accept_slots) free_slots_.push_back(slot);
 }
 
+void Ring::Reset(Slot slot) {
+  // To connect to nobody is to disconnect: the kernel sends the reset at once, in the order of the
+  // queue, on all kernels; SO_LINGER would wait for the last who holds the socket.
+  static constexpr sockaddr kNobody{.sa_family = AF_UNSPEC, .sa_data = {}};
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  io_uring_prep_connect(sqe, static_cast<int>(slot), &kNobody, sizeof kNobody);
+  sqe->flags |= IOSQE_FIXED_FILE;
+  Silent(sqe);
+  Close(slot);
+}
+
+void Ring::Unsent(Slot slot, Tag tag) {
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  SocketCommand(sqe, slot, kCmdUnsent, 0, 0, nullptr, 0);
+  sqe->user_data = Encode(tag);
+}
+
 void Ring::PollFd(int fd, uint32_t events, Tag tag) {
   io_uring_sqe* sqe = impl_->Get(stats_);
   io_uring_prep_poll_multishot(sqe, fd, events);
@@ -507,20 +559,29 @@ void Ring::PublishBuffers(uint16_t group) {
 
 void Ring::Wait(Duration timeout, Duration gather) {
   io_uring* ring = &impl_->ring;
-  if (io_uring_cq_ready(ring) == 0) {
+  int result = 0;
+  if (io_uring_cq_ready(ring) == 0 && impl_->stash.empty()) {
     __kernel_timespec spec{};
     spec.tv_sec = timeout.count() / 1'000'000'000;
     spec.tv_nsec = timeout.count() % 1'000'000'000;
     if (features_.gather && gather > Duration::zero() && gather < timeout) {
-      impl_->GatherAndWait(&spec, gather);
+      result = impl_->GatherAndWait(&spec, gather);
     } else {
       io_uring_cqe* first = nullptr;
-      io_uring_submit_and_wait_timeout(ring, &first, 1, &spec, nullptr);
+      result = io_uring_submit_and_wait_timeout(ring, &first, 1, &spec, nullptr);
     }
   } else {
-    io_uring_submit_and_get_events(ring);
+    result = io_uring_submit_and_get_events(ring);
   }
   ++stats_.enters;
+  const EnterError error = EnterErrorOf(result);
+  if (error != EnterError::kNone) [[unlikely]] {
+    ++stats_.enter_errors;
+    if (error == EnterError::kBroken) Broken(-result);
+    if (error == EnterError::kFull) impl_->Stash();
+  }
+  if (io_uring_sq_ready(ring) > 0) [[unlikely]]
+    impl_->Submit(stats_);
   if ((*ring->sq.kflags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]] {
     ++stats_.overflows;
   }
@@ -532,11 +593,23 @@ Delivered Ring::Deliver() {
   uint64_t last = 0;
   unsigned run = 0;
   int alone = 0;
-  for (unsigned ready = io_uring_cq_ready(ring); ready > 0; --ready) {
-    const io_uring_cqe* cqe = &ring->cq.cqes[*ring->cq.khead & ring->cq.ring_mask];
-    uint64_t data = cqe->user_data;
-    Completion completion{cqe->res, cqe->flags};
-    io_uring_cq_advance(ring, 1);
+  // A handler may fill the submission queue, and what that takes out of the kernel's queue stands
+  // behind what was stashed before it.
+  size_t stashed = 0;
+  for (unsigned ready = io_uring_cq_ready(ring); ready > 0 || stashed < impl_->stash.size();) {
+    uint64_t data = 0;
+    Completion completion;
+    if (stashed < impl_->stash.size()) [[unlikely]] {
+      data = impl_->stash[stashed].data;
+      completion = impl_->stash[stashed++].completion;
+    } else {
+      --ready;
+      if (io_uring_cq_ready(ring) == 0) break;  // stashed meanwhile, and delivered
+      const io_uring_cqe* cqe = &ring->cq.cqes[*ring->cq.khead & ring->cq.ring_mask];
+      data = cqe->user_data;
+      completion = {cqe->res, cqe->flags};
+      io_uring_cq_advance(ring, 1);
+    }
     ++delivered.completions;
     run = data == last ? run + 1 : 1;
     last = data;
@@ -561,6 +634,7 @@ Delivered Ring::Deliver() {
     auto* target = reinterpret_cast<Target*>(data & ~uint64_t{kMaxOps - 1});
     target->OnCompletion(static_cast<unsigned>(data & (kMaxOps - 1)), completion);
   }
+  impl_->stash.clear();
   delivered.alone = static_cast<unsigned>(std::max(alone, 0));
   stats_.completions += delivered.completions;
   return delivered;

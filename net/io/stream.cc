@@ -21,12 +21,15 @@ std::shared_ptr<Stream> Stream::Connect(EventLoop& loop, const sockaddr* address
   auto stream = std::make_shared<Stream>(loop, handler);
   stream->slot_ = loop.ring().AllocateSlot();
   if (stream->slot_ == kNoSlot) {
-    loop.Post([stream] { stream->Close("too many connections are open", true); });
+    loop.Post([stream] {
+      stream->error_ = EMFILE;
+      stream->Close("too many connections are open", true);
+    });
     return stream;
   }
   std::memcpy(&stream->address_, address, size);
   stream->Began();
-  loop.Hold();
+  loop.Hold(EventLoop::Work::kStream);
   loop.ring().Connect(
       stream->slot_,
       {.address = reinterpret_cast<const sockaddr*>(&stream->address_), .address_size = size},
@@ -46,7 +49,7 @@ void Stream::OnCompletion(unsigned op, Completion completion) {
   // Keeps the object until the end of this call, whatever the handler does.
   std::shared_ptr<Stream> keep = self_;
   if (--in_flight_ == 0) self_.reset();
-  loop_.Release();
+  loop_.Release(EventLoop::Work::kStream);
   switch (op) {
     case kConnect:
       OnConnect(completion.result);
@@ -71,7 +74,7 @@ void Stream::OnConnect(int32_t result) {
     return;
   }
   if (result < 0) {
-    Close(std::strerror(-result), true);
+    CloseFailed(-result);
     return;
   }
   state_ = State::kOpen;
@@ -83,7 +86,7 @@ void Stream::StartRecv() {
   if (receiving_ || reading_paused_ || ended_ || state_ == State::kClosed) return;
   receiving_ = true;
   Began();
-  loop_.Hold();
+  loop_.Hold(EventLoop::Work::kStream);
   loop_.ring().Recv(slot_, in_, {this, kRecv});
 }
 
@@ -96,7 +99,7 @@ void Stream::OnRecv(int32_t result) {
   receiving_ = false;
   if (state_ == State::kClosed) return;
   if (result < 0) {
-    Close(std::strerror(-result), true);
+    CloseFailed(-result);
     return;
   }
   if (result == 0) {
@@ -135,7 +138,7 @@ void Stream::StartSend() {
   if (sending_ || unsent() == 0) return;
   sending_ = true;
   Began();
-  loop_.Hold();
+  loop_.Hold(EventLoop::Work::kStream);
   const auto* data = reinterpret_cast<const uint8_t*>(out_.data());
   loop_.ring().Send(slot_, {data + out_sent_, unsent()}, {this, kSend});
 }
@@ -144,7 +147,7 @@ void Stream::OnSend(int32_t result) {
   sending_ = false;
   if (state_ == State::kClosed) return;
   if (result < 0) {
-    Close(std::strerror(-result), true);
+    CloseFailed(-result);
     return;
   }
   out_sent_ += static_cast<size_t>(result);
@@ -191,6 +194,11 @@ void Stream::CloseWhenSent() {
   }
 }
 
+void Stream::CloseFailed(int error) {
+  error_ = error;
+  Close(std::strerror(error), true);
+}
+
 void Stream::Abort() { Close("", false); }
 
 void Stream::Close(std::string_view why, bool tell) {
@@ -220,7 +228,7 @@ class Acceptor::State final : public Target, public std::enable_shared_from_this
 
   void Arm() {
     self_ = shared_from_this();
-    loop_.Hold();
+    loop_.Hold(EventLoop::Work::kAccept);
     loop_.ring().AcceptMultishot(listener_.get(), {this, 0});
   }
 
@@ -233,7 +241,7 @@ class Acceptor::State final : public Target, public std::enable_shared_from_this
     std::shared_ptr<State> keep = self_;
     if (!completion.more()) {
       self_.reset();
-      loop_.Release();
+      loop_.Release(EventLoop::Work::kAccept);
     }
     if (completion.result >= 0) {
       Slot slot = static_cast<Slot>(completion.result);

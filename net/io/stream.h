@@ -69,6 +69,8 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   // Bytes that were written and that the kernel has not taken.
   size_t queued() const { return unsent() + waiting_.size(); }
   bool open() const { return state_ == State::kOpen; }
+  // The errno that ended it, or 0: OnClosed has its words.
+  int error() const { return error_; }
 
  private:
   enum class State : uint8_t { kConnecting, kOpen, kClosing, kClosed };
@@ -83,6 +85,7 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   void StartRecv();
   void StartSend();
   void Close(std::string_view why, bool tell);
+  void CloseFailed(int error);
   void CloseSlot();
   void Linger();
   void Began() {
@@ -99,6 +102,7 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
   bool ended_ = false;
   bool close_when_sent_ = false;
   bool lingering_ = false;
+  int error_ = 0;
   unsigned in_flight_ = 0;
   std::shared_ptr<Stream> self_;  // while operations are in flight
   sockaddr_storage address_{};

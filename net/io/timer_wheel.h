@@ -82,6 +82,10 @@ class TimerWheel {
     }
   }
 
+  // Until the bucket of an object that is in comes up.
+  uint32_t TicksLeft(const WheelNode& node) const {
+    return static_cast<uint32_t>((node.bucket + kBuckets - tick_ % kBuckets) % kBuckets);
+  }
   uint32_t size() const { return size_; }
 
  private:

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "net/io/errors.h"
+
 namespace net {
 namespace {
 
@@ -53,6 +55,7 @@ void Probe::OnEnd() {
 }
 
 void Probe::OnClosed(std::string_view why) {
+  ours_ = !reported_ && stream_ && IsOurError(stream_->error());
   script_->Fail(std::string(why));
   Look();
 }
@@ -114,7 +117,10 @@ void HttpFetch::OnEnd() {
   }
 }
 
-void HttpFetch::OnClosed(std::string_view why) { Report(std::unexpected(std::string(why))); }
+void HttpFetch::OnClosed(std::string_view why) {
+  ours_ = !reported_ && stream_ && IsOurError(stream_->error());
+  Report(std::unexpected(std::string(why)));
+}
 
 void HttpFetch::Report(std::expected<std::string, std::string> result) {
   if (reported_) return;

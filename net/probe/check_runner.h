@@ -28,6 +28,9 @@ class Probe final : private StreamHandler {
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
 
+  // It failed for want of a port, descriptor or memory of ours: that says nothing of the peer.
+  bool ours() const { return ours_; }
+
  private:
   void OnConnected() override;
   void OnData(std::span<const uint8_t> data) override;
@@ -42,6 +45,7 @@ class Probe final : private StreamHandler {
   std::shared_ptr<Stream> stream_;
   EventLoop::TimerId timer_;
   bool reported_ = false;
+  bool ours_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for a report on its way
 };
 
@@ -57,6 +61,8 @@ class HttpFetch final : private StreamHandler {
   HttpFetch(const HttpFetch&) = delete;
   HttpFetch& operator=(const HttpFetch&) = delete;
 
+  bool ours() const { return ours_; }  // as Probe's
+
  private:
   void OnConnected() override;
   void OnData(std::span<const uint8_t> data) override;
@@ -71,6 +77,7 @@ class HttpFetch final : private StreamHandler {
   std::shared_ptr<Stream> stream_;
   EventLoop::TimerId timer_;
   bool reported_ = false;
+  bool ours_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for a report on its way
 };
 

@@ -248,6 +248,13 @@ std::expected<size_t, ProxyEncodeError> EncodeProxyV2Local(std::span<uint8_t> ou
   return Finish(writer);
 }
 
+std::expected<size_t, ProxyEncodeError> EncodeProxyV2LocalCheck(std::span<uint8_t> out) {
+  Writer writer(out);
+  WriteFixed(writer, proxy_wire::kLocal, proxy_wire::kUnspec, proxy_wire::kTlvHeader);
+  writer.Tlv(ProxyTlvType::kNoop, "");
+  return Finish(writer);
+}
+
 std::string_view ProxyEncodeErrorName(ProxyEncodeError error) {
   switch (error) {
     case ProxyEncodeError::kNoSpace:

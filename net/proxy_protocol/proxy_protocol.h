@@ -169,7 +169,11 @@ std::expected<size_t, ProxyEncodeError> EncodeProxyV2(const ProxyEndpoint& sourc
                                                       const ProxyEndpoint& destination,
                                                       const ProxyTlvsOut& tlvs,
                                                       std::span<uint8_t> out);
-// For health checks, only to nodes that take it.
+// A connection of our own (2.2). The shortest form there is.
 std::expected<size_t, ProxyEncodeError> EncodeProxyV2Local(std::span<uint8_t> out);
+// For health checks, only to nodes that take it: with a NOOP TLV behind the header, since there are
+// servers (ejabberd's) that read a length of 0 as "all that there is" and swallow what follows.
+inline constexpr size_t kProxyV2LocalCheckBytes = 19;
+std::expected<size_t, ProxyEncodeError> EncodeProxyV2LocalCheck(std::span<uint8_t> out);
 
 }  // namespace net

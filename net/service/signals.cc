@@ -36,7 +36,7 @@ class SignalWatcher::State final : public Target, public std::enable_shared_from
 
   void Arm() {
     self_ = shared_from_this();
-    loop_.Hold();
+    loop_.Hold(EventLoop::Work::kSignals);
     loop_.ring().PollFd(fd_.get(), POLLIN, {this, 0});
   }
 
@@ -49,7 +49,7 @@ class SignalWatcher::State final : public Target, public std::enable_shared_from
     auto keep = self_;
     if (!completion.more()) {
       self_.reset();
-      loop_.Release();
+      loop_.Release(EventLoop::Work::kSignals);
     }
     signalfd_siginfo info{};
     while (on_signal_ && read(fd_.get(), &info, sizeof info) == sizeof info) {

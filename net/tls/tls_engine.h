@@ -34,7 +34,7 @@
 //
 // Memory at rest, TLS 1.3: one TlsEngine in the worker's slab, 248 bytes and nothing else:
 //     8  worker_        the worker, with pools and counters
-//     8  openssl_       null at rest
+//     8  session_       null at rest
 //   224  records_.state_: rx and tx of 104 (sequence 8, secret 48, key 32, iv 12, padding 4),
 //                       limits and half-read messages 16
 //     8  records_.staging_  null at rest
@@ -43,7 +43,6 @@
 // Thread: the worker's. Not copyable, not movable: the slab's address is its identity.
 #pragma once
 
-#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <expected>
@@ -56,7 +55,7 @@
 #include "net/tls/context/tls_context.h"
 #include "net/tls/context/tls_facts.h"
 #include "net/tls/record/tls_record_layer.h"
-#include "net/tls/tls_hello.h"
+#include "net/tls/tls_types.h"
 
 namespace net {
 
@@ -64,77 +63,12 @@ class TlsBio;
 class TlsEngine;
 class TlsHandshaker;
 class TlsWorker;
-struct TlsOpenSsl;
-
-enum class TlsState : uint8_t {
-  kHandshaking,
-  kOpen,
-  kPeerClosed,  // close_notify came; writing goes on
-  kFailed,
-};
-std::string_view ToString(TlsState state);
-
-// Why a connection left OpenSSL or stayed.
-enum class TlsTakeOver : uint8_t {
-  kPending,  // handshake not finished, or a client that waits for its tickets
-  kTaken,
-  kOff,  // configured
-  kNotTls13,
-  kNotFinished,
-  kInputPending,  // OpenSSL holds bytes that it has not given out
-  kKeyUpdate,     // keys moved on already
-  kShutdown,
-  kEarlyData,
-  kUnknownSuite,
-  kNoSecrets,         // not told, doubled, or of a strange size
-  kSequenceMismatch,  // the two counts of sent records disagree
-  kNoResources,
-};
-inline constexpr size_t kTlsTakeOverValues = 13;
-std::string_view ToString(TlsTakeOver reason);
-
-// What a caller of Feed() does next. There is no fourth answer, and Feed() holds itself to it in
-// every build, so that a caller's loop ends whatever a peer sends.
-enum class TlsNext : uint8_t {
-  kInput,  // all input was taken: come again when there is more
-  // Plaintext filled its buffer (OpenSSL connections): send it on, then call again with the rest of
-  // the input, be it empty. Only said of a call that took input or gave plaintext.
-  kAgain,
-  kOver,  // nothing will come any more (kPeerClosed, kFailed); all input is taken and ignored
-};
-
-struct TlsFeed {
-  size_t consumed = 0;  // of the input; below its size only with kAgain
-  TlsNext next = TlsNext::kOver;
-  bool handshake_done = false;  // in this call
-  TlsState state = TlsState::kHandshaking;
-};
-
-// Whom a client engine speaks to.
-struct TlsPeer {
-  std::string server_name = {};  // SNI; "" for none
-  std::string verify_name =
-      {};  // name that the certificate must bear; "" with verification on: any
-  // Names the node for resumption ("10.0.0.7:5222"); "" neither resumes nor stores, as health
-  // checks want it.
-  std::string session_key = {};
-};
+struct TlsSession;
 
 struct TlsEngineDeleter {
   void operator()(TlsEngine* engine) const;
 };
 using TlsEnginePtr = std::unique_ptr<TlsEngine, TlsEngineDeleter>;
-
-// Of one worker; relaxed copies are the caller's business.
-struct TlsCounters {
-  uint64_t handshakes_full = 0;
-  uint64_t handshakes_resumed = 0;
-  uint64_t handshakes_failed = 0;
-  uint64_t records_failed = 0;  // after the handshake: bad_record_mac and the like, either side
-  uint64_t rejected_names = 0;  // names with control characters in client certificates
-  std::array<uint64_t, kTlsDeclineValues> declined{};    // own handshakes, by TlsDecline
-  std::array<uint64_t, kTlsTakeOverValues> take_over{};  // by TlsTakeOver
-};
 
 // All that the engines of one worker share. Outlives them.
 class TlsWorker {
@@ -181,11 +115,8 @@ class TlsWorker {
 
 class TlsEngine {
  public:
-  // A peer that has sent so much without finishing its handshake is dropped.
-  static constexpr size_t kHandshakeBytesMax = 256 * 1024;
-  // And a client whose hello does not end within so many, headers and all: hellos with post-quantum
-  // keys and a ticket that holds certificates are a tenth of it.
-  static constexpr size_t kHelloBytesMax = 64 * 1024;
+  static constexpr size_t kHandshakeBytesMax = kTlsHandshakeBytesMax;
+  static constexpr size_t kHelloBytesMax = kTlsHelloBytesMax;
 
   TlsEngine(const TlsEngine&) = delete;
   TlsEngine& operator=(const TlsEngine&) = delete;
@@ -206,6 +137,7 @@ class TlsEngine {
   void Shutdown();
 
   TlsState state() const;
+  TlsDriver driver() const;
   // A handshake under way that has done its work, and holds next to nothing while it waits for the
   // peer's last message.
   bool waits_lightly() const;
@@ -226,29 +158,19 @@ class TlsEngine {
   explicit TlsEngine(TlsWorker* worker);
   ~TlsEngine();
 
-  bool OnOpenSsl() const;
-  bool OnRecords() const;
-  void FeedOpenSsl(std::span<uint8_t>* in, TlsFeed* feed, TlsPlaintext* plain);
-  void FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed);
+  void FeedOwnHandshake(std::span<uint8_t>* in, TlsFeed* feed, TlsPlaintext* plain);
   void EndOwnHandshake(TlsFeed* feed);
-  void DeclineOwnHandshake(TlsFeed* feed);
-  bool BeginOpenSsl();
-  void EndHandshake(TlsFeed* feed, bool resumed);
+  void DeclineOwnHandshake(TlsFeed* feed, TlsPlaintext* plain);
   void FailOwnHandshake(std::string error);
+  bool BeginOpenSsl(std::shared_ptr<const TlsServerContext> context);
+  void FeedOpenSsl(std::span<uint8_t>* in, TlsFeed* feed, TlsPlaintext* plain);
+  void AfterOpenSsl();
+  void EndHandshake(bool resumed);
   void CountFailedHandshake();
-  void Handshake(TlsFeed* feed);
-  void OnHandshakeDone();
-  void BindChannel();
-  void FailOpenSsl();
-  void ReadOpenSsl(TlsFeed* feed, TlsPlaintext* plain);
-  TlsSealed WriteOpenSsl(std::span<const std::span<const uint8_t>> parts, std::span<uint8_t> out);
-  TlsTakeOver WhyStay(TlsSuite* suite) const;
-  void TryTakeOver();
-  void Decide(TlsTakeOver reason);
-  void DropOpenSslIfUnused();
+  void DropSessionIfUnused();
 
   TlsWorker* worker_;
-  std::unique_ptr<TlsOpenSsl> openssl_;
+  std::unique_ptr<TlsSession> session_;
   TlsRecordLayer records_;
 };
 static_assert(sizeof(TlsEngine) == 248);

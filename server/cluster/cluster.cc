@@ -508,6 +508,12 @@ void Cluster::Tick(net::Time now, uint64_t wall_ms) {
   Look();
   for (auto& table : tables_) table->Tick(now);
   if (now - heartbeat_at_ >= options_.timing.heartbeat) SendHeartbeats();
+  // A Hello that found the queue full is said again: two silent ends would wait for ever.
+  for (const auto& [name, peer] : peers_) {
+    if (peer.link && !peer.greeted && now - peer.hello_at >= options_.timing.heartbeat) {
+      SendHello(name, true);
+    }
+  }
   if (unsaved_ && Save(file_)) unsaved_ = false;
   RunOperations();
   std::erase_if(peers_, [this](const auto& entry) {

@@ -24,16 +24,6 @@ std::string_view ToString(MemberState state) {
   return state == MemberState::kJoined ? "joined" : "removed";
 }
 
-bool IsNodeName(std::string_view name) {
-  if (name.size() > kNodeNameMax) return false;
-  const size_t at = name.find('@');
-  if (at == 0 || at == std::string_view::npos || at + 1 == name.size()) return false;
-  if (name.find('@', at + 1) != std::string_view::npos) return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return c > ' ' && c < 0x7f && std::string_view("'\"\\").find(c) == std::string_view::npos;
-  });
-}
-
 MemberView::MemberView(std::string self, uint64_t identity, uint64_t epoch)
     : entries_({{std::move(self), MemberState::kJoined, epoch}}), lineage_({identity}) {}
 

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "net/base/byte_reader.h"
+#include "server/dist/node_name.h"
 
 namespace server {
 
@@ -31,10 +32,6 @@ struct MemberEntry {
 
   bool operator==(const MemberEntry&) const = default;
 };
-
-// name@host of printable ASCII without blanks and quotes, at most kNodeNameMax bytes: what may
-// stand in files, frames and logs. Remedies for people are in server/config/node_name.h.
-bool IsNodeName(std::string_view name);
 
 class MemberView {
  public:

@@ -312,7 +312,7 @@ void DistCore::Tick() {
 // --- Calls --------------------------------------------------------------------------------------
 
 void DistCore::Call(std::string node, std::string module, std::string function,
-                    std::vector<Term> args, net::Duration timeout, DistNode::CallDone done) {
+                    std::vector<Term> args, net::Duration timeout, CallDone done) {
   const net::Time deadline = loop_.now() + timeout;
   // Shared, since one of two ends takes it.
   auto call = [this, node, module = std::move(module), function = std::move(function),
@@ -330,7 +330,7 @@ void DistCore::Call(std::string node, std::string module, std::string function,
   Connect(std::move(node), std::move(call));
 }
 
-void DistCore::Ping(std::string node, net::Duration timeout, DistNode::CallDone done) {
+void DistCore::Ping(std::string node, net::Duration timeout, CallDone done) {
   const net::Time deadline = loop_.now() + timeout;
   if (node == options_.node) return done(Term::Atom("yes"));
   auto ping = [this, node, deadline,

@@ -13,7 +13,8 @@
 #include <vector>
 
 #include "server/dist/dist_listener.h"
-#include "server/dist/dist_node.h"
+#include "server/dist/dist_options.h"
+#include "server/dist/dist_types.h"
 #include "server/dist/epmd_client.h"
 #include "server/dist/link.h"
 #include "server/dist/peer_registry.h"
@@ -27,9 +28,9 @@ using DistCounters = std::array<std::atomic<uint64_t>, static_cast<size_t>(DistC
 class DistCore final : private LinkOwner {
  public:
   struct Handlers {
-    std::vector<DistNode::UpHandler> up;
-    std::vector<DistNode::DownHandler> down;
-    DistNode::WritableHandler writable;
+    std::vector<UpHandler> up;
+    std::vector<DownHandler> down;
+    WritableHandler writable;
   };
   using Started = std::function<void(std::expected<uint32_t, DistError> creation)>;
 
@@ -41,11 +42,11 @@ class DistCore final : private LinkOwner {
   // Registers, and lets peers in from then on.
   void Start(DistSocket socket, Started started);
 
-  void Connect(std::string node, DistNode::ConnectDone done);
+  void Connect(std::string node, ConnectDone done);
   void Disconnect(const std::string& node, std::string why);
   void Call(std::string node, std::string module, std::string function, std::vector<Term> args,
-            net::Duration timeout, DistNode::CallDone done);
-  void Ping(std::string node, net::Duration timeout, DistNode::CallDone done);
+            net::Duration timeout, CallDone done);
+  void Ping(std::string node, net::Duration timeout, CallDone done);
   void FlushSoon(const std::shared_ptr<Link>& link) override;
   void OnLinkMessage(PeerSession& session, const TermView& message);
 
@@ -53,7 +54,7 @@ class DistCore final : private LinkOwner {
   // A node that somebody wants to be connected to. Lives until there is a link or no way.
   struct Dial {
     net::Time deadline;
-    std::vector<DistNode::ConnectDone> waiters;
+    std::vector<ConnectDone> waiters;
     std::vector<net::Address> addresses;  // still to be tried, the next one last
     net::Address address;                 // being tried
     std::unique_ptr<EpmdConnection> lookup;
@@ -88,7 +89,7 @@ class DistCore final : private LinkOwner {
   bool OnPort(const std::string& node, std::span<const uint8_t> answer);
   void DialAt(const std::string& node, uint16_t port);
   void OnDialEnd(const std::string& node, const Link& link, std::string_view why);
-  void DialFailed(const std::string& node, const std::string& why);
+  void DialFailed(const std::string& node, std::string why);
   void DialDone(const std::string& node);
   // Frees what may be calling us.
   template <typename T>

@@ -8,7 +8,7 @@
 
 namespace server {
 
-void DistCore::Connect(std::string node, DistNode::ConnectDone done) {
+void DistCore::Connect(std::string node, ConnectDone done) {
   if (!done) done = [](std::expected<void, std::string>) {};
   auto link = links_.find(node);
   if (node == options_.node || (link != links_.end() && link->second->state() == LinkState::kUp)) {
@@ -124,7 +124,7 @@ void DistCore::OnDialEnd(const std::string& node, const Link& link, std::string_
   TryNext(node);
 }
 
-void DistCore::DialFailed(const std::string& node, const std::string& why) {
+void DistCore::DialFailed(const std::string& node, std::string why) {
   auto taken = dials_.extract(node);
   if (taken.empty()) return;
   Dial dial = std::move(taken.mapped());

@@ -12,7 +12,8 @@
 #include "net/base/address.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
-#include "server/dist/dist_node.h"
+#include "server/dist/dist_options.h"
+#include "server/dist/dist_types.h"
 
 namespace server {
 

@@ -36,85 +36,20 @@
 #include "net/io/event_loop.h"
 #include "net/report/metrics.h"
 #include "server/dist/dist_options.h"
+#include "server/dist/dist_types.h"
 #include "server/dist/rpc.h"
 #include "server/dist/term.h"
 
 namespace server {
 
-struct DistError {
-  std::string what;
-  std::string remedy;
-};
-
-// A peer with which the handshake is done.
-struct DistPeer {
-  std::string node;
-  uint32_t creation = 0;  // another one: the node was restarted
-  uint64_t flags = 0;     // of the distribution
-  net::Address address;
-  bool hidden = true;
-  bool dialed = false;  // by us
-  // One of our own: the hello came and fits. Others (erl) have neither version nor features.
-  bool ours = false;
-  std::string version;
-  uint64_t features = 0;  // those that both have
-};
-
-struct DistMessage {
-  const DistPeer& from;
-  std::string_view mailbox;
-  // What Send() was given. From others than our own nodes, and from SendTerm(): empty.
-  std::span<const uint8_t> bytes;
-  TermView term;
-};
-
-enum class SendResult : uint8_t {
-  kQueued,
-  kNotConnected,  // no link (Send never dials), or its peer is not one of ours yet
-  kFull,          // link_queue_bytes_max: OnWritable tells when there is room again
-  kTooLarge,      // frame_bytes_max
-};
-std::string_view ToString(SendResult result);
-
-enum class DistCounter : uint8_t {
-  kAccepted,  // connections
-  kDialed,
-  kHandshakes,       // done, either side
-  kHandshakeFailed,  // all reasons
-  kWrongCookie,
-  kNotAllowed,  // by the allow list, or a name that is none
-  kHandshakeTimeout,
-  kHandshakeShed,  // handshakes_max: the oldest one dropped
-  kLinksRefused,   // links_max
-  kIncompatible,   // our own kind, with another wire version
-  kLinksLost,
-  kTickTimeout,
-  kFrameTooLarge,
-  kMalformed,  // frames and terms
-  kFramesIn,
-  kFramesOut,
-  kBytesIn,
-  kBytesOut,
-  kMessagesIn,       // delivered to a mailbox
-  kMessagesUnknown,  // no such mailbox
-  kQueueFull,
-  kRpcIn,
-  kRpcUndef,
-  kRpcBusy,  // rpc_max
-  kEpmdRegistered,
-  kEpmdLost,
-  kCount,
-};
-std::string_view ToString(DistCounter counter);
-
 class DistNode {
  public:
-  using MessageHandler = std::function<void(const DistMessage&)>;
-  using UpHandler = std::function<void(const DistPeer&)>;
-  using DownHandler = std::function<void(const DistPeer&, std::string_view why)>;
-  using WritableHandler = std::function<void(const std::string& node)>;
-  using ConnectDone = std::move_only_function<void(std::expected<void, std::string> result)>;
-  using CallDone = std::move_only_function<void(RpcResult result)>;
+  using MessageHandler = server::MessageHandler;
+  using UpHandler = server::UpHandler;
+  using DownHandler = server::DownHandler;
+  using WritableHandler = server::WritableHandler;
+  using ConnectDone = server::ConnectDone;
+  using CallDone = server::CallDone;
 
   // Checks what can be checked without a socket: the name, the range, the bounds.
   static std::expected<std::unique_ptr<DistNode>, DistError> Create(DistOptions options);

@@ -20,6 +20,11 @@ namespace server {
 
 inline constexpr uint16_t kEpmdPort = 4369;
 
+// The version of our messages between nodes. Raise it when old nodes would misread new ones, and
+// keep the oldest one that is still understood: an upgrade goes node by node.
+inline constexpr uint32_t kWireVersion = 1;
+inline constexpr uint32_t kWireVersionOldest = 1;
+
 // How a node is found: Debian's epmd, which maps names to ports on its machine.
 struct EpmdOptions {
   // Off: neither registered nor asked; fixed_port says where each node of the cluster listens.
@@ -54,9 +59,11 @@ struct DistOptions {
   net::Duration net_ticktime = std::chrono::seconds(60);
   net::Duration setup_time = std::chrono::seconds(7);  // net_setuptime: a whole handshake
 
-  // What our own nodes tell each other first: see link_hello.h.
+  // What our own nodes tell each other first: see link_hello.h. The wire versions are set by tests.
   std::string version = "0";
   uint64_t features = 0;
+  uint32_t wire = kWireVersion;
+  uint32_t wire_oldest = kWireVersionOldest;
 
   // -kernel … allow: who may connect; judged before the cookie. None: everybody with the cookie.
   std::function<bool(std::string_view node)> allow = nullptr;

@@ -220,7 +220,8 @@ void Handshake::SendChallenge(TermBuffer* out) {
   wait_ = Wait::kReply;
   Sized message(out, self_.length_bytes);
   out->push_back('N');
-  AppendNumber(out, self_.flags, 8);
+  // To one that came without a name Erlang shows that it gave one.
+  AppendNumber(out, self_.flags | (peer_.named_by_us ? dist_flag::kNameMe : 0), 8);
   AppendNumber(out, self_.challenge, 4);
   AppendNumber(out, self_.creation, 4);
   {

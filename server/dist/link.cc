@@ -28,6 +28,13 @@ uint64_t NextSessionId() {
   return next.fetch_add(1, std::memory_order_relaxed);
 }
 
+LinkHello OurHello(const DistOptions& options) {
+  return {.wire = options.wire,
+          .wire_oldest = options.wire_oldest,
+          .features = options.features,
+          .version = options.version};
+}
+
 LinkSocket::Options SocketOptions(const DistOptions& options) {
   return {.message_bytes_max = options.frame_bytes_max,
           .queue_bytes_max = options.link_queue_bytes_max};
@@ -155,8 +162,7 @@ void Link::OnHandshakeEnd() {
   if (!owner_.OnShaken(*this)) return;
   socket_->ReadLarge();
   if (marked_) {
-    SendLinkMessage(LinkHelloTerm(
-        {.features = owner_.options().features, .version = owner_.options().version}));
+    SendLinkMessage(LinkHelloTerm(OurHello(owner_.options())));
   } else {
     owner_.OnUp(*this);
   }
@@ -182,7 +188,7 @@ void Link::OnLinkMessage(const TermView& message) {
   }
   auto hello = ReadLinkHello(message);
   if (!hello || state_ != LinkState::kHello) return;
-  const LinkHello ours{.features = owner_.options().features, .version = owner_.options().version};
+  const LinkHello ours = OurHello(owner_.options());
   auto features = JudgeHello(ours, *hello);
   if (!features) {
     owner_.Count(DistCounter::kIncompatible);

@@ -9,7 +9,8 @@
 #include <string>
 #include <string_view>
 
-#include "server/dist/dist_node.h"
+#include "server/dist/dist_options.h"
+#include "server/dist/dist_types.h"
 #include "server/dist/handshake.h"
 #include "server/dist/link_hello.h"
 #include "server/dist/link_socket.h"

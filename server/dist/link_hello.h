@@ -11,17 +11,13 @@
 #include <string>
 #include <string_view>
 
+#include "server/dist/dist_options.h"
 #include "server/dist/term.h"
 
 namespace server {
 
 inline constexpr std::string_view kLinkMailbox = "mongoose_link";
 inline constexpr std::string_view kLinkMark = "mongoose";
-
-// The version of our messages between nodes. Raise it when old nodes would misread new ones, and
-// keep the oldest one that is still understood: an upgrade goes node by node.
-inline constexpr uint32_t kWireVersion = 1;
-inline constexpr uint32_t kWireVersionOldest = 1;
 
 struct LinkHello {
   uint32_t wire = kWireVersion;

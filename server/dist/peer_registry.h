@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "server/dist/dist_node.h"
+#include "server/dist/dist_types.h"
 #include "server/dist/out_queue.h"
 
 namespace server {

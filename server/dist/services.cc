@@ -39,7 +39,7 @@ bool Services::HasRpc(std::string_view module, std::string_view function) const 
   return found != handlers_.end() && found->second.contains(function);
 }
 
-void Services::SetMailbox(std::string name, DistNode::MessageHandler handler) {
+void Services::SetMailbox(std::string name, MessageHandler handler) {
   mailboxes_[std::move(name)] = std::move(handler);
 }
 
@@ -210,6 +210,9 @@ void Services::Dispatch(PeerSession& session, Rpc rpc, const TermView& module,
       }
     }
   }
+  if (module_name == "shell" && function_name && function_name->starts_with("start")) {
+    return Finish(id, StartShell());
+  }
   Finish(id, std::unexpected(RpcError{RpcError::Kind::kUndef, Term::Atom("undef")}));
 }
 
@@ -350,6 +353,9 @@ void Services::OnDemonitor(PeerSession& session, const ControlFrame& frame) {
 
 // {From, To}
 void Services::OnLink(PeerSession& session, const ControlFrame& frame) {
+  if (auto pid = ReadPid(frame.field[1], self_); pid && std::erase(shells_, *pid) > 0) {
+    return EndShell(session, *pid, frame.field[0]);
+  }
   if (IsAlive(frame.field[1])) return;
   TermBuffer out;
   {
@@ -358,6 +364,34 @@ void Services::OnLink(PeerSession& session, const ControlFrame& frame) {
     PutRaw(&out, frame.field[0].bytes());
     frame_out.Payload();
     PutAtom(&out, "noproc");
+  }
+  session.sink->Put(out);
+}
+
+Term Services::StartShell() {
+  if (shells_.size() >= kShellsMax) shells_.erase(shells_.begin());
+  shells_.push_back(NewPid());
+  return PidTerm(shells_.back());
+}
+
+void Services::EndShell(PeerSession& session, Pid shell, const TermView& group) {
+  const Term pid = PidTerm(shell);
+  TermBuffer reference;
+  PutReference(&reference, self_.node, NewReference(), self_.creation);
+  const std::string text = self_.node +
+                           " is no Erlang node and has no shell. Use mongooseimctl, or "
+                           "rpc:call/4 from a node of your own.\n";
+  SendTo(session.sink, group.bytes(),
+         Term::Tuple({Term::Atom("io_request"), pid, Term(*TermView::DecodeBare(reference)),
+                      Term::Tuple({Term::Atom("put_chars"), Term::Atom("unicode"),
+                                   Term::Binary(text)})}));
+  TermBuffer out;
+  {
+    FrameWriter frame(&out, ControlOp::kPayloadExit, 2);
+    PutRaw(&out, pid.bytes());
+    PutRaw(&out, group.bytes());
+    frame.Payload();
+    PutAtom(&out, "no_shell");
   }
   session.sink->Put(out);
 }
@@ -408,8 +442,10 @@ RpcResult ReadRexResult(const TermView& value) {
 
 }  // namespace
 
+Reference Services::NewReference() { return ReferenceOf(next_call_++); }
+
 bool Services::StartCall(PeerSession& session, std::string_view to, const Term& request,
-                         net::Time deadline, DistNode::CallDone* done) {
+                         net::Time deadline, CallDone* done) {
   if (calls_.size() >= limits_.calls_max) return false;
   const uint64_t call = next_call_++;
   TermBuffer out;
@@ -433,14 +469,14 @@ bool Services::StartCall(PeerSession& session, std::string_view to, const Term& 
 }
 
 bool Services::Call(PeerSession& session, std::string_view module, std::string_view function,
-                    std::span<const Term> args, net::Time deadline, DistNode::CallDone* done) {
+                    std::span<const Term> args, net::Time deadline, CallDone* done) {
   return StartCall(session, kRexName,
                    Term::Tuple({Term::Atom("call"), Term::Atom(module), Term::Atom(function),
                                 Term::List(args), Term::Atom("user")}),
                    deadline, done);
 }
 
-bool Services::Ping(PeerSession& session, net::Time deadline, DistNode::CallDone* done) {
+bool Services::Ping(PeerSession& session, net::Time deadline, CallDone* done) {
   return StartCall(session, kNetKernel,
                    Term::Tuple({Term::Atom("is_auth"), Term::Atom(self_.node)}), deadline, done);
 }

@@ -18,7 +18,7 @@
 
 #include "net/base/clock.h"
 #include "server/dist/control.h"
-#include "server/dist/dist_node.h"
+#include "server/dist/dist_types.h"
 #include "server/dist/rpc.h"
 
 namespace server {
@@ -39,7 +39,7 @@ struct PeerSession {
 
   // The control part of the last message to a mailbox and whose it was: most are alike.
   std::vector<uint8_t> last_control;
-  const DistNode::MessageHandler* last_mailbox = nullptr;
+  const MessageHandler* last_mailbox = nullptr;
   std::string last_mailbox_name;
 };
 
@@ -66,7 +66,7 @@ class Services {
   const Identity& self() const { return self_; }
   void SetRpc(std::string module, std::string function, RpcHandler handler);
   bool HasRpc(std::string_view module, std::string_view function) const;
-  void SetMailbox(std::string name, DistNode::MessageHandler handler);
+  void SetMailbox(std::string name, MessageHandler handler);
 
   // An error is the peer's fault and ends the link.
   std::expected<void, TermError> OnFrame(PeerSession& session, std::span<const uint8_t> body);
@@ -75,9 +75,9 @@ class Services {
 
   // Calls M:F(Args) there. False: calls_max, and `done` was not taken.
   bool Call(PeerSession& session, std::string_view module, std::string_view function,
-            std::span<const Term> args, net::Time deadline, DistNode::CallDone* done);
+            std::span<const Term> args, net::Time deadline, CallDone* done);
   // net_kernel's is_auth, which is what pings ask.
-  bool Ping(PeerSession& session, net::Time deadline, DistNode::CallDone* done);
+  bool Ping(PeerSession& session, net::Time deadline, CallDone* done);
   // Ends calls whose time is up.
   void Expire(net::Time now);
   size_t calls() const { return calls_.size(); }
@@ -109,7 +109,7 @@ class Services {
   struct OwnCall {
     uint64_t session;
     Deadlines::iterator deadline;
-    DistNode::CallDone done;
+    CallDone done;
   };
   struct SpawnOptions {
     bool monitor = false;
@@ -140,10 +140,13 @@ class Services {
   void Dispatch(PeerSession& session, Rpc rpc, const TermView& module, const TermView& function,
                 const TermView& args);
   bool IsAlive(const TermView& process) const;
+  // What `erl -remsh` starts: a process that says in words that there is no shell, and ends.
+  Term StartShell();
+  void EndShell(PeerSession& session, Pid shell, const TermView& group);
   Pid NewPid();
   Reference NewReference();
   bool StartCall(PeerSession& session, std::string_view to, const Term& request, net::Time deadline,
-                 DistNode::CallDone* done);
+                 CallDone* done);
 
   // --- Frames.
   void SendTo(PeerSession::Sink* sink, std::span<const uint8_t> pid, const Term& message);
@@ -157,7 +160,7 @@ class Services {
   Limits limits_;
   Identity self_;
   std::map<std::string, std::map<std::string, RpcHandler, std::less<>>, std::less<>> handlers_;
-  std::map<std::string, DistNode::MessageHandler, std::less<>> mailboxes_;
+  std::map<std::string, MessageHandler, std::less<>> mailboxes_;
   std::map<uint64_t, Rpc> rpcs_;
   std::map<uint64_t, OwnCall> calls_;  // by what their reference counts
   Deadlines call_deadlines_;
@@ -165,6 +168,8 @@ class Services {
   uint64_t next_call_ = 1;
   uint32_t next_pid_ = 100;
   Pid caller_{.id = 1, .serial = 0};
+  static constexpr size_t kShellsMax = 16;
+  std::vector<Pid> shells_;  // started and not linked to yet, oldest first
 };
 
 }  // namespace server

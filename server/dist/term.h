@@ -23,19 +23,15 @@
 #include <utility>
 #include <vector>
 
-namespace server {
+#include "server/dist/term_writer.h"
 
-// The byte in front of a term that stands alone.
-inline constexpr uint8_t kTermVersion = 131;
+namespace server {
 
 struct TermLimits {
   // Nested terms, at most kTermDepthMax. A handler that walks a term recursively is safe with it.
   uint16_t depth = 128;
 };
 inline constexpr uint16_t kTermDepthMax = 256;
-// Erlang's own: 255 characters.
-inline constexpr size_t kAtomCharactersMax = 255;
-inline constexpr size_t kAtomBytesMax = 4 * kAtomCharactersMax;
 // What AsTuple() and AsList() hand out at once.
 inline constexpr size_t kTermElementsMax = 65'536;
 

@@ -4,7 +4,6 @@
 
 #include "net/base/byte_reader.h"
 #include "net/base/byte_writer.h"
-#include "server/dist/term.h"
 #include "server/dist/term_format.h"
 
 namespace server {

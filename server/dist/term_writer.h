@@ -6,12 +6,19 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 #include <vector>
 
 namespace server {
+
+// The byte in front of a term that stands alone.
+inline constexpr uint8_t kTermVersion = 131;
+// Erlang's own bound.
+inline constexpr size_t kAtomCharactersMax = 255;
+inline constexpr size_t kAtomBytesMax = 4 * kAtomCharactersMax;
 
 using TermBuffer = std::vector<uint8_t>;
 

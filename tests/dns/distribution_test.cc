@@ -200,6 +200,26 @@ TEST_F(DistributionTest, AnEmptyPoolGivesNoDataWithAnExtendedError) {
   EXPECT_EQ(Order().size(), 2u);
 }
 
+TEST_F(DistributionTest, SrvSetsAreWholeHoweverManyBackupsThereAre) {
+  World world;
+  world.config.rate_limit.per_second = 0;
+  PoolConfig pool = test::MakePool(12);
+  pool.answers_max = 8;
+  for (size_t i = 2; i < pool.balancers.size(); ++i) pool.balancers[i].priority = 10;
+  world.AddPool(pool);
+  world.AddZone("example.org.", test::kZoneText);
+  world.UsePool(0, "xmpp.example.org.", {{"xmpp-client", 5222}});
+  world.Build();
+  for (int i = 0; i < 100; ++i) {
+    QueryBuilder query{.name = "_xmpp-client._tcp.example.org.", .type = 33, .edns = true};
+    auto answers = world.AskFor(query).Answers(Type::kSrv);
+    ASSERT_EQ(answers.size(), 12u);
+    size_t primaries = static_cast<size_t>(
+        std::ranges::count_if(answers, [](const auto& r) { return Get16(r.rdata.data()) == 0; }));
+    ASSERT_EQ(primaries, 2u);
+  }
+}
+
 TEST_F(DistributionTest, SrvCarriesWeightAndPriorityAndTheFieldAloneDecides) {
   PoolConfig pool = test::MakePool(2);
   pool.balancers[0].weight = 30;

@@ -4,6 +4,7 @@
 #include <fstream>
 
 #include "dns/pool/pool_sets.h"
+#include "dns/zone/zone_file.h"
 
 namespace dns::test {
 
@@ -186,18 +187,19 @@ const Option* Response::Find(uint16_t code) const {
 
 void World::AddZone(std::string_view apex, std::string_view text,
                     std::shared_ptr<const SigningKey> key) {
+  AddZone(apex, text, key ? std::make_shared<const ZoneKeys>(std::move(key)) : nullptr);
+}
+
+void World::AddZone(std::string_view apex, std::string_view text,
+                    std::shared_ptr<const ZoneKeys> keys) {
   auto zone = std::make_shared<Zone>();
   zone->apex = N(apex);
   std::string path = testing::TempDir() + "/zone-" + std::to_string(getpid());
   std::ofstream(path) << text;
-  auto records = ReadZoneFile(path, zone->apex, 60);
+  ZoneFileReport report = LoadZoneFile(path, 60, *zone);
   std::remove(path.c_str());
-  ASSERT_TRUE(records.has_value()) << records.error();
-  for (Record& record : *records) {
-    auto added = AddRecord(*zone, std::move(record));
-    ASSERT_TRUE(added.has_value()) << added.error();
-  }
-  sources_.push_back({zone, std::move(key)});
+  ASSERT_TRUE(report.mistakes.empty()) << report.mistakes[0];
+  sources_.push_back({zone, std::move(keys)});
 }
 
 size_t World::AddPool(PoolConfig pool) {
@@ -222,7 +224,7 @@ void World::Build() {
     auto mistakes = FindMistakes(*source.zone);
     ASSERT_TRUE(mistakes.empty()) << mistakes[0];
     AddHosts(*source.zone, pools);
-    inputs.push_back({source.zone, source.key});
+    inputs.push_back({source.zone, source.keys});
   }
   compiler = std::make_unique<Compiler>(inputs, pools, 1);
   generation = compiler->Build(views, now.unix_seconds, signatures);

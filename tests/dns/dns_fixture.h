@@ -89,6 +89,7 @@ class World {
   // Zone files as text; the apex is the name given.
   void AddZone(std::string_view apex, std::string_view text,
                std::shared_ptr<const SigningKey> key = nullptr);
+  void AddZone(std::string_view apex, std::string_view text, std::shared_ptr<const ZoneKeys> keys);
   size_t AddPool(PoolConfig pool);  // before the zones that use it
   void UsePool(size_t pool, std::string_view addresses_at, std::vector<ServiceUse> services = {},
                std::string_view services_at = "example.org.");
@@ -113,7 +114,7 @@ class World {
  private:
   struct Source {
     std::shared_ptr<Zone> zone;
-    std::shared_ptr<const SigningKey> key;
+    std::shared_ptr<const ZoneKeys> keys;
   };
   std::vector<Source> sources_;
 };

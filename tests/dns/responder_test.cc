@@ -51,7 +51,7 @@ TEST_F(ResponderTest, AnswersWithAllRecordsOfTheSetAuthoritatively) {
   EXPECT_TRUE(response.Section(2).empty());
 }
 
-TEST_F(ResponderTest, EchoesIdRecursionDesiredAndTheNamesCase) {
+TEST_F(ResponderTest, EchoesIdRecursionDesiredAndTheNamesCaseAndClearsCd) {
   QueryBuilder query{.name = "wWw.ExAmPlE.oRg.", .id = 0xbeef, .flags = 0x0110};
   Bytes packet = query.Build();
   Bytes answer = world_.Ask(packet);
@@ -59,7 +59,8 @@ TEST_F(ResponderTest, EchoesIdRecursionDesiredAndTheNamesCase) {
   EXPECT_TRUE(std::equal(packet.begin() + 12, packet.end(), answer.begin() + 12));
   Response response = test::ReadResponse(answer);
   EXPECT_EQ(response.id, 0xbeef);
-  EXPECT_EQ(response.flags & 0x0110, 0x0110);  // RD and CD
+  EXPECT_EQ(response.flags & 0x0100, 0x0100);  // RD
+  EXPECT_EQ(response.flags & 0x0010, 0);       // CD (RFC 4035 section 3.1.6)
   EXPECT_EQ(response.flags & 0x00a0, 0);       // no RA, no AD
   EXPECT_EQ(response.Answers(Type::kA).size(), 3u);
 }
@@ -190,13 +191,15 @@ TEST_F(ResponderTest, SrvTargetsAreNeverCompressed) {
 }
 
 TEST_F(ResponderTest, AnyIsAnsweredWithHinfo) {
-  for (const char* name : {"www.example.org.", "example.org.", "alias.example.org."}) {
+  for (const char* name : {"www.example.org.", "example.org."}) {
     Response response = world_.AskFor(name, Type::kAny);
     ASSERT_EQ(response.Section(1).size(), 1u) << name;
     EXPECT_EQ(response.Section(1)[0].type, Type::kHinfo);
     EXPECT_EQ(response.Section(1)[0].ttl, 3600u);
     EXPECT_EQ(response.Section(1)[0].rdata, (Bytes{7, 'R', 'F', 'C', '8', '4', '8', '2', 0}));
   }
+  // Beside a CNAME nothing is made up (RFC 8482 section 4.2).
+  EXPECT_EQ(world_.AskFor("alias.example.org.", Type::kAny).Answers(Type::kCname).size(), 1u);
   EXPECT_EQ(world_.AskFor("nowhere.example.org.", Type::kAny).rcode, kNxDomain);
 }
 
@@ -333,6 +336,32 @@ TEST_F(ResponderTest, CookiesAreGivenAndRecognised) {
     Response bad = world_.AskFor(QueryBuilder{.edns = true, .options = {{10, Bytes(size)}}});
     EXPECT_EQ(bad.rcode, kFormErr) << size;
   }
+}
+
+TEST_F(ResponderTest, WithoutAQuestionACookieIsAnsweredWithACookie) {
+  Bytes packet = QueryBuilder{.edns = true, .options = {{10, {1, 2, 3, 4, 5, 6, 7, 8}}}}.Build();
+  size_t question = N("www.example.org.").size() + 4;
+  packet.erase(packet.begin() + 12, packet.begin() + 12 + static_cast<int>(question));
+  packet[5] = 0;
+  Response response = test::ReadResponse(world_.Ask(packet));
+  EXPECT_EQ(response.rcode, kNoError);  // RFC 7873 section 5.4
+  EXPECT_EQ(response.question_size, 0u);
+  EXPECT_TRUE(response.records.empty());
+  ASSERT_NE(response.Find(10), nullptr);
+  EXPECT_EQ(response.Find(10)->data.size(), 24u);
+  // Neither a question nor a cookie is nothing to answer.
+  Bytes empty = QueryBuilder{.edns = true}.Build();
+  empty.erase(empty.begin() + 12, empty.begin() + 12 + static_cast<int>(question));
+  empty[5] = 0;
+  EXPECT_EQ(test::ReadResponse(world_.Ask(empty)).rcode, kFormErr);
+}
+
+TEST_F(ResponderTest, IxfrOverUdpIsAnsweredWithTheSoa) {
+  Response response = world_.AskFor(QueryBuilder{.name = "example.org.", .type = 251});
+  EXPECT_EQ(response.rcode, kNoError);
+  ASSERT_EQ(response.Section(1).size(), 1u);
+  EXPECT_EQ(SoaSerial(response.Section(1)[0].rdata), 7u);
+  EXPECT_EQ(world_.AskFor(QueryBuilder{.name = "www.example.org.", .type = 251}).rcode, kRefused);
 }
 
 TEST_F(ResponderTest, TransfersAreRefusedOverUdpAndLeftToTheCallerOverTcp) {

@@ -138,5 +138,31 @@ TEST_F(RrlResponderTest, MalformedQueriesAreLimitedToo) {
   EXPECT_EQ(answered, 100);
 }
 
+TEST(RateLimitWatchTest, BeginAndEndAreSaidOnceEach) {
+  using Event = RateLimitWatch::Event;
+  RateLimitWatch watch;
+  EXPECT_EQ(watch.Step(0, 0), Event::kNone);
+  EXPECT_EQ(watch.Step(5, 1000), Event::kBegan);
+  EXPECT_EQ(watch.Step(9, 2000), Event::kNone);
+  EXPECT_EQ(watch.Step(9, 61'000), Event::kNone);
+  EXPECT_EQ(watch.Step(10, 61'500), Event::kNone);  // and again
+  EXPECT_EQ(watch.Step(10, 121'499), Event::kNone);
+  EXPECT_EQ(watch.Step(10, 121'500), Event::kEnded);
+  EXPECT_EQ(watch.count(), 10u);
+  EXPECT_EQ(watch.Step(10, 500'000), Event::kNone);
+  EXPECT_EQ(watch.Step(12, 501'000), Event::kBegan);
+  EXPECT_EQ(watch.count(), 2u);
+}
+
+TEST(RateLimiterTest, AProvidersResolversPassTheDefault) {
+  RateLimiter limiter({}, 1);
+  // 786 queries a second for one name from one /24, for ten seconds.
+  for (int i = 0; i < 7860; ++i) {
+    auto client = test::Ip("192.0.2." + std::to_string(1 + i % 200));
+    ASSERT_EQ(limiter.Check(client, 42, static_cast<uint64_t>(i) * 10'000 / 7860),
+              RateVerdict::kSend);
+  }
+}
+
 }  // namespace
 }  // namespace dns

@@ -34,12 +34,14 @@ TEST(ZoneTest, AGoodZoneHasNoMistakes) {
 }
 
 TEST(ZoneTest, MistakesAreAllNamed) {
-  Zone zone = Parse("a 60 IN CNAME b\na 60 IN A 192.0.2.1\nd 60 IN DNAME e\n*.w 60 IN NS n\n");
+  Zone zone = Parse(
+      "a 60 IN CNAME b\na 60 IN A 192.0.2.1\nd 60 IN DNAME e\nx.d 60 IN A 192.0.2.1\n*.w 60 IN NS "
+      "n\n");
   auto mistakes = FindMistakes(zone);
   EXPECT_THAT(mistakes, Contains(HasSubstr("no SOA")));
   EXPECT_THAT(mistakes, Contains(HasSubstr("no NS")));
   EXPECT_THAT(mistakes, Contains(HasSubstr("a.example.org. has a CNAME beside")));
-  EXPECT_THAT(mistakes, Contains(HasSubstr("DNAME")));
+  EXPECT_THAT(mistakes, Contains(HasSubstr("x.d.example.org. is below the DNAME")));
   EXPECT_THAT(mistakes, Contains(HasSubstr("wildcard with NS")));
 }
 

@@ -112,7 +112,7 @@ class Health(unittest.TestCase):
         self.server.ctl("drain", "lb2")
         lib.wait_for(lambda: self.server.addresses(NAME) == ["127.0.0.2"], "lb2 is drained")
         refused = self.server.ctl("down", "lb9", check=False)
-        self.assertEqual(refused.returncode, 1)
+        self.assertEqual(refused.returncode, 3)
         self.assertIn("no balancer 'lb9'", refused.stdout)
 
     def test_when_all_are_down_all_are_given_out_and_it_is_said(self):
@@ -129,7 +129,10 @@ class Health(unittest.TestCase):
                          {"lb1": 0.5, "lb2": 0.5})
         self.assertEqual([r["balancer"] for r in then["records"]], ["lb2"])
         refused = self.server.ctl("explain", "nowhere.example.org", check=False)
-        self.assertEqual(refused.returncode, 1)
+        self.assertEqual(refused.returncode, 3)
+        mistyped = self.server.ctl("staets", check=False)
+        self.assertEqual(mistyped.returncode, 2)
+        self.assertIn("did you mean 'states'?", json.loads(mistyped.stdout)["error"])
 
     def test_metrics_have_one_series_a_state(self):
         text = self.server.page("/metrics")

@@ -47,6 +47,26 @@ class Admin(FreshCase):
             self.assertEqual(self.balancer.get("/livez")[0], 200)
             self.assertEqual(load.echo_all(), [])
 
+    def test_readyz_is_503_while_no_node_is_up(self):
+        self.start()
+        for node in self.nodes:
+            node.stop()
+        wait_until(lambda: self.balancer.get("/readyz") == (503, "not ready: no node is up\n"),
+                   "not ready without nodes")
+        self.assertEqual(self.balancer.get("/livez")[0], 200)
+
+    def test_every_ctl_error_is_json_with_json(self):
+        self.start()
+        for words, status in ((("lsit",), 2), (("drain", "n1", "--deadline", "30"), 2),
+                              (("drain", "n9"), 3)):
+            done = self.balancer.ctl("--json", *words)
+            self.assertEqual(done.returncode, status, words)
+            reply = json.loads(done.stdout)
+            self.assertEqual((reply["ok"], reply["exit"]), (False, status))
+            self.assertTrue(reply["error"])
+        self.assertIn("did you mean 'list'?", self.balancer.ctl("lsit").stderr)
+        self.assertIn("as in 30s", self.balancer.ctl("drain", "n1", "--deadline", "30").stderr)
+
     def test_status_is_json_that_names_nodes(self):
         self.start()
         text = json.dumps(self.balancer.status())

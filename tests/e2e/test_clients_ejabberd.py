@@ -11,6 +11,7 @@ from lib.client_cases import ClientCases
 from lib.ejabberd import start_cluster
 from lib.node import node_tables
 from lib.slix import SlixClient, exchange
+from lib.wait import wait_until
 
 
 class ClientsOfEjabberd(ClientCases, EndToEndCase):
@@ -24,7 +25,14 @@ class ClientsOfEjabberd(ClientCases, EndToEndCase):
         cls.lb_port = net.free_port()
         cls.balancer = Balancer(cls.workspace, {
             "listener": {"c2s": {"bind": f"127.0.0.1:{cls.lb_port}", "pool": "xmpp"}},
-            "pool": {"xmpp": {"balance": "roundrobin", "node": node_tables(cls.nodes),
+            # Nobody comes in here: what its checks say is looked at.
+            "pool": {"proxied": {
+                "send_proxy": "v2",
+                "node": [{"name": node.name, "address": f"{node.address}:{node.c2s_proxy_port}"}
+                         for node in cls.nodes],
+                "check": [{"type": "xmpp", "to": cls.domain, "interval": "1s", "start": "down",
+                           "fast_interval": "200ms"}]},
+                     "xmpp": {"balance": "roundrobin", "node": node_tables(cls.nodes),
                               "check": [{"type": "xmpp", "to": cls.domain, "interval": "1s",
                                          "fast_interval": "200ms"}]}},
         }).start()
@@ -40,6 +48,12 @@ class ClientsOfEjabberd(ClientCases, EndToEndCase):
             return ports
         nodes = [self.balancer.access_log.node_of(port) for port in asyncio.run(scene())]
         self.assertEqual(sorted(nodes), sorted(self.node_names), "round robin over two nodes")
+
+    def test_checks_with_a_local_proxy_header_pass(self):
+        def up():
+            pool = next(p for p in self.balancer.status()["pools"] if p["name"] == "proxied")
+            return [node["name"] for node in pool["nodes"] if node["state"] in ("up", "warming")]
+        wait_until(lambda: up() == self.node_names, "checks that begin with LOCAL pass")
 
 
 if __name__ == "__main__":

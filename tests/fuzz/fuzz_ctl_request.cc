@@ -7,6 +7,7 @@
 #include "lb/admin/ctl_commands.h"
 #include "lb/admin/ctl_text.h"
 #include "net/base/check.h"
+#include "net/ctl/ctl_line.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view line(reinterpret_cast<const char*>(data), size);
@@ -29,7 +30,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     const std::string text = lb::CtlAnswerText(command, line, {});
     for (char c : text) CHECK(c == '\n' || static_cast<unsigned char>(c) >= 0x20);
   }
-  lb::CtlErrorText(line);
-  lb::CtlProgressText(line);
+  net::CtlErrorText(line);
+  net::CtlProgressText(line);
   return 0;
 }

@@ -50,12 +50,12 @@ struct World {
         use.hosts.push_back(*use.addresses_at.Child(balancer.name));
       }
       zone->pools.push_back(use);
-      std::shared_ptr<const SigningKey> key;
+      std::shared_ptr<const ZoneKeys> keys;
       if (zones.size() == 1) {
-        key = std::make_shared<const SigningKey>(
-            SigningKey::Generate(zone->apex, Algorithm::kEd25519));
+        keys = std::make_shared<const ZoneKeys>(std::make_shared<const SigningKey>(
+            SigningKey::Generate(zone->apex, Algorithm::kEd25519)));
       }
-      zones.push_back({zone, key});
+      zones.push_back({zone, keys});
     }
     std::vector<BalancerLive> live(pool.balancers.size());
     std::vector<PoolView> views = {MakeView(pool, live, {})};

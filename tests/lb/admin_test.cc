@@ -149,6 +149,21 @@ TEST(AdminPagesTest, ReadinessFollowsTheStateAndSaysWhy) {
   EXPECT_THAT(ReadyPage(process, SomePools(), true).body, HasSubstr("pool xmpp: 1 of 2 nodes up"));
 }
 
+TEST(AdminPagesTest, ReadyNeedsANodeThatIsUp) {
+  const ProcessView process = SomeProcess();
+  std::vector<PoolView> pools = SomePools();
+  pools.push_back({.name = "other"});
+  EXPECT_EQ(ReadyPage(process, pools, false).status, 200);
+  EXPECT_EQ(ReadyPage(process, pools, false, {"xmpp"}).status, 200);
+  const net::HttpResponse other = ReadyPage(process, pools, false, {"xmpp", "other"});
+  EXPECT_EQ(other.status, 503);
+  EXPECT_EQ(other.body, "not ready: no node of pool other is up\n");
+  pools[0].nodes_up = 0;
+  const net::HttpResponse none = ReadyPage(process, pools, false);
+  EXPECT_EQ(none.status, 503);
+  EXPECT_EQ(none.body, "not ready: no node is up\n");
+}
+
 TEST(AdminPagesTest, TheIndexShowsNodesAndEscapesPeersTexts) {
   std::vector<PoolView> pools = SomePools();
   pools[0].nodes[1].why = "<script>alert(1)</script>";

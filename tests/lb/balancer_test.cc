@@ -245,6 +245,19 @@ TEST(BalancerTest, ExcludedNodesAreNotChosenAgain) {
   }
 }
 
+TEST(BalancerTest, WithoutABoundASourceStaysWithItsNode) {
+  for (auto p : {Policy::kSource, Policy::kMaglev}) {
+    Pool pool(p, {100, 100, 100});
+    pool.options.bounded_load = 0;
+    pool.Build();
+    for (uint64_t source = 0; source < 40; ++source) {
+      const PickResult first = pool.Pick(kStart, source);
+      const PickResult second = pool.Pick(kStart, source);
+      EXPECT_EQ(first.node, second.node) << PolicyName(p) << source;
+    }
+  }
+}
+
 TEST(BalancerTest, WarmingNodeGetsItsRateAndTheOthersTheRest) {
   for (auto p : {Policy::kP2c, Policy::kLeastConn, Policy::kRoundRobin, Policy::kRandom,
                  Policy::kSource, Policy::kMaglev}) {

@@ -446,6 +446,22 @@ TEST(ConfigMistakes, OfPoolsAndNodes) {
   });
 }
 
+TEST(Config, SourcesStickUnlessABoundIsSet) {
+  auto config = ParseConfig(With("leastconn", "maglev"), "lb.toml");
+  ASSERT_TRUE(config);
+  EXPECT_EQ(config->pools[0].bounded_load, 0);
+}
+
+TEST(Config, PoolsThatMustBeReadyAreThere) {
+  auto config = ParseConfig(InProcess("ready_pools = [\"xmpp\"]"), "lb.toml");
+  ASSERT_TRUE(config);
+  EXPECT_THAT(config->process.ready_pools, ElementsAre("xmpp"));
+  EXPECT_THAT(
+      Mistakes(InProcess("ready_pools = [\"xmp\"]")),
+      ElementsAre(HasSubstr("process.ready_pools: is 'xmp', but there is no [pool.xmp]; did "
+                            "you mean 'xmpp'?")));
+}
+
 TEST(ConfigMistakes, OfProcessAndLog) {
   ExpectEach({
       {InProcess("workers = -3"),

@@ -11,8 +11,8 @@
 #include <vector>
 
 #include "lb/admin/ctl_client.h"
-#include "lb/admin/ctl_connection.h"
 #include "net/base/address.h"
+#include "net/ctl/ctl_connection.h"
 #include "net/report/log.h"
 #include "tests/lb/control_fixture.h"
 
@@ -67,7 +67,7 @@ class CtlServerTest : public test::ControlTest {
   std::vector<Json> AskAll(const std::string& request) {
     return Meanwhile([path = socket_path(), request] {
       std::vector<Json> lines;
-      auto connection = CtlConnection::Open(path);
+      auto connection = net::CtlConnection::Open("mongooselb", path);
       EXPECT_TRUE(connection.has_value()) << connection.error();
       if (!connection || !connection->Send(request + "\n")) return lines;
       while (lines.empty() || !lines.back().contains("ok")) {
@@ -169,7 +169,7 @@ TEST_F(CtlServerTest, AWaitEndsWhenAnotherOrderTakesTheNodeBack) {
         {.wait_look = std::chrono::milliseconds(10), .wait_report = std::chrono::milliseconds(20)});
   Hold(4);
   auto waiting = std::async(std::launch::async, [path = socket_path()] {
-    auto connection = CtlConnection::Open(path);
+    auto connection = net::CtlConnection::Open("mongooselb", path);
     EXPECT_TRUE(connection.has_value());
     EXPECT_TRUE(
         connection->Send("{\"v\":1,\"command\":\"drain\",\"node\":\"n1\",\"wait\":true}\n"));
@@ -190,7 +190,7 @@ TEST_F(CtlServerTest, AWaitEndsWhenAnotherOrderTakesTheNodeBack) {
 TEST_F(CtlServerTest, AClientThatLeavesWhileItWaitsDoesNotStopTheDrain) {
   Hold(4);
   {
-    auto connection = CtlConnection::Open(socket_path());
+    auto connection = net::CtlConnection::Open("mongooselb", socket_path());
     ASSERT_TRUE(connection.has_value());
     ASSERT_TRUE(connection->Send("{\"command\":\"drain\",\"node\":\"n1\",\"wait\":true}\n"));
     ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").admin == "drain"; }));
@@ -230,8 +230,9 @@ TEST_F(CtlServerTest, HooksStandInForReloadAndUpgrade) {
 
 TEST_F(CtlServerTest, SessionsAreBoundedAndALineTooLongIsRefused) {
   Serve({}, {.sessions_max = 2});
-  std::vector<CtlConnection> idle;
-  for (int i = 0; i < 2; ++i) idle.push_back(CtlConnection::Open(socket_path()).value());
+  std::vector<net::CtlConnection> idle;
+  for (int i = 0; i < 2; ++i)
+    idle.push_back(net::CtlConnection::Open("mongooselb", socket_path()).value());
   ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return server_->sessions() == 2; }));
   EXPECT_THAT(Ask(R"({"command":"list"})")["error"].get<std::string>(),
               HasSubstr("2 control sessions"));
@@ -243,7 +244,7 @@ TEST_F(CtlServerTest, SessionsAreBoundedAndALineTooLongIsRefused) {
 TEST_F(CtlServerTest, SeveralRequestsOnOneConnectionAreAnsweredInOrder) {
   const auto answers = Meanwhile([path = socket_path()] {
     std::vector<Json> lines;
-    auto connection = CtlConnection::Open(path).value();
+    auto connection = net::CtlConnection::Open("mongooselb", path).value();
     EXPECT_TRUE(connection.Send(
         "{\"command\":\"stats\"}\n\n{\"command\":\"why\",\"address\":\"127.0.0.1\"}\n"
         "{\"command\":\"describe\"}\n"));

@@ -7,10 +7,15 @@
 
 #include "lb/admin/ctl_commands.h"
 #include "lb/admin/ctl_text.h"
+#include "net/ctl/ctl_text.h"
 #include "net/service/drain_wait.h"
 
 namespace lb {
 namespace {
+
+using net::CtlErrorText;
+using net::CtlProgressText;
+using net::TextTable;
 
 using Json = nlohmann::json;
 using std::chrono::milliseconds;

@@ -125,6 +125,45 @@ TEST(NodeHealthTest, ConnectErrorsInARowTakeItDownUntilChecksPass) {
   EXPECT_FALSE(health.down_passively());
 }
 
+TEST(NodeHealthTest, WithoutChecksConnectErrorsTakeItOutForAWhileThatDoubles) {
+  const net::Time start{std::chrono::seconds(1000)};
+  NodeHealth health({.checks = {}, .passive_errors = 3});
+  EXPECT_FALSE(health.OnConnectErrors(2, true, start));
+  // Alone in its pool or not: nobody else can tell that it is dead.
+  auto down = health.OnConnectErrors(3, false, start);
+  ASSERT_TRUE(down);
+  EXPECT_EQ(down->to, NodeCondition::kDown);
+  EXPECT_THAT(down->why, ::testing::HasSubstr("3 connection attempts in a row failed"));
+  EXPECT_FALSE(health.OnTime(start + kPassiveHoldMin - std::chrono::milliseconds(1)));
+  auto back = health.OnTime(start + kPassiveHoldMin);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->to, NodeCondition::kUp);
+  net::Time now = start + kPassiveHoldMin;
+  for (net::Duration hold = 2 * kPassiveHoldMin; hold < kPassiveHoldMax; hold *= 2) {
+    ASSERT_TRUE(health.OnConnectErrors(3, true, now));
+    EXPECT_FALSE(health.OnTime(now + hold - std::chrono::milliseconds(1)));
+    now += hold;
+    ASSERT_TRUE(health.OnTime(now));
+  }
+  ASSERT_TRUE(health.OnConnectErrors(3, true, now));
+  now += kPassiveHoldMax;
+  ASSERT_TRUE(health.OnTime(now));
+  // Well for long enough: all is forgotten.
+  now += kPassiveForgetAfter + std::chrono::seconds(1);
+  ASSERT_TRUE(health.OnConnectErrors(3, true, now));
+  EXPECT_TRUE(health.OnTime(now + kPassiveHoldMin));
+}
+
+TEST(NodeHealthTest, AChecksWantOfOurOwnIsNoResult) {
+  NodeHealth health({.checks = {{.rise = 1, .fall = 1}}});
+  ASSERT_TRUE(health.OnCheckResult(0, true, "connected"));
+  for (int i = 0; i < 10; ++i) health.OnNotChecked("Too many open files");
+  EXPECT_EQ(health.condition(), NodeCondition::kUp);
+  EXPECT_EQ(health.not_checked(), "Too many open files");
+  health.OnCheckResult(0, true, "connected");
+  EXPECT_EQ(health.not_checked(), "");
+}
+
 TEST(NodeHealthTest, PassiveErrorsCanBeOff) {
   NodeHealthConfig config = Checks(1);
   config.passive_errors = 0;

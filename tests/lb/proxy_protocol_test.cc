@@ -204,6 +204,15 @@ TEST(ProxyV2Test, EncodesByteExactly) {
   EXPECT_EQ(local, Hex(kSignatureHex + "20 00 0000"));
 }
 
+TEST(ProxyV2Test, ChecksSendALocalHeaderWithANoop) {
+  Bytes local(net::kProxyV2LocalCheckBytes);
+  ASSERT_EQ(net::EncodeProxyV2LocalCheck(local), local.size());
+  EXPECT_EQ(local, Hex(kSignatureHex + "20 00 0003 040000"));
+  net::ProxyHeader header;
+  ASSERT_EQ(Decode(local, header).status, Status::kHeader);
+  EXPECT_TRUE(header.local);
+}
+
 TEST(ProxyV2Test, EncodesUnixPathsByteExactly) {
   Bytes expected = Hex(kSignatureHex + "21 31 00d8");
   Bytes addresses(216);

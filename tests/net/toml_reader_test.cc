@@ -49,8 +49,8 @@ toml_mode = 0o600
   TomlSection root = reader.root();
   EXPECT_EQ(root.String("name"), "edge");
   EXPECT_EQ(root.RequiredString("name"), "edge");
-  EXPECT_THAT(root.Strings("one"), ElementsAre("a"));
-  EXPECT_THAT(root.Strings("many"), ElementsAre("b", "c"));
+  EXPECT_THAT(root.Strings("one", 100), ElementsAre("a"));
+  EXPECT_THAT(root.Strings("many", 100), ElementsAre("b", "c"));
   EXPECT_TRUE(root.Bool("on", false));
   EXPECT_EQ(root.Int("count", 1), 16);
   EXPECT_DOUBLE_EQ(root.Float("share", 0, 0, 1), 0.25);
@@ -73,7 +73,7 @@ TEST(TomlReader, AbsentKeysGiveTheirDefaults) {
   TomlReader reader = TomlReader::FromString("", "t.toml");
   TomlSection root = reader.root();
   EXPECT_EQ(root.String("a", "d"), "d");
-  EXPECT_THAT(root.Strings("b"), IsEmpty());
+  EXPECT_THAT(root.Strings("b", 100), IsEmpty());
   EXPECT_TRUE(root.Bool("c", true));
   EXPECT_EQ(root.Int("d", 5, {.min = 6}), 5);
   EXPECT_EQ(root.Time("e", minutes(3), {}, {}), minutes(3));
@@ -92,7 +92,7 @@ TEST(TomlReader, ADefaultSectionStandsNowhere) {
   EXPECT_FALSE(section.present());
   EXPECT_EQ(section.Int("x", 3), 3);
   EXPECT_FALSE(section.Section("y").present());
-  EXPECT_THAT(section.Sections("z"), IsEmpty());
+  EXPECT_THAT(section.Sections("z", 100), IsEmpty());
   section.Error("x", "is ignored");
 }
 
@@ -103,7 +103,7 @@ poool = "xmpp"
 idle-timeout = "5s"
 )",
                                              "mongooselb.toml");
-  for (auto& [name, section] : reader.root().NamedSections("listener")) {
+  for (auto& [name, section] : reader.root().NamedSections("listener", 100)) {
     section.String("bind");
     section.String("pool");
     section.String("idle_timeout");
@@ -159,7 +159,7 @@ i = "x\u0000y"
   EXPECT_EQ(root.String("e"), "");
   EXPECT_EQ(root.Float("f", 1, 0, 2), 1);
   EXPECT_EQ(root.Int("g", 2), 2);
-  EXPECT_THAT(root.Strings("h"), ElementsAre("x"));
+  EXPECT_THAT(root.Strings("h", 100), ElementsAre("x"));
   EXPECT_EQ(root.String("i", "d"), "d");
   EXPECT_THAT(
       Messages(reader),
@@ -261,9 +261,9 @@ TEST(TomlReader, NamedSectionsKeepTheOrderOfTheFile) {
   TomlReader reader =
       TomlReader::FromString("[pool.z]\n[pool.a]\n[[pool.m.node]]\nname = \"x\"\n", "t.toml");
   std::vector<std::string> names;
-  for (auto& [name, section] : reader.root().NamedSections("pool")) {
+  for (auto& [name, section] : reader.root().NamedSections("pool", 100)) {
     names.push_back(name + ":" + std::to_string(section.line()));
-    for (auto& node : section.Sections("node")) {
+    for (auto& node : section.Sections("node", 100)) {
       EXPECT_EQ(node.path(), "pool.m.node[1]");
       node.String("name");
     }
@@ -282,11 +282,11 @@ c2s = 5
 )",
                                              "t.toml");
   TomlSection root = reader.root();
-  for (auto& [name, section] : root.NamedSections("pool")) {
-    EXPECT_THAT(section.Sections("node"), IsEmpty());
+  for (auto& [name, section] : root.NamedSections("pool", 100)) {
+    EXPECT_THAT(section.Sections("node", 100), IsEmpty());
   }
   EXPECT_FALSE(root.Section("process").present());
-  EXPECT_THAT(root.NamedSections("listener"), IsEmpty());
+  EXPECT_THAT(root.NamedSections("listener", 100), IsEmpty());
   EXPECT_THAT(
       Messages(reader),
       ElementsAre("t.toml:1: pool.x.node: is a section, but a list of sections is expected; write "
@@ -300,7 +300,7 @@ c2s = 5
 TEST(TomlReader, MistakesInsideListsOfSectionsNameTheItem) {
   TomlReader reader = TomlReader::FromString(
       "[[node]]\nweight = 1\n[[node]]\nweight = 9999\n[[node]]\nwieght = 1\n", "t.toml");
-  for (auto& node : reader.root().Sections("node")) {
+  for (auto& node : reader.root().Sections("node", 100)) {
     node.Int("weight", 100, {.min = 0, .max = 1000});
   }
   EXPECT_THAT(Messages(reader),
@@ -402,6 +402,90 @@ TEST_F(TomlFileTest, AHugeFileIsRefused) {
   TomlReader reader = TomlReader::FromFile(path);
   EXPECT_THAT(Messages(reader), ElementsAre(path + ": is above the largest size allowed, 4MiB; "
                                                    "check that it is the configuration"));
+}
+
+TEST_F(TomlFileTest, IncludesTheFilesOfAFolderInTheOrderOfTheirNames) {
+  std::filesystem::create_directory(folder_ + "/conf.d");
+  std::ofstream(folder_ + "/a.toml") << "include = \"conf.d\"\n[pool.main]\nx = 1\n";
+  std::ofstream(folder_ + "/conf.d/20.toml") << "[pool.second]\nx = 2\n";
+  std::ofstream(folder_ + "/conf.d/10.toml") << "[pool.first]\nx = \"one\"\n[pool.main]\ny = 7\n";
+  std::ofstream(folder_ + "/conf.d/.#10.toml") << "not toml";
+  std::ofstream(folder_ + "/conf.d/README") << "not toml";
+  TomlReader reader = TomlReader::FromFile(folder_ + "/a.toml");
+  std::vector<std::string> names;
+  for (auto& [name, section] : reader.root().NamedSections("pool", 100)) {
+    names.push_back(name);
+    section.Int("x", 0);
+    if (name == "main") {
+      EXPECT_EQ(section.Int("y", 0), 7);
+    }
+    if (name == "second") {
+      EXPECT_EQ(section.FileOf("x"), folder_ + "/conf.d/20.toml");
+      EXPECT_EQ(section.LineOf("x"), 2);
+    }
+  }
+  EXPECT_THAT(names, ElementsAre("main", "first", "second"));
+  EXPECT_THAT(Messages(reader), ElementsAre(HasSubstr("/conf.d/10.toml:2: pool.first.x: is a s")));
+}
+
+TEST_F(TomlFileTest, MistakesOfSeveralFilesAreToldAtOnce) {
+  std::filesystem::create_directory(folder_ + "/conf.d");
+  std::ofstream(folder_ + "/a.toml") << "x = 1\ninclude = \"conf.d\"\n";
+  std::ofstream(folder_ + "/conf.d/1.toml") << "y = \n";
+  std::ofstream(folder_ + "/conf.d/2.toml") << "\nx = 2\ninclude = \"more\"\nz = 1\n";
+  TomlReader reader = TomlReader::FromFile(folder_ + "/a.toml");
+  EXPECT_TRUE(reader.readable());
+  reader.root().Int("x", 0);
+  EXPECT_THAT(Messages(reader),
+              ElementsAre(HasSubstr("/conf.d/1.toml:1: not TOML"),
+                          folder_ + "/conf.d/2.toml:2: x: stands already in " + folder_ +
+                              "/a.toml:1; remove one",
+                          HasSubstr("/conf.d/2.toml:3: include: stands in a file that is included"),
+                          HasSubstr("/conf.d/2.toml:4: z: unknown key")));
+}
+
+TEST_F(TomlFileTest, AFolderThatIsNotThereIsAMistake) {
+  std::ofstream(folder_ + "/a.toml") << "include = \"conf.d\"\n";
+  TomlReader reader = TomlReader::FromFile(folder_ + "/a.toml");
+  EXPECT_THAT(Messages(reader), ElementsAre(HasSubstr("a.toml:1: include: names the folder")));
+}
+
+TEST(TomlReader, EveryListHasABoundAndNothingBeyondItComesOut) {
+  TomlReader reader = TomlReader::FromString(
+      "s = [\"a\", \"b\", \"c\"]\n[[t]]\n[[t]]\n[[t]]\n[n.x]\n[n.y]\n[n.z]\n", "t.toml");
+  TomlSection root = reader.root();
+  EXPECT_THAT(root.Strings("s", 2), ElementsAre("a", "b"));
+  EXPECT_EQ(root.Sections("t", 2).size(), 2U);
+  EXPECT_EQ(root.NamedSections("n", 2).size(), 2U);
+  constexpr const char* kTooMany =
+      "has 3 entries, which is above the largest allowed, 2; remove some";
+  EXPECT_THAT(Messages(reader),
+              ElementsAre(HasSubstr(kTooMany), HasSubstr(kTooMany), HasSubstr(kTooMany)));
+}
+
+TEST(TomlReader, StringsMayNameEnvironmentVariables) {
+  setenv("TOML_TEST_HOST", "xmpp.example.org", 1);
+  setenv("TOML_TEST_TIME", "7s", 1);
+  unsetenv("TOML_TEST_NONE");
+  TomlReader reader = TomlReader::FromString(
+      "a = \"${TOML_TEST_HOST}:5222\"\nb = [\"${TOML_TEST_NONE:-x}\", \"$${PLAIN} $$\"]\n"
+      "t = \"${TOML_TEST_TIME}\"\nnone = \"${TOML_TEST_NONE}\"\nopen = \"${A\"\n"
+      "wrong = \"${1}\"\nempty = \"${TOML_TEST_NONE:-}\"\n",
+      "t.toml");
+  TomlSection root = reader.root();
+  EXPECT_EQ(root.String("a"), "xmpp.example.org:5222");
+  EXPECT_THAT(root.Strings("b", 2), ElementsAre("x", "${PLAIN} $$"));
+  EXPECT_EQ(root.Time("t", {}, {}, seconds(60)), seconds(7));
+  EXPECT_EQ(root.String("none", "fallback"), "fallback");
+  EXPECT_EQ(root.String("open"), "");
+  EXPECT_EQ(root.String("wrong"), "");
+  EXPECT_EQ(root.String("empty", "x"), "");
+  EXPECT_THAT(
+      Messages(reader),
+      ElementsAre("t.toml:4: none: names the environment variable TOML_TEST_NONE, which is not "
+                  "set; set it for the program, or write ${TOML_TEST_NONE:-default}",
+                  HasSubstr("t.toml:5: open: holds ${ without a }"),
+                  HasSubstr("t.toml:6: wrong: holds '${1}', which names no variable")));
 }
 
 TEST(Nearest, FindsSmallMistakesAndNothingElse) {

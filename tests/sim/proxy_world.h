@@ -31,6 +31,14 @@ class PairTest {
            std::to_string(pair.flags_);
   }
   static bool HasOperations(const Pair& pair) { return pair.in_flight_ != 0; }
+  // Whether a reset of that side would be noticed: by a receive, by a watch, or by the wheel.
+  static bool Watched(Pair& pair, unsigned side) {
+    if (pair.AnyLost()) return pair.wheel_node().in();
+    if (pair.Has(Pair::kEof, side)) return true;  // fin_timeout bounds it
+    if (pair.SideHas(Pair::kUnsure, side)) return pair.wheel_node().in();
+    if (pair.InFlight(Pair::kWatch + side)) return true;
+    return pair.InFlight(Pair::kRecv + side) && !pair.Has(Pair::kPaused, side);
+  }
 };
 
 }  // namespace lb
@@ -59,6 +67,7 @@ struct WorldOptions {
   lb::BalancerOptions balancer;
   uint32_t nodes = 1;
   uint32_t node_connections_max = 0;
+  std::function<void(lb::Node&, uint32_t errors)> passive_errors = nullptr;
 };
 
 struct LogLine {
@@ -80,6 +89,7 @@ class World {
     log_ = std::make_unique<lb::AccessLog>(log_fd_.get(), lb::AccessLogFormat::kText);
     lb::ProxyWorker::Hooks hooks;
     hooks.access_log = log_.get();
+    hooks.passive_errors = options.passive_errors;
     auto worker_made = lb::ProxyWorker::Create(*loop, options.worker, hooks);
     EXPECT_TRUE(worker_made.has_value());
     worker = std::move(*worker_made);
@@ -167,6 +177,11 @@ class World {
       for (unsigned direction : {0U, 1U}) {
         most_buffers = std::max(most_buffers, lb::PairTest::Buffers(pair, direction));
       }
+      for (unsigned side : {0U, 1U}) {
+        if (pair.state() == lb::Pair::State::kOpen && !lb::PairTest::Watched(pair, side)) {
+          network.Violation("a reset would go unnoticed: " + lb::PairTest::Inside(pair));
+        }
+      }
       if (pair.state() == lb::Pair::State::kClosing && !lb::PairTest::HasOperations(pair)) {
         network.Violation("a pair that is closing waits for nothing");
       }
@@ -178,11 +193,8 @@ class World {
 
   // Ends what is left, and looks for what was left behind.
   void Finish() {
-    worker->StopAccepting();
-    worker->EndAll(lb::EndReason::kShut);
-    EXPECT_TRUE(RunUntil([&] { return worker->size() == 0; }, seconds(5)))
-        << worker->size() << " pairs never came back";
-    EXPECT_TRUE(loop->Drain(seconds(5)));
+    const auto closed = worker->Close(lb::EndReason::kShut, seconds(5));
+    EXPECT_TRUE(closed.has_value()) << closed.error();
     // A close may wait for a shutdown that the kernel runs late.
     EXPECT_TRUE(RunUntil([&] { return network.sockets_in_use() == 0; }, seconds(5)));
     Turn(milliseconds(1));

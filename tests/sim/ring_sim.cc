@@ -1,6 +1,7 @@
 #include "tests/sim/ring_sim.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -47,6 +48,7 @@ struct Socket {
   ~Socket() {
     if (peer == nullptr) return;
     peer->socket = nullptr;
+    if (aborted) return;
     // What was never read makes a reset of a close.
     if (!in.empty()) {
       network.OtherReset(*peer);
@@ -59,7 +61,11 @@ struct Socket {
   std::vector<uint8_t> in;  // arrived and not yet received
   bool in_end = false;
   int error = 0;
-  bool shut = false;  // told to shut down, which may not have run yet
+  bool shut = false;     // told to shut down, which may not have run yet
+  bool reset = false;    // by the peer; stays when the error has been told
+  bool aborted = false;  // by us
+  net::Time acked_at{};  // when the peer has acknowledged all that we sent
+  std::vector<std::weak_ptr<Operation>> polls;
   std::weak_ptr<Operation> recv;
   std::weak_ptr<Operation> send;
 };
@@ -77,6 +83,9 @@ struct Operation {
     kRecv,
     kSend,
     kShutdown,
+    kReset,
+    kUnsent,
+    kPoll,
     kClose,
     kPollFd,
     kCancel,
@@ -86,6 +95,9 @@ struct Operation {
   net::Slot slot = net::kNoSlot;
   int fd = -1;
   uint16_t group = 0;
+  bool expect_data = false;
+  bool deaf = false;  // to the reset that was there before it
+  uint32_t events = 0;
   std::span<const uint8_t> data;
   std::span<uint8_t> into;
   uint64_t checksum = 0;
@@ -157,7 +169,10 @@ struct Network::Kernel {
   void StartCancel(const OperationPtr& operation);
   void StartConnect(const OperationPtr& operation);
   void BeginConnect(const OperationPtr& operation);
+  void StartReset(const OperationPtr& operation);
+  void StartRecv(const OperationPtr& operation);
   void ServeAccept(int fd);
+  void ServePolls(Socket& socket);
   void ServeRecv(Socket& socket);
   bool ServeRecvOnce(Operation& operation, const OperationPtr& shared);
   void ServeSend(Socket& socket);
@@ -265,10 +280,7 @@ void Network::Kernel::Start(const OperationPtr& operation) {
       break;
     case Kind::kRecvMultishot:
     case Kind::kRecv:
-      ++network.recvs_armed_;
-      if (!TakeSocket(operation, "a receive")) break;
-      operation->socket->recv = operation;
-      ServeRecv(*operation->socket);
+      StartRecv(operation);
       break;
     case Kind::kSend:
       if (!TakeSocket(operation, "a send")) break;
@@ -279,6 +291,18 @@ void Network::Kernel::Start(const OperationPtr& operation) {
       break;
     case Kind::kShutdown:
       StartShutdown(operation);
+      break;
+    case Kind::kReset:
+      StartReset(operation);
+      break;
+    case Kind::kUnsent:
+      if (!TakeSocket(operation, "a question for what is unsent")) break;
+      Finish(operation, network.clock_.Now() < operation->socket->acked_at ? 1 : 0);
+      break;
+    case Kind::kPoll:
+      if (!TakeSocket(operation, "a poll")) break;
+      operation->socket->polls.push_back(operation);
+      ServePolls(*operation->socket);
       break;
     case Kind::kClose:
       StartClose(operation->slot);
@@ -302,6 +326,59 @@ void Network::Kernel::StartClose(net::Slot slot) {
   if (slot < options.accept_slots) {
     free_accept.push_back(slot);
     for (auto& [fd, backlog] : network.listeners_) ServeAccept(fd);
+  }
+}
+
+void Network::Kernel::StartRecv(const OperationPtr& operation) {
+  ++network.recvs_armed_;
+  if (!TakeSocket(operation, "a receive")) return;
+  Socket& socket = *operation->socket;
+  if (operation->kind == Kind::kRecvMultishot && !operation->expect_data && socket.reset &&
+      !socket.in.empty()) {
+    operation->deaf = true;
+    ++network.deaf_receives_;
+  }
+  socket.recv = operation;
+  ServeRecv(socket);
+}
+
+void Network::Kernel::StartReset(const OperationPtr& operation) {
+  if (!TakeSocket(operation, "a reset")) return;
+  const std::shared_ptr<Socket> socket = std::exchange(operation->socket, nullptr);
+  if (const auto send = socket->send.lock(); send && !send->terminal) {
+    network.Violation("a reset before the send has ended");
+  }
+  socket->aborted = true;
+  socket->in.clear();
+  socket->error = ECONNRESET;
+  Peer* peer = socket->peer;
+  if (peer != nullptr && !peer->reset) {
+    if (network.clock_.Now() < socket->acked_at || !peer->script.reads || peer->saw_end) {
+      network.OtherReset(*peer);  // what was not acknowledged is lost
+    } else {
+      peer->other_reset = true;
+      network.ScheduleRead(*peer);
+    }
+  }
+  ServeRecv(*socket);
+}
+
+// What a poll would be told.
+void Network::Kernel::ServePolls(Socket& socket) {
+  uint32_t mask = 0;
+  if (socket.in_end || socket.reset) mask |= POLLRDHUP | POLLIN;
+  if (!socket.in.empty()) mask |= POLLIN;
+  if (socket.error != 0) mask |= POLLERR;
+  if (socket.reset || (socket.in_end && socket.shut)) mask |= POLLHUP;
+  for (const auto& weak : std::exchange(socket.polls, {})) {
+    const OperationPtr operation = weak.lock();
+    if (!operation || operation->terminal) continue;
+    const uint32_t told = mask & (operation->events | POLLERR | POLLHUP);
+    if (told != 0) {
+      Finish(operation, static_cast<int32_t>(told));
+    } else {
+      socket.polls.push_back(operation);
+    }
   }
 }
 
@@ -374,6 +451,9 @@ void Network::Kernel::StartCancel(const OperationPtr& cancel) {
       if (operation->terminal) return;
       Finish(operation, operation->sent > 0 ? static_cast<int32_t>(operation->sent) : -ECANCELED);
       break;
+    case Kind::kPoll:
+      Finish(operation, -ECANCELED);
+      break;
     default:
       break;
   }
@@ -390,7 +470,7 @@ void Network::Kernel::StartConnect(const OperationPtr& operation) {
     network.Violation("a connect in slot " + std::to_string(operation->slot) + ", which is in use");
   }
   if (network.Chance(network.faults_.connect_error)) {
-    Finish(operation, -EMFILE);
+    Finish(operation, -network.faults_.connect_errno);
     return;
   }
   CheckReuse(operation->slot);
@@ -481,6 +561,7 @@ uint32_t Network::Kernel::TakeBufferFlag(uint16_t group) {
 }
 
 void Network::Kernel::ServeRecv(Socket& socket) {
+  ServePolls(socket);
   const OperationPtr operation = socket.recv.lock();
   if (!operation || operation->terminal) return;
   while (ServeRecvOnce(*operation, operation)) {
@@ -498,6 +579,7 @@ bool Network::Kernel::ServeRecvOnce(Operation& operation, const OperationPtr& sh
   if (operation.terminal || operation.undelivered >= kBurst) return false;
   const bool data = !socket.in.empty();
   if (!data && socket.error == 0 && !socket.in_end) return false;
+  if (!data && operation.deaf) return false;
   const bool multishot = operation.kind == Kind::kRecvMultishot;
   Group* group = multishot ? &groups[operation.group] : nullptr;
   // The kernel chooses the buffer before it looks what there is.
@@ -545,7 +627,9 @@ void Network::Kernel::ServeSend(Socket& socket) {
     network.Violation("a buffer changed while it was being sent");
   }
   auto result = [&] { return static_cast<int32_t>(operation->sent); };
-  if (socket.error != 0 || socket.peer == nullptr) {
+  if (socket.error != 0 || socket.reset || socket.aborted || socket.peer == nullptr) {
+    if (socket.error != 0) socket.in_end = true;
+    socket.error = 0;  // told now: a receive sees an end
     Finish(operation, operation->sent > 0 ? result() : -EPIPE);
     return;
   }
@@ -553,6 +637,7 @@ void Network::Kernel::ServeSend(Socket& socket) {
   if (peer.reset) {  // closed: the first bytes bring the reset
     operation->sent = operation->data.size();
     socket.error = ECONNRESET;
+    socket.reset = true;
     Finish(operation, result());
     ServeRecv(socket);
     return;
@@ -563,6 +648,9 @@ void Network::Kernel::ServeSend(Socket& socket) {
   peer.inbox.insert(peer.inbox.end(), part.begin(), part.end());
   operation->sent += count;
   if (count > 0) network.ScheduleRead(peer);
+  if (count > 0) {
+    socket.acked_at = network.clock_.Now() + network.Upto(network.faults_.ack_delay);
+  }
   if (operation->sent == operation->data.size() ||
       (count > 0 && network.Chance(network.faults_.short_send))) {
     Finish(operation, result());
@@ -754,7 +842,7 @@ void Network::PeerConnected(Peer& peer) {
 }
 
 void Network::PeerWrites(Peer& peer) {
-  if (peer.reset || peer.saw_reset || peer.ended) return;
+  if (peer.reset || peer.saw_reset || peer.ended || peer.other_reset) return;
   if (peer.socket == nullptr) {
     // Closed by us: what it writes meets a reset.
     if (peer.written < peer.script.bytes) OtherReset(peer);
@@ -824,7 +912,8 @@ void Network::Reset(Peer& peer) {
   if (peer.socket == nullptr) return;
   Socket& socket = *peer.socket;
   socket.error = ECONNRESET;
-  if (Chance(0.5)) socket.in.clear();  // what had arrived may be lost, or not
+  socket.reset = true;
+  if (Chance(faults_.reset_loses)) socket.in.clear();
   if (kernel_ == nullptr) return;
   kernel_->ServeSend(socket);
   if (peer.socket != nullptr) kernel_->ServeRecv(*peer.socket);
@@ -846,6 +935,10 @@ void Network::PeerReads(Peer& peer) {
                        peer.inbox.begin() + static_cast<ptrdiff_t>(count));
   peer.inbox.erase(peer.inbox.begin(), peer.inbox.begin() + static_cast<ptrdiff_t>(count));
   if (count > 0 && peer.socket != nullptr && kernel_ != nullptr) kernel_->ServeSend(*peer.socket);
+  if (peer.inbox.empty() && peer.other_reset) {
+    OtherReset(peer);
+    return;
+  }
   const bool end = peer.inbox.empty() && peer.other_ended;
   if (end) {
     peer.saw_end = true;
@@ -879,6 +972,7 @@ void Network::OtherEnded(Peer& peer) {
 void Network::OtherReset(Peer& peer) {
   if (peer.reset || (peer.ended && peer.saw_end)) return;
   peer.saw_reset = true;
+  peer.saw_reset_at = clock_.Now();
   peer.inbox.clear();
 }
 
@@ -971,8 +1065,12 @@ void Ring::SetOption(Slot slot, int, int, const int* value) {
   impl_->kernel.Queue({.kind = Kind::kSetOption, .slot = slot, .value = value});
 }
 
-void Ring::RecvMultishot(Slot slot, uint16_t group, bool, Tag tag) {
-  impl_->kernel.Queue({.kind = Kind::kRecvMultishot, .tag = tag, .slot = slot, .group = group});
+void Ring::RecvMultishot(Slot slot, uint16_t group, bool expect_data, Tag tag) {
+  impl_->kernel.Queue({.kind = Kind::kRecvMultishot,
+                       .tag = tag,
+                       .slot = slot,
+                       .group = group,
+                       .expect_data = expect_data});
 }
 
 void Ring::Recv(Slot slot, std::span<uint8_t> into, Tag tag) {
@@ -993,7 +1091,20 @@ void Ring::Shutdown(Slot slot, int) {
   impl_->kernel.Queue({.kind = Kind::kShutdown, .slot = slot});
 }
 
-void Ring::Poll(Slot, uint32_t, Tag) { CHECK(false && "no splice here, and no poll for it"); }
+void Ring::Poll(Slot slot, uint32_t events, Tag tag) {
+  impl_->kernel.Queue({.kind = Kind::kPoll, .tag = tag, .slot = slot, .events = events});
+}
+
+void Ring::Reset(Slot slot) {
+  impl_->kernel.Queue({.kind = Kind::kReset, .slot = slot});
+  Close(slot);
+}
+
+void Ring::Unsent(Slot slot, Tag tag) {
+  CHECK(features_.socket_options);
+  impl_->kernel.Queue({.kind = Kind::kUnsent, .tag = tag, .slot = slot});
+}
+
 void Ring::InstallFd(Slot, Tag) { CHECK(false && "no plain descriptors here"); }
 
 void Ring::Close(Slot slot) {

@@ -20,13 +20,17 @@
 // given again while a shutdown of it is pending, a shutdown that meets another socket than was
 // meant. What is left at the end shows in the counts below.
 //
-// A shutdown runs later, as the kernel's does: in a thread that looks the slot up only then.
+// A shutdown runs later, as the kernel's does: in a thread that looks the slot up only then. A
+// receive that waits for readiness first never tells of a reset that stood behind data when it
+// began, as the kernel's does not. A send that fails takes the socket's error with it: a receive
+// then sees an end. A reset of ours drops what the peer has not acknowledged.
 //
-// Not simulated: splice (InstallFd, Poll) and datagrams; RingFeatures says so for the former.
+// Not simulated: splice (InstallFd) and datagrams; RingFeatures says so for the former.
 //
 // One thread. At most one Network at a time.
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -55,9 +59,12 @@ struct Faults {
   double accept_ends = 0;            // a multishot accept does
   double accept_error = 0;           // EMFILE
   double accept_aborted = 0;         // ECONNABORTED
-  double connect_error = 0;          // no socket for an outgoing connection (EMFILE)
-  double cancel_late = 0;            // a cancelled operation still brings what it can get
-  double buffer_with_failure = 0;    // the last completion of a receive holds a buffer, too
+  double connect_error = 0;          // no socket or port for an outgoing connection
+  int connect_errno = EMFILE;
+  double cancel_late = 0;          // a cancelled operation still brings what it can get
+  double buffer_with_failure = 0;  // the last completion of a receive holds a buffer, too
+  double reset_loses = 0.5;        // a peer's reset takes with it what had arrived before
+  net::Duration ack_delay{};       // at most, until what we sent is acknowledged
 };
 
 // What a peer does, once connected.
@@ -110,6 +117,7 @@ class Peer {
   bool saw_end = false;           // read until the other side's orderly end
   bool saw_reset = false;
   net::Time saw_end_at{};
+  net::Time saw_reset_at{};
 
   // It and its connection came to an end by themselves.
   bool done() const { return saw_reset || reset || (ended && saw_end); }
@@ -126,6 +134,7 @@ class Peer {
   bool blocked = false;  // its writes wait for us
   bool read_scheduled = false;
   bool other_ended = false;  // behind what is in the inbox
+  bool other_reset = false;  // likewise
 };
 
 class Network {
@@ -164,6 +173,7 @@ class Network {
   uint64_t recvs_armed() const { return recvs_armed_; }
   uint64_t shutdowns_run() const { return shutdowns_run_; }
   uint64_t closes_waited() const { return closes_waited_; }  // for a shutdown before them
+  uint64_t deaf_receives() const { return deaf_receives_; }  // that will not tell of a reset
 
   struct Kernel;  // ring_sim.cc
 
@@ -219,6 +229,7 @@ class Network {
   uint64_t recvs_armed_ = 0;
   uint64_t shutdowns_run_ = 0;
   uint64_t closes_waited_ = 0;
+  uint64_t deaf_receives_ = 0;
 };
 
 }  // namespace sim

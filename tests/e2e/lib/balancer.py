@@ -80,8 +80,10 @@ class Balancer:
 
     def start(self):
         self.launch()
-        self.workspace.wait_ready(self.process, lambda: self.get("/readyz")[0] == 200,
-                                  f"{self.name} is ready", 20)
+        # With nodes or without: scenes begin with dead ones, too.
+        self.workspace.wait_ready(self.process,
+                                  lambda: "the balancer is" not in self.get("/readyz")[1],
+                                  f"{self.name} runs", 20)
         return self
 
     def stop(self, deadline_s=15.0):

@@ -29,6 +29,12 @@ listen:
     tls: true
     shaper: none
     access: c2s
+  - port: {c2s_proxy_port}
+    ip: "{address}"
+    module: ejabberd_c2s
+    use_proxy_protocol: true
+    shaper: none
+    access: c2s
 auth_method: internal
 auth_password_format: scram
 registration_timeout: infinity
@@ -78,12 +84,14 @@ class Ejabberd:
         self.domain = domain
         self.c2s_port = net.free_port(address)
         self.c2s_tls_port = net.free_port(address)
+        self.c2s_proxy_port = net.free_port(address)
         self.node = f"{name}@localhost"
         self.home = workspace.make_dir(name, user=self.USER)
         certificate, key = authority.issue(name, [domain], user=self.USER)
         self.config = workspace.write(f"{name}/ejabberd.yml", CONFIG.format(
             domain=domain, address=address, certificate=certificate, key=key,
-            c2s_port=self.c2s_port, c2s_tls_port=self.c2s_tls_port), user=self.USER)
+            c2s_port=self.c2s_port, c2s_tls_port=self.c2s_tls_port,
+            c2s_proxy_port=self.c2s_proxy_port), user=self.USER)
         # The cookie stands in a file only its owner reads, never on a command line.
         workspace.write(f"{name}/.erlang.cookie", epmd.cookie, user=self.USER, mode=0o400)
         self.process = None

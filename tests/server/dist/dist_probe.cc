@@ -49,6 +49,11 @@ server::DistOptions ReadOptions(int argc, char** argv) {
       options.ipv6 = true;
       options.interface = *net::Address::FromIp("::1", 0);
     }
+    if (key == "--wire") {
+      options.wire = options.wire_oldest = static_cast<uint32_t>(std::stoi(value));
+    }
+    if (key == "--queue") options.link_queue_bytes_max = std::stoul(value);
+    if (key == "--links") options.links_max = std::stoul(value);
     if (key == "--allow") {
       options.allow = [value](std::string_view node) { return node == value; };
     }

@@ -153,6 +153,7 @@ TEST(HandshakeTest, WhoHasNoNameIsGivenOne) {
   EXPECT_EQ(dialer.state(), State::kDone);
   EXPECT_EQ(dialer.given_name(), "X1@client-host");
   EXPECT_EQ(dialer.given_creation(), 5U);
+  EXPECT_NE(dialer.peer().flags & dist_flag::kNameMe, 0U) << "erl ends the link without it";
   EXPECT_EQ(acceptor.peer().node, "X1@client-host");
   EXPECT_TRUE(acceptor.peer().named_by_us);
 }

@@ -188,6 +188,18 @@ TEST_F(ServicesTest, AnotherFunctionToSpawnIsNotSupported) {
   EXPECT_THAT(sent_, ElementsAre("31 #reference<erl@h> #pid<erl@h> 0 notsup"));
 }
 
+TEST_F(ServicesTest, WhoWantsAShellIsToldInWordsThatThereIsNone) {
+  Spawn("execute_call", ErpcArgs("shell", "start", {}), {Term::Atom("monitor")});
+  ASSERT_EQ(sent_.size(), 2U);
+  EXPECT_THAT(sent_[1], HasSubstr("{res,return,#pid<us@h>}"));
+  const Term result(*TermView::Decode(ReadControlFrame(frames_[1])->payload));
+  Give(ControlOp::kLink, {TheirPid(), Term((*result.view().AsTuple())[2])});
+  ASSERT_EQ(sent_.size(), 4U);
+  EXPECT_THAT(std::string(frames_[2].begin(), frames_[2].end()),
+              HasSubstr("us@h is no Erlang node and has no shell."));
+  EXPECT_THAT(sent_[3], HasSubstr("no_shell"));
+}
+
 TEST_F(ServicesTest, AnAnswerMayComeLaterAndIsDroppedWhenNobodyWaits) {
   GenCall("rex", CallTerm("call", "m", "later", {}));
   EXPECT_THAT(sent_, ElementsAre());
@@ -274,7 +286,7 @@ TEST_F(ServicesTest, MalformedPayloadsAreThePeersFault) {
 
 TEST_F(ServicesTest, OurCallsHearTheirResults) {
   std::vector<std::string> results;
-  auto done = [&results]() -> DistNode::CallDone {
+  auto done = [&results]() -> CallDone {
     return [&results](RpcResult result) {
       results.push_back(result ? result->ToText() : "error " + result.error().ToText());
     };
@@ -306,9 +318,7 @@ TEST_F(ServicesTest, OurCallsHearTheirResults) {
 
 TEST_F(ServicesTest, OurCallsHearNodedownWhenTheLinkGoes) {
   std::vector<std::string> results;
-  DistNode::CallDone done = [&results](RpcResult result) {
-    results.push_back(result.error().ToText());
-  };
+  CallDone done = [&results](RpcResult result) { results.push_back(result.error().ToText()); };
   ASSERT_TRUE(services_.Ping(session_, net::Time(), &done));
   services_.OnLost(session_);
   EXPECT_THAT(results, ElementsAre("nodedown"));

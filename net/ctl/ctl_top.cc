@@ -1,4 +1,4 @@
-#include "lb/admin/ctl_top.h"
+#include "net/ctl/ctl_top.h"
 
 #include <poll.h>
 #include <sys/ioctl.h>
@@ -9,14 +9,10 @@
 #include <csignal>
 #include <cstdio>
 
-#include "lb/admin/ctl_commands.h"
-#include "lb/admin/ctl_text.h"
-
-namespace lb {
+namespace net {
 namespace {
 
 constexpr int kRefreshMs = 1000;
-constexpr const char* kRequest = "{\"v\":1,\"command\":\"list\"}\n";
 
 volatile std::sig_atomic_t interrupted = 0;
 void OnSignal(int) { interrupted = 1; }
@@ -78,43 +74,43 @@ std::string OnScreen(const std::string& frame, size_t rows) {
   return out + "\x1b[J";
 }
 
-std::expected<std::string, std::string> Ask(CtlConnection& connection) {
-  if (auto sent = connection.Send(kRequest); !sent) return std::unexpected(sent.error());
-  return connection.ReadLine();
+// A second's rest without a screen; true when it is time to leave.
+bool Rest() {
+  poll(nullptr, 0, kRefreshMs);
+  return interrupted != 0;
 }
 
 }  // namespace
 
-int RunCtlTop(CtlConnection& connection, bool once, bool colours) {
-  std::string trouble;
-  const auto show = [&](const auto& print) {
-    auto reply = Ask(connection);
-    if (reply) {
-      print(*reply);
-    } else {
-      trouble = reply.error();
-    }
-    return reply.has_value();
-  };
-  if (once) {
-    show([&](const std::string& reply) {
-      std::fputs(CtlTopFrame(reply, {.colours = colours}).c_str(), stdout);
-    });
-  } else {
-    const FullScreen screen;
-    while (show([&](const std::string& reply) {
-      const winsize size = ScreenSize();
-      const std::string frame = CtlTopFrame(reply, {.colours = colours, .width = size.ws_col}) +
-                                "\nq leaves; a * marks weights set by an operator\n";
-      std::fputs(OnScreen(frame, size.ws_row).c_str(), stdout);
+std::expected<void, std::string> RunCtlTop(const CtlTopOptions& options, const CtlFrame& frame) {
+  if (!options.live) {
+    const uint32_t rounds = options.rounds == 0 ? 1 : options.rounds;
+    for (uint32_t round = 0; round < rounds; ++round) {
+      if (round > 0 && Rest()) break;
+      auto text = frame(options.style);
+      if (!text) return std::unexpected(text.error());
+      std::fputs(text->c_str(), stdout);
       std::fflush(stdout);
-    })) {
+    }
+    return {};
+  }
+  std::string trouble;
+  {
+    const FullScreen screen;
+    for (uint32_t round = 0; options.rounds == 0 || round < options.rounds; ++round) {
+      const winsize size = ScreenSize();
+      auto text = frame({.colours = options.style.colours, .width = size.ws_col});
+      if (!text) {
+        trouble = text.error();
+        break;
+      }
+      std::fputs(OnScreen(*text, size.ws_row).c_str(), stdout);
+      std::fflush(stdout);
       if (screen.WaitForQuit()) break;
     }
   }
-  if (trouble.empty() || interrupted != 0) return static_cast<int>(CtlExit::kDone);
-  std::fprintf(stderr, "mongooselb ctl: %s\n", trouble.c_str());
-  return static_cast<int>(CtlExit::kNotFound);
+  if (trouble.empty() || interrupted != 0) return {};
+  return std::unexpected(std::move(trouble));
 }
 
-}  // namespace lb
+}  // namespace net

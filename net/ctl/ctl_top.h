@@ -1,0 +1,26 @@
+// `PROGRAM ctl top`: a table that lives. Plain escape sequences, no library; on anything but a
+// terminal, one frame after the other.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <string>
+
+#include "net/ctl/ctl_text.h"
+
+namespace net {
+
+struct CtlTopOptions {
+  bool live = false;    // a terminal's whole screen, until q or Ctrl-C
+  uint32_t rounds = 0;  // frames; 0 = no end where live, else one
+  TextStyle style;
+};
+
+// One frame, which may ask the server; the error ends it all.
+using CtlFrame = std::function<std::expected<std::string, std::string>(const TextStyle& style)>;
+
+// The error is the frame's.
+std::expected<void, std::string> RunCtlTop(const CtlTopOptions& options, const CtlFrame& frame);
+
+}  // namespace net

@@ -1,0 +1,252 @@
+#include "server/ctl/ctl.h"
+
+#include <algorithm>
+#include <array>
+#include <cstdio>
+#include <utility>
+
+#include "server/dist/node_name.h"
+
+namespace server {
+namespace {
+
+constexpr int kOk = 0;
+constexpr int kFailed = 1;
+constexpr int kUsage = 2;
+constexpr int kNodeDown = 3;
+
+struct Call {
+  std::span<const std::string> args;  // without the command
+  NodeApi& node;
+  Terminal& terminal;
+};
+
+struct FlatCommand {
+  std::string_view name;
+  std::string_view arguments;
+  std::string_view help;
+  bool needs_node;
+  int (*run)(const Call&);
+};
+
+std::span<const FlatCommand> FlatCommands();
+
+int Usage(Terminal& terminal) {
+  terminal.Print(
+      "Usage: mongooseimctl [COMMAND] [ARGUMENT]... | CATEGORY COMMAND [--ARG VALUE]...");
+  terminal.Print("");
+  for (const FlatCommand& command : FlatCommands()) {
+    std::string line = "  " + std::string(command.name) + ' ' + std::string(command.arguments);
+    line.resize(std::max<size_t>(line.size() + 1, 34), ' ');
+    terminal.Print(line + std::string(command.help));
+  }
+  terminal.Print("");
+  std::string categories;
+  std::string_view last;
+  for (const CtlCommandSpec& spec : CtlCommandSpecs()) {
+    if (spec.category != last) categories += ' ' + std::string(spec.category);
+    last = spec.category;
+  }
+  terminal.Print("  Categories:" + categories);
+  return kUsage;
+}
+
+// --- orders
+// ----------------------------------------------------------------------------------------
+
+std::string_view Warning(OrderKind kind) {
+  return kind == OrderKind::kRemove
+             ? "Warning. If the node is alive this will drop all current connections on the remote "
+               "node and will discard all persistent data from Mnesia. Do you want to continue? "
+               "(yes/no)"
+             : "Warning. This will drop all current connections and will discard all persistent "
+               "data from Mnesia. Do you want to continue? (yes/no)";
+}
+
+std::string_view Progress(OrderKind kind) {
+  switch (kind) {
+    case OrderKind::kJoin:
+      return "Joining the cluster...";
+    case OrderKind::kLeave:
+      return "Leaving the cluster...";
+    case OrderKind::kRemove:
+      break;
+  }
+  return "Removing node from the cluster...";
+}
+
+bool Confirmed(OrderKind kind, Terminal& terminal) {
+  terminal.Print(Warning(kind));
+  while (const auto answer = terminal.ReadLine()) {
+    if (*answer == "yes") return true;
+    if (*answer == "no") break;
+    terminal.Print("Command unknown. Do you want to continue? (yes/no)");
+    terminal.Print(Warning(kind));
+  }
+  terminal.Print("Operation discarded by user");
+  return false;
+}
+
+int RunOrder(const Call& call, OrderKind kind) {
+  bool force = false;
+  std::vector<std::string> names;
+  for (const std::string& arg : call.args) {
+    // As a whole word: mim@my-foo holds "-f" and is a name.
+    if (arg == "-f" || arg == "--force") {
+      force = true;
+    } else {
+      names.push_back(arg);
+    }
+  }
+  const size_t wanted = kind == OrderKind::kLeave ? 0 : 1;
+  if (names.size() < wanted) {
+    call.terminal.Print("This command requires one argument: other node's name");
+    return kFailed;
+  }
+  if (names.size() > wanted) return Usage(call.terminal);
+  if (!force && !Confirmed(kind, call.terminal)) return kFailed;
+  if (!force) call.terminal.Print(Progress(kind));
+  const std::string target = names.empty() ? "" : names[0];
+  const OrderResult result = call.node.Order(kind, target, force);
+  const OrderAnswer answer =
+      AnswerOf(kind, result.outcome, call.node.Name(), target, result.detail);
+  call.terminal.Print(answer.text);
+  return answer.exit_code;
+}
+
+int JoinCluster(const Call& call) { return RunOrder(call, OrderKind::kJoin); }
+int LeaveCluster(const Call& call) { return RunOrder(call, OrderKind::kLeave); }
+int RemoveFromCluster(const Call& call) { return RunOrder(call, OrderKind::kRemove); }
+
+// --- what is known
+// ---------------------------------------------------------------------------------
+
+int Status(const Call& call) {
+  if (!call.args.empty()) return Usage(call.terminal);
+  const NodeFacts facts = call.node.Facts();
+  const int64_t s = facts.uptime_s;
+  char uptime[64];
+  std::snprintf(uptime, sizeof(uptime), "%lld days %02lld:%02lld:%02lld",
+                static_cast<long long>(s / 86'400), static_cast<long long>(s / 3600 % 24),
+                static_cast<long long>(s / 60 % 60), static_cast<long long>(s % 60));
+  call.terminal.Print(
+      "MongooseIM node " + call.node.Name() + ":\n    operating system pid: " +
+      std::to_string(facts.os_pid) + "\n    Erlang VM status: " + facts.status +
+      " (of: starting | started | stopping)\n    boot script status: " + facts.status +
+      "\n    version: " + facts.version + " (as mongooseim)\n    uptime: " + uptime +
+      "\n    distribution protocol: " + facts.protocol + "\n    logs:\n        " +
+      (facts.log_path.empty() ? "none" : facts.log_path));
+  return kOk;
+}
+
+int Mnesia(const Call& call) {
+  if (call.args.size() != 1) return Usage(call.terminal);
+  if (call.args[0] == "info") {
+    call.terminal.Print(MnesiaInfo(call.node));
+    return kOk;
+  }
+  const auto value = MnesiaKey(call.node, call.args[0]);
+  if (!value) {
+    std::string known;
+    for (std::string_view key : MnesiaKeys())
+      known += (known.empty() ? "" : ", ") + std::string(key);
+    call.terminal.Print("Key \"" + call.args[0] + "\" does not exist; there are: info, " + known);
+    return kFailed;
+  }
+  call.terminal.Print(value->list ? NodeList(value->values) : value->values[0]);
+  return kOk;
+}
+
+int Cluster(const Call& call) {
+  if (call.args.size() != 1 || call.args[0] != "digest") return Usage(call.terminal);
+  for (const NodeTable& table : call.node.Tables()) {
+    call.terminal.Print(table.name + ' ' + table.digest + ' ' + std::to_string(table.size));
+  }
+  return kOk;
+}
+
+int GetCookie(const Call& call) { return call.terminal.Print(call.node.Cookie()), kOk; }
+int GetLogLevel(const Call& call) { return call.terminal.Print(call.node.LogLevel()), kOk; }
+
+// --- the program's life
+// ----------------------------------------------------------------------------
+
+int WaitFor(const Call& call, bool up) {
+  if (!call.args.empty()) return Usage(call.terminal);
+  if (call.node.WaitFor(up)) return kOk;
+  call.terminal.Print("wait_for_status: timeout");
+  return kFailed;
+}
+int Started(const Call& call) { return WaitFor(call, true); }
+int Stopped(const Call& call) { return WaitFor(call, false); }
+
+int Launch(const Call& call, std::string_view how) {
+  if (!call.args.empty()) return Usage(call.terminal);
+  if (call.node.Up()) {
+    call.terminal.Print("Node is already running!");
+    return kFailed;
+  }
+  return call.node.Launch(how);
+}
+int Start(const Call& call) { return Launch(call, "start"); }
+int Live(const Call& call) { return Launch(call, "live"); }
+int Foreground(const Call& call) { return Launch(call, "foreground"); }
+
+int Stop(const Call& call) { return call.node.Stop(), kOk; }
+int Restart(const Call& call) { return call.node.Restart(), kOk; }
+
+constexpr std::array<FlatCommand, 16> kFlat = {{
+    {"start", "", "Start the node in the background", false, Start},
+    {"live", "", "Start the node with its log on the terminal", false, Live},
+    {"foreground", "", "Start the node in the foreground", false, Foreground},
+    {"stop", "", "Stop the node in order", true, Stop},
+    {"restart", "", "Restart the node", true, Restart},
+    {"started", "", "Wait until the node is started, 60 s at most", false, Started},
+    {"stopped", "", "Wait until the node is stopped, 60 s at most", false, Stopped},
+    {"status", "", "Show the state of the node", true, Status},
+    {"join_cluster", "[-f] NODE", "Join the cluster that NODE belongs to", true, JoinCluster},
+    {"leave_cluster", "[-f]", "Leave the cluster; -f also with all others down", true,
+     LeaveCluster},
+    {"remove_from_cluster", "[-f] NODE", "Remove NODE, dead or alive", true, RemoveFromCluster},
+    {"mnesia", "info|KEY", "Show the cluster as Mnesia would", true, Mnesia},
+    {"cluster", "digest", "Show digests of the tables, equal on all nodes at rest", true, Cluster},
+    {"get_cookie", "", "Show the cookie", true, GetCookie},
+    {"get_loglevel", "", "Show the log level", true, GetLogLevel},
+    {"help", "", "Show this", false, [](const Call& call) { return Usage(call.terminal); }},
+}};
+
+std::span<const FlatCommand> FlatCommands() { return kFlat; }
+
+}  // namespace
+
+int RunCtl(std::span<const std::string> args, NodeApi& node, Terminal& terminal) {
+  if (args.empty()) return Usage(terminal);
+  const auto down = [&] {
+    terminal.Print("Failed RPC connection to the node " + QuotedNodeName(node.Name()) +
+                   ": nodedown");
+    return kNodeDown;
+  };
+  // Of a word that is both ("mnesia"), the newer form is the one that names a command of it.
+  const bool newer = IsCtlCategory(args[0]) &&
+                     (args.size() == 1 || args[1].starts_with("--") ||
+                      std::ranges::any_of(CtlCommandSpecs(), [&](const CtlCommandSpec& spec) {
+                        return spec.category == args[0] && spec.command == args[1];
+                      }));
+  for (const FlatCommand& command : kFlat) {
+    if (newer || command.name != args[0]) continue;
+    if (command.needs_node && !node.Up()) return down();
+    return command.run({args.subspan(1), node, terminal});
+  }
+  if (IsCtlCategory(args[0])) {
+    const bool asks = args.size() > 1 && !args[1].starts_with("--");
+    if (asks && !node.Up()) return down();
+    return RunCategory(args, node, terminal);
+  }
+  const bool category_form = args.size() > 1 && args[1].find("--") != 0;
+  terminal.Print(category_form ? "Unknown category" : "Unknown command '" + args[0] + "'");
+  terminal.Print("");
+  Usage(terminal);
+  return kFailed;
+}
+
+}  // namespace server

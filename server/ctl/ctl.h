@@ -1,0 +1,48 @@
+// mongooseimctl: both generations of MongooseIM's commands over one node.
+//
+// The older ones are flat words (join_cluster, status, mnesia info) and print lines; the newer ones
+// are CATEGORY COMMAND --arg VALUE and print GraphQL's envelope. Texts, prompts and exit codes are
+// theirs, since operators' scripts compare them: 0 done, 1 refused or failed, 2 usage, 3 the node
+// is down.
+//
+// Pure over NodeApi and Terminal; one call is one run of the program.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/ctl/node_api.h"
+
+namespace server {
+
+int RunCtl(std::span<const std::string> args, NodeApi& node, Terminal& terminal);
+
+// --- the pieces, for tests and shells' completions ---
+
+// [a@h, b@h]: as the page prints lists, with a blank behind the comma.
+std::string NodeList(const std::vector<std::string>& names);
+// mnesia info: Mnesia's report, as far as scripts look at it.
+std::string MnesiaInfo(NodeApi& node);
+// One value of mnesia:system_info; nothing for a key that it has not.
+struct MnesiaValue {
+  bool list = false;
+  std::vector<std::string> values;
+};
+std::optional<MnesiaValue> MnesiaKey(NodeApi& node, std::string_view key);
+std::vector<std::string_view> MnesiaKeys();
+
+struct CtlCommandSpec {
+  std::string_view category;
+  char kind;  // Q, M or S
+  std::string_view command;
+  std::string_view arguments;  // "domain:DomainName! limit:PosInt"
+  std::string_view type;
+};
+std::span<const CtlCommandSpec> CtlCommandSpecs();
+bool IsCtlCategory(std::string_view word);
+// args[0] is a category.
+int RunCategory(std::span<const std::string> args, NodeApi& node, Terminal& terminal);
+
+}  // namespace server

@@ -1,0 +1,280 @@
+#include "server/ctl/ctl.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <nlohmann/json.hpp>
+
+namespace server {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+class FakeNode final : public NodeApi {
+ public:
+  std::string Name() const override { return name; }
+  bool Up() override { return up; }
+  OrderResult Order(OrderKind kind, const std::string& target, bool force) override {
+    ordered.push_back({kind, target, force});
+    return result;
+  }
+  NodeFacts Facts() override {
+    return {.version = "6.8",
+            .commit = "abc",
+            .os_pid = 7,
+            .uptime_s = 90'065,
+            .log_path = "/srv/m/log/mongooseim.log",
+            .directory = "/srv/m/data"};
+  }
+  NodeCluster ClusterView() override { return cluster; }
+  std::vector<NodeTable> Tables() override { return {{"session", 3, 312, "00ff"}}; }
+  NodeStats Stats() override { return {.uptime_s = 5, .online_users = 9}; }
+  std::vector<NodeMetric> Metrics() override {
+    return {{{"global", "uptime"}, 5}, {{"localhost", "x"}, 6}};
+  }
+  std::string LogLevel() override { return level; }
+  void SetLogLevel(std::string_view to) override { level = to; }
+  std::string Cookie() override { return "cookie"; }
+  void Stop() override { ++stops; }
+  void Restart() override {}
+  bool WaitFor(bool want) override { return up == want; }
+  int Launch(std::string_view how) override { return launched = how, 0; }
+
+  struct Ordered {
+    OrderKind kind;
+    std::string target;
+    bool force;
+  };
+  std::string name = "mongooseim2@localhost";
+  bool up = true;
+  std::vector<Ordered> ordered;
+  OrderResult result;
+  NodeCluster cluster{.members = {"mongooseim@node1", "mongooseim@node2"},
+                      .running = {"mongooseim@node1", "mongooseim@node2"}};
+  std::string level = "INFO";
+  std::string launched;
+  int stops = 0;
+};
+
+class Script final : public Terminal {
+ public:
+  std::optional<std::string> ReadLine() override {
+    if (answers.empty()) return std::nullopt;
+    std::string line = answers.front();
+    answers.pop_front();
+    return line;
+  }
+  void Print(std::string_view line) override { out += std::string(line) + "\n"; }
+  std::deque<std::string> answers;
+  std::string out;
+};
+
+struct Ctl {
+  int Run(std::vector<std::string> args, std::deque<std::string> answers = {}) {
+    terminal = {};
+    terminal.answers = std::move(answers);
+    return RunCtl(args, node, terminal);
+  }
+  nlohmann::json Json() const { return nlohmann::json::parse(terminal.out); }
+  FakeNode node;
+  Script terminal;
+};
+
+constexpr const char* kOne = "mongooseim@localhost";
+constexpr const char* kWarning =
+    "Warning. This will drop all current connections and will discard all persistent data from "
+    "Mnesia. Do you want to continue? (yes/no)\n";
+
+TEST(CtlFlat, ThePagesJoinWordForWord) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"join_cluster", kOne}, {"yes"}), 0);
+  EXPECT_EQ(ctl.terminal.out,
+            std::string(kWarning) +
+                "Joining the cluster...\nYou have successfully joined the node "
+                "mongooseim2@localhost to the cluster with node member mongooseim@localhost\n");
+}
+
+TEST(CtlFlat, NoAndTheEndOfTheInputDiscardAndAnythingElseAsksAgain) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"leave_cluster"}, {"no"}), 1);
+  EXPECT_EQ(ctl.terminal.out, std::string(kWarning) + "Operation discarded by user\n");
+  EXPECT_EQ(ctl.Run({"leave_cluster"}), 1);
+  EXPECT_EQ(ctl.terminal.out, std::string(kWarning) + "Operation discarded by user\n");
+  EXPECT_TRUE(ctl.node.ordered.empty()) << "nothing was ordered";
+  EXPECT_EQ(ctl.Run({"leave_cluster"}, {"maybe", "yes"}), 0);
+  EXPECT_EQ(ctl.terminal.out, std::string(kWarning) +
+                                  "Command unknown. Do you want to continue? (yes/no)\n" +
+                                  kWarning +
+                                  "Leaving the cluster...\nYou have successfully left the node "
+                                  "mongooseim2@localhost from the cluster.\n");
+}
+
+TEST(CtlFlat, ForceIsAWholeWordBeforeOrBehindTheName) {
+  Ctl ctl;
+  for (const std::vector<std::string>& args : std::vector<std::vector<std::string>>{
+           {"join_cluster", "-f", kOne}, {"join_cluster", kOne, "--force"}}) {
+    EXPECT_EQ(ctl.Run(args), 0);
+    EXPECT_EQ(ctl.node.ordered.back().target, kOne);
+    EXPECT_TRUE(ctl.node.ordered.back().force);
+    EXPECT_THAT(ctl.terminal.out, StartsWith("You have successfully joined"));
+  }
+  EXPECT_EQ(ctl.Run({"join_cluster", "mim@my-foo"}, {"yes"}), 0);
+  EXPECT_EQ(ctl.node.ordered.back().target, "mim@my-foo");
+  EXPECT_FALSE(ctl.node.ordered.back().force);
+}
+
+TEST(CtlFlat, RemoveHasItsOwnWarning) {
+  Ctl ctl;
+  ctl.node.name = kOne;
+  EXPECT_EQ(ctl.Run({"remove_from_cluster", "mongooseim2@localhost"}, {"yes"}), 0);
+  EXPECT_EQ(ctl.terminal.out,
+            "Warning. If the node is alive this will drop all current connections on the remote "
+            "node and will discard all persistent data from Mnesia. Do you want to continue? "
+            "(yes/no)\nRemoving node from the cluster...\nThe node mongooseim2@localhost has been "
+            "removed from the cluster\n");
+}
+
+TEST(CtlFlat, ExitCodesTellRefusalUsageAndDeathApart) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"join_cluster"}), 1);
+  EXPECT_EQ(ctl.terminal.out, "This command requires one argument: other node's name\n");
+  EXPECT_EQ(ctl.Run({"join_cluster", "a@b", "c@d"}), 2);
+  EXPECT_EQ(ctl.Run({}), 2);
+  EXPECT_THAT(ctl.terminal.out, StartsWith("Usage: "));
+  ctl.node.result.outcome = Outcome::kUnreachable;
+  EXPECT_EQ(ctl.Run({"join_cluster", "-f", "m@my-host"}), 1);
+  EXPECT_EQ(ctl.terminal.out, "Timeout while attempting to connect to node m@my-host\n");
+  ctl.node.up = false;
+  ctl.node.name = "mongooseim@my-host";
+  EXPECT_EQ(ctl.Run({"status"}), 3);
+  EXPECT_EQ(ctl.terminal.out, "Failed RPC connection to the node 'mongooseim@my-host': nodedown\n");
+  EXPECT_EQ(ctl.Run({"join_cluster", "a@b"}), 3);
+  EXPECT_EQ(ctl.Run({"server", "status"}), 3);
+  EXPECT_EQ(ctl.Run({"started"}), 1);
+  EXPECT_EQ(ctl.terminal.out, "wait_for_status: timeout\n");
+  EXPECT_EQ(ctl.Run({"stopped"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "");
+  EXPECT_EQ(ctl.Run({"start"}), 0);
+  EXPECT_EQ(ctl.node.launched, "start");
+}
+
+TEST(CtlFlat, StatusAsOperatorsParseIt) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"status"}), 0);
+  EXPECT_EQ(ctl.terminal.out,
+            "MongooseIM node mongooseim2@localhost:\n    operating system pid: 7\n"
+            "    Erlang VM status: started (of: starting | started | stopping)\n"
+            "    boot script status: started\n    version: 6.8 (as mongooseim)\n"
+            "    uptime: 1 days 01:01:05\n    distribution protocol: inet_tcp\n    logs:\n"
+            "        /srv/m/log/mongooseim.log\n");
+  EXPECT_EQ(ctl.Run({"start"}), 1);
+  EXPECT_EQ(ctl.terminal.out, "Node is already running!\n");
+}
+
+TEST(CtlFlat, MnesiaInfoHasThePagesLines) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"mnesia", "info"}), 0);
+  EXPECT_THAT(ctl.terminal.out,
+              HasSubstr("\nrunning db nodes   = [mongooseim@node1, mongooseim@node2]\n"));
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("\nstopped db nodes   = [] \n"));
+  EXPECT_EQ(ctl.Run({"mnesia", "running_db_nodes"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "[mongooseim@node1, mongooseim@node2]\n");
+  EXPECT_EQ(ctl.Run({"mnesia", "x"}), 1);
+  EXPECT_THAT(ctl.terminal.out, StartsWith("Key \"x\" does not exist"));
+  EXPECT_EQ(ctl.Run({"cluster", "digest"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "session 00ff 3\n");
+}
+
+TEST(CtlCategory, JoinInTheNewerWords) {
+  Ctl ctl;
+  ctl.node.name = kOne;
+  EXPECT_EQ(ctl.Run({"server", "joinCluster", "--node", "mongooseim2@localhost"}), 0);
+  EXPECT_EQ(
+      ctl.terminal.out,
+      "{\n  \"data\" : {\n    \"server\" : {\n      \"joinCluster\" : \"You have successfully "
+      "added the MongooseIM node mongooseim@localhost to the cluster with node member "
+      "mongooseim2@localhost.\"\n    }\n  }\n}\n");
+  ctl.node.result.outcome = Outcome::kAlreadyJoined;
+  EXPECT_EQ(ctl.Run({"server", "joinCluster", "--node", "X@h"}), 1);
+  EXPECT_EQ(
+      ctl.Json(),
+      nlohmann::json::parse(
+          R"({"errors":[{"path":["server","joinCluster"],"message":"The MongooseIM node X@h has already joined the cluster.","extensions":{"node":"X@h","code":"already_joined"}}],"data":{"server":{"joinCluster":null}}})"));
+}
+
+TEST(CtlCategory, LeaveAndRemoveInTheNewerWords) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"server", "leaveCluster"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["server"]["leaveCluster"],
+            "The MongooseIM node mongooseim2@localhost has successfully left the cluster");
+  ctl.node.result.outcome = Outcome::kNotInCluster;
+  EXPECT_EQ(ctl.Run({"server", "leaveCluster"}), 1);
+  EXPECT_EQ(ctl.Json()["errors"][0]["extensions"]["code"], "not_in_cluster");
+  ctl.node.result.outcome = Outcome::kDoneDead;
+  EXPECT_EQ(ctl.Run({"server", "removeFromCluster", "--node", "a@b"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["server"]["removeFromCluster"],
+            "The dead MongooseIM node a@b has been removed from the cluster");
+}
+
+TEST(CtlCategory, WhatIsKnownComesInTheEnvelope) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"mnesia", "systemInfo", "--keys", "[\"running_db_nodes\", \"x\"]"}), 1);
+  EXPECT_EQ(ctl.Json()["data"]["mnesia"]["systemInfo"][0],
+            nlohmann::json::parse(
+                R"({"result":["mongooseim@node1","mongooseim@node2"],"key":"running_db_nodes"})"));
+  EXPECT_EQ(ctl.Json()["errors"][0]["message"], "Key \"x\" does not exist");
+  EXPECT_EQ(ctl.Run({"cets", "systemInfo"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["cets"]["systemInfo"].size(), 12U);
+  EXPECT_EQ(ctl.Json()["data"]["cets"]["systemInfo"]["discoveryWorks"], true);
+  EXPECT_EQ(ctl.Run({"cets", "tableInfo"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["cets"]["tableInfo"][0]["tableName"], "cets_session");
+  EXPECT_EQ(ctl.Run({"server", "status"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["server"]["status"]["statusCode"], "RUNNING");
+  EXPECT_EQ(ctl.Run({"stat", "globalStats"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["stat"]["globalStats"]["onlineUsers"], 9);
+  EXPECT_EQ(ctl.Run({"metric", "getMetrics", "--name", "[\"global\"]"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["metric"]["getMetrics"].size(), 1U);
+  EXPECT_EQ(ctl.Run({"server", "setLoglevel", "--level", "DEBUG"}), 0);
+  EXPECT_EQ(ctl.node.level, "DEBUG");
+  EXPECT_EQ(ctl.Run({"server", "stop"}), 0);
+  EXPECT_EQ(ctl.node.stops, 1);
+}
+
+TEST(CtlCategory, WhatIsNotThereYetSaysSoInTheSameEnvelope) {
+  Ctl ctl;
+  for (const CtlCommandSpec& spec : CtlCommandSpecs()) {
+    if (!spec.arguments.empty()) continue;
+    const int exit_code = ctl.Run({std::string(spec.category), std::string(spec.command)});
+    const auto json = ctl.Json();
+    EXPECT_EQ(exit_code, json.contains("errors") ? 1 : 0);
+    EXPECT_TRUE(json["data"][spec.category].contains(spec.command)) << spec.command;
+  }
+  EXPECT_EQ(ctl.Run({"domain", "allDomains"}), 1);
+  EXPECT_EQ(ctl.Json()["errors"][0]["extensions"]["code"], "not_implemented");
+}
+
+TEST(CtlCategory, UsageErrorsAreUpstreams) {
+  Ctl ctl;
+  const auto first = [&](std::vector<std::string> args) {
+    EXPECT_EQ(ctl.Run(std::move(args)), 1);
+    return ctl.terminal.out.substr(0, ctl.terminal.out.find('\n'));
+  };
+  EXPECT_EQ(first({"frobnicate"}), "Unknown command 'frobnicate'");
+  EXPECT_EQ(first({"frob", "nicate"}), "Unknown category");
+  EXPECT_EQ(first({"server", "frob"}), "Unknown command 'frob'");
+  EXPECT_EQ(first({"server", "joinCluster", "--nod", "x"}),
+            "Unknown argument 'nod' for command 'joinCluster'");
+  EXPECT_EQ(first({"server", "setLoglevel", "--level", "loud"}),
+            "Invalid value 'loud' of argument 'level' for command 'setLoglevel'");
+  EXPECT_EQ(first({"account", "banUser"}),
+            "Missing mandatory arguments for command 'banUser': 'user', 'reason'");
+  EXPECT_EQ(ctl.Run({"server", "--help"}), 0);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("joinCluster"));
+  EXPECT_EQ(ctl.Run({"server", "joinCluster", "--help"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "Usage: mongooseimctl server joinCluster --node String\n");
+}
+
+}  // namespace
+}  // namespace server
