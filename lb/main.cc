@@ -16,6 +16,7 @@
 
 #include "lb/admin/admin.h"
 #include "lb/admin/ctl_client.h"
+#include "lb/admin/ctl_orders.h"
 #include "lb/admin/ctl_server.h"
 #include "lb/config/check_file.h"
 #include "lb/config/config.h"
@@ -51,6 +52,11 @@ constexpr int kExitUsage = 2;
 
 // Names under which the sockets of operators travel to a successor, beside those of the listeners.
 std::string CtlSocketName(const std::string& path) { return "@ctl " + path; }
+// What the two processes tell each other after the hand-over, a line each.
+constexpr std::string_view kCountsLine = "counts ";  // old to new: saved_state.h
+constexpr std::string_view kOrderLine = "order ";    // new to old: a request of the control socket
+constexpr net::Duration kCountsEvery = std::chrono::milliseconds(500);
+
 std::string AdminSocketName(const net::Endpoint& endpoint) {
   return "@admin " + endpoint.ToString();
 }
@@ -105,7 +111,9 @@ class Process {
     const int result = Serve(std::move(*config));
     hand_over_.reset();
     from_predecessor_.reset();
+    loop_->CancelTimer(counts_);
     to_successor_.reset();
+    own_ctl_.reset();
     service_.reset();
     signals_.reset();
     ctl_.reset();
@@ -164,12 +172,13 @@ class Process {
     if (predecessor_) {
       net::TellReady(predecessor_.get());
       from_predecessor_ = std::make_unique<net::LineChannel>(
-          *loop_, std::move(predecessor_),
-          [this](std::string_view line) {
-            if (line == "main") service_->BecomeMain();
-          },
-          // One that does not know the word ends without it.
-          [this] { service_->BecomeMain(); });
+          *loop_, std::move(predecessor_), [this](std::string_view line) { OnPredecessor(line); },
+          // One that does not know the word ends without it; and no connection outlives its
+          // process.
+          [this] {
+            service_->BecomeMain();
+            control_->SetElsewhere("{}");
+          });
     }
     service_->Ready();
     const ProcessView view = control_->Process();
@@ -222,7 +231,8 @@ class Process {
     ctl_ = std::make_unique<CtlServer>(
         *loop_, *control_, Duplicate(ctl_fd_),
         CtlHooks{.reload = [this] { return Reload(); },
-                 .upgrade = [this](CtlHooks::Answer answer) { Upgrade(std::move(answer)); }});
+                 .upgrade = [this](CtlHooks::Answer answer) { Upgrade(std::move(answer)); },
+                 .carried_out = [this](std::string_view line) { Forward(line); }});
     if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
   }
 
@@ -269,23 +279,71 @@ class Process {
     service_->HandOver(successor.pid);
     // Only now may the new one speak to the service manager: before, it was not the main process.
     to_successor_ = std::make_unique<net::LineChannel>(
-        *loop_, std::move(successor.channel), [](std::string_view) {}, [] {});
+        *loop_, std::move(successor.channel),
+        [this](std::string_view line) {
+          if (line.starts_with(kOrderLine)) {
+            RunForwardedRequest(*control_, line.substr(kOrderLine.size()));
+            Forward(line.substr(kOrderLine.size()));
+          }
+        },
+        [] {});
     to_successor_->Send("main");
+    TellCounts();
     handed_over_ = true;
     net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", successor.pid}});
     // The answer to the operator still has to go out from here.
     loop_->Post([this] { LeaveOperators(); });
     BeginDrain();
     return "process " + std::to_string(successor.pid) +
-           " took over; this one finishes its connections";
+           " took over; this one finishes its connections, and is asked at " + ctl_path_ + "." +
+           std::to_string(getpid());
   }
 
-  // The new process answers operators from now on; who is connected here is served to the end.
+  void OnPredecessor(std::string_view line) {
+    if (line == "main") service_->BecomeMain();
+    if (line.starts_with(kCountsLine)) {
+      control_->SetElsewhere(std::string(line.substr(kCountsLine.size())));
+    }
+  }
+
+  // To the process before, which may have connections of the same nodes.
+  void Forward(std::string_view line) {
+    if (from_predecessor_) from_predecessor_->Send(std::string(kOrderLine) + std::string(line));
+  }
+
+  // What this process still carries weighs in the new one's choices.
+  void TellCounts() {
+    to_successor_->Send(std::string(kCountsLine) + control_->CountsElsewhere());
+    counts_ = loop_->After(kCountsEvery, [this] { TellCounts(); });
+  }
+
+  // The new process answers operators from now on; who is connected here is served to the end. This
+  // one is asked at sockets of its own: PATH.PID for `ctl`, PATH.PID.http for the admin pages.
   void LeaveOperators() {
     ctl_->StopAccepting();
     admin_.reset();
     ctl_fd_.Reset();
     admin_fd_.Reset();
+    const std::string path = ctl_path_ + "." + std::to_string(getpid());
+    const auto open = [&](const std::string& name) {
+      if (name.size() > net::kUnixPathMax) return net::UniqueFd();
+      const net::SocketName address = net::SocketName::Unix(name);
+      auto fd = net::Listen(address.get(), address.size(), {.backlog = 16, .unix_mode = 0600});
+      if (!fd) {
+        net::Log(net::LogLevel::kWarn, "lb", "this process cannot be asked any more",
+                 {{"reason", fd.error()}});
+        return net::UniqueFd();
+      }
+      own_paths_.push_back(name);
+      return std::move(*fd);
+    };
+    if (net::UniqueFd fd = open(path)) {
+      own_ctl_ = std::make_unique<CtlServer>(*loop_, *control_, std::move(fd), CtlHooks{});
+      net::Log(net::LogLevel::kInfo, "lb", "this process is asked at", {{"socket", path}});
+    }
+    if (net::UniqueFd fd = open(path + ".http")) {
+      admin_ = std::make_unique<AdminServer>(*loop_, *control_, std::move(fd));
+    }
   }
 
   void OnSignal(int signal) {
@@ -310,6 +368,7 @@ class Process {
     control_->BeginDrain(control_->config().process.drain_deadline, [this](uint64_t cut) {
       cut_ = cut;
       if (!handed_over_) unlink(ctl_path_.c_str());
+      for (const std::string& path : own_paths_) unlink(path.c_str());
       loop_->Stop();
     });
   }
@@ -337,6 +396,9 @@ class Process {
   std::unique_ptr<net::HandOver> hand_over_;
   std::unique_ptr<net::LineChannel> from_predecessor_;
   std::unique_ptr<net::LineChannel> to_successor_;
+  net::EventLoop::TimerId counts_{};
+  std::unique_ptr<CtlServer> own_ctl_;  // after the hand-over
+  std::vector<std::string> own_paths_;
   bool handed_over_ = false;
   uint64_t cut_ = 0;
 };

@@ -146,9 +146,10 @@ net::HttpResponse AdminServer::Answer(const net::HttpRequest& request) const {
        }},
       {"/status",
        [&] {
-         return net::HttpResponse{
-             .content_type = "application/json",
-             .body = StatusJson(control_.Process(), control_.Listeners(), control_.Pools()) + "\n"};
+         return net::HttpResponse{.content_type = "application/json",
+                                  .body = StatusJson(control_.Process(), control_.Listeners(),
+                                                     control_.Pools(), control_.Absent()) +
+                                          "\n"};
        }},
       {"/metrics",
        [&] {

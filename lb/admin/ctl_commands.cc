@@ -5,6 +5,11 @@ namespace {
 
 constexpr CtlArg kNode{"node", CtlArgKind::kText, true, true,
                        "its name; POOL/NODE where several pools have one of that name"};
+constexpr CtlArg kListArgs[] = {
+    {"connections", CtlArgKind::kFlag, false, false, "the open connections, 500 at a time"},
+    {"node", CtlArgKind::kText, false, false, "only those of this node"},
+    {"after", CtlArgKind::kText, false, false, "those that follow this connection"},
+};
 constexpr CtlArg kExplainArgs[] = {
     {"pool", CtlArgKind::kText, true, false, "only this pool"},
 };
@@ -33,7 +38,8 @@ constexpr CtlArg kPrewarmArgs[] = {
     {"rate", CtlArgKind::kRate, true, false, "accepts, as in 2000/s; without it, warm at once"},
 };
 constexpr CtlArg kShutArgs[] = {
-    kNode,
+    {"node", CtlArgKind::kText, true, false, kNode.help},
+    {"connection", CtlArgKind::kText, false, false, "this one alone, by its ID in a list"},
     {"rate", CtlArgKind::kRate, false, false, "that many, as in 100/s; without it, all at once"},
 };
 
@@ -43,7 +49,8 @@ constexpr CtlArg kTopArgs[] = {
 };
 
 constexpr CtlCommand kCommands[] = {
-    {"list", "listeners, pools and nodes with their states", false, {}},
+    {"list", "listeners, pools and nodes with their states; or the open connections", false,
+     kListArgs},
     {"explain", "why each node gets the share of new connections that it gets", false,
      kExplainArgs},
     {"why", "where a client's next connection would go and why, and what it has open", false,
@@ -80,6 +87,9 @@ std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line) {
                      .node = values->Text("node"),
                      .pool = values->Text("pool"),
                      .address = values->Text("address"),
+                     .connection = values->Text("connection"),
+                     .after = values->Text("after"),
+                     .connections = values->Flag("connections"),
                      .rate = values->Number("rate"),
                      .deadline_s = values->Number("deadline"),
                      .weight_default = values->Default("weight"),

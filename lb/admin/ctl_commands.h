@@ -36,6 +36,9 @@ struct CtlRequest {
   std::string node;
   std::string pool;
   std::string address;
+  std::string connection;            // an id
+  std::string after;                 // the id where the page before ended
+  bool connections = false;          // list them
   std::optional<double> rate;        // a second, >= 0
   std::optional<double> deadline_s;  // >= 0
   std::optional<uint32_t> weight;

@@ -27,7 +27,11 @@ net::Duration ToDuration(double seconds) {
 }
 
 CtlReply List(const Context& c) {
-  return {.object = StatusJson(c.control.Process(), c.control.Listeners(), c.control.Pools())};
+  if (c.request.connections) {
+    return {.object = ConnectionsJson(c.control.Connections(c.request.after, c.request.node))};
+  }
+  return {.object = StatusJson(c.control.Process(), c.control.Listeners(), c.control.Pools(),
+                               c.control.Absent())};
 }
 
 CtlReply Explain(const Context& c) {
@@ -71,6 +75,12 @@ CtlReply Ready(const Context& c) { return FromDone(c.control.Ready(c.request.nod
 CtlReply Maint(const Context& c) { return FromDone(c.control.Maint(c.request.node)); }
 
 CtlReply Shut(const Context& c) {
+  if (c.request.node.empty() == c.request.connection.empty()) {
+    return {.exit = CtlExit::kUsage,
+            .message = "shut needs a node, or --connection with an ID of `list --connections`"};
+  }
+  if (!c.request.connection.empty())
+    return FromDone(c.control.ShutConnection(c.request.connection));
   return FromDone(c.control.Shut(c.request.node, c.request.rate.value_or(0)));
 }
 
@@ -127,6 +137,15 @@ std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
   }
   return CtlReply{.exit = CtlExit::kUsage,
                   .message = "the command is not known: " + std::string(request.command->name)};
+}
+
+void RunForwardedRequest(Control& control, std::string_view line) {
+  auto request = ParseCtlRequest(line);
+  if (!request) return;
+  const std::string_view name = request->command->name;
+  if (name != "drain" && name != "shut" && name != "ready" && name != "maint") return;
+  request->force = true;
+  static_cast<void>(RunCtlRequest(control, {}, *request, [](CtlReply) {}));
 }
 
 const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node) {

@@ -21,6 +21,11 @@ using CtlLater = std::move_only_function<void(CtlReply)>;
 std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
                                       const CtlRequest& request, CtlLater later);
 
+// What a request of the new process means for the old one's connections: drain, shut, ready and
+// maint of a node are carried out here as well, whatever the nodes look like from here. Others are
+// none of its business.
+void RunForwardedRequest(Control& control, std::string_view line);
+
 // The node that an order names, as "n2" or "pool/n2"; nullptr where there is none or several.
 const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node);
 

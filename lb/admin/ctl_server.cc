@@ -169,15 +169,15 @@ class CtlServer::Session final : public net::StreamHandler,
   void Run(const std::string& line) {
     auto request = ParseCtlRequest(line);
     if (!request) return Send({.exit = CtlExit::kUsage, .message = request.error()});
+    pending_ = true;  // a late answer may come from within the call
     auto reply = RunCtlRequest(core_.control, core_.hooks, *request,
                                [weak = weak_from_this(), request = *request](CtlReply late) {
                                  if (auto self = weak.lock()) self->OnLate(request, late);
                                });
-    if (!reply) {
-      pending_ = true;
-      return;
-    }
+    if (!reply) return;
+    pending_ = false;
     LogRequest(*request, *reply);
+    if (reply->exit == CtlExit::kDone && core_.hooks.carried_out) core_.hooks.carried_out(line);
     if (reply->exit == CtlExit::kDone && request->wait) return BeginWait(*request);
     Send(*reply);
   }
@@ -217,7 +217,7 @@ class CtlServer::Session final : public net::StreamHandler,
         std::chrono::duration<double>(request.deadline_s.value_or(0)));
     wait_.emplace(
         Wait{request.node,
-             net::DrainWait(core_.control.DrainRemaining(request.node).value_or(0),
+             net::DrainWait(core_.control.DrainOf(request.node).value_or(DrainProgress{}).remaining,
                             request.rate.value_or(0), deadline, core_.options.wait_grace, now)});
     LookAtWait();
   }
@@ -228,46 +228,55 @@ class CtlServer::Session final : public net::StreamHandler,
     wait_.reset();
   }
 
-  // The node is still being drained; else why not.
-  std::optional<std::string> Interrupted() const {
-    const std::vector<PoolView> pools = core_.control.Pools();
-    const NodeView* node = FindNodeView(pools, wait_->node);
-    if (node == nullptr) return wait_->node + " is no longer in the configuration";
-    if (node->admin != "drain") return "the drain of " + wait_->node + " was ended by an order";
-    return std::nullopt;
-  }
-
   void LookAtWait() {
     auto self = shared_from_this();
     const net::Time now = core_.loop.now();
-    const auto remaining = core_.control.DrainRemaining(wait_->node);
-    const bool report = now - wait_->reported >= core_.options.wait_report;
-    const net::DrainWaitStep step = wait_->course.Look(remaining.value_or(0), now);
-    if (!remaining || report) {
-      if (auto why = Interrupted()) {
-        return EndWait({.exit = CtlExit::kRefused, .message = *why}, step);
-      }
+    const auto drain = core_.control.DrainOf(wait_->node);
+    const net::DrainWaitStep step =
+        wait_->course.Look(drain.value_or(DrainProgress{}).remaining, now);
+    if (!drain) {
+      return EndWait({.exit = CtlExit::kRefused,
+                      .message = wait_->node + " is no longer in the configuration"},
+                     step, {});
+    }
+    if (!drain->drained) {
+      return EndWait({.exit = CtlExit::kRefused,
+                      .message = "the drain of " + wait_->node + " was ended by an order: " +
+                                 std::to_string(drain->ended) + " connections were ended, " +
+                                 std::to_string(step.remaining) + " stay"},
+                     step, *drain);
     }
     if (step.state == net::DrainWaitStep::State::kEmpty) {
-      return EndWait({.message = wait_->node + " has no connections left"}, step);
+      return EndWait({.message = wait_->node + " has no connections left"}, step, *drain);
     }
     if (step.state == net::DrainWaitStep::State::kDeadline) {
       return EndWait({.exit = CtlExit::kDeadline,
                       .message = "the deadline came with " + std::to_string(step.remaining) +
                                  (step.remaining == 1 ? " connection" : " connections") +
-                                 " left on " + wait_->node},
-                     step);
+                                 " left on " + wait_->node +
+                                 "; they were told to end, and do when their last bytes are out"},
+                     step, *drain);
     }
-    if (report) {
+    if (now - wait_->reported >= core_.options.wait_report) {
       wait_->reported = now;
       if (!stream_->Write(ProgressLine(step))) return;  // nobody listens; the drain goes on
     }
     wait_->timer = core_.loop.After(core_.options.wait_look, [this] { LookAtWait(); });
   }
 
-  void EndWait(CtlReply reply, const net::DrainWaitStep& step) {
+  // What became of those that were there when the wait began.
+  void EndWait(CtlReply reply, const net::DrainWaitStep& step, const DrainProgress& drain) {
+    const uint64_t begun = wait_->course.connections();
+    const uint64_t gone = begun - std::min(begun, step.remaining);
+    const uint64_t ended = std::min(drain.ended, gone);
+    if (reply.exit == CtlExit::kDone && begun > 0) {
+      reply.message += ": " + std::to_string(ended) + " were ended, " +
+                       std::to_string(gone - ended) + " left by themselves";
+    }
     StopWaiting();
-    reply.object = "{\"remaining\":" + std::to_string(step.remaining) + "}";
+    reply.object = "{\"remaining\":" + std::to_string(step.remaining) +
+                   ",\"ended\":" + std::to_string(ended) +
+                   ",\"left\":" + std::to_string(gone - ended) + "}";
     Send(reply);
   }
 

@@ -28,6 +28,9 @@ struct CtlHooks {
   // Hands over to a new process and answers when that serves or has failed; null: refused.
   using Answer = std::move_only_function<void(Done)>;
   std::function<void(Answer)> upgrade = nullptr;
+  // Every request that was carried out, as it came: the old process after an upgrade may have
+  // connections that it is about, too.
+  std::function<void(std::string_view line)> carried_out = nullptr;
 };
 
 struct CtlServerOptions {

@@ -175,9 +175,40 @@ std::string PoolRemarks(const Json& status) {
   return text;
 }
 
+// Nodes that are in no pool, with what is left of them.
+std::string Absent(const Json& reply) {
+  std::string text;
+  for (const Json& node : Array(reply, "absent")) {
+    text += ForTerminal("node " + Str(node, "pool") + "/" + Str(node, "name")) +
+            " is in no pool now: " + Count(Num(node, "active")) + " connections, " +
+            ForTerminal(Str(node, "admin")) + " when it returns\n";
+  }
+  return text;
+}
+
+std::string ConnectionRows(const Json& reply, const TextStyle& style) {
+  TextTable table({Left("ID"), Left("CLIENT"), Left("LISTENER"), Left("NODE"), Left("STATE"),
+                   Right("AGE"), Right("IDLE"), Right("IN"), Right("OUT")});
+  for (const Json& one : Array(reply, "connections")) {
+    table.Add({Left(Str(one, "id")), Left(Str(one, "client")), Left(Str(one, "listener")),
+               Left(Str(one, "pool") + "/" + Str(one, "node")), Left(Str(one, "state")),
+               Right(net::SpanText(Num(one, "age_ms") / 1000)),
+               Right(net::SpanText(Num(one, "idle_ms") / 1000)), Right(Size(Num(one, "bytes_in"))),
+               Right(Size(Num(one, "bytes_out")))});
+  }
+  return table.rows() == 0 ? "" : table.Text(style);
+}
+
+std::string PageText(const Json& reply, const TextStyle& style) {
+  const std::string next = Str(reply, "next");
+  return ConnectionRows(reply, style) + Count(Num(reply, "total")) + " connections in all\n" +
+         (next.empty() ? "" : "more follow: --after " + ForTerminal(next) + "\n");
+}
+
 std::string ListText(const Json& reply, const TextStyle& style) {
+  if (reply.contains("total")) return PageText(reply, style);
   return Banner(reply, style) + "\n" + Listeners(reply, style) + "\n" + Nodes(reply, style) +
-         PoolRemarks(reply);
+         PoolRemarks(reply) + Absent(reply);
 }
 
 // --- explain, why, stats, describe ------------------------------------------------------------
@@ -234,16 +265,7 @@ std::string WhyText(const Json& reply, const TextStyle& style) {
   }
   const double total = Num(reply, "connections_total");
   text += Count(total) + (total == 1 ? " connection" : " connections") + " open\n";
-  TextTable table({Left("CLIENT"), Left("LISTENER"), Left("NODE"), Left("STATE"), Right("AGE"),
-                   Right("IDLE"), Right("IN"), Right("OUT")});
-  for (const Json& one : Array(reply, "connections")) {
-    table.Add({Left(Str(one, "client")), Left(Str(one, "listener")),
-               Left(Str(one, "pool") + "/" + Str(one, "node")), Left(Str(one, "state")),
-               Right(net::SpanText(Num(one, "age_ms") / 1000)),
-               Right(net::SpanText(Num(one, "idle_ms") / 1000)), Right(Size(Num(one, "bytes_in"))),
-               Right(Size(Num(one, "bytes_out")))});
-  }
-  return table.rows() == 0 ? text : text + table.Text(style);
+  return text + ConnectionRows(reply, style);
 }
 
 std::string StatsText(const Json& reply, const TextStyle& style) {

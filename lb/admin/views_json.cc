@@ -42,6 +42,7 @@ Json NodeJson(const NodeView& view) {
           {"effective_weight", Rounded(view.effective_weight)},
           {"share_expected", Rounded(view.share_expected)},
           {"active", view.active},
+          {"elsewhere", view.elsewhere},
           {"connections_max", view.connections_max},
           {"arrivals_per_s", Rounded(view.arrivals_per_s)},
           {"warmup", Rounded(view.warmup)},
@@ -84,15 +85,32 @@ Json PoolsArray(const std::vector<PoolView>& pools) {
 }
 
 Json ConnectionJson(const ConnectionView& view) {
-  return {{"client", view.client},   {"listener", view.listener}, {"pool", view.pool},
-          {"node", view.node},       {"state", view.state},       {"age_ms", view.age_ms},
-          {"idle_ms", view.idle_ms}, {"bytes_in", view.bytes_in}, {"bytes_out", view.bytes_out}};
+  return {{"id", view.id},
+          {"client", view.client},
+          {"listener", view.listener},
+          {"pool", view.pool},
+          {"node", view.node},
+          {"state", view.state},
+          {"age_ms", view.age_ms},
+          {"idle_ms", view.idle_ms},
+          {"bytes_in", view.bytes_in},
+          {"bytes_out", view.bytes_out}};
 }
 
 }  // namespace
 
 std::string StatusJson(const ProcessView& process, const std::vector<ListenerView>& listeners,
-                       const std::vector<PoolView>& pools) {
+                       const std::vector<PoolView>& pools,
+                       const std::vector<AbsentNodeView>& absent) {
+  Json absent_array = Json::array();
+  for (const AbsentNodeView& node : absent) {
+    absent_array.push_back({{"pool", node.pool},
+                            {"name", node.name},
+                            {"admin", node.admin},
+                            {"weight", node.weight ? Json(*node.weight) : Json(nullptr)},
+                            {"active", node.active},
+                            {"elsewhere", node.elsewhere}});
+  }
   Json listener_array = Json::array();
   for (const ListenerView& listener : listeners) listener_array.push_back(ListenerJson(listener));
   return Text({{"state", ProcessStateName(process.state)},
@@ -105,6 +123,7 @@ std::string StatusJson(const ProcessView& process, const std::vector<ListenerVie
                {"nodes_up", process.nodes_up},
                {"nodes_total", process.nodes_total},
                {"connections", process.connections},
+               {"connections_elsewhere", process.connections_elsewhere},
                {"connections_max", process.connections_max},
                {"accepts_per_s", Rounded(process.accepts_per_s)},
                {"split", process.split},
@@ -113,7 +132,8 @@ std::string StatusJson(const ProcessView& process, const std::vector<ListenerVie
                {"last_reload_error", process.last_reload_error},
                {"last_reload_at_s", process.last_reload_at_s},
                {"listeners", std::move(listener_array)},
-               {"pools", PoolsArray(pools)}});
+               {"pools", PoolsArray(pools)},
+               {"absent", std::move(absent_array)}});
 }
 
 std::string PoolsJson(const std::vector<PoolView>& pools) {
@@ -131,6 +151,14 @@ std::string WhyJson(const WhyView& why) {
                {"pools", std::move(pools)},
                {"connections_total", why.connections_total},
                {"connections", std::move(connections)}});
+}
+
+std::string ConnectionsJson(const ConnectionPage& page) {
+  Json connections = Json::array();
+  for (const ConnectionView& one : page.connections) connections.push_back(ConnectionJson(one));
+  return Text({{"connections", std::move(connections)},
+               {"total", page.total},
+               {"next", page.next.empty() ? Json(nullptr) : Json(page.next)}});
 }
 
 std::string CountersJson(const std::vector<CounterView>& counters) {

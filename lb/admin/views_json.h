@@ -18,10 +18,13 @@ namespace lb {
 //  "last_reload_error","listeners":[...],"pools":[{"name","balance",...,"nodes":[...]}]}
 // mongoosedns reads state, warmup, nodes_up, nodes_total and connections.
 std::string StatusJson(const ProcessView& process, const std::vector<ListenerView>& listeners,
-                       const std::vector<PoolView>& pools);
+                       const std::vector<PoolView>& pools,
+                       const std::vector<AbsentNodeView>& absent = {});
 
-std::string PoolsJson(const std::vector<PoolView>& pools);           // {"pools":[...]}
-std::string WhyJson(const WhyView& why);                             // {"address",...}
+std::string PoolsJson(const std::vector<PoolView>& pools);  // {"pools":[...]}
+std::string WhyJson(const WhyView& why);                    // {"address",...}
+// {"connections":[...],"total":N,"next":ID or null}
+std::string ConnectionsJson(const ConnectionPage& page);
 std::string CountersJson(const std::vector<CounterView>& counters);  // {"counters":[...]}
 
 // {"errors":[{"file","line","key","what","remedy","text"}]}

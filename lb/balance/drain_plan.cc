@@ -71,7 +71,8 @@ ShutPlan::ShutPlan(const DrainRequest& request, uint64_t connections, double rat
       rate_max_(rate_max),
       last_(start),
       has_deadline_(request.deadline.count() > 0),
-      deadline_(start + request.deadline) {
+      deadline_(start + request.deadline),
+      spread_from_(start + request.deadline / 2) {
   if (rate_ <= 0 && has_deadline_) {
     rate_ = static_cast<double>(connections) / net::Seconds(request.deadline);
   }
@@ -87,6 +88,11 @@ ShutPlan::Due ShutPlan::Ask(uint64_t left, net::Time now) {
     return due;
   }
   double rate = std::min(rate_, rate_max_);
+  // What the rate would leave until the deadline is spread over the second half of the time, so
+  // that nobody is thrown out together with a crowd.
+  if (has_deadline_ && now >= spread_from_) {
+    rate = std::max(rate, static_cast<double>(left) / net::Seconds(deadline_ - now));
+  }
   credit_ += rate * net::Seconds(now - last_);
   credit_ = std::min(credit_, std::max(rate * kCatchUpSeconds, 1.0));
   last_ = now;

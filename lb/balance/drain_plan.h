@@ -43,8 +43,10 @@ struct DrainVerdict {
 DrainVerdict CheckDrain(std::span<const DrainNode> nodes, size_t target,
                         const DrainRequest& request);
 
-// How many connections to end now. With a rate: that many a second. With a deadline: whatever is
-// left then is ended at once. With a deadline alone: evenly until then. With neither: none.
+// How many connections to end now. With a rate: that many a second. With a deadline, too: what the
+// rate would leave is spread evenly over the second half of the time; whatever is left at the
+// deadline all the same is ended at once. With a deadline alone: evenly until then. With neither:
+// none.
 // `rate_max` bounds the pace before the deadline (DrainVerdict::safe_rate).
 class ShutPlan {
  public:
@@ -67,6 +69,7 @@ class ShutPlan {
   net::Time last_;
   bool has_deadline_;
   net::Time deadline_;
+  net::Time spread_from_;
   double credit_ = 0;
   uint64_t ended_ = 0;
 };

@@ -44,6 +44,10 @@ class alignas(64) NodeState {
     admission_.SetRate(per_s, now, kAdmissionDebtMax);
   }
   void ResetErrors() { Store(consecutive_errors_, 0U); }
+  // Connections that another process of ours carries to this node (the old one, after an upgrade):
+  // they weigh in every choice and limit as our own do.
+  void AddElsewhere(uint32_t count) { active_.fetch_add(count, std::memory_order_relaxed); }
+  void SubElsewhere(uint32_t count) { active_.fetch_sub(count, std::memory_order_release); }
 
   // --- Workers -------------------------------------------------------------------------------
   // Counts a connection in (connecting counts). Takes an admission token while the node warms up.

@@ -8,10 +8,15 @@
 #include <cerrno>
 #include <cstring>
 #include <ctime>
+#include <fstream>
+#include <iterator>
 #include <thread>
 
+#include "lb/config/reload_table.h"
+#include "lb/control/drain_pace.h"
 #include "lb/control/report.h"
 #include "lb/control/saved_state.h"
+#include "lb/proxy/connection_name.h"
 #include "net/base/check.h"
 #include "net/report/log.h"
 #include "net/service/state_file.h"
@@ -22,8 +27,13 @@ namespace {
 constexpr net::Duration kMeasureEvery = std::chrono::seconds(1);
 // How long a start waits for the first results of all checks.
 constexpr net::Duration kFirstLookWithin = std::chrono::seconds(3);
+// And before that, for the first look-up of names and of DNS-discovered pools.
+constexpr net::Duration kNamesWithin = std::chrono::seconds(15);
+constexpr net::Duration kStepEvery = std::chrono::milliseconds(100);
 constexpr net::Duration kFirstLookEvery = std::chrono::milliseconds(10);
 constexpr net::Duration kDrainLook = std::chrono::milliseconds(100);
+// A rate that ends nobody before the deadline asks for it.
+constexpr double kLeftBe = 1e-9;
 
 uint64_t Secret() {
   uint64_t value = 0;
@@ -77,16 +87,18 @@ std::string_view ProcessStateName(ProcessState state) {
   return "unknown";
 }
 
-Control::Control(net::EventLoop& loop, std::string config_path)
+Control::Control(net::EventLoop& loop, std::string config_path, net::NameLookup::Resolver resolver)
     : loop_(loop),
       config_path_(std::move(config_path)),
       started_(loop.now()),
       seed_(Secret()),
+      names_({}, std::move(resolver)),
       listeners_({Secret(), Secret()}) {}
 
 Control::~Control() {
   loop_.CancelTimer(measure_);
   loop_.CancelTimer(start_);
+  loop_.CancelTimer(step_);
   loop_.CancelTimer(look_at_tls_);
   if (engine_) engine_->Stop();  // its connections name nodes of the pools
   pools_.clear();
@@ -136,16 +148,22 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
     if (auto text = net::ReadStateFile(state_file)) RestoreState(*text, false);
   }
   measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
-  LookAtStart(loop_.now() + kFirstLookWithin);
+  step_ = loop_.After(kStepEvery, [this] { Step(); });
+  LookAtStart(loop_.now() + kNamesWithin, loop_.now() + kFirstLookWithin);
   LookAtTls();
   return {};
 }
 
-void Control::LookAtStart(net::Time give_up) {
-  const bool settled = std::all_of(pools_.begin(), pools_.end(),
-                                   [](const auto& pool) { return pool.second->Settled(); });
-  if (!settled && loop_.now() < give_up) {
-    start_ = loop_.After(kFirstLookEvery, [this, give_up] { LookAtStart(give_up); });
+// Names first, and what DNS says: a pool without its nodes has nothing to look at.
+void Control::LookAtStart(net::Time names_until, net::Time looks_until) {
+  const net::Time now = loop_.now();
+  const bool named =
+      std::ranges::all_of(pools_, [](const auto& pool) { return pool.second->NamesKnown(); });
+  if (!named && now < names_until) looks_until = now + kFirstLookWithin;
+  const bool settled =
+      std::ranges::all_of(pools_, [](const auto& pool) { return pool.second->Settled(); });
+  if (!settled && now < looks_until) {
+    start_ = loop_.After(kFirstLookEvery, [=, this] { LookAtStart(names_until, looks_until); });
     return;
   }
   state_ = ProcessState::kRunning;
@@ -162,21 +180,19 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
              {{"error", last_reload_error_}, {"errors", errors.size()}});
     return std::unexpected(std::move(errors));
   };
+  if (state_ == ProcessState::kDraining || state_ == ProcessState::kStopping) {
+    // Fresh sockets would take connections that nobody accepts.
+    return fail({{.file = config_path_,
+                  .what = "is not read: this process is " + std::string(ProcessStateName(state_)) +
+                          " and takes no connections any more",
+                  .remedy = "reload the process that runs instead of it"}});
+  }
   auto config = LoadConfig(config_path_);
   if (!config) return fail(config.error());
-  const ProcessConfig& now = config_.process;
-  const ProcessConfig& next = config->process;
-  if (WorkersOf(now) != WorkersOf(next) || now.connections_max != next.connections_max ||
-      now.buffer_bytes != next.buffer_bytes || now.buffers != next.buffers ||
-      now.user != next.user || now.ctl_socket != next.ctl_socket ||
-      now.admin_listen != next.admin_listen || !(config_.log == config->log) ||
-      !(config_.warmup == config->warmup)) {
-    return fail({{.file = config->file,
-                  .key = "process, log, warmup",
-                  .what = "cannot change while the process runs",
-                  .remedy = "take the change over without losing a connection by `mongooselb ctl "
-                            "upgrade`"}});
-  }
+  std::ifstream file(config_path_);
+  const std::string text((std::istreambuf_iterator<char>(file)), {});
+  auto refused = net::RefusedByReload(ReloadTable(), config_, *config, config->file, text);
+  if (!refused.empty()) return fail(std::move(refused));
   auto prepared = Prepare(*config, nullptr);
   if (!prepared) return fail(prepared.error());
   Commit(std::move(*config), std::move(*prepared));
@@ -188,24 +204,24 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   return "reloaded " + config_path_;
 }
 
-// Everything that can fail, so that what follows cannot: names are looked up, sockets are bound.
+// Everything that can fail, so that what follows cannot: sockets are bound, certificates are read.
+// Names are looked up later, by the pools: one that cannot be is a node that is down.
 std::expected<Control::Prepared, std::vector<net::ConfigError>> Control::Prepare(
     const Config& config, net::Inheritance* inherited) {
   Prepared prepared;
   std::vector<net::ConfigError> errors;
   for (const PoolConfig& pool : config.pools) {
     for (const NodeConfig& node : pool.nodes) {
-      auto endpoint = ResolveNode(node);
-      if (!endpoint) {
-        errors.push_back(endpoint.error());
-        continue;
-      }
-      prepared.nodes[pool.name].push_back({.name = node.name,
-                                           .address = endpoint->ToSocketName(),
-                                           .address_text = endpoint->ToString(),
-                                           .weight = node.weight,
-                                           .backup = node.backup,
-                                           .connections_max = node.connections_max});
+      const bool host = node.address.kind == net::Endpoint::Kind::kHost;
+      prepared.nodes[pool.name].push_back(
+          {.name = node.name,
+           .address = host ? net::SocketName() : node.address.ToSocketName(),
+           .address_text = node.address.ToString(),
+           .host = host ? node.address.name : "",
+           .port = host ? node.address.port : uint16_t{0},
+           .weight = node.weight,
+           .backup = node.backup,
+           .connections_max = node.connections_max});
     }
   }
   listeners_.Prepare(config, WorkersOf(config.process), inherited, &prepared.listeners, &errors);
@@ -221,10 +237,8 @@ void Control::Commit(Config config, Prepared prepared) {
   // Pools that are gone: no listener names them any more. Their connections keep their settings
   // and their nodes.
   std::erase_if(pools_, [&](const auto& pool) {
-    const bool gone = std::none_of(config.pools.begin(), config.pools.end(),
-                                   [&](const PoolConfig& c) { return c.name == pool.first; });
-    if (gone) pool.second->HandOver(retired_);
-    return gone;
+    return std::none_of(config.pools.begin(), config.pools.end(),
+                        [&](const PoolConfig& c) { return c.name == pool.first; });
   });
   config_ = std::move(config);
 }
@@ -238,8 +252,8 @@ void Control::CommitPools(const Config& config, Prepared& prepared) {
       present->second->Reconfigure(pool, nodes, SourcesOf(pool), prepared.clients[pool.name]);
     } else {
       pools_[pool.name] = std::make_unique<PoolControl>(
-          loop_, *engine_, id.first->second, pool, nodes, seed_ ^ id.first->second, SourcesOf(pool),
-          prepared.clients[pool.name]);
+          PoolControl::Shared{loop_, *engine_, registry_, names_}, id.first->second, pool, nodes,
+          seed_ ^ id.first->second, SourcesOf(pool), prepared.clients[pool.name]);
     }
   }
 }
@@ -254,6 +268,7 @@ ProcessView Control::Process() const {
   view.uptime_s = net::Seconds(loop_.now() - started_);
   view.workers = engine_->workers();
   view.connections = engine_->open();
+  view.connections_elsewhere = registry_.elsewhere();
   view.connections_max = engine_->connections_max();
   view.accepts_per_s = accepts_per_s_;
   if (budget_ && budget_->warming()) {
@@ -275,6 +290,19 @@ ProcessView Control::Process() const {
 
 std::vector<ListenerView> Control::Listeners() const { return ListenerViews(listeners_); }
 
+std::vector<AbsentNodeView> Control::Absent() const {
+  std::vector<AbsentNodeView> views;
+  for (const NodeRecord* record : registry_.Absent()) {
+    views.push_back({.pool = record->node->pool,
+                     .name = record->node->name,
+                     .admin = std::string(AdminStateName(record->admin)),
+                     .weight = record->weight,
+                     .active = record->node->active(),
+                     .elsewhere = record->elsewhere});
+  }
+  return views;
+}
+
 std::vector<PoolView> Control::Pools() const {
   std::vector<PoolView> views;
   for (const auto& [name, pool] : pools_) views.push_back(pool->View());
@@ -295,6 +323,10 @@ WhyView Control::Why(const net::Address& source) const {
   return view;
 }
 
+ConnectionPage Control::Connections(const std::string& after, const std::string& node) const {
+  return ConnectionsAfter(after, node, *engine_, listeners_, pool_ids_);
+}
+
 std::vector<CounterView> Control::Counters() const {
   std::vector<CounterView> views;
   auto add = [&](std::string name, std::string help, bool counter, double value) {
@@ -302,6 +334,9 @@ std::vector<CounterView> Control::Counters() const {
   };
   add("mongooselb_connections_active", "Proxied connections that are open now", false,
       static_cast<double>(engine_->open()));
+  add("mongooselb_connections_elsewhere",
+      "Connections that the old process still carries after an upgrade", false,
+      static_cast<double>(registry_.elsewhere()));
   add("mongooselb_connections_max", "The most that the process takes", false,
       engine_->connections_max());
   add("mongooselb_accepts_per_second", "New connections in the last second", false, accepts_per_s_);
@@ -314,13 +349,23 @@ std::vector<CounterView> Control::Counters() const {
   return views;
 }
 
+void Control::Step() {
+  step_ = loop_.After(kStepEvery, [this] { Step(); });
+  registry_.Step(*engine_, loop_.now());
+}
+
+void Control::SetElsewhere(const std::string& counts) {
+  registry_.SetElsewhere(NodeCountsFromJson(counts), loop_.now());
+}
+
+std::string Control::CountsElsewhere() const { return NodeCountsToJson(registry_.Counts()); }
+
 void Control::Measure() {
   measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
   const uint64_t accepted = engine_->Sum(&WorkerStats::accepted);
   accepts_per_s_ = static_cast<double>(accepted - accepted_seen_) / net::Seconds(kMeasureEvery);
   accepted_seen_ = accepted;
   if (budget_) budget_->Tick(loop_.now());
-  retired_.Sweep(loop_.now());
 }
 
 // --- Orders -----------------------------------------------------------------------------------
@@ -338,8 +383,11 @@ std::expected<Control::Found, Refusal> Control::FindNode(const std::string& node
       known += (known.empty() ? "" : ", ") + pool_name + "/" + other;
     }
   }
-  if (having.size() == 1) return Found{having.front(), name};
+  if (having.size() == 1) {
+    return Found{having.front(), registry_.Find(having.front()->name(), name), name};
+  }
   if (having.empty()) {
+    if (NodeRecord* absent = registry_.FindAbsent(pool, name)) return Found{nullptr, absent, name};
     return std::unexpected(Refusal{"there is no node '" + node + "'; there are " + known, true});
   }
   return std::unexpected(Refusal{"several pools have a node '" + name + "'; name it as pool/node"});
@@ -356,30 +404,57 @@ Done Control::AfterOrder(Done done) {
 Done Control::Ready(const std::string& node) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
-  return AfterOrder(found->pool->Ready(found->node));
+  return AfterOrder(
+      found->pool != nullptr
+          ? found->pool->Ready(found->node)
+          : registry_.OrderAbsent(*found->record, AdminState::kReady, {}, loop_.now()));
 }
 
 Done Control::Maint(const std::string& node) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
-  return AfterOrder(found->pool->Maint(found->node));
+  return AfterOrder(
+      found->pool != nullptr
+          ? found->pool->Maint(found->node)
+          : registry_.OrderAbsent(*found->record, AdminState::kMaint, {}, loop_.now()));
 }
 
 Done Control::Drain(const std::string& node, const DrainOrder& order) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
-  return AfterOrder(found->pool->Drain(found->node, order));
+  return AfterOrder(
+      found->pool != nullptr
+          ? found->pool->Drain(found->node, order)
+          : registry_.OrderAbsent(*found->record, AdminState::kDrain, order, loop_.now()));
 }
 
 Done Control::Shut(const std::string& node, double rate) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
-  return AfterOrder(found->pool->Shut(found->node, rate));
+  return AfterOrder(found->pool != nullptr
+                        ? found->pool->Shut(found->node, rate)
+                        : registry_.ShutAbsent(*found->record, rate, loop_.now()));
+}
+
+Done Control::ShutConnection(const std::string& id) {
+  const auto name = ConnectionName::Parse(id);
+  if (!name || !engine_->ShutConnection(*name, EndReason::kShut)) {
+    return std::unexpected(Refusal{
+        "there is no connection " + id + " now; `list --connections` shows all that are open",
+        true});
+  }
+  net::Log(net::LogLevel::kInfo, "lb", "a connection was ended by an order", {{"connection", id}});
+  return "connection " + id + " ends";
 }
 
 Done Control::SetWeight(const std::string& node, std::optional<uint32_t> weight) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
+  if (found->pool == nullptr) {
+    found->record->weight = weight;
+    return AfterOrder("node " + found->node +
+                      " is in no pool now; the weight holds when it returns");
+  }
   return AfterOrder(found->pool->SetWeight(found->node, weight));
 }
 
@@ -391,10 +466,13 @@ Done Control::Prewarm(double rate) {
              : std::string("the balancer is warm now");
 }
 
-std::optional<uint64_t> Control::DrainRemaining(const std::string& node) const {
+std::optional<DrainProgress> Control::DrainOf(const std::string& node) const {
   auto found = FindNode(node);
   if (!found) return std::nullopt;
-  return found->pool->Active(found->node);
+  const NodeRecord& record = *found->record;
+  return DrainProgress{.remaining = record.node->active(),
+                       .ended = record.pace ? record.pace->ended() : record.ended,
+                       .drained = record.admin == AdminState::kDrain};
 }
 
 // --- The end ----------------------------------------------------------------------------------
@@ -405,6 +483,9 @@ void Control::BeginDrain(net::Duration deadline, std::function<void(uint64_t)> d
   state_ = ProcessState::kDraining;
   drained_ = std::move(done);
   drain_deadline_ = loop_.now() + deadline;
+  // A rate of none: all are left be in the first half of the time, and then ended evenly.
+  drain_plan_.emplace(DrainRequest{.rate = kLeftBe, .deadline = deadline}, engine_->open(),
+                      net::kRateUnlimited, loop_.now());
   listeners_.Clear();  // our duplicates; the workers close theirs
   engine_->AskAll([](ProxyWorker& worker) { worker.StopAccepting(); });
   net::Log(net::LogLevel::kInfo, "lb", "draining",
@@ -416,11 +497,15 @@ void Control::LookAtDrain() {
   if (!drained_) return;
   const uint64_t open = engine_->open();
   if (open > 0 && loop_.now() < drain_deadline_) {
+    const uint64_t due = drain_plan_->Ask(open, loop_.now()).now;
+    if (due > 0) {
+      drain_ended_ += engine_->ShutNode(nullptr, ShutCount(due), EndReason::kDrained);
+    }
     start_ = loop_.After(kDrainLook, [this] { LookAtDrain(); });  // (free since BeginDrain)
     return;
   }
   state_ = ProcessState::kStopping;
-  std::exchange(drained_, nullptr)(open);
+  std::exchange(drained_, nullptr)(drain_ended_ + open);
 }
 
 void Control::EndNow() {
@@ -433,6 +518,20 @@ void Control::EndNow() {
 std::string Control::SaveState(bool warm) const {
   SavedState state;
   for (const auto& [name, pool] : pools_) state.pools[name] = pool->Save();
+  for (const NodeRecord* absent : registry_.Absent()) {
+    state.pools[absent->node->pool].push_back({.name = absent->node->name,
+                                               .admin = absent->admin,
+                                               .weight = absent->weight,
+                                               .active = absent->node->active()});
+  }
+  if (!warm) {  // connections end with the process, and so do what DNS said and how warm a node is
+    for (auto& [name, nodes] : state.pools) {
+      for (PoolControl::SavedNode& node : nodes) {
+        node.active = 0;
+        node.address.clear();
+      }
+    }
+  }
   if (warm && budget_ && budget_->warming()) state.accept_rate = budget_->rate();
   return SavedStateToJson(state);
 }
@@ -443,10 +542,23 @@ void Control::RestoreState(const std::string& json, bool warm) {
     net::Log(net::LogLevel::kWarn, "lb", "saved state is not used", {{"reason", state.error()}});
     return;
   }
+  NodeCounts counts;
   for (auto& [name, nodes] : state->pools) {
+    for (const PoolControl::SavedNode& node : nodes) {
+      if (warm && node.active > 0) counts[{name, node.name}] = node.active;
+    }
     auto pool = pools_.find(name);
-    if (pool != pools_.end()) pool->second->Restore(nodes, warm);
+    if (pool != pools_.end()) {
+      pool->second->Restore(nodes, warm);
+      continue;
+    }
+    for (const PoolControl::SavedNode& node : nodes) {  // of a pool that may return
+      NodeRecord& record = registry_.FindOrMake(name, node.name, loop_.now());
+      record.admin = node.admin;
+      record.weight = node.weight;
+    }
   }
+  registry_.SetElsewhere(counts, loop_.now());
   if (warm && budget_) {
     budget_->RestoreRate(state->accept_rate > 0 ? state->accept_rate : AcceptBudget::kDoneRate,
                          loop_.now());

@@ -16,11 +16,13 @@
 #include "lb/config/config.h"
 #include "lb/config/tls_setup.h"
 #include "lb/control/listener_set.h"
+#include "lb/control/node_registry.h"
 #include "lb/control/orders.h"
 #include "lb/control/pool_control.h"
 #include "lb/control/views.h"
 #include "lb/proxy/engine.h"
 #include "lb/proxy/runtime.h"
+#include "net/dns/name_lookup.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
 #include "net/service/hand_over.h"
@@ -30,7 +32,9 @@ namespace lb {
 class Control {
  public:
   // `config_path` is what Reload() reads. `loop` must outlive it.
-  Control(net::EventLoop& loop, std::string config_path);
+  // `resolver` looks host names up; null: as the system does.
+  Control(net::EventLoop& loop, std::string config_path,
+          net::NameLookup::Resolver resolver = nullptr);
   ~Control();
 
   // Starts the workers and everything in `config`, or says what is in the way; then nothing has
@@ -49,21 +53,28 @@ class Control {
   ProcessView Process() const;
   std::vector<ListenerView> Listeners() const;
   std::vector<PoolView> Pools() const;
+  std::vector<AbsentNodeView> Absent() const;
   WhyView Why(const net::Address& source) const;
   std::vector<CounterView> Counters() const;  // of process, listeners and workers; nodes: Pools()
+
+  // `after`: ConnectionPage::next of the page before, or "". `node`: "" for all.
+  ConnectionPage Connections(const std::string& after, const std::string& node) const;
 
   // --- Orders. `node` is "n2", or "pool/n2" where several pools have an n2; `pool` may be empty.
   Done Ready(const std::string& node);
   Done Maint(const std::string& node);
   Done Drain(const std::string& node, const DrainOrder& order);
   Done Shut(const std::string& node, double rate);
+  Done ShutConnection(const std::string& id);
   Done SetWeight(const std::string& node, std::optional<uint32_t> weight);
   Done Prewarm(double rate);  // 0: at once to the end
-  // Connections left on a node that is being drained; nullopt: the node is unknown.
-  std::optional<uint64_t> DrainRemaining(const std::string& node) const;
+  // How far a node's drain is; nullopt: the node is unknown.
+  std::optional<DrainProgress> DrainOf(const std::string& node) const;
 
-  // --- The end. Stops accepting; when no connection is left, or at the deadline, `done` is called
-  // with the number of connections that had to be ended.
+  // --- The end. Stops accepting. Connections are left be for half of the time; from then on they
+  // are ended, idle ones first, evenly until the deadline: who is thrown out all at once comes back
+  // all at once. When none is left, or at the deadline, `done` is called with the number of
+  // connections that had to be ended.
   void BeginDrain(net::Duration deadline, std::function<void(uint64_t)> done);
   void EndNow();  // a second signal
   ProcessState state() const { return state_; }
@@ -72,6 +83,9 @@ class Control {
   // Duplicates of all listening sockets, with their names.
   std::vector<net::Inheritance::Socket> DuplicateSockets() const { return listeners_.Duplicate(); }
   std::string SaveState(bool warm) const;  // JSON
+  // After an upgrade: what the old process carries, by node; it tells the new one (JSON).
+  std::string CountsElsewhere() const;
+  void SetElsewhere(const std::string& counts);
   void ReopenLogs();
 
  private:
@@ -89,13 +103,15 @@ class Control {
   void CommitPools(const Config& config, Prepared& prepared);
   void LookAtTls();
   struct Found {
-    PoolControl* pool = nullptr;
+    PoolControl* pool = nullptr;   // null: of a node that is in none now
+    NodeRecord* record = nullptr;  // never null
     std::string node;
   };
   std::expected<Found, Refusal> FindNode(const std::string& node) const;
   void RestoreState(const std::string& json, bool warm);
   void SaveStateFile();
-  void LookAtStart(net::Time give_up);
+  void LookAtStart(net::Time names_until, net::Time looks_until);
+  void Step();
   void Measure();
   void LookAtDrain();
   Done AfterOrder(Done done);
@@ -108,14 +124,16 @@ class Control {
   uint64_t seed_ = 0;
   net::UniqueFd access_log_;
   std::unique_ptr<AcceptBudget> budget_;
+  NodeRegistry registry_;
+  net::NameLookup names_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, std::unique_ptr<PoolControl>> pools_;
-  RetiredNodes retired_;  // of pools that are gone
-  PoolIds pool_ids_;      // also of pools that are gone: ids are never reused
+  PoolIds pool_ids_;  // also of pools that are gone: ids are never reused
   ListenerSet listeners_;
   std::function<void()> on_running_;
   net::EventLoop::TimerId start_{};
   net::EventLoop::TimerId measure_{};
+  net::EventLoop::TimerId step_{};
   net::EventLoop::TimerId look_at_tls_{};
   TicketKeys tickets_;
   std::map<std::string, net::Time> expiry_warned_;  // by file
@@ -128,6 +146,8 @@ class Control {
   int64_t last_reload_at_s_ = 0;
   std::function<void(uint64_t)> drained_;
   net::Time drain_deadline_{};
+  std::optional<ShutPlan> drain_plan_;
+  uint64_t drain_ended_ = 0;
 };
 
 }  // namespace lb

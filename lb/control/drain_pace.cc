@@ -19,15 +19,7 @@ DrainPace DrainPace::ForShut(double rate, uint64_t connections, net::Time now) {
 
 bool DrainPace::Step(const Node& node, Engine& engine, net::Time now) {
   const ShutPlan::Due due = plan_.Ask(node.active(), now);
-  if (due.now > 0) {
-    // Each worker's part, in turn: who has fewer leaves the rest to the next.
-    uint64_t wanted = due.now;
-    engine.AskAll([&](ProxyWorker& worker) {
-      if (wanted == 0) return;
-      wanted -= worker.ShutNode(&node, static_cast<uint32_t>(std::min<uint64_t>(wanted, 1U << 30)),
-                                reason_);
-    });
-  }
+  if (due.now > 0) ended_ += engine.ShutNode(&node, ShutCount(due.now), reason_);
   return node.active() == 0 && !drain_;
 }
 

@@ -4,6 +4,7 @@
 // Control thread only.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "lb/balance/drain_plan.h"
@@ -14,6 +15,11 @@ namespace lb {
 
 class Engine;
 class Node;
+
+// As many as Engine::ShutNode takes at a time.
+constexpr uint32_t ShutCount(uint64_t count) {
+  return static_cast<uint32_t>(std::min<uint64_t>(count, UINT32_MAX));
+}
 
 class DrainPace {
  public:
@@ -27,6 +33,7 @@ class DrainPace {
   bool Step(const Node& node, Engine& engine, net::Time now);
 
   double rate() const { return rate_; }
+  uint64_t ended() const { return ended_; }
 
  private:
   DrainPace(EndReason reason, double rate, ShutPlan plan, bool drain)
@@ -35,6 +42,7 @@ class DrainPace {
   EndReason reason_;
   double rate_;
   ShutPlan plan_;
+  uint64_t ended_ = 0;
   bool drain_;  // goes on with an empty node, until it is ready again
 };
 

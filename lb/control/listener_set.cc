@@ -1,6 +1,9 @@
 #include "lb/control/listener_set.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 
@@ -23,6 +26,23 @@ net::ListenOptions ListenOptionsFor(const Config& config, const ListenerConfig& 
       .keepalive_interval_s = static_cast<int>(pool.keepalive_interval / std::chrono::seconds(1)),
       .keepalive_count = static_cast<int>(pool.keepalive_count),
       .user_timeout_ms = static_cast<int>(pool.tcp_user_timeout / std::chrono::milliseconds(1))};
+}
+
+// A socket that listens already, ours or a predecessor's: what came with another configuration is
+// set again. Accepted sockets inherit it from then on.
+void Refit(const net::UniqueFd& fd, bool is_unix, const net::ListenOptions& options) {
+  listen(fd.get(), options.backlog);
+  if (is_unix) return;
+  const auto set = [&](int level, int name, int value) {
+    setsockopt(fd.get(), level, name, &value, sizeof value);
+  };
+  set(SOL_SOCKET, SO_KEEPALIVE, options.keepalive_idle_s > 0 ? 1 : 0);
+  if (options.keepalive_idle_s > 0) {
+    set(IPPROTO_TCP, TCP_KEEPIDLE, options.keepalive_idle_s);
+    set(IPPROTO_TCP, TCP_KEEPINTVL, options.keepalive_interval_s);
+    set(IPPROTO_TCP, TCP_KEEPCNT, options.keepalive_count);
+  }
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
 }
 
 bool Wants(const ListenerConfig& listener, const std::string& bind) {
@@ -136,10 +156,14 @@ void ListenerSet::Commit(const Config& config, Prepared& prepared, const PoolIds
     engine.PostAll([id = own->id, settings = SettingsFor(*own, pools)](ProxyWorker& worker) {
       worker.SetListener(id, settings);
     });
+    const net::ListenOptions options = ListenOptionsFor(config, listener);
     for (const net::Endpoint& bind : listener.binds) {
-      auto fresh = prepared.sockets.find(bind.ToString());
-      if (fresh == prepared.sockets.end()) continue;
       std::vector<Socket>& sockets = own->sockets[bind.ToString()];
+      auto fresh = prepared.sockets.find(bind.ToString());
+      const bool is_unix = bind.kind == net::Endpoint::Kind::kUnix;
+      for (const Socket& socket : sockets) Refit(socket.fd, is_unix, options);
+      if (fresh == prepared.sockets.end()) continue;
+      for (const net::UniqueFd& fd : fresh->second) Refit(fd, is_unix, options);
       // More workers than sockets (a Unix socket): all accept from the one. More sockets than
       // workers (taken over from a larger process): a worker serves several.
       const size_t count = std::max(fresh->second.size(), engine.workers());

@@ -78,10 +78,6 @@ NodeChecks::~NodeChecks() {
   loop_.CancelTimer(fetch_timer_);
 }
 
-std::string_view NodeChecks::TypeOf(size_t check) const {
-  return net::CheckTypeName(runs_[check].spec.type);
-}
-
 void NodeChecks::ScheduleCheck(size_t index, net::Duration in) {
   runs_[index].timer = loop_.After(in, [this, index] { RunCheck(index); });
 }

@@ -33,9 +33,6 @@ class NodeChecks {
   NodeChecks(const NodeChecks&) = delete;
   NodeChecks& operator=(const NodeChecks&) = delete;
 
-  // "tcp", "http", "xmpp".
-  std::string_view TypeOf(size_t check) const;
-
  private:
   struct Run {
     net::CheckSpec spec;

@@ -1,6 +1,7 @@
 // What operators may ask for, and how they are answered.
 #pragma once
 
+#include <cstdint>
 #include <expected>
 #include <string>
 
@@ -14,6 +15,12 @@ struct Refusal {
   bool unknown = false;  // the name does not exist
 };
 using Done = std::expected<std::string, Refusal>;  // what was done, in words
+
+struct DrainProgress {
+  uint64_t remaining = 0;  // connections
+  uint64_t ended = 0;      // by the order's pace, so far
+  bool drained = false;    // the node is still being drained
+};
 
 struct DrainOrder {
   double rate = 0;  // connections to end a second; 0 = leave them be until the deadline

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "net/report/log.h"
 #include "net/xmpp/starttls.h"
@@ -13,6 +14,8 @@ constexpr net::Duration kTick = std::chrono::milliseconds(100);
 constexpr net::Duration kMeasureEvery = std::chrono::seconds(1);
 // A ramped weight is followed in steps of this time: each is a new snapshot.
 constexpr net::Duration kRampStep = std::chrono::seconds(1);
+// A name that cannot be looked up is asked for again after 1, 2, 4 … seconds, up to this.
+constexpr net::Duration kLookUpAgainMax = std::chrono::seconds(30);
 
 int Seconds(net::Duration duration) {
   return static_cast<int>((duration + std::chrono::milliseconds(999)) / std::chrono::seconds(1));
@@ -85,18 +88,20 @@ bool SameAddress(const net::SocketName& a, const net::SocketName& b) {
 
 }  // namespace
 
-PoolControl::PoolControl(net::EventLoop& loop, Engine& engine, uint16_t id, PoolConfig config,
+PoolControl::PoolControl(const Shared& shared, uint16_t id, PoolConfig config,
                          const std::vector<ResolvedNode>& nodes, uint64_t seed,
                          const std::vector<net::SocketName>& sources,
                          std::shared_ptr<const net::TlsClientContext> tls)
-    : loop_(loop),
-      engine_(engine),
+    : loop_(shared.loop),
+      engine_(shared.engine),
+      registry_(shared.registry),
+      names_(shared.names),
       id_(id),
       config_(std::move(config)),
       sources_(sources),
       tls_(std::move(tls)),
       random_(seed),
-      last_measure_(loop.now()) {
+      last_measure_(shared.loop.now()) {
   SetNodes(nodes, false);
   Publish(true);
   StartDiscovery();
@@ -107,11 +112,7 @@ PoolControl::~PoolControl() {
   *alive_ = false;
   discovery_.reset();
   loop_.CancelTimer(tick_);
-}
-
-void PoolControl::HandOver(RetiredNodes& to) {
-  for (const EntryPtr& entry : entries_) to.Add(loop_.now(), entry->node);
-  to.TakeAll(retired_);
+  for (const EntryPtr& entry : entries_) Leave(*entry);
 }
 
 // --- Nodes ------------------------------------------------------------------------------------
@@ -154,17 +155,38 @@ PoolControl::EntryPtr PoolControl::MakeEntry(const ResolvedNode& config, bool di
   auto entry = std::make_unique<PoolNode>();
   entry->config = config;
   entry->discovered = discovered;
-  entry->node = std::make_shared<Node>(name(), config.name, config.address, config.weight,
-                                       config.connections_max);
+  entry->record =
+      &registry_.Take(name(), config.name, config.address, config.weight, config.connections_max);
+  entry->node = entry->record->node;
+  entry->arrivals_seen = entry->node->arrivals();
   if (balancer_ != nullptr) entry->warmup.Observe(false, "", loop_.now());  // joins a running pool
-  SetUpHealth(*entry, false, AdminState::kReady);
+  if (auto saved = std::exchange(entry->record->warmup, std::nullopt)) {
+    entry->warmup.Restore(*saved, loop_.now());
+  }
+  SetUpHealth(*entry, false, entry->record->admin);
+  ObserveWarmup(*entry);
   return entry;
+}
+
+// What belongs to the node's name stays: its connections, orders, and how far it was warm.
+void PoolControl::Leave(PoolNode& entry) {
+  loop_.CancelTimer(entry.lookup_again);
+  registry_.Leave(*entry.record, loop_.now());
 }
 
 void PoolControl::SetUpHealth(PoolNode& entry, bool was_up, AdminState admin) {
   entry.checks.reset();  // they look at the health
   entry.health = std::make_unique<NodeHealth>(HealthConfig(was_up));
   if (admin != AdminState::kReady) entry.health->SetAdmin(admin);
+  if (entry.config.resolved()) {
+    StartChecks(entry);
+  } else {
+    entry.health->OnName(NodeHealth::Name::kPending,
+                         "the name " + entry.config.host + " is being looked up");
+  }
+}
+
+void PoolControl::StartChecks(PoolNode& entry) {
   entry.checks = std::make_unique<NodeChecks>(
       loop_, random_, *entry.health, config_, entry.config.address,
       NodeChecks::Events{
@@ -180,7 +202,6 @@ void PoolControl::SetUpHealth(PoolNode& entry, bool was_up, AdminState admin) {
                           "checks cannot be made; nodes stay as they are",
                           {{"pool", name()}, {"node", entry.config.name}, {"reason", why}});
               }});
-  ObserveWarmup(entry);
 }
 
 // A node that is still being looked at for the first time is neither up nor down: with the balancer
@@ -190,36 +211,124 @@ bool PoolControl::ObserveWarmup(PoolNode& entry) {
   return entry.warmup.Observe(entry.health->choosable(), entry.health->incarnation(), loop_.now());
 }
 
-void PoolControl::SetNodes(const std::vector<ResolvedNode>& nodes, bool discovered) {
+void PoolControl::SetNodes(std::vector<ResolvedNode> nodes, bool discovered) {
   std::vector<EntryPtr> kept;
   for (EntryPtr& entry : entries_) {
     if (entry->discovered != discovered) kept.push_back(std::move(entry));
   }
   std::erase(entries_, nullptr);
-  for (const ResolvedNode& config : nodes) {
-    auto same = std::find_if(entries_.begin(), entries_.end(), [&](const EntryPtr& entry) {
-      return entry && entry->config.name == config.name &&
-             SameAddress(entry->config.address, config.address);
+  const auto named = [](const std::string& name) {
+    return [&name](const EntryPtr& entry) { return entry && entry->config.name == name; };
+  };
+  // Of one name there is one node; what the file says of it holds.
+  if (discovered) {
+    std::erase_if(nodes, [&](const ResolvedNode& node) {
+      return std::ranges::any_of(kept, named(node.name));
     });
-    if (same != entries_.end()) {
+  } else {
+    std::erase_if(kept, [&](const EntryPtr& entry) {
+      return std::ranges::any_of(
+          nodes, [&](const ResolvedNode& node) { return node.name == entry->config.name; });
+    });
+  }
+  for (ResolvedNode& config : nodes) {
+    auto same = std::ranges::find_if(entries_, named(config.name));
+    if (same != entries_.end() && !config.host.empty() && config.host == (*same)->config.host &&
+        config.port == (*same)->config.port) {
+      // Its name is looked up again; until then it stays where it was.
+      config.address = (*same)->config.address;
+      config.address_text = (*same)->config.address_text;
+    }
+    if (same != entries_.end() && config.resolved() &&
+        SameAddress((*same)->config.address, config.address)) {
       PoolNode& entry = **same;
       entry.config = config;
       entry.node->SetConnectionsMax(config.connections_max);
       kept.push_back(std::move(*same));
     } else {
+      if (same != entries_.end()) loop_.CancelTimer((*same)->lookup_again);
       kept.push_back(MakeEntry(config, discovered));
     }
   }
-  std::erase(entries_, nullptr);
   for (EntryPtr& gone : entries_) {
+    if (!gone || std::ranges::any_of(kept, named(gone->config.name))) continue;
     net::Log(
         net::LogLevel::kInfo, "lb", "node left the pool; its connections stay",
         {{"pool", name()}, {"node", gone->config.name}, {"connections", gone->node->active()}});
-    retired_.Add(loop_.now(), std::move(gone->node));
+    Leave(*gone);
   }
   entries_ = std::move(kept);
   split_filter_.Reset();
   dirty_ = true;
+  for (const EntryPtr& entry : entries_) {
+    if (entry->discovered == discovered && !entry->config.host.empty()) LookUp(*entry);
+  }
+}
+
+// --- Host names -------------------------------------------------------------------------------
+
+void PoolControl::LookUp(PoolNode& entry) {
+  names_.Ask(entry.config.host, [this, &loop = loop_, alive = alive_, node = entry.config.name,
+                                 host = entry.config.host](net::NameLookup::Result found) {
+    loop.Post([this, alive, node, host, found = std::move(found)]() mutable {
+      if (*alive) OnLookedUp(node, host, std::move(found));
+    });
+  });
+}
+
+void PoolControl::OnLookedUp(const std::string& node, const std::string& host,
+                             net::NameLookup::Result found) {
+  PoolNode* entry = Find(node);
+  if (entry == nullptr || entry->config.host != host) return;
+  if (found) {
+    entry->lookups_failed = 0;
+    // Where it is now, if the name still says so; else the system's first choice.
+    const auto present = std::ranges::find_if(*found, [&](const net::Address& address) {
+      return SameAddress(address.WithPort(entry->config.port).ToSocketName(),
+                         entry->config.address);
+    });
+    const net::Address chosen = present == found->end() ? found->front() : *present;
+    if (present == found->end()) OnAddress(*entry, chosen.WithPort(entry->config.port));
+    return;
+  }
+  const std::string why = "the name " + host + " cannot be looked up: " + found.error();
+  if (entry->lookups_failed == 0) {
+    net::Log(net::LogLevel::kWarn, "lb",
+             entry->config.resolved() ? "node stays where it was" : "node has no address",
+             {{"pool", name()}, {"node", node}, {"why", why}});
+  }
+  const uint32_t failed = std::min(entry->lookups_failed++, 16U);
+  const net::Duration again =
+      std::min<net::Duration>(kLookUpAgainMax, std::chrono::seconds(1) * (int64_t{1} << failed));
+  entry->lookup_again = loop_.After(again, [this, alive = alive_, node] {
+    if (PoolNode* waiting = *alive ? Find(node) : nullptr) LookUp(*waiting);
+  });
+  if (!entry->config.resolved()) {
+    AfterHealth(*entry, entry->health->OnName(NodeHealth::Name::kFailed, why));
+  }
+}
+
+// It is where its name says, from now on: checked anew there.
+void PoolControl::OnAddress(PoolNode& entry, const net::Address& address) {
+  const bool moved = entry.config.resolved();
+  entry.config.address = address.ToSocketName();
+  entry.config.address_text = address.ToString();
+  entry.node->SetAddress(entry.config.address);
+  entry.node->ResetErrors();
+  net::Log(net::LogLevel::kInfo, "lb", "node has an address",
+           {{"pool", name()},
+            {"node", entry.config.name},
+            {"host", entry.config.host},
+            {"address", entry.config.address_text}});
+  const NodeCondition before = entry.health->condition();
+  dirty_ = true;
+  if (moved) entry.warmup.Observe(false, "", loop_.now());  // another instance, perhaps
+  SetUpHealth(entry, false, entry.record->admin);
+  NodeHealth::Changed changed;
+  if (entry.health->condition() != before) {
+    changed = NodeTransition{before, entry.health->condition(), entry.health->why()};
+  }
+  AfterHealth(entry, std::move(changed));
 }
 
 void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
@@ -232,10 +341,12 @@ void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>
   sources_ = sources;
   tls_ = std::move(tls);
   SetNodes(nodes, false);
-  if (!config_.discover) SetNodes({}, true);
+  if (!config_.discover) discovered_.clear();
+  SetNodes(discovered_, true);  // one that the file named until now may be DNS's again
   if (checks_changed) {
     for (const EntryPtr& entry : entries_) {
       SetUpHealth(*entry, entry->health->choosable(), entry->health->admin());
+      ObserveWarmup(*entry);
     }
   }
   Publish(true);
@@ -244,6 +355,7 @@ void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>
 
 void PoolControl::StartDiscovery() {
   discovery_.reset();
+  discovery_answered_ = !config_.discover;
   if (!config_.discover) return;
   discovery_ = std::make_unique<Discovery>(
       name(), *config_.discover,
@@ -259,10 +371,18 @@ void PoolControl::StartDiscovery() {
         loop.Post([this, alive, nodes = std::move(nodes)] {
           if (*alive) Discovered(nodes);
         });
+      },
+      net::DnsClientOptions{},
+      [this, &loop = loop_, alive = alive_](net::DnsFailure) {
+        loop.Post([this, alive] {
+          if (*alive) discovery_answered_ = true;
+        });
       });
 }
 
 void PoolControl::Discovered(const std::vector<ResolvedNode>& nodes) {
+  discovery_answered_ = true;
+  discovered_ = nodes;
   SetNodes(nodes, true);
   Publish(false);
 }
@@ -360,7 +480,6 @@ void PoolControl::Tick() {
   StepPaces();
   if (loop_.now() - last_measure_ >= kMeasureEvery) MeasureArrivals();
   if (dirty_) Publish(false);
-  retired_.Sweep(loop_.now());
 }
 
 void PoolControl::StepWarmups() {
@@ -384,7 +503,8 @@ void PoolControl::StepWarmups() {
 
 void PoolControl::StepPaces() {
   for (const EntryPtr& entry : entries_) {
-    if (entry->pace && entry->pace->Step(*entry->node, engine_, loop_.now())) entry->pace.reset();
+    std::optional<DrainPace>& pace = entry->record->pace;
+    if (pace && pace->Step(*entry->node, engine_, loop_.now())) entry->record->EndPace();
   }
 }
 
@@ -434,10 +554,16 @@ void PoolControl::Publish(bool settings_too) {
 
 // --- Views ------------------------------------------------------------------------------------
 
+bool PoolControl::NamesKnown() const {
+  return discovery_answered_ && std::ranges::all_of(entries_, [](const EntryPtr& entry) {
+           return entry->config.resolved() || entry->lookups_failed > 0;
+         });
+}
+
 bool PoolControl::Settled() const {
-  return std::all_of(entries_.begin(), entries_.end(), [](const EntryPtr& entry) {
-    return entry->health->condition() != NodeCondition::kChecking;
-  });
+  return NamesKnown() && std::all_of(entries_.begin(), entries_.end(), [](const EntryPtr& entry) {
+           return entry->health->condition() != NodeCondition::kChecking;
+         });
 }
 
 PoolFacts PoolControl::Facts() const {
@@ -457,21 +583,31 @@ uint64_t PoolControl::Active(std::string_view node) const {
 
 // --- Operators --------------------------------------------------------------------------------
 
+void PoolControl::SetAdmin(PoolNode& entry, AdminState admin) {
+  entry.record->admin = admin;
+  AfterHealth(entry, entry.health->SetAdmin(admin));
+}
+
 Done PoolControl::Ready(std::string_view node) {
   Done result;
   PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
-  entry->pace.reset();
-  AfterHealth(*entry, entry->health->SetAdmin(AdminState::kReady));
+  // Whom the pace has told to end is ended; nobody else is, from this moment on.
+  const bool ending = entry->record->pace.has_value();
+  entry->record->EndPace();
+  SetAdmin(*entry, AdminState::kReady);
   return "node " + entry->config.name +
-         " is ready: " + std::string(NodeConditionName(entry->health->condition()));
+         " is ready: " + std::string(NodeConditionName(entry->health->condition())) +
+         (ending ? "; its drain ends here: " + std::to_string(entry->record->ended) +
+                       " connections were ended, " + std::to_string(entry->node->active()) + " stay"
+                 : std::string());
 }
 
 Done PoolControl::Maint(std::string_view node) {
   Done result;
   PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
-  AfterHealth(*entry, entry->health->SetAdmin(AdminState::kMaint));
+  SetAdmin(*entry, AdminState::kMaint);
   return "node " + entry->config.name +
          " is in maintenance: it gets no connections and no checks; " +
          std::to_string(entry->node->active()) + " connections stay";
@@ -505,11 +641,11 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
     return std::unexpected(Refusal{verdict.why + "; --force drains all the same"});
   }
   if (order.rate > 0 || order.deadline > net::Duration::zero()) {
-    entry->pace =
+    entry->record->pace =
         DrainPace::ForDrain(request, entry->node->active(),
                             order.force ? net::kRateUnlimited : verdict.safe_rate, loop_.now());
   }
-  AfterHealth(*entry, entry->health->SetAdmin(AdminState::kDrain));
+  SetAdmin(*entry, AdminState::kDrain);
   return "node " + entry->config.name + " drains " + std::to_string(entry->node->active()) +
          " connections; " + verdict.why;
 }
@@ -519,7 +655,7 @@ Done PoolControl::Shut(std::string_view node, double rate) {
   PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   const uint64_t connections = entry->node->active();
-  entry->pace = DrainPace::ForShut(rate, connections, loop_.now());
+  entry->record->pace = DrainPace::ForShut(rate, connections, loop_.now());
   return "ending " + std::to_string(connections) + " connections to " + entry->config.name;
 }
 
@@ -530,7 +666,7 @@ Done PoolControl::SetWeight(std::string_view node, std::optional<uint32_t> weigh
   if (weight && *weight > kWeightMax) {
     return std::unexpected(Refusal{"a weight is at most " + std::to_string(kWeightMax)});
   }
-  entry->weight = weight;
+  entry->record->weight = weight;
   Publish(false);
   return "node " + entry->config.name + " has weight " + std::to_string(entry->Weight());
 }
@@ -541,20 +677,46 @@ std::vector<PoolControl::SavedNode> PoolControl::Save() const {
   std::vector<SavedNode> saved;
   for (const EntryPtr& entry : entries_) {
     saved.push_back({.name = entry->config.name,
-                     .admin = entry->health->admin(),
-                     .weight = entry->weight,
+                     .admin = entry->record->admin,
+                     .weight = entry->record->weight,
                      .warmup = entry->warmup.Save(loop_.now()),
-                     .was_up = entry->health->choosable()});
+                     .was_up = entry->health->choosable(),
+                     .active = entry->node->active()});
+    if (!entry->discovered) continue;
+    saved.back().address = entry->config.address_text;
+    saved.back().dns_weight = entry->config.weight;
+    saved.back().dns_backup = entry->config.backup;
   }
   return saved;
 }
 
 void PoolControl::Restore(const std::vector<SavedNode>& saved, bool warm) {
+  // Nodes that DNS brought: those of the process before, until the first answer.
+  for (const SavedNode& node : saved) {
+    if (!warm || node.address.empty() || !config_.discover) continue;
+    auto address = net::Address::Parse(node.address);
+    if (!address) continue;
+    discovered_.push_back({.name = node.name,
+                           .address = address->ToSocketName(),
+                           .address_text = node.address,
+                           .weight = node.dns_weight,
+                           .backup = node.dns_backup});
+  }
+  if (!discovered_.empty()) SetNodes(discovered_, true);
   for (const SavedNode& node : saved) {
     PoolNode* entry = Find(node.name);
-    if (entry == nullptr) continue;
-    entry->weight = node.weight;
-    if (warm && node.was_up) SetUpHealth(*entry, true, node.admin);
+    NodeRecord& record =
+        entry != nullptr ? *entry->record : registry_.FindOrMake(name(), node.name, loop_.now());
+    record.weight = node.weight;
+    record.admin = node.admin;
+    if (entry == nullptr) {  // it may come yet
+      if (warm && node.warmup.warming) record.warmup = node.warmup;
+      continue;
+    }
+    if (warm && node.was_up && entry->config.resolved()) {
+      SetUpHealth(*entry, true, node.admin);
+      ObserveWarmup(*entry);
+    }
     if (node.admin != entry->health->admin()) entry->health->SetAdmin(node.admin);
     if (warm) entry->warmup.Restore(node.warmup, loop_.now());
   }

@@ -12,21 +12,29 @@
 
 #include "lb/balance/balancer.h"
 #include "lb/config/config.h"
+#include "lb/control/node_registry.h"
 #include "lb/control/orders.h"
 #include "lb/control/pool_node.h"
 #include "lb/control/pool_report.h"
-#include "lb/control/retired_nodes.h"
 #include "lb/control/views.h"
 #include "lb/health/discovery.h"
 #include "lb/proxy/engine.h"
+#include "net/dns/name_lookup.h"
 #include "net/io/event_loop.h"
 
 namespace lb {
 
 class PoolControl {
  public:
-  // `engine` may be null until Publish() is first called. `id` is the workers' name for the pool.
-  PoolControl(net::EventLoop& loop, Engine& engine, uint16_t id, PoolConfig config,
+  // What the whole balancer shares; outlives the pool.
+  struct Shared {
+    net::EventLoop& loop;
+    Engine& engine;
+    NodeRegistry& registry;
+    net::NameLookup& names;
+  };
+  // `id` is the workers' name for the pool.
+  PoolControl(const Shared& shared, uint16_t id, PoolConfig config,
               const std::vector<ResolvedNode>& nodes, uint64_t seed,
               const std::vector<net::SocketName>& sources,
               std::shared_ptr<const net::TlsClientContext> tls = nullptr);
@@ -40,11 +48,11 @@ class PoolControl {
   void Reconfigure(PoolConfig config, const std::vector<ResolvedNode>& nodes,
                    const std::vector<net::SocketName>& sources,
                    std::shared_ptr<const net::TlsClientContext> tls = nullptr);
-  // Before the end of a pool whose connections stay: all its nodes, for who outlives it.
-  void HandOver(RetiredNodes& to);
   // Nodes that DNS names now, beside those of the file.
   void Discovered(const std::vector<ResolvedNode>& nodes);
 
+  // Names have been looked up and DNS has been asked, or their time ran out.
+  bool NamesKnown() const;
   // Every node is known to be up, down or out.
   bool Settled() const;
   PoolView View() const;
@@ -71,6 +79,10 @@ class PoolControl {
     std::optional<uint32_t> weight;
     NodeWarmup::Saved warmup;
     bool was_up = false;
+    uint32_t active = 0;        // of a process that goes on with them
+    std::string address = "";   // of a node that DNS brought: where it was
+    uint32_t dns_weight = 100;  // and with what
+    bool dns_backup = false;
   };
   std::vector<SavedNode> Save() const;
   // `warm`: also the clocks and health, of a process that is taken over right now.
@@ -81,13 +93,19 @@ class PoolControl {
 
   PoolNode* Find(std::string_view node) const;
   PoolNode* FindOrRefuse(std::string_view node, Done& refusal) const;
-  void SetNodes(const std::vector<ResolvedNode>& nodes, bool discovered);
+  void SetNodes(std::vector<ResolvedNode> nodes, bool discovered);
+  void Leave(PoolNode& entry);
+  void StartChecks(PoolNode& entry);
+  void LookUp(PoolNode& entry);
+  void OnLookedUp(const std::string& node, const std::string& host, net::NameLookup::Result found);
+  void OnAddress(PoolNode& entry, const net::Address& address);
   EntryPtr MakeEntry(const ResolvedNode& config, bool discovered);
   void SetUpHealth(PoolNode& entry, bool was_up, AdminState admin);
   void OnCluster(PoolNode& entry, std::expected<std::string, std::string> body);
   void JudgeSplit();
   void Log(const PoolNode& entry, const NodeHealth::Changed& changed);
   bool ObserveWarmup(PoolNode& entry);
+  void SetAdmin(PoolNode& entry, AdminState admin);
   void AfterHealth(PoolNode& entry, NodeHealth::Changed changed);
   void StartDiscovery();
   void Tick();
@@ -100,13 +118,14 @@ class PoolControl {
 
   net::EventLoop& loop_;
   Engine& engine_;
+  NodeRegistry& registry_;
+  net::NameLookup& names_;
   const uint16_t id_;
   PoolConfig config_;
   std::vector<net::SocketName> sources_;
   std::shared_ptr<const net::TlsClientContext> tls_;  // null: nodes are spoken to in the clear
   net::FastRandom random_;
   std::vector<EntryPtr> entries_;
-  RetiredNodes retired_;
   std::shared_ptr<const Balancer> balancer_;
   SplitFilter split_filter_{2};
   SplitDecision split_;
@@ -116,6 +135,8 @@ class PoolControl {
   bool dirty_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for what other threads post
   std::unique_ptr<Discovery> discovery_;
+  bool discovery_answered_ = true;        // or failed, or is off
+  std::vector<ResolvedNode> discovered_;  // what DNS said last
 };
 
 }  // namespace lb

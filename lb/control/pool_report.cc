@@ -17,10 +17,11 @@ NodeView NodeViewOf(const PoolFacts& pool, const PoolNode& entry,
   view.why = entry.health->why();
   view.admin = AdminStateName(entry.health->admin());
   view.weight = entry.Weight();
-  view.weight_overridden = entry.weight.has_value();
+  view.weight_overridden = entry.record->weight.has_value();
   view.effective_weight = explanation.effective_weight;
   view.share_expected = explanation.share_expected;
   view.active = node.active();
+  view.elsewhere = entry.record->elsewhere;
   view.connections_max = node.connections_max();
   view.arrivals_per_s = entry.arrivals_per_s;
   if (entry.warmup.warming()) {
@@ -38,7 +39,7 @@ NodeView NodeViewOf(const PoolFacts& pool, const PoolNode& entry,
   view.explanation = explanation.why;
   for (size_t i = 0; i < entry.health->checks(); ++i) {
     const HealthState& check = entry.health->check(i);
-    view.checks.push_back({std::string(entry.checks->TypeOf(i)),
+    view.checks.push_back({std::string(net::CheckTypeName(pool.config.checks[i].type)),
                            std::string(HealthStatusName(check.status())), check.why()});
   }
   if (pool.config.status) {
@@ -47,10 +48,10 @@ NodeView NodeViewOf(const PoolFacts& pool, const PoolNode& entry,
     view.cluster_sessions = cluster ? cluster->sessions : 0;
     view.cluster_error = entry.cluster_error;
   }
-  if (entry.pace) {
+  if (entry.record->pace) {
     view.drain_active = true;
     view.drain_remaining = node.active();
-    view.drain_rate = entry.pace->rate();
+    view.drain_rate = entry.record->pace->rate();
   }
   return view;
 }

@@ -2,7 +2,9 @@
 
 #include <ctime>
 #include <map>
+#include <optional>
 
+#include "lb/proxy/connection_name.h"
 #include "net/tls/tls_engine.h"
 
 namespace lb {
@@ -164,28 +166,77 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
   views->push_back(std::move(expiry));
 }
 
-void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
-                        const PoolIds& pools, WhyView* view) {
-  std::map<uint16_t, std::string> listener_names;
-  for (const auto& [name, id] : listeners.ids()) listener_names[id] = name;
-  std::map<uint16_t, std::string> pool_names;
-  for (const auto& [name, id] : pools) pool_names[id] = name;
+namespace {
+
+struct ConnectionNames {
+  std::map<uint16_t, std::string> listeners;
+  std::map<uint16_t, std::string> pools;
+
+  ConnectionNames(const ListenerSet& set, const PoolIds& ids) {
+    for (const auto& [name, id] : set.ids()) listeners[id] = name;
+    for (const auto& [name, id] : ids) pools[id] = name;
+  }
+  ConnectionView ViewOf(const ProxyWorker& worker, const Pair& pair, const ConnectionName& id) {
+    return {.id = id.ToString(),
+            .client = pair.client().ToString(),
+            .listener = listeners[pair.listener()],
+            .pool = pools[pair.pool()],
+            .node = pair.node() == nullptr ? "" : pair.node()->name,
+            .state = std::string(PairStateName(pair.state())),
+            .age_ms = worker.WallMs() - pair.started_ms(),
+            .idle_ms = worker.NowMs() - pair.active_ms(),
+            .bytes_in = pair.bytes(0),
+            .bytes_out = pair.bytes(1)};
+  }
+};
+
+// Asks each worker of its connections: f(worker, pair, id).
+template <typename F>
+void ForEachConnection(Engine& engine, F&& f) {
+  uint32_t number = 0;
   engine.AskAll([&](ProxyWorker& worker) {
+    ++number;
     worker.ForEachPair([&](Pair& pair) {
-      if (pair.client().WithPort(0) != source.WithPort(0)) return;
-      ++view->connections_total;
-      if (view->connections.size() >= kConnectionsShown) return;
-      view->connections.push_back({.client = pair.client().ToString(),
-                                   .listener = listener_names[pair.listener()],
-                                   .pool = pool_names[pair.pool()],
-                                   .node = pair.node() == nullptr ? "" : pair.node()->name,
-                                   .state = std::string(PairStateName(pair.state())),
-                                   .age_ms = worker.WallMs() - pair.started_ms(),
-                                   .idle_ms = worker.NowMs() - pair.active_ms(),
-                                   .bytes_in = pair.bytes(0),
-                                   .bytes_out = pair.bytes(1)});
+      if (pair.state() == Pair::State::kClosing) return;
+      f(worker, pair, ConnectionName{number, ProxyWorker::IndexOf(pair), pair.started_ms()});
     });
   });
+}
+
+}  // namespace
+
+void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
+                        const PoolIds& pools, WhyView* view) {
+  ConnectionNames names(listeners, pools);
+  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionName& id) {
+    if (pair.client().WithPort(0) != source.WithPort(0)) return;
+    ++view->connections_total;
+    if (view->connections.size() >= kConnectionsShown) return;
+    view->connections.push_back(names.ViewOf(worker, pair, id));
+  });
+}
+
+ConnectionPage ConnectionsAfter(const std::string& after, const std::string& node, Engine& engine,
+                                const ListenerSet& listeners, const PoolIds& pools) {
+  ConnectionNames names(listeners, pools);
+  const size_t slash = node.find('/');
+  const std::string pool = slash == std::string::npos ? "" : node.substr(0, slash);
+  const std::string name = slash == std::string::npos ? node : node.substr(slash + 1);
+  const auto mark = ConnectionName::Parse(after);
+  ConnectionPage page;
+  ForEachConnection(engine, [&](ProxyWorker& worker, Pair& pair, const ConnectionName& id) {
+    const Node* at = pair.node();
+    if (!name.empty() && (at == nullptr || at->name != name)) return;
+    if (!pool.empty() && (at == nullptr || at->pool != pool)) return;
+    ++page.total;
+    if (mark && std::pair(id.worker, id.index) <= std::pair(mark->worker, mark->index)) return;
+    if (page.connections.size() < kConnectionsPage) {
+      page.connections.push_back(names.ViewOf(worker, pair, id));
+    } else {
+      page.next = page.connections.back().id;
+    }
+  });
+  return page;
 }
 
 }  // namespace lb

@@ -3,6 +3,7 @@
 // Control thread only; what walks connections asks each worker in turn.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "lb/control/listener_set.h"
@@ -22,5 +23,10 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
 // Adds the open connections of that address, at most kConnectionsShown, and how many there are.
 void AddConnectionsFrom(const net::Address& source, Engine& engine, const ListenerSet& listeners,
                         const PoolIds& pools, WhyView* view);
+
+// The open connections (of one node: POOL/NODE or NODE; "" for all) behind the one of that id; ""
+// for the first ones. An id whose connection has ended still marks its place.
+ConnectionPage ConnectionsAfter(const std::string& after, const std::string& node, Engine& engine,
+                                const ListenerSet& listeners, const PoolIds& pools);
 
 }  // namespace lb

@@ -18,6 +18,12 @@ json NodeToJson(const PoolControl::SavedNode& node) {
     out["warming_ms"] = node.warmup.elapsed / std::chrono::milliseconds(1);
   }
   if (node.was_up) out["up"] = true;
+  if (node.active > 0) out["active"] = node.active;
+  if (!node.address.empty()) {
+    out["address"] = node.address;
+    out["dns_weight"] = node.dns_weight;
+    if (node.dns_backup) out["dns_backup"] = true;
+  }
   return out;
 }
 
@@ -33,6 +39,10 @@ PoolControl::SavedNode NodeFromJson(const std::string& name, const json& in) {
     node.warmup.elapsed = std::chrono::milliseconds(in["warming_ms"].get<int64_t>());
   }
   node.was_up = in.value("up", false);
+  node.active = in.value("active", uint32_t{0});
+  node.address = in.value("address", "");
+  node.dns_weight = std::min(in.value("dns_weight", uint32_t{100}), kWeightMax);
+  node.dns_backup = in.value("dns_backup", false);
   return node;
 }
 
@@ -66,6 +76,25 @@ std::expected<SavedState, std::string> SavedStateFromJson(std::string_view text)
     return std::unexpected(std::string("saved state cannot be read: ") + error.what());
   }
   return state;
+}
+
+std::string NodeCountsToJson(const NodeCounts& counts) {
+  json out = json::object();
+  for (const auto& [key, count] : counts) out[key.first][key.second] = count;
+  return out.dump(-1, ' ', false, json::error_handler_t::replace);
+}
+
+NodeCounts NodeCountsFromJson(std::string_view text) {
+  NodeCounts counts;
+  const json in = json::parse(text, nullptr, false);
+  if (!in.is_object()) return counts;
+  for (const auto& [pool, nodes] : in.items()) {
+    if (!nodes.is_object()) continue;
+    for (const auto& [node, count] : nodes.items()) {
+      if (count.is_number_unsigned()) counts[{pool, node}] = count.get<uint32_t>();
+    }
+  }
+  return counts;
 }
 
 }  // namespace lb

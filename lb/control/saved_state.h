@@ -3,6 +3,8 @@
 //
 // JSON: {"v":1,"accept_rate":0,"pools":{"xmpp":{"n1":{"admin":"drain","weight":50,
 //        "incarnation":"7","warming_ms":1500,"up":true}}}}. Nodes without anything to say stay out.
+// "active" is what the process before goes on with; "address", "dns_weight" and "dns_backup" are of
+// nodes that DNS brought.
 #pragma once
 
 #include <expected>
@@ -12,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "lb/control/node_registry.h"
 #include "lb/control/pool_control.h"
 
 namespace lb {
@@ -24,5 +27,10 @@ struct SavedState {
 std::string SavedStateToJson(const SavedState& state);
 // At most net::kStateFileMax bytes.
 std::expected<SavedState, std::string> SavedStateFromJson(std::string_view json);
+
+// What the old process tells the new one of its connections: {"xmpp":{"n1":12}}. What cannot be
+// read counts as none.
+std::string NodeCountsToJson(const NodeCounts& counts);
+NodeCounts NodeCountsFromJson(std::string_view json);
 
 }  // namespace lb

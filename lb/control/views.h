@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -23,6 +24,7 @@ struct NodeView {
   double effective_weight = 0;
   double share_expected = 0;
   uint32_t active = 0;
+  uint32_t elsewhere = 0;  // of these, what the old process carries after an upgrade
   uint32_t connections_max = 0;
   double arrivals_per_s = 0;
   double warmup = 1;       // 0..1: how much of it has passed
@@ -78,6 +80,16 @@ struct ListenerView {
   uint64_t refused_source = 0;  // by a limit per source address
 };
 
+// A node that is in no pool now and still has connections, or an operator's word.
+struct AbsentNodeView {
+  std::string pool;
+  std::string name;
+  std::string admin;
+  std::optional<uint32_t> weight;
+  uint32_t active = 0;
+  uint32_t elsewhere = 0;
+};
+
 struct ProcessView {
   ProcessState state = ProcessState::kStarting;
   std::string version;
@@ -85,6 +97,7 @@ struct ProcessView {
   double uptime_s = 0;
   size_t workers = 0;
   uint64_t connections = 0;
+  uint64_t connections_elsewhere = 0;  // of the old process after an upgrade
   uint32_t connections_max = 0;
   double accepts_per_s = 0;
   double warmup = 1;       // of the balancer itself, 0..1; 1 = warm
@@ -100,6 +113,7 @@ struct ProcessView {
 
 // One open connection, for `why ADDRESS` and `list --connections`.
 struct ConnectionView {
+  std::string id;  // names it for `shut --connection`, as long as it is open
   std::string client;
   std::string listener;
   std::string pool;
@@ -124,6 +138,14 @@ struct WhyView {
   uint64_t connections_total = 0;
 };
 inline constexpr size_t kConnectionsShown = 100;
+
+// Some of the open connections, in the order of their places.
+struct ConnectionPage {
+  std::vector<ConnectionView> connections;  // at most kConnectionsPage
+  uint64_t total = 0;                       // that the question is about, on all pages
+  std::string next;                         // ask with this for those that follow; "": none do
+};
+inline constexpr size_t kConnectionsPage = 500;
 
 // A monotonic counter for /metrics and `stats`: name as in Prometheus, with labels.
 struct CounterView {

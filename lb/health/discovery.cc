@@ -98,10 +98,11 @@ net::Duration NextLookupAfterFailure(const DiscoverConfig& config, uint32_t fail
 }
 
 Discovery::Discovery(std::string pool, DiscoverConfig config, OnChange on_change,
-                     net::DnsClientOptions options)
+                     net::DnsClientOptions options, OnFailure on_failure)
     : pool_(std::move(pool)),
       config_(std::move(config)),
       on_change_(std::move(on_change)),
+      on_failure_(std::move(on_failure)),
       client_(options),
       thread_([this](const std::stop_token& stop) { Run(stop); }) {}
 
@@ -134,6 +135,7 @@ net::Duration Discovery::LookUp() {
   if (!found) {
     if (found.error() == net::DnsFailure::kStopped) return config_.interval;
     stats_.failures.fetch_add(1, std::memory_order_relaxed);
+    if (on_failure_) on_failure_(found.error());
     if (++failures_in_a_row_ == 1) {
       net::Log(net::LogLevel::kWarn, "discover", "look-up failed; the last known nodes stay",
                {{"pool", pool_},

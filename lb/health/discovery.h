@@ -79,10 +79,12 @@ class Discovery {
   // The whole set, when it differs from the one before; never empty. On the discovery's thread:
   // post it to where it is needed.
   using OnChange = std::move_only_function<void(const std::vector<DiscoveredNode>&)>;
+  // A look-up found nothing, and why. On the discovery's thread, too.
+  using OnFailure = std::move_only_function<void(net::DnsFailure)>;
 
   // `pool` is for log lines.
   Discovery(std::string pool, DiscoverConfig config, OnChange on_change,
-            net::DnsClientOptions options = {});
+            net::DnsClientOptions options = {}, OnFailure on_failure = nullptr);
   ~Discovery();
   Discovery(const Discovery&) = delete;
   Discovery& operator=(const Discovery&) = delete;
@@ -109,6 +111,7 @@ class Discovery {
   const std::string pool_;
   const DiscoverConfig config_;
   OnChange on_change_;
+  OnFailure on_failure_;
   net::DnsClient client_;
   DiscoveryStats stats_;
   std::vector<DiscoveredNode> nodes_;  // the last known; the thread's

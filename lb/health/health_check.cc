@@ -152,6 +152,8 @@ NodeHealth::Now NodeHealth::Evaluate() const {
     case AdminState::kReady:
       break;
   }
+  if (name_ == Name::kPending) return {NodeCondition::kChecking, name_why_};
+  if (name_ == Name::kFailed) return {NodeCondition::kDown, name_why_};
   if (split_ == SplitVerdict::kOut) return {NodeCondition::kSplit, split_why_};
   std::optional<Now> cluster = EvaluateCluster();
   if (cluster && cluster->condition == NodeCondition::kNotRunning) return *std::move(cluster);
@@ -247,6 +249,12 @@ NodeHealth::Changed NodeHealth::OnClusterError(std::string_view why) {
 NodeHealth::Changed NodeHealth::OnSplit(SplitVerdict verdict, std::string_view why) {
   split_ = verdict;
   split_why_ = why;
+  return Update();
+}
+
+NodeHealth::Changed NodeHealth::OnName(Name name, std::string_view why) {
+  name_ = name;
+  name_why_ = why;
   return Update();
 }
 

@@ -134,11 +134,17 @@ class NodeHealth {
   Changed OnClusterStatus(const ClusterStatus& status);
   Changed OnClusterError(std::string_view why);
   Changed OnSplit(SplitVerdict verdict, std::string_view why);
+  // The node's name is being looked up (kPending: it is being looked at), or cannot be (down, and
+  // never chosen, since there is nowhere to go).
+  enum class Name : uint8_t { kKnown, kPending, kFailed };
+  Changed OnName(Name name, std::string_view why);
   // Leaving maintenance starts all checks anew.
   Changed SetAdmin(AdminState state);
 
   NodeCondition condition() const { return condition_; }
-  NodeAvailability availability() const { return AvailabilityOf(condition_); }
+  NodeAvailability availability() const {
+    return name_ == Name::kKnown ? AvailabilityOf(condition_) : NodeAvailability::kOut;
+  }
   const std::string& why() const { return why_; }
   bool choosable() const { return condition_ == NodeCondition::kUp; }
   bool checks_wanted() const { return admin_ != AdminState::kMaint; }
@@ -169,6 +175,8 @@ class NodeHealth {
   NodeHealthConfig config_;
   std::vector<HealthState> checks_;
   AdminState admin_ = AdminState::kReady;
+  Name name_ = Name::kKnown;
+  std::string name_why_;
   bool down_passively_ = false;
   // Without checks: until when it is down, and for how long the next time.
   net::Time back_at_{};

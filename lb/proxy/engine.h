@@ -73,7 +73,7 @@ class Engine {
   Connections List(const std::function<bool(const Pair&)>& wanted, size_t most);
   // False: no such connection (any more).
   bool ShutConnection(const ConnectionName& name, EndReason reason);
-  // Ends up to `count` connections to that node, of all workers those that are idle for longest;
+  // Ends up to `count` connections to that node (null: of all there are), of all workers those that are idle for longest;
   // returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
 

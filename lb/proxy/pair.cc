@@ -302,10 +302,11 @@ void Pair::ConnectTo(Node& node) {
   }
   Enter(State::kConnecting);
   ProxyWorker::Pool& pool = worker_.PoolOf(*this);
-  net::ConnectOptions options{.address = node.address.get(), .address_size = node.address.size()};
+  const net::SocketName& address = node.address();
+  net::ConnectOptions options{.address = address.get(), .address_size = address.size()};
   const auto& sources =
-      node.address.family() == AF_INET6 ? pool.settings->sources_v6 : pool.settings->sources_v4;
-  if (!sources.empty() && node.address.family() != AF_UNIX) {
+      address.family() == AF_INET6 ? pool.settings->sources_v6 : pool.settings->sources_v4;
+  if (!sources.empty() && address.family() != AF_UNIX) {
     // Each source address brings another 64k ports towards the same node.
     const net::SocketName& source = sources[pool.next_source++ % sources.size()];
     options.source = source.get();
@@ -398,7 +399,7 @@ void Pair::SetNodeTimers() {
   Set(kTimers);
   net::Ring& ring = worker_.ring();
   const PoolSettings& settings = worker_.SettingsOf(*this);
-  if (!ring.features().socket_options || node_->address.family() == AF_UNIX) return;
+  if (!ring.features().socket_options || node_->address().family() == AF_UNIX) return;
   if (settings.keepalive_idle_s > 0) {
     ring.SetOption(slot_[1], SOL_SOCKET, SO_KEEPALIVE, &kOn);
     ring.SetOption(slot_[1], IPPROTO_TCP, TCP_KEEPIDLE, &settings.keepalive_idle_s);

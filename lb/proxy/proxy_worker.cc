@@ -244,7 +244,7 @@ bool ProxyWorker::ShutConnection(uint32_t index, uint64_t started_ms, EndReason 
 std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count) {
   std::vector<uint32_t> times;
   pairs_.ForEach([&](uint32_t, Pair& pair) {
-    if (pair.node() == node && pair.state() != Pair::State::kClosing) {
+    if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {
       times.push_back(NowMs() - pair.active_ms());
     }
   });
@@ -258,7 +258,7 @@ std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count) {
 uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
   std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
   pairs_.ForEach([&](uint32_t index, Pair& pair) {
-    if (pair.node() == node && pair.state() != Pair::State::kClosing) {
+    if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {
       found.emplace_back(NowMs() - pair.active_ms(), index);
     }
   });

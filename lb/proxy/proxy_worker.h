@@ -133,9 +133,11 @@ class ProxyWorker {
   // began, so that another in the same place is not meant.
   static uint32_t IndexOf(const Pair& pair);
   bool ShutConnection(uint32_t index, uint64_t started_ms, EndReason reason);
-  // For how long each connection to that node has been idle, the longest first; up to `count`.
+  // For how long each connection to that node (null: to any, or none yet) has been idle, the
+  // longest first; up to `count`.
   std::vector<uint32_t> IdleTimes(const Node* node, uint32_t count);
-  // Ends up to `count` connections to that node, those idle for longest first; returns how many.
+  // Ends up to `count` connections to that node (null: to any, or none yet), those idle for longest
+  // first; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
   template <typename F>
   void ForEachPair(F&& f) {

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -24,8 +25,10 @@ struct StartTlsClientOptions;
 
 namespace lb {
 
-// A node with its address. Lives from the moment it is known until no snapshot and no connection
-// names it any more; connections hold it through NodeState's count.
+// A node: its name in its pool, what it carries, and the address that new connections go to. Of one
+// name there is one Node, whatever the configuration or DNS does with it: what counts belongs to
+// the name. Lives from the moment it is known until no snapshot and no connection names it any
+// more; connections hold it through NodeState's count.
 class Node final : public NodeState {
  public:
   Node(std::string pool_name, std::string node_name, const net::SocketName& where, uint32_t weight,
@@ -33,11 +36,32 @@ class Node final : public NodeState {
       : NodeState(weight, connections_max),
         pool(std::move(pool_name)),
         name(std::move(node_name)),
-        address(where) {}
+        address_(&addresses_.emplace_back(where)) {}
 
   const std::string pool;
   const std::string name;
-  const net::SocketName address;
+
+  // Any thread. Stays where it is for as long as an operation of this turn may read it.
+  const net::SocketName& address() const { return *address_.load(std::memory_order_acquire); }
+
+  // Control thread. Places are used again only after kAddressesKept changes: a name changes its
+  // address once a second at most (DNS), and what reads an address is over in a turn of a loop.
+  void SetAddress(const net::SocketName& where) {
+    if (addresses_.size() < kAddressesKept) {
+      addresses_.push_back(where);
+      next_address_ = addresses_.size() - 1;
+    } else {
+      next_address_ = (next_address_ + 1) % kAddressesKept;
+      addresses_[next_address_] = where;
+    }
+    address_.store(&addresses_[next_address_], std::memory_order_release);
+  }
+
+ private:
+  static constexpr size_t kAddressesKept = 16;
+  std::deque<net::SocketName> addresses_;  // grows at its end: nothing moves
+  size_t next_address_ = 0;
+  std::atomic<const net::SocketName*> address_;
 };
 
 enum class SendProxy : uint8_t { kOff, kV1, kV2 };

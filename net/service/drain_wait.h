@@ -24,6 +24,7 @@ class DrainWait {
   // deadline, `grace` is left for the last ones to close.
   DrainWait(uint64_t connections, double rate, Duration deadline, Duration grace, Time now);
 
+  uint64_t connections() const { return connections_; }  // at the beginning
   DrainWaitStep Look(uint64_t remaining, Time now) const;
 
  private:

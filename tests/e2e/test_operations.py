@@ -1,14 +1,16 @@
 """Drain, reload, shut and binary upgrade under 2,000 open connections and steady new ones: none lost,
 none refused."""
 
+import json
 import os
 import shutil
+import socket
 import threading
 import time
 import unittest
 
 from lib import net
-from lib.balancer import BINARY, Balancer
+from lib.balancer import BINARY, Balancer, ctl
 from lib.case import FreshCase
 from lib.load import Load, failures
 from lib.notify import NotifySocket
@@ -287,6 +289,170 @@ class Operations(FreshCase):
             self.assertEqual(old.wait_exit(20), 0)
             self.assertNotIn(old.pid, {m["pid"] for m in notify.messages[at + 1:]},
                              "its end is not the service's")
+
+    def test_a_drained_node_stays_drained_over_another_address_an_upgrade_and_a_restart(self):
+        self.start(process={"state_file": self.workspace.path("lb.state"), "drain_deadline": "60s"})
+        moved = SinkNode(self.workspace, "n1", "127.0.0.9").start()
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(30)
+            on_node = sum(held.node == "n1" for held in load.held)
+            self.balancer.ctl_ok("drain", "n1")
+            self.balancer.reload({"pool": {"xmpp": {"node": node_tables([moved] + self.nodes[1:])}}})
+            self.wait_served_by({"n2", "n3"})
+            self.assertEqual(self.node("n1")["active"], on_node, "the connections are the name's")
+            # It leaves the file, and is not forgotten; a new process knows of it, too.
+            self.balancer.reload({"pool": {"xmpp": {"node": node_tables(self.nodes[1:])}}})
+            absent = self.balancer.ctl_json("list")["absent"]
+            self.assertEqual([(n["name"], n["admin"], n["active"]) for n in absent],
+                             [("n1", "drain", on_node)])
+            old = self.balancer.upgrade()
+            self.balancer.reload({"pool": {"xmpp": {"node": node_tables([moved] + self.nodes[1:])}}})
+            self.wait_served_by({"n2", "n3"})
+            self.assertEqual(self.node("n1")["admin"], "drain")
+            self.assertEqual(self.node("n1")["active"], on_node, "the old process carries them")
+            self.assertEqual(load.echo_all(), [])
+            load.close_held(load.held[:])
+            self.assertEqual(old.wait_exit(20), 0)
+        self.balancer.stop()
+        self.balancer.start()
+        self.wait_served_by({"n2", "n3"})
+        self.balancer.ctl_ok("ready", "n1")
+        self.wait_served_by({"n1", "n2", "n3"})
+
+    def node(self, name):
+        return next(n for pool in self.balancer.status()["pools"] for n in pool["nodes"]
+                    if n["name"] == name)
+
+    def test_the_old_process_can_be_asked_and_its_connections_count_in_the_new_one(self):
+        self.start(process={"drain_deadline": "60s"}, pool={"balance": "leastconn"})
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(60)
+            n1 = [held for held in load.held if held.node == "n1"]
+            load.close_held([held for held in load.held if held.node == "n2"])
+            wait_until(lambda: self.balancer.open_connections() == 40, "n2 is empty")
+            old = self.balancer.upgrade()
+            status = self.balancer.status()
+            self.assertEqual(status["connections_elsewhere"], 40)
+            self.assertEqual(self.node("n1")["elsewhere"], len(n1))
+            arrived = load.hold(20)
+            self.assertEqual({held.node for held in arrived}, {"n2"}, "the least loaded of both")
+            asked = ctl(f"{self.balancer.ctl_socket}.{old.pid}", "--json", "list")
+            self.assertEqual(asked.returncode, 0, asked.stderr)
+            self.assertEqual(json.loads(asked.stdout)["connections"], 40)
+            # An order of the new process is about all connections of the node.
+            self.balancer.ctl_ok("shut", "n1")
+            wait_until(lambda: len(load.lost()) == len(n1), "n1's connections ended")
+            wait_until(lambda: self.node("n1")["active"] == 0, "and are counted no longer")
+            self.assertEqual(self.balancer.status()["connections_elsewhere"], 20)
+            load.close_held([held for held in load.living()])
+            self.assertEqual(old.wait_exit(20), 0)
+            wait_until(lambda: self.balancer.status()["connections_elsewhere"] == 0, "all have gone")
+            self.assertFalse(os.path.exists(f"{self.balancer.ctl_socket}.{old.pid}"))
+
+    def test_at_the_deadline_connections_end_one_after_another_and_idle_ones_first(self):
+        self.start(process={"drain_deadline": "6s"}, nodes=1)
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(300)
+            began = time.monotonic()
+            self.balancer.process.signal(15)
+            lost = []
+            while len(lost) < 300 and time.monotonic() < began + 15:
+                lost.extend([time.monotonic() - began] * (len(load.lost()) - len(lost)))
+                time.sleep(0.02)  # the pace of looking, not a wait for something
+            self.assertEqual(len(lost), 300)
+            self.assertGreater(lost[0], 2.5, "the first half is theirs")
+            self.assertLess(lost[-1], 9)
+            halves = [sum(begin <= at < begin + 1 for at in lost) for begin in (3, 4, 5)]
+            self.assertLess(max(halves), 200, halves)
+            self.assertGreater(min(halves), 30, halves)
+
+    def test_a_wait_says_what_became_of_the_connections(self):
+        self.start(nodes=2)
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(40)
+            on_node = [held for held in load.held if held.node == "n2"]
+            load.close_held(on_node[:5])
+            load.arrive(rate=1)
+            done = self.balancer.ctl("--json", "drain", "n2", "--deadline", "4s", "--wait")
+            load.stop_arrivals()
+            self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+            last = json.loads(done.stdout.splitlines()[-1])
+            self.assertEqual(last["remaining"], 0)
+            self.assertGreaterEqual(last["ended"], len(on_node) - 6)
+            self.assertRegex(last["message"], r"\d+ were ended, \d+ left by themselves")
+
+    def test_ready_stops_a_drain_where_it_is_and_the_wait_says_so(self):
+        self.start(nodes=2)
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(60)
+            answers = []
+            wait = threading.Thread(target=lambda: answers.append(
+                self.balancer.ctl("--json", "drain", "n2", "--rate", "5/s", "--wait")))
+            wait.start()
+            wait_until(lambda: len(load.lost()) >= 5, "some have been ended")
+            told = self.balancer.ctl_ok("ready", "n2")
+            self.assertRegex(told, r"its drain ends here: \d+ connections were ended, \d+ stay")
+            wait.join(10)
+            self.assertEqual(answers[0].returncode, 1)
+            last = json.loads(answers[0].stdout.splitlines()[-1])
+            lost = len(load.lost())
+            self.assertEqual(last["ended"], lost)
+            self.assertRegex(last["error"], "ended by an order")
+            self.assertEqual(len(load.lost()), lost, "nobody else was ended")
+            self.assertEqual(load.echo_all(), [])
+
+    def test_a_silent_resolver_holds_neither_start_nor_reload_nor_the_other_nodes(self):
+        # A resolver that takes every question and says nothing, for this process alone.
+        silent = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.addCleanup(silent.close)
+        silent.bind(("127.0.0.53", 53))
+        conf = self.workspace.write("resolv.conf", "nameserver 127.0.0.53\n")
+        launcher = ["/usr/bin/unshare", "--mount", "/bin/sh", "-c",
+                    f"mount --bind {conf} /etc/resolv.conf && exec \"$@\"", "sh"]
+        named = {"name": "by-name", "address": "xmpp9.example.org:5222"}
+        self.nodes = start_sinks(self.workspace, 2)
+        self.port = net.free_port()
+        self.balancer = Balancer(self.workspace, {
+            "listener": {"c2s": {"bind": f"127.0.0.1:{self.port}", "pool": "xmpp"}},
+            "pool": {"xmpp": {"node": node_tables(self.nodes), "warmup": {"mode": "off"}}},
+        }, launcher=launcher).start()
+        began = time.monotonic()
+        self.balancer.reload({"pool": {"xmpp": {"node": node_tables(self.nodes) + [named]}}})
+        self.assertLess(time.monotonic() - began, 3)
+        self.wait_served_by({"n1", "n2"})
+        self.assertEqual(self.balancer.get("/livez")[0], 200)
+        wait_until(lambda: self.node("by-name")["state"] == "down", "it is down", 60)
+        self.assertIn("xmpp9.example.org", self.node("by-name")["why"])
+        self.assertEqual(self.balancer.get("/readyz")[0], 200)
+
+    def test_connections_are_listed_in_pages_and_one_of_them_is_ended(self):
+        self.start(nodes=2)
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(1200)
+            seen, pages, after = [], 0, []
+            while True:
+                page = self.balancer.ctl_json("list", "--connections", *after)
+                self.assertLessEqual(len(page["connections"]), 500)
+                self.assertEqual(page["total"], 1200)
+                seen += page["connections"]
+                pages += 1
+                if page["next"] is None:
+                    break
+                after = ["--after", page["next"]]
+            self.assertEqual(pages, 3)
+            self.assertEqual(len({one["id"] for one in seen}), 1200)
+            of_n2 = self.balancer.ctl_json("list", "--connections", "--node", "n2")
+            self.assertEqual(of_n2["total"], sum(held.node == "n2" for held in load.held))
+            chosen = of_n2["connections"][3]
+            self.balancer.ctl_ok("shut", "--connection", chosen["id"])
+            wait_until(lambda: len(load.lost()) == 1, "it has ended")
+            self.assertEqual(load.lost()[0].node, "n2")
+            self.balancer.access_log.wait_for(1, client=chosen["client"], end="shut")
+            again = self.balancer.ctl("shut", "--connection", chosen["id"])
+            self.assertEqual(again.returncode, 3, again.stderr)
+            for words in ([], ["n1", "--connection", chosen["id"]]):
+                self.assertEqual(self.balancer.ctl("shut", *words).returncode, 2)
+            self.assertIn("1199 connections in all", self.balancer.ctl_ok("list", "--connections"))
 
     def test_weight_zero_takes_a_node_out_and_maint_closes_it(self):
         self.start()

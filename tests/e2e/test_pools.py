@@ -183,6 +183,33 @@ class Pools(FreshCase):
                 self.wait_serving({"n2", "n3"})
                 setattr(dns, fault, False)
 
+    def test_a_pool_of_dns_is_ready_only_when_dns_has_answered_or_its_time_ran_out(self):
+        dns = DnsServer()
+        self.addCleanup(dns.close)
+        dns.silent = True
+        sinks = start_sinks(self.workspace, 1)
+        dns.records[("nodes.example.", "A")] = [sinks[0].address]
+        self.port = net.free_port()
+        balancer = Balancer(self.workspace, {
+            "listener": {"c2s": {"bind": f"127.0.0.1:{self.port}", "pool": "xmpp"}},
+            "pool": {"xmpp": {"balance": "roundrobin", "warmup": {"mode": "off"}, "discover": {
+                "record": "a", "name": "nodes.example", "port": sinks[0].port,
+                "resolver": dns.endpoint, "interval": "1s"}}}})
+        self.balancer = balancer.launch()
+        wait_until(lambda: dns.queries >= 1, "it asks")
+        self.assertEqual(balancer.get("/readyz")[0], 503, "nobody knows yet which nodes there are")
+        dns.silent = False
+        wait_until(lambda: balancer.get("/readyz")[0] == 200, "it is ready")
+        self.wait_serving({"n1"})
+        # A process that takes over has the nodes of the one before, even while DNS is silent; and
+        # what an operator asked of one of them holds.
+        name = balancer.status()["pools"][0]["nodes"][0]["name"]
+        balancer.ctl_ok("weight", name, "40")
+        dns.silent = True
+        balancer.upgrade()
+        self.wait_serving({"n1"})
+        self.assertEqual(balancer.status()["pools"][0]["nodes"][0]["weight"], 40)
+
     def test_unix_sockets_and_ipv6_listen_too(self):
         self.start({"balance": "roundrobin"}, nodes=1)
         path, port6 = self.workspace.path("c2s.sock"), net.free_port("::1")

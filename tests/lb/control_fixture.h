@@ -8,6 +8,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,7 +32,7 @@ class ControlTest : public testing::Test {
       listen_ = net::test::BoundAddress(free_port.get());
     }
     WriteConfig("");
-    control_.emplace(*loop_, config_path());
+    control_.emplace(*loop_, config_path(), Resolver());
     auto config = LoadConfig(config_path());
     ASSERT_TRUE(config.has_value()) << config.error().front().ToString();
     auto started = control_->Start(std::move(*config), nullptr);
@@ -46,6 +47,9 @@ class ControlTest : public testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
+  // How host names are looked up; null: as the system does.
+  virtual net::NameLookup::Resolver Resolver() { return nullptr; }
+
   std::string config_path() const { return folder_ / "lb.toml"; }
 
   // `pool_extra` lines go into [pool.xmpp], `more` behind all.
@@ -56,6 +60,7 @@ class ControlTest : public testing::Test {
          << "[pool.xmpp]\nbalance = \"roundrobin\"\n"
          << pool_extra << "\n[pool.xmpp.warmup]\nmode = \"off\"\n";
     for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (left_out_.contains(i)) continue;
       file << "[[pool.xmpp.node]]\nname = \"n" << i + 1 << "\"\naddress = \"127.0.0.1:"
            << ntohs(net::test::BoundAddress(nodes_[i].get()).sin_port) << "\"\n";
     }
@@ -93,6 +98,7 @@ class ControlTest : public testing::Test {
   std::filesystem::path folder_;
   std::unique_ptr<net::EventLoop> loop_;
   std::vector<net::UniqueFd> nodes_;
+  std::set<size_t> left_out_;  // of nodes_: not in the file
   sockaddr_in listen_{};
   std::optional<Control> control_;
   std::vector<net::UniqueFd> held_;

@@ -7,8 +7,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -111,6 +116,208 @@ TEST_F(ControlAttacks, AConnectionOutlivesItsNodeAndThenItsPool) {
   held_.clear();
   far.clear();
   EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return control_->Process().connections == 0; }));
+}
+
+// --- What belongs to a node's name --------------------------------------------------------------
+
+class ControlNames : public ControlAttacks {
+ protected:
+  // Without n1, and with it again.
+  void LeaveAndReturn() {
+    left_out_ = {0};
+    ReloadWith("");
+    left_out_.clear();
+    ReloadWith("");
+  }
+  const AbsentNodeView* AbsentNamed(const std::string& name) {
+    absent_ = control_->Absent();
+    for (const AbsentNodeView& node : absent_) {
+      if (node.name == name) return &node;
+    }
+    return nullptr;
+  }
+  std::vector<AbsentNodeView> absent_;
+};
+
+TEST_F(ControlNames, ANodeThatLeavesAndReturnsCarriesWhatItCarried) {
+  Hold(10);
+  EXPECT_EQ(NodeNamed("n1").active, 5U);
+  LeaveAndReturn();
+  EXPECT_EQ(NodeNamed("n1").active, 5U);
+  Hold(2);
+  EXPECT_EQ(NodeNamed("n1").active + NodeNamed("n2").active, 12U);
+}
+
+TEST_F(ControlNames, WhileANodeIsAbsentItsConnectionsAreCountedAndCanBeEnded) {
+  Hold(10);
+  ASSERT_TRUE(control_->Drain("n1", {}).has_value());
+  left_out_ = {0};
+  ReloadWith("");
+  ASSERT_NE(AbsentNamed("n1"), nullptr);
+  EXPECT_EQ(AbsentNamed("n1")->active, 5U);
+  EXPECT_EQ(AbsentNamed("n1")->admin, "drain");
+  ASSERT_TRUE(control_->DrainOf("n1").has_value());
+  EXPECT_EQ(control_->DrainOf("n1")->remaining, 5U) << "a wait does not end with `none left`";
+  ASSERT_TRUE(control_->Shut("xmpp/n1", 0).has_value());
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return control_->Process().connections == 5; }));
+  EXPECT_EQ(control_->DrainOf("n1")->remaining, 0U);
+  EXPECT_EQ(control_->DrainOf("n1")->ended, 5U);
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  EXPECT_EQ(AbsentNamed("n1"), nullptr) << "nothing is left to say of it";
+}
+
+TEST_F(ControlNames, OrdersOutliveAnotherAddressAbsenceAndTheirPool) {
+  Hold(4);
+  ASSERT_TRUE(control_->Drain("n1", {}).has_value());
+  ASSERT_TRUE(control_->SetWeight("n1", 30).has_value());
+  nodes_[0] = net::test::ListenLoopback();  // its name has another address now
+  ReloadWith("");
+  EXPECT_EQ(NodeNamed("n1").admin, "drain");
+  EXPECT_EQ(NodeNamed("n1").weight, 30U);
+  EXPECT_EQ(NodeNamed("n1").active, 2U);
+  LeaveAndReturn();
+  EXPECT_EQ(NodeNamed("n1").admin, "drain");
+  EXPECT_EQ(NodeNamed("n1").weight, 30U);
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  Hold(2);
+  EXPECT_EQ(NodeNamed("n1").active, 3U) << "at its new address";
+}
+
+TEST_F(ControlNames, WhatIsSavedHoldsAbsentNodesToo) {
+  ASSERT_TRUE(control_->Maint("n1").has_value());
+  left_out_ = {0};
+  ReloadWith("");
+  EXPECT_THAT(control_->SaveState(false), testing::HasSubstr("\"n1\":{\"admin\":\"maint\"}"));
+}
+
+TEST_F(ControlNames, ConnectionsOfTheOldProcessWeighInEveryChoice) {
+  ReloadWith("# another policy\n");
+  control_->SetElsewhere(R"({"xmpp":{"n1":7,"gone":3},"old":{"x":1}})");
+  EXPECT_EQ(NodeNamed("n1").active, 7U);
+  EXPECT_EQ(NodeNamed("n1").elsewhere, 7U);
+  EXPECT_EQ(control_->Process().connections_elsewhere, 11U);
+  ASSERT_NE(AbsentNamed("gone"), nullptr);
+  EXPECT_EQ(AbsentNamed("gone")->elsewhere, 3U);
+  control_->SetElsewhere(R"({"xmpp":{"n1":2}})");
+  EXPECT_EQ(NodeNamed("n1").active, 2U);
+  EXPECT_EQ(AbsentNamed("gone"), nullptr);
+  control_->SetElsewhere("{}");
+  EXPECT_EQ(NodeNamed("n1").active, 0U);
+  control_->SetElsewhere("no JSON");
+  EXPECT_EQ(control_->Process().connections_elsewhere, 0U);
+}
+
+// --- Reload --------------------------------------------------------------------------------------
+
+TEST_F(ControlAttacks, AReloadNamesEachKeyThatItCannotApplyAndChangesNothing) {
+  WriteConfig("retries = 1");
+  std::ifstream in(config_path());
+  std::string text((std::istreambuf_iterator<char>(in)), {});
+  text.replace(0, 10, "[process]\nlarge_buffers = 16\nbuffers = 512\n");
+  std::ofstream(config_path()) << text;
+  auto done = control_->Reload();
+  ASSERT_FALSE(done.has_value());
+  ASSERT_EQ(done.error().size(), 2U);
+  EXPECT_THAT(done.error()[0].ToString(), testing::HasSubstr("lb.toml:3: process.buffers: cannot"));
+  EXPECT_THAT(done.error()[1].ToString(),
+              testing::HasSubstr("lb.toml:2: process.large_buffers: cannot"));
+  EXPECT_EQ(control_->config().pools[0].retries, 3U);
+}
+
+TEST_F(ControlAttacks, SocketsThatListenTakeTheirKeepaliveAgain) {
+  const auto idle = [&] {
+    const auto sockets = control_->DuplicateSockets();
+    int seconds = 0;
+    socklen_t size = sizeof seconds;
+    EXPECT_EQ(getsockopt(sockets.at(0).fd.get(), IPPROTO_TCP, TCP_KEEPIDLE, &seconds, &size), 0);
+    return seconds;
+  };
+  EXPECT_EQ(idle(), 60);
+  ReloadWith("keepalive_idle = \"33s\"\n");
+  EXPECT_EQ(idle(), 33);
+}
+
+// --- Names that are looked up -------------------------------------------------------------------
+
+class ControlLookups : public ControlAttacks {
+ protected:
+  void TearDown() override {
+    Open();
+    ControlAttacks::TearDown();
+  }
+  net::NameLookup::Resolver Resolver() override {
+    return [gate = gate_](const std::string& name) -> net::NameLookup::Result {
+      std::unique_lock lock(gate->mutex);
+      ++gate->asked;
+      gate->wake.wait(lock, [&] { return gate->open; });
+      if (!gate->address) return std::unexpected("no such name " + name);
+      return std::vector{*gate->address};
+    };
+  }
+  struct Gate {
+    std::mutex mutex;
+    std::condition_variable wake;
+    bool open = false;
+    int asked = 0;
+    std::optional<net::Address> address;
+  };
+  void Open(std::optional<net::Address> address = std::nullopt) {
+    std::lock_guard lock(gate_->mutex);
+    gate_->address = address;
+    gate_->open = true;
+    gate_->wake.notify_all();
+  }
+  std::string Named() {
+    return "[[pool.xmpp.node]]\nname = \"by-name\"\naddress = \"xmpp9.example.org:" +
+           std::to_string(ntohs(net::test::BoundAddress(nodes_[0].get()).sin_port)) + "\"\n";
+  }
+  const std::shared_ptr<Gate> gate_ = std::make_shared<Gate>();
+};
+
+TEST_F(ControlLookups, ASilentResolverHoldsNobodyAndTheOtherNodesServe) {
+  const net::Time begun = clock_.Now();
+  ReloadWith("", Named());
+  EXPECT_LT(clock_.Now() - begun, std::chrono::seconds(2));
+  EXPECT_EQ(NodeNamed("by-name").state, "checking");
+  EXPECT_THAT(NodeNamed("by-name").why, testing::HasSubstr("xmpp9.example.org"));
+  Hold(4);
+  EXPECT_EQ(NodeNamed("by-name").active, 0U);
+  Open(net::Address::FromIp("127.0.0.1", 0));
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("by-name").state == "up"; }));
+  Hold(3);
+  EXPECT_EQ(NodeNamed("by-name").active, 1U);
+}
+
+TEST_F(ControlLookups, ANameThatCannotBeLookedUpIsANodeThatIsDownAndIsTriedAgain) {
+  Open();
+  ReloadWith("panic_threshold = 1.0", Named());
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("by-name").state == "down"; }));
+  EXPECT_THAT(NodeNamed("by-name").why, testing::HasSubstr("no such name xmpp9.example.org"));
+  Hold(6);
+  EXPECT_EQ(NodeNamed("by-name").active, 0U) << "not even in panic: there is nowhere to go";
+  Open(net::Address::FromIp("127.0.0.1", 0));
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("by-name").state == "up"; }));
+  // And it stays where it was when its name cannot be looked up at a reload.
+  Open();
+  ReloadWith("retries = 2", Named());
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] {
+    std::lock_guard lock(gate_->mutex);
+    return gate_->asked >= 4;
+  }));
+  EXPECT_EQ(NodeNamed("by-name").state, "up");
+}
+
+TEST_F(ControlAttacks, AProcessThatDrainsReadsNoConfiguration) {
+  Hold(1);
+  control_->BeginDrain(std::chrono::hours(1), [](uint64_t) {});
+  WriteConfig("retries = 2");
+  auto done = control_->Reload();
+  ASSERT_FALSE(done.has_value());
+  EXPECT_THAT(done.error().front().ToString(), testing::HasSubstr("draining"));
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] {
+    const net::UniqueFd one(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    return connect(one.get(), net::test::Plain(listen_), sizeof listen_) != 0;
+  })) << "a socket that nobody accepts on listens there";
 }
 
 // What the pool's nodes were told first, connection by connection.

@@ -118,6 +118,18 @@ TEST(ShutPlanTest, ASlowRateIsOverruledAtTheDeadlineOnly) {
   EXPECT_EQ(due.now, 999u);
 }
 
+TEST(ShutPlanTest, WhatASlowRateLeavesIsSpreadOverTheSecondHalf) {
+  for (double rate : {1e-9, 20.0}) {
+    ShutPlan plan({.rate = rate, .deadline = seconds(10)}, 1'000, net::kRateUnlimited, kStart);
+    const auto ended = RunPlan(plan, 1'000, 20);
+    for (size_t s = 1; s < 5; ++s) EXPECT_NEAR(static_cast<double>(ended[s]), rate, 2) << s;
+    const double left = 1'000 - 5 * rate;
+    for (size_t s = 5; s < 10; ++s) EXPECT_NEAR(static_cast<double>(ended[s]), left / 5, 6) << s;
+    EXPECT_LE(ended[10], 3U) << "no crowd at the deadline";
+    EXPECT_EQ(plan.ended(), 1'000u);
+  }
+}
+
 TEST(ShutPlanTest, TheSurvivorsWarmUpBoundsThePace) {
   ShutPlan plan({.rate = 1'000}, 10'000, 20, kStart);
   EXPECT_EQ(plan.Ask(10'000, kStart + seconds(1)).now, 20u);
