@@ -32,9 +32,11 @@ FLOORS = {
         "dns", "dns/admin", "dns/control", "dns/config", "dns/serve", "dns/answer", "dns/pool",
         "dns/zone", "dns/update", "dns/tsig", "dns/wire",
     ],
-    # Membership and tables are pure; they and the links between nodes meet in what is above both.
+    # Membership and tables are pure: of the links they know names only. All meet in the node.
     "server": [
-        "server/dist server/cluster",
+        "server/node server/ctl",
+        "server/cluster server/config",
+        "server/dist",
     ],
 }
 
@@ -46,7 +48,7 @@ ALLOWED = {
 
 # Pieces of one room that know each other, each circle with its reason.
 CIRCLES = {
-    "header listener pair proxy_worker tls_pair": "a Pair and its worker are one machine in parts",
+    "ends header listener pair proxy_worker tls_pair": "a Pair and its worker are one machine in parts",
     "config config_pool config_read config_tls": "one reader in parts",
     "ctl_orders ctl_server": "orders answer through the server's connection",
 }

@@ -21,12 +21,15 @@ void ReadLog(const net::TomlSection& section, NodeConfig::Log& log) {
   log.file = section.String("file", log.file);
 }
 
+// Addresses of one page server: a machine has few.
+constexpr size_t kListenMax = 16;
+
 void ReadHttp(const net::TomlSection& section, NodeConfig::Http& http) {
   if (!section.Has("listen")) {
     http.listen = {net::Address::Parse("127.0.0.1:5280").value()};
     return;
   }
-  for (const std::string& text : section.Strings("listen")) {
+  for (const std::string& text : section.Strings("listen", kListenMax)) {
     auto address = net::Address::Parse(text);
     if (address) {
       http.listen.push_back(*address);
