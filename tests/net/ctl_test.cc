@@ -121,7 +121,7 @@ struct Ran {
   std::string err;
 };
 
-Ran Run(std::vector<const char*> words) {
+Ran RunClient(std::vector<const char*> words) {
   words.insert(words.begin(), "ctl");
   const CtlProgram program{.name = "prog",
                            .socket = "/nowhere/nobody.sock",
@@ -136,19 +136,19 @@ Ran Run(std::vector<const char*> words) {
 }
 
 TEST(CtlClientTest, WithJsonEveryErrorIsJsonToo) {
-  const Ran usage = Run({"--json", "lsit"});
+  const Ran usage = RunClient({"--json", "lsit"});
   EXPECT_EQ(usage.status, 2);
   EXPECT_THAT(usage.out, AllOf(StartsWith("{\"v\":1,\"ok\":false,\"exit\":2,\"error\":\""),
                                HasSubstr("did you mean 'list'?")));
-  const Ran value = Run({"drain", "n1", "--deadline", "30", "--json"});
+  const Ran value = RunClient({"drain", "n1", "--deadline", "30", "--json"});
   EXPECT_EQ(value.status, 2);
   EXPECT_THAT(value.out, StartsWith("{\"v\":1,\"ok\":false,\"exit\":2,"));
-  const Ran nobody = Run({"list", "--json"});
+  const Ran nobody = RunClient({"list", "--json"});
   EXPECT_EQ(nobody.status, 3);
   EXPECT_THAT(nobody.out, AllOf(StartsWith("{\"v\":1,\"ok\":false,\"exit\":3,"),
                                 HasSubstr("prog at /nowhere/nobody.sock")));
   EXPECT_THAT(nobody.err, HasSubstr("prog ctl: cannot reach prog"));
-  EXPECT_EQ(Run({"list"}).out, "");
+  EXPECT_EQ(RunClient({"list"}).out, "");
 }
 
 }  // namespace
