@@ -59,7 +59,7 @@ void Pair::OnWatched(unsigned side, int32_t result) {
     FreeIfJoined();
     return;
   }
-  if (result < 0 || SideHas(kLost, side)) return;
+  if (result < 0 || state_ != State::kOpen || SideHas(kLost, side)) return;
   if ((result & POLLERR) != 0) {
     Lose(side, -ECONNRESET);
     return;
@@ -111,6 +111,7 @@ bool Pair::MarkLost(unsigned side, int32_t error) {
 // Its socket failed, by this negative errno. What it said before is still passed on. May free the
 // Pair.
 void Pair::Lose(unsigned side, int32_t error) {
+  if (state_ == State::kLastWords && side == 1) return;  // they are for the client
   if (state_ != State::kOpen) {
     NoteError(side, error);
     if (side == 1 && state_ == State::kSecuring) {
