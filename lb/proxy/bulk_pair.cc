@@ -137,6 +137,7 @@ Pair::Pumped Pair::PumpOnce(unsigned direction) {
                               static_cast<size_t>(kBulkPipeBytes) - way.in_pipe,
                               SPLICE_F_NONBLOCK | SPLICE_F_MOVE);
     if (in > 0) {
+      ClearSide(kQuiet, 1);
       way.in_pipe += static_cast<uint32_t>(in);
       bytes_[direction] += static_cast<uint64_t>(in);
       WorkerStats::Add(worker_.stats_.bulk_bytes, static_cast<uint64_t>(in));

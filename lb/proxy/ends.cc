@@ -6,7 +6,8 @@
 // slowly, nothing is received from it at all: so a side that is not surely received from is looked
 // at (Unsure, LookAtSides). A send that fails says nothing of what its side had said before, which
 // may still stand in the socket: so it is read to its end first (Lose). And a reset overtakes what
-// was sent before it: so it is passed on when that has been acknowledged (PassOnReset).
+// was sent before it: so it is passed on when that has been acknowledged, and could be read
+// (PassOnReset).
 
 #include "lb/proxy/ends.h"
 
@@ -21,12 +22,6 @@
 #include "net/base/random.h"
 
 namespace lb {
-namespace {
-
-// Where the kernel cannot say what was acknowledged, a reset waits for so long.
-constexpr net::Duration kResetAfter = std::chrono::seconds(1);
-
-}  // namespace
 
 // --- Is it still there? -----------------------------------------------------------------------
 
@@ -96,6 +91,7 @@ bool Pair::MarkLost(unsigned side, int32_t error) {
   if (!SideHas(kLost, side)) {
     NoteError(side, error);
     if (end_ == EndReason::kNone) end_ = SideFailed(side);
+    if (std::chrono::milliseconds(Elapsed()) >= kReadTime) SetSide(kQuiet, 1);
     Touch();
     SetSide(kLost, side);
     if (SideHas(kLost, 1 - side)) {
@@ -126,6 +122,7 @@ void Pair::Lose(unsigned side, int32_t error) {
     PassOnReset(side);
     return;
   }
+  if (chain_[side].count > 0) ClearSide(kQuiet, 1);
   // Whatever the receive in flight would tell, one that begins now tells the end for sure.
   if (InFlight(kRecv + side)) {
     if (!Has(kPaused, side)) worker_.ring().Cancel({this, kRecv + side});
@@ -195,17 +192,18 @@ void Pair::FinishDirection(unsigned direction, bool truncated) {
 // The reset of `side`, as a reset of the other. May free the Pair.
 void Pair::PassOnReset(unsigned side) {
   if (InFlight(kLocal)) return;  // the wheel comes back here
+  const net::Duration since = std::chrono::milliseconds(Elapsed());
+  if (!SideHas(kQuiet, 1) && since < ReadTime(worker_.SettingsOf(*this))) return;  // likewise
   if (!worker_.ring().features().socket_options) {
-    if (std::chrono::milliseconds(Elapsed()) >= kResetAfter) End(end_);
+    End(end_);  // the kernel cannot say what was acknowledged
     return;
   }
-  SetSide(kAsked, side);
+  SetSide(kAsked, 0);
   worker_.ring().Unsent(slot_[1 - side], Begin(kLocal));
 }
 
 void Pair::OnUnsent(int32_t result) {
   ClearSide(kAsked, 0);
-  ClearSide(kAsked, 1);
   if (state_ == State::kClosing) {
     FreeIfJoined();
   } else if (result <= 0) {

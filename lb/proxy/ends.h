@@ -20,9 +20,19 @@ inline constexpr net::Duration kCancelAgain = std::chrono::seconds(1);
 // How often a lost side is read afresh, and the other asked what it has acknowledged.
 inline constexpr net::Duration kAskAgain = std::chrono::milliseconds(50);
 
+// So long a reset keeps behind bytes that went out before it, unless they had been read for longer:
+// it takes away what its receiver has not read yet, or makes it look no further (poll(2),
+// SO_ERROR).
+inline constexpr net::Duration kReadTime = std::chrono::seconds(1);
+
 inline net::Duration LookSoon(const PoolSettings& settings) {
   if (settings.fin_timeout <= net::Duration::zero()) return kLookSoon;
   return std::min(kLookSoon, settings.fin_timeout / kLookPart);
+}
+
+inline net::Duration ReadTime(const PoolSettings& settings) {
+  if (settings.fin_timeout <= net::Duration::zero()) return kReadTime;
+  return std::min(kReadTime, settings.fin_timeout / kLookPart);
 }
 
 inline net::Duration LostLimit(const PoolSettings& settings) {

@@ -550,7 +550,7 @@ void Pair::OnCompletion(unsigned op, net::Completion completion) {
       OnHeaderOut(completion.result);
       break;
     case kLocal:
-      if (SideHas(kAsked, 0) || SideHas(kAsked, 1)) {
+      if (SideHas(kAsked, 0)) {
         OnUnsent(completion.result);
       } else {
         OnLocalFd(completion.result);

@@ -183,7 +183,8 @@ class alignas(128) Pair final : public net::Target {
     kLost = 1U << 0U,     // its socket failed: nothing reaches it, and what it said is passed on
     kEndSeen = 1U << 1U,  // it has ended, behind bytes that are not received yet
     kUnsure = 1U << 2U,   // a reset of it may have gone unnoticed: it will be looked at
-    kAsked = 1U << 3U,    // (by the lost side) kLocal asks what is unsent to the other
+    kAsked = 1U << 3U,    // (side 0 only) kLocal asks what is unsent to the side that is left
+    kQuiet = 1U << 3U,    // (side 1 only) nothing had been said for a while when a side was lost
   };
 
   // Received and not yet sent: a chain of buffers.

@@ -169,6 +169,7 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
 }
 
 void Pair::Append(unsigned direction, uint16_t buffer) {
+  ClearSide(kQuiet, 1);
   Chain& chain = chain_[direction];
   if (chain.count++ == 0) {
     chain.head = buffer;

@@ -365,7 +365,7 @@ TEST_P(RingEndsTest, AResetReachesThePeerAtOnceThoughAReceiveStillHoldsTheSocket
 
 TEST_P(RingEndsTest, WhatIsUnsentIsToldUntilThePeerHasAcknowledgedIt) {
   if (!ring_->features().socket_options) return;
-  const int small = 4096;
+  const int small = 65'536;
   setsockopt(far_.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
   std::vector<uint8_t> much(1'000'000);
   ring_->Send(slot_, much, {&recorder_, 5});

@@ -353,8 +353,9 @@ void Network::Kernel::StartReset(const OperationPtr& operation) {
   socket->error = ECONNRESET;
   Peer* peer = socket->peer;
   if (peer != nullptr && !peer->reset) {
-    if (network.clock_.Now() < socket->acked_at || !peer->script.reads || peer->saw_end) {
-      network.OtherReset(*peer);  // what was not acknowledged is lost
+    if (network.clock_.Now() < socket->acked_at || !peer->inbox.empty() || !peer->script.reads ||
+        peer->saw_end) {
+      network.OtherReset(*peer);  // what was not acknowledged, or not read, is lost
     } else {
       peer->other_reset = true;
       network.ScheduleRead(*peer);

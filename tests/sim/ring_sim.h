@@ -23,7 +23,7 @@
 // A shutdown runs later, as the kernel's does: in a thread that looks the slot up only then. A
 // receive that waits for readiness first never tells of a reset that stood behind data when it
 // began, as the kernel's does not. A send that fails takes the socket's error with it: a receive
-// then sees an end. A reset of ours drops what the peer has not acknowledged.
+// then sees an end. A reset of ours drops what the peer has not acknowledged, or has not read.
 //
 // Not simulated: splice (InstallFd) and datagrams; RingFeatures says so for the former.
 //
