@@ -91,7 +91,11 @@ ShutPlan::Due ShutPlan::Ask(uint64_t left, net::Time now) {
   // What the rate would leave until the deadline is spread over the second half of the time, so
   // that nobody is thrown out together with a crowd.
   if (has_deadline_ && now >= spread_from_) {
-    rate = std::max(rate, static_cast<double>(left) / net::Seconds(deadline_ - now));
+    // The time before it counts by the plain rate, or the spread would begin with a crowd.
+    const net::Time from = std::max(last_, spread_from_);
+    credit_ += rate * net::Seconds(from - last_);
+    last_ = from;
+    rate = std::max(rate, static_cast<double>(left) / net::Seconds(deadline_ - from));
   }
   credit_ += rate * net::Seconds(now - last_);
   credit_ = std::min(credit_, std::max(rate * kCatchUpSeconds, 1.0));

@@ -170,7 +170,8 @@ TEST_F(ControlNames, OrdersOutliveAnotherAddressAbsenceAndTheirPool) {
   Hold(4);
   ASSERT_TRUE(control_->Drain("n1", {}).has_value());
   ASSERT_TRUE(control_->SetWeight("n1", 30).has_value());
-  nodes_[0] = net::test::ListenLoopback();  // its name has another address now
+  // Its name has another address now; what is connected to the old one lives on.
+  const net::UniqueFd old = std::exchange(nodes_[0], net::test::ListenLoopback());
   ReloadWith("");
   EXPECT_EQ(NodeNamed("n1").admin, "drain");
   EXPECT_EQ(NodeNamed("n1").weight, 30U);
@@ -385,8 +386,9 @@ class ControlProxyChecks : public ControlAttacks {
   }
 
   static constexpr std::string_view kFromClient{"\r\n\r\n\0\r\nQUIT\n\x21\x11", 14};
-  // Without addresses: the connection speaks for itself.
-  static constexpr std::string_view kLocal{"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0<", 17};
+  // Without addresses: the connection speaks for itself. With a NOOP (0x04), since ejabberd reads a
+  // header of length 0 as "all there is".
+  static constexpr std::string_view kLocal{"\r\n\r\n\0\r\nQUIT\n\x20\0\0\3\4\0\0<", 20};
   static constexpr std::string_view kCheck =
       "type = \"xmpp\", to = \"chat.example\", interval = \"1s\", fast_interval = \"100ms\", "
       "start = \"up\"";

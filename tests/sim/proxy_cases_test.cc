@@ -83,7 +83,7 @@ TEST(ProxyCases, AClientsEndWhileItsNodeConnectsSurvivesTheRetryAndArrivesAsHalf
     if (met++ == 0) return Answer{.kind = Answer::Kind::kRefuses, .after = milliseconds(50)};
     return Accepts(milliseconds(50), {.bytes = 3'000, .speaks = Script::Speaks::kAfterEnd});
   };
-  for (const auto& node : world.nodes) world.network.AddNode(node->address, first_refuses);
+  for (const auto& node : world.nodes) world.network.AddNode(node->address(), first_refuses);
   Peer& client = world.Dial(1, {.bytes = 700});
   EXPECT_TRUE(world.RunUntil([&] { return client.done(); }));
   ASSERT_EQ(world.NodePeers().size(), 1U);
@@ -214,7 +214,7 @@ TEST(ProxyCases, AConnectToASilentNodeTimesOutInTimeAfterAWaitInTheQueue) {
   options.pool.retries = 0;
   World world(options);
   uint32_t met = 0;
-  world.network.AddNode(world.nodes[0]->address, [&met](uint32_t) {
+  world.network.AddNode(world.nodes[0]->address(), [&met](uint32_t) {
     return met++ == 0 ? Accepts({}, {.ends = Ends::kHold, .reset_after = seconds(1)})
                       : Answer{.kind = Answer::Kind::kSilent};
   });
@@ -231,10 +231,10 @@ TEST(ProxyCases, AClientThatFilledItsPlaceAndGoesToTheQueueStaysPaused) {
   options.node_connections_max = 1;
   World world(options);
   // One node is full; the other refuses after the client has filled its early buffers.
-  world.network.AddNode(world.nodes[0]->address, [](uint32_t) {
+  world.network.AddNode(world.nodes[0]->address(), [](uint32_t) {
     return Answer{.kind = Answer::Kind::kRefuses, .after = seconds(1)};
   });
-  world.network.AddNode(world.nodes[1]->address,
+  world.network.AddNode(world.nodes[1]->address(),
                         [](uint32_t) { return Accepts({}, {.ends = Ends::kHold}); });
   for (uint32_t i = 0; i < 4; ++i) {
     world.Dial(i,

@@ -185,7 +185,7 @@ class Life {
 
   void Run() {
     for (uint32_t i = 0; i < plan_.options.nodes; ++i) {
-      world_.network.AddNode(world_.nodes[i]->address, [this](uint32_t) { return plan_.Node(); });
+      world_.network.AddNode(world_.nodes[i]->address(), [this](uint32_t) { return plan_.Node(); });
     }
     for (uint32_t i = 0; i < kLives; ++i) {
       clients_.push_back(&world_.Dial(i, plan_.Client(i), plan_.Upto(5'000)));

@@ -132,7 +132,7 @@ class World {
 
   // Answers all connects to a node in the same way.
   void Answers(uint32_t node, const Answer& answer) {
-    network.AddNode(nodes[node]->address, [answer](uint32_t) { return answer; });
+    network.AddNode(nodes[node]->address(), [answer](uint32_t) { return answer; });
   }
 
   Peer& Dial(uint32_t number, const Script& script, net::Duration after = {}) {
