@@ -143,14 +143,15 @@ class Process {
       if (!taken) return Refuse({"mongoosedns: cannot take over: " + taken.error()});
       inheritance = std::move(*taken);
     }
-    if (std::string error = OpenOperatorSockets(config, inheritance); !error.empty()) {
-      return Refuse({"mongoosedns: " + error});
-    }
     const std::string user = config.user;
     const std::string group = config.group;
     auto control = Control::Create(*loop_, std::move(config), TakeSockets(inheritance));
     if (!control) return Refuse({"mongoosedns: " + control.error()});
     control_ = std::move(*control);
+    // After the sockets that serve: a second server is told that its addresses are taken.
+    if (std::string error = OpenOperatorSockets(control_->config(), inheritance); !error.empty()) {
+      return Refuse({"mongoosedns: " + error});
+    }
     if (inherits) control_->Restore(inheritance.state);
     inheritance = {};  // what nobody took must not go on listening
     // Before any other thread is there, since the rights are a thread's.
@@ -245,21 +246,23 @@ class Process {
       answer(successor.error() + "\nthis process goes on");
       return;
     }
-    OnSuccessor(*successor);
-    answer("");
+    OnSuccessor(*successor, answer);
   }
 
-  void OnSuccessor(net::HandOver::Successor& successor) {
+  void OnSuccessor(net::HandOver::Successor& successor, const UpgradeAnswer& answer) {
     service_->HandOver(successor.pid);
     // Only now may the new one speak to the service manager: before, it was not the main process.
     to_successor_ = std::make_unique<net::LineChannel>(
         *loop_, std::move(successor.channel), [](std::string_view) {}, [] {});
     to_successor_->Send("main");
     if (ctl_) ctl_->Leave();
-    // The answer to the operator still has to go out from here.
-    loop_->Post([this] {
+    // The answer to the operator still has to go out from here, when nothing here takes queries
+    // from the shared sockets any more: what the operator orders next would not be in their
+    // answers.
+    loop_->Post([this, answer] {
       admin_.reset();
       End(true);
+      answer("");
     });
   }
 

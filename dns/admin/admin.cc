@@ -12,7 +12,9 @@ std::expected<net::UniqueFd, std::string> AdminServer::Listen(const std::string&
   auto address = net::Address::Parse(text);
   if (!address) return std::unexpected(text + ": " + address.error().what);
   const net::SocketName name = address->ToSocketName();
-  return net::Listen(name.get(), name.size(), {.backlog = 128});
+  // Shared, since the listener of a process that was killed lives until the kernel has taken its
+  // ring apart, which may be after the next one's start.
+  return net::Listen(name.get(), name.size(), {.backlog = 128, .reuse_port = true});
 }
 
 AdminServer::AdminServer(net::EventLoop& loop, Control& control, net::UniqueFd listener)

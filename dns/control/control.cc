@@ -117,7 +117,7 @@ std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventL
       control->compiler_->Build(control->views_, control->UnixNow(), *control->signatures_));
   control->notifier_ = std::make_unique<Notifier>(loop, [self = control.get()](const Name& apex) {
     self->serials_.Announced(apex.ToString());
-    self->SaveStateSoon();
+    self->SaveState();  // at once: who is told again asks again
   });
   control->PublishTransferSource();
   return control;

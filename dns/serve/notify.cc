@@ -77,7 +77,7 @@ bool Notifier::IsAcknowledged(Pending& pending) const {
   return false;
 }
 
-void Notifier::Try(std::shared_ptr<Pending> pending) {
+void Notifier::Await(std::shared_ptr<Pending> pending) {
   auto mine = std::ranges::find(pending_, pending);
   if (mine == pending_.end()) return;  // replaced
   if (IsAcknowledged(*pending)) {
@@ -88,11 +88,19 @@ void Notifier::Try(std::shared_ptr<Pending> pending) {
     if (!others) done_(pending->apex);
     return;
   }
+  if (loop_.now() >= pending->again_at) return Try(std::move(pending));
+  auto wait = std::min<net::Duration>(kNotifyLook, pending->again_at - loop_.now());
+  loop_.After(wait, [this, pending, alive = alive_] {
+    if (*alive) Await(pending);
+  });
+}
+
+void Notifier::Try(std::shared_ptr<Pending> pending) {
   if (pending->tries == kNotifyTries) {
     ++given_up_;
     net::Log(net::LogLevel::kWarn, "notify", "secondary does not acknowledge",
              {{"zone", pending->apex.ToString()}, {"to", pending->to.ToString()}});
-    pending_.erase(mine);
+    std::erase(pending_, pending);
     return;
   }
   Bytes message = MakeNotify(pending->apex, pending->id);
@@ -102,10 +110,8 @@ void Notifier::Try(std::shared_ptr<Pending> pending) {
     pending->verifier.emplace(signer);
   }
   if (send(pending->fd.get(), message.data(), message.size(), 0) > 0) ++sent_;
-  auto wait = std::chrono::seconds(1 << pending->tries++);
-  loop_.After(wait, [this, pending, alive = alive_] {
-    if (*alive) Try(pending);
-  });
+  pending->again_at = loop_.now() + std::chrono::seconds(1 << pending->tries++);
+  Await(std::move(pending));
 }
 
 }  // namespace dns

@@ -18,6 +18,9 @@
 namespace dns {
 
 constexpr int kNotifyTries = 5;
+// So often an acknowledgement is looked for. A process that ends before it has seen one tells the
+// secondary again when it is back.
+constexpr net::Duration kNotifyLook = std::chrono::milliseconds(20);
 
 // The message, and whether a response acknowledges it. Pure.
 Bytes MakeNotify(const Name& apex, uint16_t id);
@@ -46,11 +49,13 @@ class Notifier {
     net::Address to;
     uint16_t id = 0;
     int tries = 0;
+    net::Time again_at{};
     std::optional<TsigSigner> signer;
     std::optional<TsigVerifier> verifier;  // of what was sent last
     net::UniqueFd fd;
   };
   void Try(std::shared_ptr<Pending> pending);
+  void Await(std::shared_ptr<Pending> pending);
   bool IsAcknowledged(Pending& pending) const;
 
   net::EventLoop& loop_;

@@ -117,9 +117,15 @@ class Serials(unittest.TestCase):
         def heard(count):
             lib.wait_for(lambda: len(self.secondary.ids) >= count, "NOTIFY")
             return len(self.secondary.ids)
+        def acknowledged(count):
+            name = 'mongoosedns_notify_total{result="acknowledged"}'
+            lib.wait_for(lambda: self.server.metric(name) >= count, "the acknowledgement")
+            return self.server.metric(name)
         count = heard(1)
+        known = acknowledged(1)
         self.change_health()
         count = heard(count + 1)
+        acknowledged(known + 1)  # what is not known to be heard is told again
         self.server.reload()  # nothing changed
         self.kill()
         self.server.reload()

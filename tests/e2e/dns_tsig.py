@@ -17,6 +17,7 @@ import dns.query
 import dns.rcode
 import dns.tsig
 import dns.tsigkeyring
+import dns.wire
 import dns.xfr
 import dns.zone
 
@@ -102,9 +103,21 @@ class Client(unittest.TestCase):
 
     def tsig_error(self, reply):
         """(rcode, TSIG error, size of the MAC), read by hand: dnspython raises."""
-        message = dns.message.from_wire(reply, keyring=False, ignore_trailing=False)
-        tsig = message.tsig[0]
-        return message.rcode(), tsig.error, len(tsig.mac)
+        parser = dns.wire.Parser(reply)
+        _, flags, questions, answers, authority, additional = parser.get_struct("!6H")
+        for _ in range(questions):
+            parser.get_name()
+            parser.get_bytes(4)
+        for _ in range(answers + authority + additional):
+            parser.get_name()
+            kind, _, _, size = parser.get_struct("!HHIH")
+            rdata = dns.wire.Parser(parser.get_bytes(size))
+        self.assertEqual((kind, parser.remaining()), (dns.rdatatype.TSIG, 0))
+        rdata.get_name()
+        rdata.get_bytes(8)  # time and fudge
+        mac = rdata.get_bytes(rdata.get_uint16())
+        rdata.get_uint16()  # the query's id
+        return flags & 15, rdata.get_uint16(), len(mac)
 
     def test_recorded_late_truncated_and_unknown_signatures_get_the_errors_of_the_rfc(self):
         server = serve(self, secondary(key='"hmac-sha256.key"'))
@@ -355,8 +368,8 @@ class Secondaries(unittest.TestCase):
         self.assertGreater(primary_serial(), last)
         server.ctl("acme", "set", "example.org", "token")
         in_step("the challenge is followed")
-        self.assertGreaterEqual(
-            server.metric('mongoosedns_notify_total{result="acknowledged"}'), 2)
+        lib.wait_for(lambda: server.metric('mongoosedns_notify_total{result="acknowledged"}') >= 2,
+                     "the acknowledgements")
 
     def test_knot_follows_with_a_key(self):
         self.follow(Knot, "hmac-sha512")
