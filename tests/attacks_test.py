@@ -48,7 +48,7 @@ def end_to_end_tests():
     """module.Class.test_name of all modules that run under ctest."""
     lists = read("e2e", "CMakeLists.txt")
     modules = {f"test_{name}" for name in re.findall(r"^mongoose_e2e\((\w+)", lists, re.MULTILINE)}
-    for names in re.findall(r"^foreach\(name ([\w ]+)\)", lists, re.MULTILINE):
+    for names in re.findall(r"^foreach\(name ([\w\s]+)\)", lists, re.MULTILINE):
         modules |= set(names.split())
     found = set()
     for module in modules:

@@ -79,7 +79,10 @@ TEST(ProxyEnds, AResetThatWasThereBeforeTheReceiveIsNoticedBehindTheData) {
     ASSERT_TRUE(world.RunUntil([&] { return world.worker->stats().accepted.load() == 1; }));
     EXPECT_TRUE(world.RunUntil([&] { return world.worker->size() == 0; }, kFin))
         << "it stays for ever";
-    EXPECT_GT(world.network.deaf_receives(), 0U);
+    // (A node is received from at once, when it is connected: that one is not deaf.)
+    if (by_client) {
+      EXPECT_GT(world.network.deaf_receives(), 0U);
+    }
     ASSERT_EQ(world.NodePeers().size(), 1U);
     const Peer& node = *world.NodePeers()[0];
     const Peer& told = by_client ? node : client;
@@ -118,6 +121,7 @@ TEST(ProxyEnds, WhatANodeSaidReachesTheClientThoughOurSendToItFails) {
         world.RunUntil([&] { return world.worker->size() == 0 && client.done(); }, seconds(3)));
     EXPECT_EQ(client.received, Payload(node.id, 700));
     EXPECT_TRUE(client.saw_reset);
+    for (size_t i = 0; i < 40; ++i) if (seed == 51 && world.Ended(static_cast<lb::EndReason>(i))) printf("DBG reason %zu %s done=%d size=%u\n", i, std::string(lb::EndReasonName(static_cast<lb::EndReason>(i))).c_str(), client.done(), world.worker->size());
     EXPECT_EQ(world.Ended(lb::EndReason::kNodeReset), 1U);
     failed_sends += world.worker->stats().node_errnos[EPIPE].load();
     world.Finish();
