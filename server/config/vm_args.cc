@@ -158,6 +158,7 @@ class Reader {
 };
 
 void Reader::File(const std::string& path, int depth, const ArgWord* from) {
+  if (words_ > kVmArgsWordsMax) return;  // said already; nothing more is read
   files_.push_back(path);
   const std::string* name = &files_.back();
   const ArgWord top{"", name, 0, false};

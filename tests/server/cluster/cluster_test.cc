@@ -506,6 +506,31 @@ TEST(Cluster, ANodeThatLostItsDiskAndItsClockIsNotTakenForItsPast) {
   EXPECT_GT(server::ParseMemberFile(*disk.bytes, "")->incarnation, before) << "durably";
 }
 
+// A link whose queue is full at first.
+class FullAtFirst final : public server::Transport {
+ public:
+  bool Send(const std::string&, std::span<const uint8_t> frame) override {
+    if (full) return false;
+    sent.emplace_back(frame.begin(), frame.end());
+    return true;
+  }
+  void Want(const std::string&, bool) override {}
+  bool full = true;
+  std::vector<std::vector<uint8_t>> sent;
+};
+
+TEST(Cluster, AHelloThatFoundAFullQueueIsSaidAgain) {
+  FullAtFirst link;
+  MemoryDisk disk;
+  net::Time now{seconds(100)};
+  auto cluster = server::Cluster::Open({.node = kN0}, link, disk, now, 1).value();
+  cluster->OnNodeUp(kN1, now);
+  link.full = false;
+  for (int i = 0; i < 12; ++i) cluster->Tick(now += milliseconds(100), 1);
+  ASSERT_EQ(link.sent.size(), 1U) << "two silent ends would wait for ever";
+  EXPECT_TRUE(std::get<server::Hello>(server::DecodeFrame(link.sent[0])->body).answer);
+}
+
 TEST(Cluster, AnIncompatiblePeerIsRefusedWithWords) {
   World world({.nodes = 2});
   world.Start(0);
