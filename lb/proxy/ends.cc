@@ -206,9 +206,14 @@ void Pair::OnUnsent(int32_t result) {
   ClearSide(kAsked, 0);
   if (state_ == State::kClosing) {
     FreeIfJoined();
-  } else if (result <= 0) {
-    End(end_);
+    return;
   }
+  // One that had ended before may be gone by now, and nobody would tell: what it has not
+  // acknowledged within that time it never will.
+  const unsigned other = SideHas(kLost, 0) ? 1 : 0;
+  const bool gone = Has(kShut, other) && std::chrono::milliseconds(Elapsed()) >=
+                                             ReadTime(worker_.SettingsOf(*this));
+  if (result <= 0 || gone) End(end_);
 }
 
 // As the other one ended.
