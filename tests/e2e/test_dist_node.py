@@ -61,7 +61,8 @@ class Starting(DistCase):
 
 class EpmdsFate(DistCase):
     def test_registers_again_after_its_restart(self):
-        node = self.probe("n1")
+        # The node must not be the one that starts it again: it would have the port before us.
+        node = self.probe("n1", start_epmd="false")
         self.epmd.process.kill()
         self.epmd.start()
         wait_until(lambda: self.epmd.names().get("n1") == node.port, "n1 is registered again")
