@@ -17,8 +17,10 @@ std::expected<Config, std::vector<net::ConfigError>> CheckFile(const std::string
     }
   }
   for (net::ConfigError& error : CheckTlsFiles(draft.config)) errors.push_back(std::move(error));
-  std::ranges::stable_sort(errors, {}, [&path](const net::ConfigError& error) {
-    return std::tuple(error.file != path, std::string_view(error.file), error.line);
+  // (Not stable_sort: libstdc++ 12's stands on what C++17 has deprecated, and clang says so.)
+  std::ranges::sort(errors, {}, [&path](const net::ConfigError& error) {
+    return std::tuple(error.file != path, std::string_view(error.file), error.line,
+                      std::string_view(error.key));
   });
   if (!errors.empty()) return std::unexpected(std::move(errors));
   return std::move(draft.config);
