@@ -107,13 +107,11 @@ void Flood(server::DistNode& node, std::istringstream& words) {
   size_t bytes = 0;
   words >> peer >> mailbox >> count >> bytes;
   const std::vector<uint8_t> payload(bytes, 'x');
-  size_t full = 0;
   for (size_t i = 0; i < count;) {
     const auto result = node.Send(peer, mailbox, payload);
     if (result == server::SendResult::kQueued) {
       ++i;
     } else if (result == server::SendResult::kFull) {
-      ++full;
       std::this_thread::yield();
     } else {
       return Say("flooded " + std::string(ToString(result)));
