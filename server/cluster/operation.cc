@@ -1,42 +1,24 @@
 #include "server/cluster/operation.h"
 
-#include <algorithm>
+#include "server/dist/node_name.h"
 
 namespace server {
 namespace {
 
-bool PlainAtom(std::string_view name) {
-  if (name.empty() || name[0] < 'a' || name[0] > 'z') return false;
-  return std::all_of(name.begin(), name.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-           c == '@';
-  });
-}
-
 std::string Done(OrderKind kind, std::string_view self, std::string_view target) {
   switch (kind) {
     case OrderKind::kJoin:
-      return "You have successfully joined the node " + QuotedNode(self) +
-             " to the cluster with node member " + QuotedNode(target);
+      return "You have successfully joined the node " + QuotedNodeName(self) +
+             " to the cluster with node member " + QuotedNodeName(target);
     case OrderKind::kLeave:
-      return "You have successfully left the node " + QuotedNode(self) + " from the cluster.";
+      return "You have successfully left the node " + QuotedNodeName(self) + " from the cluster.";
     case OrderKind::kRemove:
       break;
   }
-  return "The node " + QuotedNode(target) + " has been removed from the cluster";
+  return "The node " + QuotedNodeName(target) + " has been removed from the cluster";
 }
 
 }  // namespace
-
-std::string QuotedNode(std::string_view name) {
-  if (PlainAtom(name)) return std::string(name);
-  std::string out = "'";
-  for (char c : name) {
-    if (c == '\'' || c == '\\') out += '\\';
-    out += c;
-  }
-  return out + "'";
-}
 
 OrderAnswer AnswerOf(OrderKind kind, Outcome outcome, std::string_view self,
                      std::string_view target, std::string_view detail) {
@@ -44,20 +26,20 @@ OrderAnswer AnswerOf(OrderKind kind, Outcome outcome, std::string_view self,
     case Outcome::kDone:
       return {Done(kind, self, target), 0};
     case Outcome::kDoneDead:
-      return {"The dead node " + QuotedNode(target) + " has been removed from the cluster", 0};
+      return {"The dead node " + QuotedNodeName(target) + " has been removed from the cluster", 0};
     case Outcome::kAlreadyJoined:
       return {"The node " + std::string(target) + " has already joined the cluster", 1};
     case Outcome::kUnreachable:
       return {"Timeout while attempting to connect to node " + std::string(target), 1};
     case Outcome::kNotInCluster:
-      return {"The node " + QuotedNode(self) + " is not in the cluster", 1};
+      return {"The node " + QuotedNodeName(self) + " is not in the cluster", 1};
     case Outcome::kUnknownNode:
-      return {"Error: the node " + QuotedNode(target) +
+      return {"Error: the node " + QuotedNodeName(target) +
                   " is not known in the cluster; `mongooseimctl mnesia info` lists its nodes",
               1};
     case Outcome::kPeersDown:
       return {"Error: nobody can be told, these nodes are down: " + std::string(detail) +
-                  "; start one of them, or leave with --force and remove " + QuotedNode(self) +
+                  "; start one of them, or leave with --force and remove " + QuotedNodeName(self) +
                   " there later",
               1};
     case Outcome::kFailed:

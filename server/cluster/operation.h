@@ -24,9 +24,6 @@ enum class Outcome : uint8_t {
 };
 inline constexpr int kOutcomes = 8;
 
-// A name as Erlang's ~p prints an atom: in quotes where it needs them.
-std::string QuotedNode(std::string_view name);
-
 struct OrderAnswer {
   std::string text;
   int exit_code;

@@ -63,7 +63,7 @@ DistCore::~DistCore() {
   for (auto& [node, dial] : dials) {
     if (dial.link) dial.link->Abort();
     for (auto& done : dial.waiters) {
-      if (done) done(std::unexpected(std::string("this node stops")));
+      if (done) done(std::unexpected(ConnectError{.what = "this node stops"}));
     }
   }
   for (auto& link : incoming_) link->Abort();
@@ -240,7 +240,7 @@ void DistCore::OnLinkEnd(Link& link, std::string_view why) {
     if (was_up) {
       for (const auto& down : handlers_.down) down(link.peer(), why);
     }
-    if (dials_.contains(node)) DialFailed(node, std::string(why));
+    if (dials_.contains(node)) DialFailed(node, {.what = std::string(why)});
     return;
   }
   std::erase(incoming_, self);
@@ -296,7 +296,7 @@ void DistCore::Sweep() {
   }
   for (const std::string& node : late) {
     auto dial = dials_.find(node);
-    if (dial != dials_.end()) DialFailed(node, std::string(dial->second.error));
+    if (dial != dials_.end()) DialFailed(node, {.what = std::string(dial->second.error.what)});
   }
   services_.Expire(now);
   if (!incoming_.empty() || !dials_.empty() || services_.calls() > 0) ArmSweep();
@@ -317,7 +317,7 @@ void DistCore::Call(std::string node, std::string module, std::string function,
   // Shared, since one of two ends takes it.
   auto call = [this, node, module = std::move(module), function = std::move(function),
                args = std::move(args), deadline,
-               done = std::move(done)](std::expected<void, std::string> connected) mutable {
+               done = std::move(done)](std::expected<void, ConnectError> connected) mutable {
     auto link = links_.find(node);
     if (!connected || link == links_.end()) {
       return done(std::unexpected(RpcError{RpcError::Kind::kNodeDown, Term::Atom("nodedown")}));
@@ -334,7 +334,7 @@ void DistCore::Ping(std::string node, net::Duration timeout, CallDone done) {
   const net::Time deadline = loop_.now() + timeout;
   if (node == options_.node) return done(Term::Atom("yes"));
   auto ping = [this, node, deadline,
-               done = std::move(done)](std::expected<void, std::string> connected) mutable {
+               done = std::move(done)](std::expected<void, ConnectError> connected) mutable {
     auto link = links_.find(node);
     if (!connected || link == links_.end()) {
       return done(std::unexpected(RpcError{RpcError::Kind::kNodeDown, Term::Atom("nodedown")}));

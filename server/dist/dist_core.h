@@ -59,7 +59,8 @@ class DistCore final : private LinkOwner {
     net::Address address;                 // being tried
     std::unique_ptr<EpmdConnection> lookup;
     std::shared_ptr<Link> link;
-    std::string error = "no answer in time";
+    ConnectError error{.what = "no answer in time"};
+    bool tried = false;  // an address, to its end
   };
 
   // --- LinkOwner
@@ -89,7 +90,9 @@ class DistCore final : private LinkOwner {
   bool OnPort(const std::string& node, std::span<const uint8_t> answer);
   void DialAt(const std::string& node, uint16_t port);
   void OnDialEnd(const std::string& node, const Link& link, std::string_view why);
-  void DialFailed(const std::string& node, std::string why);
+  // One address has ended; the next one.
+  void AddressFailed(const std::string& node, ConnectError error);
+  void DialFailed(const std::string& node, ConnectError error);
   void DialDone(const std::string& node);
   // Frees what may be calling us.
   template <typename T>

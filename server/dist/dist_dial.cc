@@ -9,17 +9,18 @@
 namespace server {
 
 void DistCore::Connect(std::string node, ConnectDone done) {
-  if (!done) done = [](std::expected<void, std::string>) {};
+  if (!done) done = [](std::expected<void, ConnectError>) {};
   auto link = links_.find(node);
   if (node == options_.node || (link != links_.end() && link->second->state() == LinkState::kUp)) {
     return done({});
   }
   if (!IsNodeName(node)) {
-    return done(std::unexpected("'" + node + "' is no name of a node: it wants name@host"));
+    return done(std::unexpected(
+        ConnectError{.what = "'" + node + "' is no name of a node: it wants name@host"}));
   }
   const bool fresh = !dials_.contains(node);
   if (fresh && dials_.size() >= options_.dials_max) {
-    return done(std::unexpected(std::string("too many nodes are being dialed")));
+    return done(std::unexpected(ConnectError{.what = "too many nodes are being dialed"}));
   }
   Dial& dial = dials_[node];
   dial.waiters.push_back(std::move(done));
@@ -35,14 +36,14 @@ void DistCore::Connect(std::string node, ConnectDone done) {
       if (*alive) OnAddresses(node, std::move(addresses));
     });
   });
-  if (!queued) DialFailed(node, "too many hosts are being looked up");
+  if (!queued) DialFailed(node, {.what = "too many hosts are being looked up"});
 }
 
 void DistCore::OnAddresses(const std::string& node,
                            std::expected<std::vector<net::Address>, std::string> addresses) {
   auto dial = dials_.find(node);
   if (dial == dials_.end() || links_.contains(node)) return;
-  if (!addresses) return DialFailed(node, addresses.error());
+  if (!addresses) return DialFailed(node, {.what = addresses.error()});
   dial->second.addresses.assign(addresses->rbegin(), addresses->rend());
   TryNext(node);
 }
@@ -68,10 +69,9 @@ void DistCore::AskPort(const std::string& node) {
         if (found == dials_.end() || !found->second.lookup) return;
         DropLater(std::move(found->second.lookup));
         found->second.lookup = nullptr;
-        found->second.error = "no epmd answers at " +
-                              found->second.address.WithPort(options_.epmd.port).ToString() + ": " +
-                              std::string(why);
-        TryNext(node);
+        const std::string at = found->second.address.WithPort(options_.epmd.port).ToString();
+        // The node may live all the same: an epmd that has died takes nobody with it.
+        AddressFailed(node, {.what = "no epmd answers at " + at + ": " + std::string(why)});
       });
 }
 
@@ -83,11 +83,12 @@ bool DistCore::OnPort(const std::string& node, std::span<const uint8_t> answer) 
   DropLater(std::move(found->second.lookup));
   found->second.lookup = nullptr;
   if (!port) {
-    found->second.error = port.error() == EpmdError::kUnknown
-                              ? "epmd at " + found->second.address.IpToString() +
-                                    " knows no node " + std::string(SplitNodeName(node).alive)
-                              : std::string(ToString(port.error()));
-    TryNext(node);
+    const bool unknown = port.error() == EpmdError::kUnknown;
+    AddressFailed(node,
+                  {.what = unknown ? "epmd at " + found->second.address.IpToString() +
+                                         " knows no node " + std::string(SplitNodeName(node).alive)
+                                   : std::string(ToString(port.error())),
+                   .absent = unknown});
     return true;
   }
   DialAt(node, port->port);
@@ -98,7 +99,7 @@ void DistCore::DialAt(const std::string& node, uint16_t port) {
   Dial& dial = dials_.at(node);
   if (links_.contains(node)) return;  // it was faster
   net::TlsEnginePtr tls = NewEngine(false, SplitNodeName(node).host);
-  if (options_.tls && !tls) return DialFailed(node, "TLS: no memory");
+  if (options_.tls && !tls) return DialFailed(node, {.what = "TLS: no memory"});
   dial.link = Link::Dial(*this, loop_, node, dial.address.WithPort(port), std::move(tls));
 }
 
@@ -111,20 +112,29 @@ void DistCore::OnDialEnd(const std::string& node, const Link& link, std::string_
   const std::string at = link.peer().address.ToString();
   switch (link.handshake_error()) {
     case HandshakeError::kSimultaneous:
-      dial.error = "both nodes dialed, and the link of the other one did not come";
+      dial.error = {.what = "both nodes dialed, and the link of the other one did not come"};
       return;  // its link comes in
     case HandshakeError::kNone:
       // Erlang closes without a word when the cookie is wrong.
-      dial.error = at + ": " + std::string(why) +
-                   (link.opened() ? " during the handshake; do the cookies differ?" : "");
-      break;
+      return AddressFailed(
+          node, {.what = at + ": " + std::string(why) +
+                         (link.opened() ? " during the handshake; do the cookies differ?" : ""),
+                 .absent = link.refused()});
     default:
-      dial.error = at + ": " + std::string(why);
+      return AddressFailed(node, {.what = at + ": " + std::string(why)});
   }
+}
+
+void DistCore::AddressFailed(const std::string& node, ConnectError error) {
+  Dial& dial = dials_.at(node);
+  // It is not there when it is at none of its addresses.
+  error.absent = error.absent && (!dial.tried || dial.error.absent);
+  dial.tried = true;
+  dial.error = std::move(error);
   TryNext(node);
 }
 
-void DistCore::DialFailed(const std::string& node, std::string why) {
+void DistCore::DialFailed(const std::string& node, ConnectError error) {
   auto taken = dials_.extract(node);
   if (taken.empty()) return;
   Dial dial = std::move(taken.mapped());
@@ -133,7 +143,8 @@ void DistCore::DialFailed(const std::string& node, std::string why) {
     DropLater(std::move(dial.link));
   }
   if (dial.lookup) DropLater(std::move(dial.lookup));
-  for (auto& done : dial.waiters) done(std::unexpected("no connection to " + node + ": " + why));
+  error.what = "no connection to " + node + ": " + error.what;
+  for (auto& done : dial.waiters) done(std::unexpected(error));
 }
 
 void DistCore::DialDone(const std::string& node) {

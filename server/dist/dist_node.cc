@@ -1,5 +1,6 @@
 #include "server/dist/dist_node.h"
 
+#include <algorithm>
 #include <future>
 #include <thread>
 #include <utility>
@@ -20,11 +21,14 @@ constexpr size_t kFrameOverhead = 3 * kAtomBytesMax;
 
 net::RingOptions RingOptionsOf(const DistOptions& options) {
   const auto links = static_cast<uint32_t>(options.links_max);
+  const auto sockets = static_cast<uint32_t>(options.sockets_max);
+  // Each dial may have a socket for epmd beside its own; one more keeps our registration.
+  const uint32_t outgoing = links + 2 * static_cast<uint32_t>(options.dials_max) + 1;
+  const uint32_t accepted = links + static_cast<uint32_t>(options.handshakes_max) + 1;
   return {.submission_entries = 512,
           .completion_entries = 2048,
-          .accept_slots = links + static_cast<uint32_t>(options.handshakes_max) + 1,
-          // Each dial may have a socket for epmd beside its own; one more keeps our registration.
-          .outgoing_slots = links + 2 * static_cast<uint32_t>(options.dials_max) + 1};
+          .accept_slots = std::max(accepted, sockets > outgoing ? sockets - outgoing : 0),
+          .outgoing_slots = outgoing};
 }
 
 }  // namespace
@@ -124,6 +128,7 @@ class DistNode::Impl {
   std::mutex loop_mutex;
   net::EventLoop* loop = nullptr;  // guarded by loop_mutex; set while the thread runs
   std::atomic<std::thread::id> thread_id{};
+  std::atomic<uint32_t> creation{0};
 };
 
 void DistNode::Impl::Run(DistSocket socket, std::promise<StartResult>* started) {
@@ -147,6 +152,8 @@ void DistNode::Impl::Run(DistSocket socket, std::promise<StartResult>* started) 
   });
   core->Start(std::move(socket), [&](StartResult result) {
     own_loop.CancelTimer(timer);
+    // Before a peer can be let in, whose handlers may ask for it.
+    if (result) creation.store(*result, std::memory_order_relaxed);
     if (auto* waiting = std::exchange(started, nullptr)) waiting->set_value(std::move(result));
   });
   own_loop.Run();
@@ -255,9 +262,10 @@ std::expected<void, DistError> DistNode::Start() {
     Stop();
     return std::unexpected(started.error());
   }
-  creation_.store(*started, std::memory_order_relaxed);
   return {};
 }
+
+uint32_t DistNode::creation() const { return impl_->creation.load(std::memory_order_relaxed); }
 
 void DistNode::Stop() {
   if (!impl_->thread.joinable()) return;

@@ -7,7 +7,7 @@
 //   node->OnRpc("mnesia", "system_info", [](const RpcCall& call, RpcReply reply) { ... });
 //   node->OnNodeUp(...); node->OnNodeDown(...);
 //   node->Start();                       // error: what, and the remedy
-//   node->Connect("mongooseim2@localhost", [](std::expected<void, std::string> r) { ... });
+//   node->Connect("mongooseim2@localhost", [](std::expected<void, ConnectError> r) { ... });
 //   node->Send("mongooseim2@localhost", "mongoose_cluster", bytes);
 //
 // Threads: it runs one of its own, with one loop, from Start() to Stop(). All callbacks come on
@@ -21,7 +21,6 @@
 // Errors: a peer's faults end its link, with a counter and a log line that names the peer.
 #pragma once
 
-#include <atomic>
 #include <cstdint>
 #include <expected>
 #include <functional>
@@ -76,13 +75,13 @@ class DistNode {
   void Stop();
 
   const std::string& node() const { return options_.node; }
-  uint32_t creation() const { return creation_.load(std::memory_order_relaxed); }
+  uint32_t creation() const;  // 0 before Start() has registered it
   uint16_t port() const { return port_; }
 
   // --- From all threads, between Start() and Stop().
   // Looks the node up, dials it and shakes hands. Done at once when there is a link. `done` comes
   // on the node's thread; the error is for people ("no node mongooseim2 at host", "the cookie
-  // differs").
+  // differs"), and says whether the node is known not to be there.
   void Connect(std::string node, ConnectDone done = nullptr);
   void Disconnect(std::string node, std::string why);
   // To our own nodes. Copies the bytes.
@@ -110,7 +109,6 @@ class DistNode {
   explicit DistNode(DistOptions options);
 
   DistOptions options_;
-  std::atomic<uint32_t> creation_{0};
   uint16_t port_ = 0;
   std::unique_ptr<Impl> impl_;
 };

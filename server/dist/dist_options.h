@@ -70,6 +70,9 @@ struct DistOptions {
 
   // --- Bounds. Each has a counter in DistCounter.
   size_t links_max = 256;
+  // ERL_MAX_PORTS: sockets that the node's loop may hold, links and pages and clients together. Its
+  // table is made at the start. 0: what the other bounds need.
+  size_t sockets_max = 0;
   size_t handshakes_max = 128;              // under way at once; above, the oldest is dropped
   size_t frame_bytes_max = 16U << 20U;      // a peer that sends more is dropped
   size_t link_queue_bytes_max = 8U << 20U;  // written and not sent; above, Send() says kFull

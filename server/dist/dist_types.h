@@ -84,7 +84,14 @@ using MessageHandler = std::function<void(const DistMessage&)>;
 using UpHandler = std::function<void(const DistPeer&)>;
 using DownHandler = std::function<void(const DistPeer&, std::string_view why)>;
 using WritableHandler = std::function<void(const std::string& node)>;
-using ConnectDone = std::move_only_function<void(std::expected<void, std::string> result)>;
+// Why there is no link. `absent`: the host answered, and nobody of that name is there: epmd knows
+// no such node, or nobody listens at its port. Without it all that is known is that it did not come
+// about: the node may live, behind a cut or a cookie.
+struct ConnectError {
+  std::string what;  // for people
+  bool absent = false;
+};
+using ConnectDone = std::move_only_function<void(std::expected<void, ConnectError> result)>;
 using CallDone = std::move_only_function<void(RpcResult result)>;
 
 }  // namespace server

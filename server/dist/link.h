@@ -68,6 +68,8 @@ class Link final : public std::enable_shared_from_this<Link>,
   net::Time began() const { return began_; }
   // The connection itself came about.
   bool opened() const { return opened_; }
+  // The host answered, and nobody listens at that port.
+  bool refused() const { return socket_->refused(); }
 
   void Flush() { socket_->Flush(); }
   // Ends it with what was queued sent, or at once; OnLinkEnd says `why`.

@@ -1,6 +1,7 @@
 #include "server/dist/link_socket.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 
@@ -75,6 +76,7 @@ void LinkSocket::OnConnect(int32_t result) {
     if (slot_ != net::kNoSlot) loop_.ring().Close(std::exchange(slot_, net::kNoSlot));
     return;
   }
+  refused_ = result == -ECONNREFUSED;
   if (result < 0) return Close(std::strerror(-result), true);
   Begin();
 }

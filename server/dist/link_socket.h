@@ -72,6 +72,7 @@ class LinkSocket final : private net::Target, public std::enable_shared_from_thi
   void Fail(std::string_view why) { Close(why, true); }
 
   bool open() const { return state_ == State::kOpen; }
+  bool refused() const { return refused_; }  // by the host: nobody listens there
   // When the kernel last took bytes, and when bytes last came.
   net::Time last_sent() const { return last_sent_; }
   net::Time last_received() const { return last_received_; }
@@ -108,6 +109,7 @@ class LinkSocket final : private net::Target, public std::enable_shared_from_thi
   State state_ = State::kConnecting;
   bool receiving_ = false;
   bool sending_ = false;
+  bool refused_ = false;
   unsigned in_flight_ = 0;
   std::shared_ptr<LinkSocket> self_;  // while operations are in flight
   std::string close_why_;

@@ -40,7 +40,13 @@ std::string QuotedNodeName(std::string_view node) {
       !node.empty() && node[0] >= 'a' && node[0] <= 'z' &&
       std::ranges::all_of(node, [](char c) { return IsAlnum(c) || c == '_' || c == '@'; });
   if (bare) return std::string(node);
-  return '\'' + std::string(node) + '\'';
+  std::string out = "'";
+  // Of orders, which may name anything.
+  for (char c : node) {
+    if (c == '\'' || c == '\\') out += '\\';
+    out += c;
+  }
+  return out + '\'';
 }
 
 }  // namespace server

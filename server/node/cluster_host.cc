@@ -41,9 +41,11 @@ net::Time BootClock::Now() const {
 
 std::expected<std::unique_ptr<ClusterHost>, std::string> ClusterHost::Create(
     DistNode& node, std::string member_file, std::vector<TableOptions> tables,
-    const net::Clock& clock) {
+    const net::Clock& clock, const ClusterTiming& timing) {
   auto host = std::unique_ptr<ClusterHost>(new ClusterHost(node, std::move(member_file), clock));
+  for (const TableOptions& table : tables) host->table_ids_.push_back(table.id);
   ClusterOptions options{.node = node.node(),
+                         .timing = timing,
                          .seed = Random<uint64_t>(),
                          .table_hash_key = Random<net::HashKey>(),
                          .tables = std::move(tables)};
@@ -120,14 +122,15 @@ void ClusterHost::Dial(const std::string& node) {
   const auto found = wanted_.find(node);
   if (found == wanted_.end() || found->second.dialing) return;
   found->second.dialing = true;
-  node_.Connect(node, [this, node](std::expected<void, std::string> result) {
+  node_.Connect(node, [this, node](std::expected<void, ConnectError> result) {
     const auto wanted = wanted_.find(node);
     if (wanted == wanted_.end()) return;
     wanted->second.dialing = false;
     if (result) return;
     LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "cluster", "node is not reached",
-              {{"node", node}, {"reason", result.error()}});
-    Enter([&](net::Time now) { cluster_->OnNodeDown(node, LinkDown::kLost, now); });
+              {{"node", node}, {"reason", result.error().what}});
+    const LinkDown why = result.error().absent ? LinkDown::kAbsent : LinkDown::kLost;
+    Enter([&](net::Time now) { cluster_->OnNodeDown(node, why, now); });
     DialLater(node);
   });
 }

@@ -55,7 +55,7 @@ class ClusterHost final : private Transport {
   // Reads the member file. The error is for the operator, with file, line and remedy.
   static std::expected<std::unique_ptr<ClusterHost>, std::string> Create(
       DistNode& node, std::string member_file, std::vector<TableOptions> tables,
-      const net::Clock& clock);
+      const net::Clock& clock, const ClusterTiming& timing = {});
   ~ClusterHost() override = default;
   ClusterHost(const ClusterHost&) = delete;
   ClusterHost& operator=(const ClusterHost&) = delete;
@@ -72,6 +72,7 @@ class ClusterHost final : private Transport {
   void Remove(const std::string& target, OrderDone done);
   ClusterStatus Status() const { return cluster_->Status(); }
   Cluster& cluster() { return *cluster_; }
+  const std::vector<uint32_t>& table_ids() const { return table_ids_; }
   const Cluster& cluster() const { return *cluster_; }
   void WriteMetrics(net::MetricsWriter& out) const;
 
@@ -107,6 +108,7 @@ class ClusterHost final : private Transport {
   DiskStorage storage_;
   net::FastRandom random_;
   std::unique_ptr<Cluster> cluster_;
+  std::vector<uint32_t> table_ids_;
   std::map<std::string, Wanted, std::less<>> wanted_;
   std::multimap<uint64_t, Waiting> waiting_;  // of one number: the same order, given twice
   std::vector<EventHandler> handlers_;

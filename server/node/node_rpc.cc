@@ -6,6 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/dist/node_name.h"
+
 namespace server {
 namespace {
 
@@ -63,7 +65,7 @@ ClusterHost::OrderDone AnswerOrFail(RpcReply reply) {
 
 class NodeRpc {
  public:
-  NodeRpc(DistNode& node, ClusterHost& cluster, NodeFacts facts)
+  NodeRpc(DistNode& node, ClusterHost& cluster, NodeRpcFacts facts)
       : node_(node), cluster_(cluster), facts_(std::move(facts)) {}
 
   void SystemInfo(const RpcCall& call, RpcReply reply) const {
@@ -132,7 +134,7 @@ class NodeRpc {
  private:
   DistNode& node_;
   ClusterHost& cluster_;
-  const NodeFacts facts_;
+  const NodeRpcFacts facts_;
 };
 
 }  // namespace
@@ -141,11 +143,11 @@ std::string StatusSentence(const ClusterStatus& status, const std::string& versi
   const std::string is = status.state == NodeState::kStarting   ? "starting"
                          : status.state == NodeState::kStopping ? "stopping"
                                                                 : "started";
-  return "The node " + QuotedNode(status.node) + " is " + is + ". Status: " + is + ". MongooseIM " +
-         version + " is running in that node.";
+  return "The node " + QuotedNodeName(status.node) + " is " + is + ". Status: " + is +
+         ". MongooseIM " + version + " is running in that node.";
 }
 
-void AnswerNodeRpc(DistNode& node, ClusterHost& cluster, NodeFacts facts) {
+void AnswerNodeRpc(DistNode& node, ClusterHost& cluster, NodeRpcFacts facts) {
   // Shared by the handlers, which the node keeps.
   const auto rpc = std::make_shared<NodeRpc>(node, cluster, std::move(facts));
   const auto on = [&](const char* module, const char* function, auto answer) {

@@ -14,7 +14,7 @@
 
 namespace server {
 
-struct NodeFacts {
+struct NodeRpcFacts {
   std::string version;
   std::string commit;     // of the sources, where the build knows it
   std::string directory;  // the node's folder
@@ -23,7 +23,7 @@ struct NodeFacts {
 };
 
 // All outlive the node's thread.
-void AnswerNodeRpc(DistNode& node, ClusterHost& cluster, NodeFacts facts);
+void AnswerNodeRpc(DistNode& node, ClusterHost& cluster, NodeRpcFacts facts);
 
 // "The node mongooseim@localhost is started. Status: started. MongooseIM 6.2 is running in that
 // node."

@@ -148,8 +148,10 @@ void Run(server::DistNode& node) {
       node.Ping(peer, std::chrono::seconds(5),
                 [](bool pong) { Say(pong ? "pinged pong" : "pinged pang"); });
     } else if (verb == "connect") {
-      node.Connect(peer, [](std::expected<void, std::string> result) {
-        Say("connected " + (result ? std::string("ok") : result.error()));
+      node.Connect(peer, [](std::expected<void, server::ConnectError> result) {
+        Say("connected " + (result                  ? std::string("ok")
+                            : result.error().absent ? "absent: " + result.error().what
+                                                    : result.error().what));
       });
     } else if (verb == "disconnect") {
       node.Disconnect(peer, "told to");

@@ -46,7 +46,9 @@ uint16_t FreePort() {
 // One node: its thread is the distribution's.
 class TestNode {
  public:
-  TestNode(const std::string& name, uint16_t epmd_port, const std::string& folder) : name_(name) {
+  TestNode(const std::string& name, uint16_t epmd_port, const std::string& folder,
+           const ClusterTiming& timing)
+      : name_(name) {
     DistOptions options;
     options.node = name;
     options.cookie = "a cookie of the test";
@@ -56,7 +58,7 @@ class TestNode {
     EXPECT_TRUE(node.has_value());
     node_ = std::move(*node);
     auto host = ClusterHost::Create(*node_, folder + "/" + name + ".members",
-                                    {{.id = 1, .name = "session", .unique = true}}, clock_);
+                                    {{.id = 1, .name = "session", .unique = true}}, clock_, timing);
     EXPECT_TRUE(host.has_value()) << host.error();
     host_ = std::move(*host);
     AnswerNodeRpc(*node_, *host_,
@@ -152,8 +154,8 @@ class ClusterHostTest : public ::testing::Test {
     std::filesystem::remove_all(folder_);
   }
 
-  TestNode& Make(const std::string& alive) {
-    nodes_.push_back(std::make_unique<TestNode>(alive + "@localhost", epmd_port_, folder_));
+  TestNode& Make(const std::string& alive, const ClusterTiming& timing = {}) {
+    nodes_.push_back(std::make_unique<TestNode>(alive + "@localhost", epmd_port_, folder_, timing));
     nodes_.back()->Start();
     return *nodes_.back();
   }
@@ -199,10 +201,28 @@ TEST_F(ClusterHostTest, ThreeNodesJoinAndADeathIsKnownToTheOthers) {
 }
 
 TEST_F(ClusterHostTest, AJoinToNobodyEndsAndChangesNothing) {
-  TestNode& a = Make("a");
+  // Long before the time for an order is over: epmd has said that nobody is there.
+  TestNode& a = Make("a", {.operation = 10 * kDeadline});
   EXPECT_EQ(a.Join("nobody@localhost").outcome, Outcome::kUnreachable);
   EXPECT_THAT(a.Status().members, ElementsAre("a@localhost"));
   EXPECT_EQ(a.Join("a@localhost").outcome, Outcome::kAlreadyJoined);
+}
+
+TEST_F(ClusterHostTest, ANodeIsKnownToBeAbsentOrNotKnownToBe) {
+  const auto dial = [&](TestNode& from, const std::string& to) {
+    std::promise<std::expected<void, ConnectError>> promise;
+    auto result = promise.get_future();
+    from.node().Connect(to, [&](auto ended) { promise.set_value(std::move(ended)); });
+    return result.get();
+  };
+  TestNode& a = Make("a");
+  const auto nobody = dial(a, "nobody@localhost");
+  ASSERT_FALSE(nobody.has_value());
+  EXPECT_TRUE(nobody.error().absent) << nobody.error().what;
+  EXPECT_THAT(nobody.error().what, HasSubstr("knows no node nobody"));
+  const auto nowhere = dial(a, "a@no-such-host.invalid");
+  ASSERT_FALSE(nowhere.has_value());
+  EXPECT_FALSE(nowhere.error().absent) << nowhere.error().what;
 }
 
 TEST_F(ClusterHostTest, ARecordIsOnAllNodesAndGoesWithItsOwner) {
