@@ -34,6 +34,8 @@ FLOORS = {
     ],
     # Membership and tables are pure: of the links they know names only. All meet in the node.
     "server": [
+        "server",
+        "server/program",
         "server/node server/ctl",
         "server/cluster server/config",
         "server/dist",

@@ -8,6 +8,7 @@
 #include "net/base/check.h"
 #include "net/base/text.h"
 #include "net/report/log.h"
+#include "server/dist/flags.h"
 #include "server/dist/host_lookup.h"
 #include "server/dist/node_name.h"
 
@@ -36,6 +37,9 @@ DistCounter CounterOf(HandshakeError error) {
       return DistCounter::kMalformed;
   }
 }
+
+// Without a name of its own: each run of mongooseimctl is one, and would fill the log.
+bool IsGuest(const DistPeer& peer) { return (peer.flags & dist_flag::kNameMe) != 0; }
 
 }  // namespace
 
@@ -201,7 +205,7 @@ bool DistCore::OnShaken(Link& link) {
 void DistCore::OnUp(Link& link) {
   const DistPeer peer = link.peer();
   registry_.Add(peer, link.queue(), link.weak_from_this());
-  net::Log(net::LogLevel::kInfo, "dist", "node up",
+  net::Log(IsGuest(peer) ? net::LogLevel::kDebug : net::LogLevel::kInfo, "dist", "node up",
            {{"node", peer.node},
             {"address", peer.address.ToString()},
             {"ours", peer.ours},
@@ -234,8 +238,10 @@ void DistCore::OnLinkEnd(Link& link, std::string_view why) {
     registry_.Remove(node);
     services_.OnLost(link.session());
     Count(DistCounter::kLinksLost, 1);
-    net::Log(was_up ? net::LogLevel::kInfo : net::LogLevel::kWarn, "dist",
-             was_up ? "node down" : "a node was refused",
+    net::Log(!was_up                ? net::LogLevel::kWarn
+             : IsGuest(link.peer()) ? net::LogLevel::kDebug
+                                    : net::LogLevel::kInfo,
+             "dist", was_up ? "node down" : "a node was refused",
              {{"node", node}, {"address", link.peer().address.ToString()}, {"why", why}});
     if (was_up) {
       for (const auto& down : handlers_.down) down(link.peer(), why);

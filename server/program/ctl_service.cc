@@ -1,0 +1,110 @@
+#include "server/program/ctl_service.h"
+
+#include <cstdio>
+#include <memory>
+#include <utility>
+
+#include "server/program/ctl_wire.h"
+#include "server/program/log_file.h"
+
+namespace server {
+namespace {
+
+NodeCluster ClusterOf(const ClusterHost& host, std::vector<std::string> discovered) {
+  ClusterStatus status = host.Status();
+  return {.members = std::move(status.members),
+          .running = std::move(status.running),
+          .stopped = std::move(status.stopped),
+          .discovered = std::move(discovered)};
+}
+
+std::vector<NodeTable> TablesOf(ClusterHost& host) {
+  std::vector<NodeTable> tables;
+  for (const uint32_t id : host.table_ids()) {
+    const ReplicatedTable& table = *host.cluster().table(id);
+    char digest[40];
+    std::snprintf(digest, sizeof digest, "%016llx%016llx",
+                  static_cast<unsigned long long>(table.digest().a),
+                  static_cast<unsigned long long>(table.digest().b));
+    tables.push_back({.name = table.options().name,
+                      .size = table.size(),
+                      .memory_bytes = table.memory_bytes(),
+                      .digest = digest});
+  }
+  return tables;
+}
+
+std::vector<NodeMetric> MetricsOf(const DistNode& node, const ClusterHost& host,
+                                  const NodeStats& stats) {
+  const ClusterStatus status = host.Status();
+  const auto global = [](const char* name, uint64_t value) {
+    return NodeMetric{{"global", name}, static_cast<int64_t>(value)};
+  };
+  return {
+      global("uptime", static_cast<uint64_t>(stats.uptime_s)),
+      global("sessionCount", stats.online_users), global("clusterMembers", status.members.size()),
+      global("clusterRunning", status.running.size()), global("distLinks", node.NodesUp().size())};
+}
+
+void Order(ClusterHost& host, const OrderRequest& request, RpcReply reply) {
+  auto done = [reply = std::move(reply)](const ClusterHost::OrderEnd& end) mutable {
+    reply.Return(ToTerm(OrderResult{end.outcome, end.detail}));
+  };
+  switch (request.kind) {
+    case OrderKind::kJoin:
+      return host.Join(request.target, std::move(done));
+    case OrderKind::kLeave:
+      return host.Leave(request.force, std::move(done));
+    case OrderKind::kRemove:
+      return host.Remove(request.target, std::move(done));
+  }
+}
+
+}  // namespace
+
+void AnswerCtl(DistNode& node, ClusterHost& cluster, CtlService service) {
+  const auto shared = std::make_shared<const CtlService>(std::move(service));
+  const auto on = [&](const char* function, size_t arity, auto answer) {
+    node.OnRpc(std::string(kCtlModule), function,
+               [arity, answer](const RpcCall& call, RpcReply reply) {
+                 if (call.args.size() != arity) return reply.Undef();
+                 answer(call, std::move(reply));
+               });
+  };
+  on("order", 3, [&cluster](const RpcCall& call, RpcReply reply) {
+    auto request = ReadOrderRequest(call.args);
+    if (!request) return reply.Error(Term::Atom("badarg"));
+    Order(cluster, *request, std::move(reply));
+  });
+  on("facts", 0,
+     [shared](const RpcCall&, RpcReply reply) { reply.Return(ToTerm(shared->facts())); });
+  on("cluster", 0, [shared, &cluster](const RpcCall&, RpcReply reply) {
+    reply.Return(ToTerm(ClusterOf(cluster, shared->discovered())));
+  });
+  on("tables", 0,
+     [&cluster](const RpcCall&, RpcReply reply) { reply.Return(ToTerm(TablesOf(cluster))); });
+  on("stats", 0,
+     [shared](const RpcCall&, RpcReply reply) { reply.Return(ToTerm(shared->stats())); });
+  on("metrics", 0, [shared, &node, &cluster](const RpcCall&, RpcReply reply) {
+    reply.Return(ToTerm(MetricsOf(node, cluster, shared->stats())));
+  });
+  on("log_level", 0,
+     [](const RpcCall&, RpcReply reply) { reply.Return(Term::Binary(LogLevelName())); });
+  on("set_log_level", 1, [](const RpcCall& call, RpcReply reply) {
+    const auto level = call.args[0].AsText();
+    if (!level) return reply.Error(Term::Atom("badarg"));
+    SetLogLevelByName(*level);
+    reply.Return(Term::Atom("ok"));
+  });
+  // Answered before it stops.
+  on("stop", 0, [shared](const RpcCall&, RpcReply reply) {
+    reply.Return(Term::Atom("ok"));
+    shared->stop(false);
+  });
+  on("restart", 0, [shared](const RpcCall&, RpcReply reply) {
+    reply.Return(Term::Atom("ok"));
+    shared->stop(true);
+  });
+}
+
+}  // namespace server

@@ -1,0 +1,24 @@
+// The node's side of mongooseimctl: what ctl_wire.h names, answered.
+//
+// Set before the node's Start(); answers come on the node's thread.
+#pragma once
+
+#include <functional>
+
+#include "server/ctl/node_api.h"
+#include "server/dist/dist_node.h"
+#include "server/node/cluster_host.h"
+
+namespace server {
+
+struct CtlService {
+  std::function<NodeFacts()> facts;
+  std::function<NodeStats()> stats;
+  std::function<std::vector<std::string>()> discovered;
+  std::function<void(bool again)> stop;  // in order, as SIGTERM; `again`: and start anew
+};
+
+// All outlive the node's thread.
+void AnswerCtl(DistNode& node, ClusterHost& cluster, CtlService service);
+
+}  // namespace server

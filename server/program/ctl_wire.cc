@@ -1,0 +1,217 @@
+#include "server/program/ctl_wire.h"
+
+#include <array>
+#include <utility>
+
+namespace server {
+namespace {
+
+Term Texts(const std::vector<std::string>& texts) {
+  std::vector<Term> terms;
+  terms.reserve(texts.size());
+  for (const std::string& text : texts) terms.push_back(Term::Binary(text));
+  return Term::List(terms);
+}
+Term Number(uint64_t value) { return Term::Integer(static_cast<int64_t>(value)); }
+
+// Takes the elements of a tuple one by one; whatever does not fit makes the whole unreadable. A
+// newer node may put more behind.
+class Fields {
+ public:
+  Fields(const TermView& term, size_t count) {
+    auto fields = term.AsTuple();
+    good_ = fields && fields->size() >= count;
+    if (good_) fields_ = std::move(*fields);
+  }
+  bool good() const { return good_; }
+
+  std::string Text() {
+    return Take([](const TermView& t) { return t.AsText(); });
+  }
+  int64_t Integer() {
+    return Take([](const TermView& t) { return t.AsInteger(); });
+  }
+  uint64_t Count() { return static_cast<uint64_t>(Integer()); }
+  bool Truth() {
+    return Take([](const TermView& t) { return t.AsAtom(); }) == "true";
+  }
+  std::vector<std::string> List() {
+    return Take([](const TermView& t) -> std::optional<std::vector<std::string>> {
+      auto elements = t.AsList();
+      if (!elements) return std::nullopt;
+      std::vector<std::string> texts;
+      for (const TermView& element : *elements) {
+        auto text = element.AsText();
+        if (!text) return std::nullopt;
+        texts.push_back(std::move(*text));
+      }
+      return texts;
+    });
+  }
+
+ private:
+  template <typename Read>
+  auto Take(Read read) -> typename decltype(read(TermView()))::value_type {
+    if (good_ && at_ < fields_.size()) {
+      if (auto value = read(fields_[at_++])) return std::move(*value);
+    }
+    good_ = false;
+    return {};
+  }
+
+  std::vector<TermView> fields_;
+  size_t at_ = 0;
+  bool good_ = false;
+};
+
+template <typename T, typename Read>
+std::optional<std::vector<T>> ReadList(const TermView& term, Read read) {
+  const auto elements = term.AsList();
+  if (!elements) return std::nullopt;
+  std::vector<T> list;
+  for (const TermView& element : *elements) {
+    auto one = read(element);
+    if (!one) return std::nullopt;
+    list.push_back(std::move(*one));
+  }
+  return list;
+}
+
+constexpr std::array<std::pair<OrderKind, std::string_view>, 3> kKinds = {{
+    {OrderKind::kJoin, "join"},
+    {OrderKind::kLeave, "leave"},
+    {OrderKind::kRemove, "remove"},
+}};
+
+}  // namespace
+
+Term ToTerm(const NodeFacts& f) {
+  return Term::Tuple({Term::Binary(f.version), Term::Binary(f.commit), Term::Integer(f.os_pid),
+                      Term::Integer(f.uptime_s), Term::Binary(f.status), Term::Binary(f.protocol),
+                      Term::Binary(f.log_path), Term::Binary(f.directory)});
+}
+
+std::optional<NodeFacts> ReadFacts(const TermView& term) {
+  Fields in(term, 8);
+  NodeFacts f;
+  f.version = in.Text();
+  f.commit = in.Text();
+  f.os_pid = static_cast<int>(in.Integer());
+  f.uptime_s = in.Integer();
+  f.status = in.Text();
+  f.protocol = in.Text();
+  f.log_path = in.Text();
+  f.directory = in.Text();
+  return in.good() ? std::optional(std::move(f)) : std::nullopt;
+}
+
+Term ToTerm(const NodeCluster& c) {
+  return Term::Tuple({Texts(c.members), Texts(c.running), Texts(c.stopped), Texts(c.discovered),
+                      Term::Boolean(c.discovery_works), Texts(c.conflict_nodes),
+                      Texts(c.conflict_tables)});
+}
+
+std::optional<NodeCluster> ReadCluster(const TermView& term) {
+  Fields in(term, 7);
+  NodeCluster c;
+  c.members = in.List();
+  c.running = in.List();
+  c.stopped = in.List();
+  c.discovered = in.List();
+  c.discovery_works = in.Truth();
+  c.conflict_nodes = in.List();
+  c.conflict_tables = in.List();
+  return in.good() ? std::optional(std::move(c)) : std::nullopt;
+}
+
+Term ToTerm(const std::vector<NodeTable>& tables) {
+  std::vector<Term> terms;
+  for (const NodeTable& t : tables) {
+    terms.push_back(Term::Tuple(
+        {Term::Binary(t.name), Number(t.size), Number(t.memory_bytes), Term::Binary(t.digest)}));
+  }
+  return Term::List(terms);
+}
+
+std::optional<std::vector<NodeTable>> ReadTables(const TermView& term) {
+  return ReadList<NodeTable>(term, [](const TermView& element) {
+    Fields in(element, 4);
+    NodeTable t;
+    t.name = in.Text();
+    t.size = in.Count();
+    t.memory_bytes = in.Count();
+    t.digest = in.Text();
+    return in.good() ? std::optional(std::move(t)) : std::nullopt;
+  });
+}
+
+Term ToTerm(const NodeStats& s) {
+  return Term::Tuple({Term::Integer(s.uptime_s), Number(s.registered_users),
+                      Number(s.online_users_node), Number(s.online_users), Number(s.incoming_s2s),
+                      Number(s.outgoing_s2s)});
+}
+
+std::optional<NodeStats> ReadStats(const TermView& term) {
+  Fields in(term, 6);
+  NodeStats s;
+  s.uptime_s = in.Integer();
+  s.registered_users = in.Count();
+  s.online_users_node = in.Count();
+  s.online_users = in.Count();
+  s.incoming_s2s = in.Count();
+  s.outgoing_s2s = in.Count();
+  return in.good() ? std::optional(s) : std::nullopt;
+}
+
+Term ToTerm(const std::vector<NodeMetric>& metrics) {
+  std::vector<Term> terms;
+  for (const NodeMetric& m : metrics) {
+    terms.push_back(Term::Tuple({Texts(m.name), Term::Integer(m.value)}));
+  }
+  return Term::List(terms);
+}
+
+std::optional<std::vector<NodeMetric>> ReadMetrics(const TermView& term) {
+  return ReadList<NodeMetric>(term, [](const TermView& element) {
+    Fields in(element, 2);
+    NodeMetric m;
+    m.name = in.List();
+    m.value = in.Integer();
+    return in.good() ? std::optional(std::move(m)) : std::nullopt;
+  });
+}
+
+Term ToTerm(const OrderResult& result) {
+  return Term::Tuple(
+      {Term::Integer(static_cast<int>(result.outcome)), Term::Binary(result.detail)});
+}
+
+std::optional<OrderResult> ReadOrderResult(const TermView& term) {
+  Fields in(term, 2);
+  const int64_t outcome = in.Integer();
+  std::string detail = in.Text();
+  if (!in.good() || outcome < 0 || outcome >= kOutcomes) return std::nullopt;
+  return OrderResult{static_cast<Outcome>(outcome), std::move(detail)};
+}
+
+std::vector<Term> ToTerms(const OrderRequest& request) {
+  std::string_view kind;
+  for (const auto& [known, name] : kKinds) {
+    if (known == request.kind) kind = name;
+  }
+  return {Term::Atom(kind), Term::Binary(request.target), Term::Boolean(request.force)};
+}
+
+std::optional<OrderRequest> ReadOrderRequest(std::span<const TermView> args) {
+  if (args.size() != 3) return std::nullopt;
+  auto target = args[1].AsText();
+  if (!target || (!args[2].IsAtom("true") && !args[2].IsAtom("false"))) return std::nullopt;
+  for (const auto& [kind, name] : kKinds) {
+    if (args[0].IsAtom(name)) {
+      return OrderRequest{kind, std::move(*target), args[2].IsAtom("true")};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace server

@@ -1,0 +1,45 @@
+// What travels between mongooseimctl and its node: answers of NodeApi as terms, both directions in
+// one place. Called by rpc as functions of the module `mongooseimctl`.
+//
+//   order(Kind, Target, Force) → {Outcome, Detail}     facts(), cluster(), tables(), stats(),
+//   metrics(), log_level() → as below                   set_log_level(Level), stop(), restart() →
+//   ok
+//
+// Pure. Reading is as for what any peer sends: nothing is trusted, nothing for what does not fit.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include "server/ctl/node_api.h"
+#include "server/dist/term.h"
+
+namespace server {
+
+inline constexpr std::string_view kCtlModule = "mongooseimctl";
+
+Term ToTerm(const NodeFacts& facts);
+Term ToTerm(const NodeCluster& cluster);
+Term ToTerm(const std::vector<NodeTable>& tables);
+Term ToTerm(const NodeStats& stats);
+Term ToTerm(const std::vector<NodeMetric>& metrics);
+Term ToTerm(const OrderResult& result);
+
+std::optional<NodeFacts> ReadFacts(const TermView& term);
+std::optional<NodeCluster> ReadCluster(const TermView& term);
+std::optional<std::vector<NodeTable>> ReadTables(const TermView& term);
+std::optional<NodeStats> ReadStats(const TermView& term);
+std::optional<std::vector<NodeMetric>> ReadMetrics(const TermView& term);
+std::optional<OrderResult> ReadOrderResult(const TermView& term);
+
+struct OrderRequest {
+  OrderKind kind = OrderKind::kJoin;
+  std::string target;
+  bool force = false;
+};
+std::vector<Term> ToTerms(const OrderRequest& request);
+std::optional<OrderRequest> ReadOrderRequest(std::span<const TermView> args);
+
+}  // namespace server

@@ -1,0 +1,79 @@
+#include "server/program/dist_tls.h"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <string_view>
+
+#include "net/tls/context/tls_context.h"
+
+namespace server {
+namespace {
+
+constexpr std::array<std::string_view, 3> kFiles = {"certfile", "keyfile", "cacertfile"};
+// What Erlang has and ours does always: the peer is verified, or there is no link.
+constexpr std::array<std::string_view, 6> kImplied = {
+    "verify", "fail_if_no_peer_cert", "secure_renegotiate", "depth", "reuse_sessions", "versions"};
+
+struct Side {
+  std::string certfile, keyfile, cacertfile;
+  std::string& Of(std::string_view key) {
+    return key == "certfile" ? certfile : key == "keyfile" ? keyfile : cacertfile;
+  }
+};
+
+}  // namespace
+
+std::expected<DistTls, std::vector<std::string>> MakeDistTls(const VmArgs& args,
+                                                             const NodeFolder& folder) {
+  std::vector<std::string> errors;
+  if (!args.ssl_dist_optfile.empty()) {
+    errors.push_back("-ssl_dist_optfile " + args.ssl_dist_optfile +
+                     ": a file of Erlang terms is not read; write its entries as -ssl_dist_opt "
+                     "server_certfile FILE server_keyfile FILE server_cacertfile FILE …");
+  }
+  std::array<Side, 2> sides;  // server, client
+  for (const auto& [key, value] : args.ssl_dist_opt) {
+    std::string_view name = key;
+    const bool server = !name.starts_with("client_");
+    const bool client = !name.starts_with("server_");
+    if (!server || !client) name.remove_prefix(7);
+    if (std::ranges::find(kFiles, name) != kFiles.end()) {
+      if (server) sides[0].Of(name) = folder.Path(value);
+      if (client) sides[1].Of(name) = folder.Path(value);
+    } else if (std::ranges::find(kImplied, name) == kImplied.end()) {
+      errors.push_back("-ssl_dist_opt " + key +
+                       ": is not known; there are certfile, keyfile and cacertfile, for both "
+                       "directions or with server_ or client_ in front");
+    } else if (name == "verify" && value == "verify_none") {
+      errors.push_back("-ssl_dist_opt " + key + " " + value +
+                       ": nodes verify each other; write verify_peer and cacertfile");
+    }
+  }
+  // One certificate for both directions is what most have.
+  for (std::string_view key : kFiles) {
+    if (sides[1].Of(key).empty()) sides[1].Of(key) = sides[0].Of(key);
+    if (sides[0].Of(key).empty()) {
+      errors.push_back("-proto_dist inet_tls needs -ssl_dist_opt server_" + std::string(key) +
+                       " FILE");
+    }
+  }
+  if (!errors.empty()) return std::unexpected(std::move(errors));
+  auto server = net::TlsServerContext::Create(
+      {.sites = {{.certificates = {{.chain = sides[0].certfile, .key = sides[0].keyfile}},
+                  .client_auth = net::TlsClientAuth::kRequired,
+                  .client_ca = sides[0].cacertfile,
+                  .client_any_purpose = true}}});
+  auto client = net::TlsClientContext::Create(
+      {.ca = sides[1].cacertfile,
+       .certificate = {.chain = sides[1].certfile, .key = sides[1].keyfile}});
+  const auto take = [&](const net::TlsConfigErrors& from) {
+    for (const net::TlsConfigError& error : from) errors.push_back(error.ToString());
+  };
+  if (!server) take(server.error());
+  if (!client) take(client.error());
+  if (!errors.empty()) return std::unexpected(std::move(errors));
+  return DistTls{.server = std::move(*server), .client = std::move(*client)};
+}
+
+}  // namespace server

@@ -1,0 +1,166 @@
+#include "server/program/node_init.h"
+
+#include <fcntl.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <system_error>
+
+#include "net/base/check.h"
+#include "net/io/socket.h"
+#include "server/program/node_folder.h"
+
+namespace server {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr mode_t kSecretMode = 0600;
+constexpr mode_t kOpenMode = 0644;
+
+std::string RandomCookie() {
+  std::array<uint8_t, 20> bytes{};
+  CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  std::string cookie;
+  for (uint8_t byte : bytes) cookie += static_cast<char>('A' + byte % 26);
+  return cookie;
+}
+
+std::string VmArgsText(const InitOptions& options) {
+  return "# The name of this node; its host must be resolvable on the other nodes of the "
+         "cluster.\n" +
+         std::string(options.long_names ? "-name " : "-sname ") + options.name +
+         "\n\n# Who knows it may order anything: the same on all nodes of the cluster, and this "
+         "file "
+         "0600.\n-setcookie " +
+         (options.cookie.empty() ? RandomCookie() : options.cookie) +
+         "\n\n# Connections that this node may have; 350000 for 100 k users with SSL/TLS, else "
+         "250000.\n#-env ERL_MAX_PORTS 350000\n";
+}
+
+constexpr std::string_view kVmDistArgs =
+    "# To connect to other nodes, a node listens at the first free port of this range: one for "
+    "each\n"
+    "# node of the machine. Where a firewall stands between the nodes, leave epmd's port (4369) "
+    "open "
+    "too.\n"
+    "#-kernel inet_dist_listen_min 50000 inet_dist_listen_max 50010\n"
+    "\n"
+    "# Where it listens; without it on all addresses.\n"
+    "#-kernel inet_dist_use_interface {127,0,0,1}\n"
+    "\n"
+    "# Links over TLS, with certificates of both sides.\n"
+    "#-proto_dist inet_tls\n"
+    "#-ssl_dist_opt server_certfile etc/node.pem server_keyfile etc/node.key\n"
+    "#-ssl_dist_opt server_cacertfile etc/ca.pem\n";
+
+std::string TomlText(const std::string& http) {
+  return R"(# What MongooseIM's page has in vm.args (name, cookie, port range, ERL_MAX_PORTS) stands in
+# vm.args and vm.dist.args. Every key is here, commented, with its default. Paths are relative to the
+# node's folder. Times: "250ms", "5s", "10m".
+
+[log]
+#level = "info"                 # debug, info, warning, error
+#format = "text"                # or json
+#file = "log/mongooseim.log"    # "": stderr
+
+[http]
+listen = [")" +
+         http + R"("]    # /livez /readyz /metrics /api/cluster/status
+
+[dist]
+#cookie_file = ""               # mode 0600; instead of -setcookie of vm.args
+#links_max = 256                # links to other nodes, ctl and erl
+#visible = false                # true: nodes() of an erl lists this node
+
+[cluster]
+#heartbeat = "1s"               # to every other node
+#silence = "8s"                 # without a fresh echo a node is not seen; at least four heartbeats
+#link_grace = "500ms"           # a broken link may come back within
+#isolate_after = "2s"           # on the minority's side for so long: "isolated"
+#operation_timeout = "5s"       # of join, leave, remove: to reach a node, to hear its answer
+#discovery_file = ""            # a node's name a line, read again when it changes; "": none
+#auto_join = false              # with discovery_file: who stands alone joins by itself
+)";
+}
+
+class Maker {
+ public:
+  explicit Maker(fs::path root) : root_(std::move(root)) {}
+
+  void Folder(const char* name, mode_t mode) {
+    const fs::path path = root_ / name;
+    if (!error_.empty()) return;
+    if (mkdir(path.c_str(), mode) == 0) {
+      made_.push_back(path.string());
+    } else if (errno != EEXIST) {
+      Failed(path);
+    }
+  }
+  void File(const char* name, std::string_view text, mode_t mode) {
+    const fs::path path = root_ / name;
+    if (!error_.empty()) return;
+    const net::UniqueFd fd(open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (!fd) {
+      if (errno != EEXIST) Failed(path);
+      return;
+    }
+    if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+      return Failed(path);
+    }
+    made_.push_back(path.string());
+  }
+  void Link(const char* name, const std::string& target) {
+    const fs::path path = root_ / name;
+    if (!error_.empty()) return;
+    if (symlink(target.c_str(), path.c_str()) == 0) {
+      made_.push_back(path.string());
+    } else if (errno != EEXIST) {
+      Failed(path);
+    }
+  }
+  std::expected<std::vector<std::string>, std::string> Finish() {
+    if (!error_.empty()) return std::unexpected(std::move(error_));
+    return std::move(made_);
+  }
+
+ private:
+  void Failed(const fs::path& path) {
+    error_ = path.string() + ": cannot be made: " + std::strerror(errno) +
+             "; choose a folder that this user may write to";
+  }
+  const fs::path root_;
+  std::vector<std::string> made_;
+  std::string error_;
+};
+
+}  // namespace
+
+std::expected<std::vector<std::string>, std::string> InitNodeFolder(
+    const InitOptions& options, const std::string& program_path) {
+  std::error_code error;
+  const fs::path root = fs::absolute(options.dir, error);
+  fs::create_directories(root, error);
+  if (error) {
+    return std::unexpected(root.string() + ": cannot be made: " + error.message() +
+                           "; choose a folder that this user may write to");
+  }
+  Maker maker(root);
+  maker.Folder("bin", 0755);
+  maker.Folder("etc", 0755);
+  maker.Folder("data", 0700);
+  maker.Folder("log", 0755);
+  maker.File("etc/vm.args", VmArgsText(options), kSecretMode);
+  maker.File("etc/vm.dist.args", kVmDistArgs, kOpenMode);
+  maker.File("etc/mongooseim.toml", TomlText(options.http), kOpenMode);
+  maker.Link("bin/mongooseim", SiblingProgram(program_path, "mongooseim"));
+  maker.Link("bin/mongooseimctl", SiblingProgram(program_path, "mongooseimctl"));
+  return maker.Finish();
+}
+
+}  // namespace server

@@ -1,0 +1,312 @@
+#include "server/program/run_node.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <future>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "net/base/clock.h"
+#include "net/io/socket.h"
+#include "net/report/log.h"
+#include "net/service/service_manager.h"
+#include "net/service/signals.h"
+#include "net/service/state_file.h"
+#include "server/dist/dist_node.h"
+#include "server/node/cluster_host.h"
+#include "server/node/discovery.h"
+#include "server/node/node_rpc.h"
+#include "server/node/pages.h"
+#include "server/program/ctl_service.h"
+#include "server/program/descriptors.h"
+#include "server/program/log_file.h"
+#include "server/program/node_lock.h"
+
+namespace server {
+namespace {
+
+constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
+// Between telling the others that this node stops and closing the links.
+constexpr net::Duration kGoodbyeTime = std::chrono::milliseconds(100);
+constexpr net::Duration kLoadEvery = std::chrono::seconds(1);
+
+net::Duration ProcessorTime() {
+  rusage used{};
+  getrusage(RUSAGE_SELF, &used);
+  const auto of = [](const timeval& t) {
+    return std::chrono::seconds(t.tv_sec) + std::chrono::microseconds(t.tv_usec);
+  };
+  return of(used.ru_utime) + of(used.ru_stime);
+}
+
+// What the sessions are kept in; empty until there is XMPP.
+std::vector<TableOptions> Tables() { return {{.id = 1, .name = "session", .unique = true}}; }
+
+class Node {
+ public:
+  Node(NodeSetup setup, RunOptions options)
+      : setup_(std::move(setup)), options_(std::move(options)), began_(clock_.Now()) {}
+
+  RunResult Run();
+
+ private:
+  using Errors = std::vector<std::string>;
+
+  Errors Prepare();
+  Errors OpenPages();
+  Errors Start();
+  // On the node's thread.
+  void Assemble();
+  void OnSignal(int number);
+  void BeginStop(bool again);
+  void TakeApart();
+  void MeterLoad();
+  std::string StatusLine() const;
+  NodeFacts Facts() const;
+  NodeLoad Load() const {
+    return {.max_sessions = setup_.max_ports.value, .load = load_, .draining = stopping_};
+  }
+  void WriteStatus(std::string_view status) const;
+
+  NodeSetup setup_;
+  RunOptions options_;
+  BootClock clock_;
+  const net::Time began_;
+  std::optional<NodeLock> lock_;
+  std::unique_ptr<DistNode> node_;
+  std::unique_ptr<ClusterHost> cluster_;
+  std::vector<net::UniqueFd> listeners_;
+  std::promise<bool> stop_asked_;
+
+  // On the node's thread, made and destroyed there.
+  std::vector<std::unique_ptr<Pages>> pages_;
+  std::unique_ptr<net::ServiceManager> service_;
+  std::unique_ptr<net::SignalWatcher> signals_;
+  std::unique_ptr<Discovery> discovery_;
+  net::EventLoop::TimerId load_timer_{};
+  net::Time load_at_{};
+  net::Duration load_used_{};
+  double load_ = 0;
+  bool stopping_ = false;
+};
+
+RunResult Node::Run() {
+  for (auto step : {&Node::Prepare, &Node::OpenPages, &Node::Start}) {
+    if (Errors errors = (this->*step)(); !errors.empty()) {
+      for (const std::string& error : errors) {
+        net::Log(net::LogLevel::kError, "node", "cannot start", {{"reason", error}});
+      }
+      // Whoever holds the folder goes on with its status.
+      if (lock_) WriteStatus("stopped");
+      return {.end = RunEnd::kFailed, .errors = std::move(errors)};
+    }
+  }
+  WriteStatus("started");
+  options_.on_started();
+  const bool again = stop_asked_.get_future().get();
+  std::promise<void> apart;
+  node_->Post([&] {
+    TakeApart();
+    apart.set_value();
+  });
+  apart.get_future().wait();
+  node_->Stop();
+  net::Log(net::LogLevel::kInfo, "node", "stopped", {{"node", setup_.dist.node}});
+  WriteStatus("stopped");
+  return {.end = again ? RunEnd::kRestart : RunEnd::kStopped};
+}
+
+Node::Errors Node::Prepare() {
+  auto lock = NodeLock::Take(setup_.folder.Lock());
+  if (!lock) return {lock.error()};
+  lock_ = std::move(*lock);
+  const bool journal = std::getenv("JOURNAL_STREAM") != nullptr;
+  const bool live = options_.mode == RunMode::kLive;
+  const std::string& file = setup_.config.log.file;
+  // The journal keeps what it is told; a second copy would only have to be rotated.
+  auto log = StartLog({.level = setup_.config.log.level,
+                       .format = setup_.config.log.format,
+                       .path = file.empty() || (live && journal) ? "" : setup_.folder.Path(file),
+                       .on_stderr = live});
+  if (!log) return {log.error()};
+  WriteStatus("starting");
+  const DescriptorLimit limit =
+      RaiseDescriptorLimit(setup_.max_ports.value, setup_.max_ports.origin);
+  if (limit.warning) setup_.warnings.push_back(*limit.warning);
+  setup_.dist.sockets_max = limit.usable;
+  for (const std::string& warning : setup_.warnings) {
+    net::Log(net::LogLevel::kWarn, "node", warning);
+  }
+  if (!setup_.args.unused.empty()) {
+    std::string list;
+    for (const std::string& flag : setup_.args.unused) list += (list.empty() ? "" : ", ") + flag;
+    net::Log(net::LogLevel::kInfo, "node", "flags without a meaning here", {{"flags", list}});
+  }
+  auto node = DistNode::Create(setup_.dist);
+  if (!node) return {node.error().what + "; " + node.error().remedy};
+  node_ = std::move(*node);
+  const NodeConfig::Cluster& times = setup_.config.cluster;
+  auto cluster = ClusterHost::Create(*node_, setup_.folder.MemberFile(), Tables(), clock_,
+                                     {.heartbeat = times.heartbeat,
+                                      .silence = times.silence,
+                                      .link_grace = times.link_grace,
+                                      .isolate_after = times.isolate_after,
+                                      .operation = times.operation_timeout});
+  if (!cluster) return {cluster.error()};
+  cluster_ = std::move(*cluster);
+  AnswerNodeRpc(*node_, *cluster_,
+                {.version = MONGOOSE_VERSION,
+                 .commit = "",
+                 .directory = setup_.folder.root,
+                 .load = [this] { return Load(); },
+                 .stop = [this] { BeginStop(false); }});
+  AnswerCtl(*node_, *cluster_,
+            {.facts = [this] { return Facts(); },
+             .stats = [this] { return NodeStats{.uptime_s = Facts().uptime_s}; },
+             .discovered = [this] { return discovery_ ? discovery_->names() : Errors(); },
+             .stop = [this](bool again) { BeginStop(again); }});
+  return {};
+}
+
+Node::Errors Node::OpenPages() {
+  for (const net::Address& address : setup_.config.http.listen) {
+    const net::SocketName name = address.ToSocketName();
+    auto fd = net::Listen(name.get(), name.size(), {.backlog = 128});
+    if (!fd) {
+      return {setup_.folder.Toml() + ": http.listen: " + address.ToString() + ": " + fd.error() +
+              "; each node of a machine needs an address or a port of its own"};
+    }
+    listeners_.push_back(std::move(*fd));
+  }
+  return {};
+}
+
+Node::Errors Node::Start() {
+  if (auto started = node_->Start(); !started) {
+    return {started.error().what +
+            (started.error().remedy.empty() ? "" : "; " + started.error().remedy)};
+  }
+  std::promise<void> assembled;
+  node_->Post([&] {
+    Assemble();
+    assembled.set_value();
+  });
+  assembled.get_future().wait();
+  return {};
+}
+
+void Node::Assemble() {
+  net::EventLoop& loop = node_->loop();
+  cluster_->Start();
+  for (net::UniqueFd& fd : listeners_) {
+    pages_.push_back(
+        std::make_unique<Pages>(*node_, *cluster_, [this] { return Load(); }, std::move(fd)));
+  }
+  service_ = std::make_unique<net::ServiceManager>(loop, [this] { return StatusLine(); });
+  signals_ = std::make_unique<net::SignalWatcher>(loop, kSignals,
+                                                  [this](int number) { OnSignal(number); });
+  if (!setup_.config.cluster.discovery_file.empty()) {
+    discovery_ = std::make_unique<Discovery>(
+        loop, *cluster_,
+        Discovery::Options{.node = setup_.dist.node,
+                           .path = setup_.folder.Path(setup_.config.cluster.discovery_file),
+                           .auto_join = setup_.config.cluster.auto_join});
+  }
+  load_at_ = clock_.Now();
+  load_used_ = ProcessorTime();
+  MeterLoad();
+  service_->Ready();
+  net::Log(net::LogLevel::kInfo, "node", "started",
+           {{"node", setup_.dist.node},
+            {"version", MONGOOSE_VERSION},
+            {"dist_port", node_->port()},
+            {"max_ports", setup_.max_ports.value},
+            {"folder", setup_.folder.root}});
+}
+
+void Node::MeterLoad() {
+  load_timer_ = node_->loop().After(kLoadEvery, [this] { MeterLoad(); });
+  const net::Time now = clock_.Now();
+  const net::Duration used = ProcessorTime();
+  if (now > load_at_) {
+    const auto share = static_cast<double>((used - load_used_).count()) /
+                       static_cast<double>((now - load_at_).count());
+    load_ = std::clamp(share / static_cast<double>(sysconf(_SC_NPROCESSORS_ONLN)), 0.0, 1.0);
+  }
+  load_at_ = now;
+  load_used_ = used;
+}
+
+void Node::OnSignal(int number) {
+  if (number == SIGHUP) {
+    ReopenLog();
+    net::Log(net::LogLevel::kInfo, "node", "the log was opened again");
+  } else if (stopping_) {
+    _exit(1);
+  } else {
+    BeginStop(false);
+  }
+}
+
+void Node::BeginStop(bool again) {
+  if (std::exchange(stopping_, true)) return;
+  net::Log(net::LogLevel::kInfo, "node", "stopping", {{"restart", again}});
+  WriteStatus("stopping");
+  if (service_) service_->Stopping();
+  cluster_->Stop();
+  // What was said to the others and to mongooseimctl is still on its way.
+  node_->loop().After(kGoodbyeTime, [this, again] { stop_asked_.set_value(again); });
+}
+
+void Node::TakeApart() {
+  discovery_.reset();
+  node_->loop().CancelTimer(load_timer_);
+  pages_.clear();
+  signals_.reset();
+  service_.reset();
+}
+
+std::string Node::StatusLine() const {
+  const ClusterStatus status = cluster_->Status();
+  return std::string(ToString(status.state)) + ", " + std::to_string(status.running.size()) +
+         " of " + std::to_string(status.members.size()) + " members";
+}
+
+NodeFacts Node::Facts() const {
+  const std::string& file = setup_.config.log.file;
+  return {
+      .version = MONGOOSE_VERSION,
+      .commit = "",
+      .os_pid = getpid(),
+      .uptime_s = std::chrono::duration_cast<std::chrono::seconds>(clock_.Now() - began_).count(),
+      .status = stopping_ ? "stopping" : "started",
+      .protocol = std::string(ToString(setup_.args.proto)),
+      .log_path = file.empty() ? "" : setup_.folder.Path(file),
+      .directory = setup_.folder.Data()};
+}
+
+void Node::WriteStatus(std::string_view status) const {
+  const auto written = net::WriteStateFile(setup_.folder.Status(), std::string(status) + "\n");
+  if (!written) {
+    net::Log(net::LogLevel::kWarn, "node", "the status file is not written",
+             {{"reason", written.error()}});
+  }
+}
+
+}  // namespace
+
+RunResult RunNode(const NodeFolder& folder, RunOptions options) {
+  signal(SIGPIPE, SIG_IGN);
+  net::BlockSignals(kSignals);
+  auto setup = ReadNodeSetup(folder);
+  if (!setup) return {.end = RunEnd::kFailed, .errors = std::move(setup.error())};
+  return Node(std::move(*setup), std::move(options)).Run();
+}
+
+}  // namespace server

@@ -1,0 +1,128 @@
+"""A node of ours in a folder made by `mongooseim init`, and its mongooseimctl."""
+
+import json
+import os
+import re
+import subprocess
+import urllib.error
+import urllib.request
+
+from lib import net
+from lib.dist_probe import BIN
+from lib.wait import wait_until
+
+PROGRAM = os.path.join(BIN, "mongooseim")
+
+
+class Done:
+    """How a run of a program ended."""
+
+    def __init__(self, done):
+        self.code = done.returncode
+        self.out = done.stdout
+        self.err = done.stderr
+
+    def __repr__(self):
+        return f"exit {self.code}, out {self.out!r}, err {self.err!r}"
+
+
+class Mongooseim:
+    def __init__(self, workspace, epmd, name, cookie="C", host="localhost", long_names=False,
+                 folder=None):
+        self.workspace = workspace
+        self.alive = name
+        self.name = f"{name}@{host}"
+        self.http = net.free_port()
+        self.folder = folder or workspace.path(name)
+        self.env = {**os.environ, **epmd.env}
+        self.process = None
+        for key in ("MONGOOSEIM_DIR", "ERL_MAX_PORTS"):
+            self.env.pop(key, None)
+        if folder is None:
+            done = self.run(PROGRAM, "init", self.folder, "--name" if long_names else "--sname",
+                            self.name, "--cookie", cookie, "--http", f"127.0.0.1:{self.http}")
+            assert done.code == 0, done
+
+    # --- programs
+    def run(self, *argv, text=None, env=None, timeout=60, cwd=None):
+        return Done(subprocess.run(
+            argv, input=text if text is not None else "", capture_output=True, text=True,
+            timeout=timeout, check=False, env={**self.env, **(env or {})}, cwd=cwd or "/"))
+
+    def bin(self, program):
+        return os.path.join(self.folder, "bin", program)
+
+    def mim(self, *words, **options):
+        return self.run(self.bin("mongooseim"), *words, **options)
+
+    def ctl(self, *words, **options):
+        return self.run(self.bin("mongooseimctl"), *words, **options)
+
+    def lines(self, *words):
+        done = self.ctl(*words)
+        assert done.code == 0, done
+        return done.out.splitlines()
+
+    # --- its life
+    def live(self, **env):
+        """In the foreground, as a child of the test; up when this returns."""
+        if os.path.exists(self.path("log/status")):
+            os.remove(self.path("log/status"))  # of one that was killed
+        self.process = self.workspace.start(
+            f"{self.alive}-live", [self.bin("mongooseim"), "live"], env={**self.env, **env})
+        self.workspace.wait_ready(self.process, lambda: self.status_file() == "started",
+                                  f"{self.name} is started")
+        return self
+
+    def start(self, **env):
+        """In the background, by the page's own command."""
+        done = self.ctl("start", env=env)
+        assert done.code == 0, done
+        self.process = self.workspace.adopt(self.alive, self.pid(), self.path("log/mongooseim.log"))
+        return self
+
+    def pid(self):
+        return int(self.read("data/lock"))
+
+    # --- files
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def read(self, name):
+        with open(self.path(name), encoding="utf-8") as file:
+            return file.read()
+
+    def write(self, name, text):
+        with open(self.path(name), "w", encoding="utf-8") as file:
+            file.write(text)
+
+    def append(self, name, text):
+        with open(self.path(name), "a", encoding="utf-8") as file:
+            file.write(text)
+
+    def log(self):
+        return self.read("log/mongooseim.log")
+
+    def status_file(self):
+        return self.read("log/status").strip()
+
+    # --- what it says
+    def get(self, page):
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{page}", timeout=5) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
+
+    def status(self):
+        return json.loads(self.get("/api/cluster/status")[1])
+
+    def db_nodes(self, which):
+        """Of `mnesia info`: running or stopped."""
+        row = re.search(rf"^{which} db nodes   = \[(.*)\] ?$", self.ctl("mnesia", "info").out, re.M)
+        return row[1].split(", ") if row[1] else []
+
+    def wait_running(self, nodes, deadline_s=30):
+        names = sorted(node.name for node in nodes)
+        wait_until(lambda: self.db_nodes("running") == names and self.db_nodes("stopped") == [],
+                   f"{self.name} runs with {names}", deadline_s)
