@@ -43,7 +43,10 @@ class alignas(64) NodeState {
   void SetAdmissionRate(double per_s, net::Time now) {
     admission_.SetRate(per_s, now, kAdmissionDebtMax);
   }
-  void ResetErrors() { Store(consecutive_errors_, 0U); }
+  void ResetErrors() {
+    Store(consecutive_errors_, 0U);
+    Store(early_resets_, 0U);
+  }
   // Connections that another process of ours carries to this node (the old one, after an upgrade):
   // they weigh in every choice and limit as our own do.
   void AddElsewhere(uint32_t count) { active_.fetch_add(count, std::memory_order_relaxed); }
@@ -65,6 +68,12 @@ class alignas(64) NodeState {
   uint32_t OnConnectFailed() {
     Bump(connect_failures_);
     return consecutive_errors_.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+  // It reset a connection before it had said anything: how many in a row, with none between them
+  // that was answered.
+  uint32_t OnEarlyReset() { return early_resets_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  void OnSpoke() {
+    if (Load(early_resets_) != 0) Store(early_resets_, 0U);
   }
   void CountPassedFull() { Bump(passed_full_); }
   void CountPassedNoToken() { Bump(passed_no_token_); }
@@ -117,6 +126,7 @@ class alignas(64) NodeState {
   std::atomic<uint32_t> connections_max_;
   std::atomic<uint32_t> effective_weight_;
   std::atomic<uint32_t> consecutive_errors_{0};
+  std::atomic<uint32_t> early_resets_{0};
   net::AtomicGcra admission_;
   std::atomic<uint64_t> arrivals_{0};
   std::atomic<uint64_t> connects_{0};

@@ -214,6 +214,9 @@ struct CheckConfig {
   // A PROXY header of the pool's version goes first, which says that the connection is our own.
   // Unless told: where the pool's connections send one and the check goes to the same port.
   SendProxy send_proxy = SendProxy::kOff;
+  // It speaks TLS as the pool's connections do. Unless told: where these do and the check goes to
+  // the same port.
+  bool tls = false;
   CheckStart start = CheckStart::kChecking;
 
   // kHttp

@@ -171,7 +171,8 @@ void JudgePath(const TomlSection& section, std::string_view key, std::string_vie
                 "begin it with \"/\" and escape blanks as %20");
 }
 
-CheckConfig ReadCheck(const TomlSection& section, const std::string& file, SendProxy pool_sends) {
+CheckConfig ReadCheck(const TomlSection& section, const std::string& file, SendProxy pool_sends,
+                      NodeTls pool_speaks) {
   using std::chrono::milliseconds;
   CheckConfig out;
   out.origin = OriginOf(section, "", file);
@@ -199,6 +200,13 @@ CheckConfig ReadCheck(const TomlSection& section, const std::string& file, SendP
   if (wanted && pool_sends == SendProxy::kOff) {
     section.Error("send_proxy", "is true, but the pool's send_proxy is off",
                   "set send_proxy = \"v1\" or \"v2\" in the pool; checks send the same version");
+  }
+  out.tls = section.Bool("tls", pool_speaks != NodeTls::kOff && out.port == 0);
+  if (out.tls && pool_speaks == NodeTls::kOff) {
+    section.Error(
+        "tls", "is true, but the pool's tls is off",
+        "set tls = \"tls\" or \"starttls\" in the pool; checks speak as its connections do");
+    out.tls = false;
   }
   out.start = section.Enum<CheckStart>(
       "start", out.start,

@@ -260,7 +260,7 @@ void ReadParts(const TomlSection& section, const std::string& file, PoolConfig& 
                       section.path() + ".discover]");
   }
   for (const TomlSection& check : section.Sections("check", kChecksMax)) {
-    out.checks.push_back(ReadCheck(check, file, out.send_proxy));
+    out.checks.push_back(ReadCheck(check, file, out.send_proxy, out.tls));
   }
   if (TomlSection status = section.Section("status"); status.present()) {
     out.status = ReadStatus(status, file);

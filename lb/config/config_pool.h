@@ -12,6 +12,6 @@ namespace lb {
 PoolConfig ReadPool(const std::string& name, const net::TomlSection& section,
                     const std::string& file);
 CheckConfig ReadCheck(const net::TomlSection& section, const std::string& file,
-                      SendProxy pool_sends);
+                      SendProxy pool_sends, NodeTls pool_speaks);
 
 }  // namespace lb

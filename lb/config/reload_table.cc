@@ -105,8 +105,8 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"pool.*.node", "name address weight backup connections_max"},
     {"pool.*.discover", "record name port resolver interval nodes_max weight"},
     {"pool.*.check",
-     "type interval fast_interval timeout rise fall jitter port send_proxy start method path host "
-     "headers body user password_file expect_status expect_json expect_value to namespace"},
+     "type interval fast_interval timeout rise fall jitter port send_proxy tls start method path "
+     "host headers body user password_file expect_status expect_json expect_value to namespace"},
     {"pool.*.status", "path port interval timeout fall netsplit"},
     {"pool.*.warmup", "mode duration start_rate end_rate aggression share_cap min_weight"},
 };

@@ -116,25 +116,26 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   access_log_ = std::move(*access_log);
   if (config.warmup.enabled) budget_ = std::make_unique<AcceptBudget>(config.warmup, loop_.now());
 
-  auto engine =
-      Engine::Start({.workers = WorkersOf(config.process),
-                     .connections_max = config.process.connections_max,
-                     .buffer_bytes = config.process.buffer_bytes,
-                     .buffers_max = config.process.buffers,
-                     .large_buffers = config.process.large_buffers,
-                     .access_log_fd = access_log_ ? access_log_.get() : -1,
-                     .access_log_format = config.log.access_format == net::LogFormat::kJson
-                                              ? AccessLogFormat::kJson
-                                              : AccessLogFormat::kText,
-                     .seed = seed_},
-                    budget_.get(), [this](Node& node, uint32_t errors) {
-                      // From a worker. The pool looks the node up by its address, which may be gone
-                      // by then.
-                      loop_.Post([this, pool = node.pool, raw = &node, errors] {
-                        auto found = pools_.find(pool);
-                        if (found != pools_.end()) found->second->OnPassiveErrors(raw, errors);
-                      });
-                    });
+  auto engine = Engine::Start(
+      {.workers = WorkersOf(config.process),
+       .connections_max = config.process.connections_max,
+       .buffer_bytes = config.process.buffer_bytes,
+       .buffers_max = config.process.buffers,
+       .large_buffers = config.process.large_buffers,
+       .access_log_fd = access_log_ ? access_log_.get() : -1,
+       .access_log_format = config.log.access_format == net::LogFormat::kJson
+                                ? AccessLogFormat::kJson
+                                : AccessLogFormat::kText,
+       .seed = seed_},
+      budget_.get(), [this](Node& node, uint32_t errors, std::string how) {
+        // From a worker. The pool looks the node up by its address, which may be gone
+        // by then.
+        loop_.Post([this, pool = node.pool, raw = &node, errors, how = std::move(how)] {
+          auto found = pools_.find(pool);
+          if (found == pools_.end()) return;
+          found->second->OnPassiveErrors(raw, errors, how);
+        });
+      });
   if (!engine) {
     return std::unexpected(std::vector<net::ConfigError>{
         {.file = config.file, .key = "process", .what = engine.error()}});

@@ -65,8 +65,10 @@ NodeChecks::NodeChecks(net::EventLoop& loop, net::FastRandom& random, const Node
       status_(pool.status),
       events_(std::move(events)) {
   for (const CheckConfig& check : pool.checks) {
-    runs_.push_back(
-        {.spec = SpecOf(check), .address = OnPort(address, check.port), .timeout = check.timeout});
+    runs_.push_back({.spec = SpecOf(check),
+                     .address = OnPort(address, check.port),
+                     .timeout = check.timeout,
+                     .tls = check.tls});
   }
   for (size_t i = 0; i < runs_.size(); ++i) ScheduleCheck(i, health.check(i).FirstIn(random_));
   if (status_) ScheduleFetch(net::Duration::zero());
@@ -91,7 +93,8 @@ void NodeChecks::RunCheck(size_t index) {
   run.probe = std::make_unique<net::Probe>(
       loop_, run.address, run.spec.preamble,
       net::MakeCheckScript(run.spec, net::AddressText(run.address.get(), run.address.size())),
-      run.timeout, [this, index](bool ok, const std::string& why) {
+      run.timeout,
+      [this, index](bool ok, const std::string& why) {
         // The probe may not destroy itself from inside its own report.
         auto keep = std::shared_ptr<net::Probe>(std::move(runs_[index].probe));
         loop_.Post([keep] {});
@@ -104,7 +107,8 @@ void NodeChecks::RunCheck(size_t index) {
           tell.on_result(index, ok, why);
         }
         if (*alive) ScheduleCheck(index, health_.check(index).NextIn(random_));
-      });
+      },
+      run.tls ? std::optional(events_.tls()) : std::nullopt);
 }
 
 void NodeChecks::ScheduleFetch(net::Duration in) {

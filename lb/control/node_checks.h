@@ -24,6 +24,8 @@ class NodeChecks {
     std::function<void(std::expected<std::string, std::string> body)> on_status;
     // Instead of either, where something of ours was missing: a port, a descriptor, memory.
     std::function<void(const std::string& why)> on_not_checked;
+    // How the pool speaks TLS now; asked before each check that does.
+    std::function<net::CheckTls()> tls;
   };
 
   // `random` and `health` must outlive it. Begins at once.
@@ -38,6 +40,7 @@ class NodeChecks {
     net::CheckSpec spec;
     net::SocketName address;
     net::Duration timeout{};
+    bool tls = false;
     std::unique_ptr<net::Probe> probe;
     net::EventLoop::TimerId timer{};
   };

@@ -201,7 +201,8 @@ void PoolControl::StartChecks(PoolNode& entry) {
                 LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kError, "lb",
                           "checks cannot be made; nodes stay as they are",
                           {{"pool", name()}, {"node", entry.config.name}, {"reason", why}});
-              }});
+              },
+          .tls = [this] { return TlsOfChecks(); }});
 }
 
 // A node that is still being looked at for the first time is neither up nor down: with the balancer
@@ -428,13 +429,28 @@ void PoolControl::JudgeSplit() {
   }
 }
 
-void PoolControl::OnPassiveErrors(const Node* node, uint32_t errors) {
+// As the workers speak to the nodes, but that nothing is resumed.
+net::CheckTls PoolControl::TlsOfChecks() {
+  if (check_tls_ == nullptr) {
+    if (auto made = net::TlsWorker::Create()) check_tls_ = std::move(*made);
+  }
+  PoolSettings settings;
+  SetNodeTls(config_, tls_, settings);
+  net::CheckTls tls{
+      .worker = settings.tls == nullptr ? nullptr : check_tls_,
+      .context = settings.tls,
+      .peer = {.server_name = settings.tls_sni, .verify_name = settings.tls_verify_name}};
+  if (settings.starttls != nullptr) tls.starttls = *settings.starttls;
+  return tls;
+}
+
+void PoolControl::OnPassiveErrors(const Node* node, uint32_t errors, std::string_view how) {
   size_t down = 0;
   for (const EntryPtr& entry : entries_) down += entry->health->down_passively() ? 1U : 0U;
   for (const EntryPtr& entry : entries_) {
     if (entry->node.get() != node) continue;
     AfterHealth(*entry, entry->health->OnConnectErrors(
-                            errors, MayMarkDownPassively(down, entries_.size()), loop_.now()));
+                            errors, MayMarkDownPassively(down, entries_.size()), loop_.now(), how));
   }
 }
 

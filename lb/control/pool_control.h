@@ -70,7 +70,7 @@ class PoolControl {
   Done SetWeight(std::string_view node, std::optional<uint32_t> weight);
 
   // A worker saw a node fail several times in a row.
-  void OnPassiveErrors(const Node* node, uint32_t errors);
+  void OnPassiveErrors(const Node* node, uint32_t errors, std::string_view how);
 
   // What outlives this process: overrides and warm-up clocks.
   struct SavedNode {
@@ -114,6 +114,7 @@ class PoolControl {
   void MeasureArrivals();
   void Publish(bool settings_too);
   PoolFacts Facts() const;
+  net::CheckTls TlsOfChecks();
   NodeHealthConfig HealthConfig(bool was_up) const;
 
   net::EventLoop& loop_;
@@ -124,6 +125,7 @@ class PoolControl {
   PoolConfig config_;
   std::vector<net::SocketName> sources_;
   std::shared_ptr<const net::TlsClientContext> tls_;  // null: nodes are spoken to in the clear
+  std::shared_ptr<net::TlsWorker> check_tls_;         // made when the first check wants it
   net::FastRandom random_;
   std::vector<EntryPtr> entries_;
   std::shared_ptr<const Balancer> balancer_;

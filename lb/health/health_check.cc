@@ -202,9 +202,11 @@ NodeHealth::Changed NodeHealth::OnCheckResult(size_t check, bool ok, std::string
   return Update();
 }
 
-NodeHealth::Changed NodeHealth::OnConnectErrors(uint32_t in_a_row, bool allowed, net::Time now) {
+NodeHealth::Changed NodeHealth::OnConnectErrors(uint32_t in_a_row, bool allowed, net::Time now,
+                                                std::string_view how) {
   if (config_.passive_errors == 0 || in_a_row < config_.passive_errors) return {};
   std::string why = std::to_string(in_a_row) + " connection attempts in a row failed";
+  if (!how.empty()) why += ", the last: " + std::string(how);
   if (checks_.empty()) return HoldBack(std::move(why), now);
   if (!allowed || EvaluateChecks().condition == NodeCondition::kDown) return {};
   for (HealthState& check : checks_) check.MarkDown(why);

@@ -124,11 +124,12 @@ class NodeHealth {
   // A check could not be made, or the status API not asked, for want of something of ours: that is
   // no result. It says why in not_checked() until the next one.
   void OnNotChecked(std::string_view why) { not_checked_ = why; }
-  // NodeState::consecutive_errors as seen now. With active checks the node is down until they
-  // succeed; `allowed`: MayMarkDownPassively. Without any it is down for a while, twice as long
-  // each time that it fails again; OnTime() brings it back. (Without a clock nothing could: it
-  // stays up.)
-  Changed OnConnectErrors(uint32_t in_a_row, bool allowed, net::Time now = {});
+  // NodeState::consecutive_errors as seen now, and `how` the last one failed, in words ("" where
+  // that is plain). With active checks the node is down until they succeed; `allowed`:
+  // MayMarkDownPassively. Without any it is down for a while, twice as long each time that it fails
+  // again; OnTime() brings it back. (Without a clock nothing could: it stays up.)
+  Changed OnConnectErrors(uint32_t in_a_row, bool allowed, net::Time now = {},
+                          std::string_view how = {});
   // Now and then, for what has an end by time.
   Changed OnTime(net::Time now);
   Changed OnClusterStatus(const ClusterStatus& status);

@@ -111,7 +111,7 @@ void Pair::Lose(unsigned side, int32_t error) {
   if (state_ != State::kOpen) {
     NoteError(side, error);
     if (side == 1 && state_ == State::kSecuring) {
-      NodeRefused();
+      NodeRefused("reset");
     } else {
       End(SideFailed(side));
     }
@@ -211,8 +211,8 @@ void Pair::OnUnsent(int32_t result) {
   // One that had ended before may be gone by now, and nobody would tell: what it has not
   // acknowledged within that time it never will.
   const unsigned other = SideHas(kLost, 0) ? 1 : 0;
-  const bool gone = Has(kShut, other) && std::chrono::milliseconds(Elapsed()) >=
-                                             ReadTime(worker_.SettingsOf(*this));
+  const bool gone = Has(kShut, other) &&
+                    std::chrono::milliseconds(Elapsed()) >= ReadTime(worker_.SettingsOf(*this));
   if (result <= 0 || gone) End(end_);
 }
 
@@ -226,6 +226,17 @@ void Pair::CloseSide(unsigned side) {
 }
 
 // --- All of it ----------------------------------------------------------------------------------
+
+// A node that takes connections and resets them before it has said a word serves nobody. One to
+// which a client said much may have hung up with some of it unread, which is a reset as well and no
+// fault of the node: that is the client's doing, and nobody shall mark nodes down from outside.
+void Pair::JudgeNode() {
+  if (bytes_[1] > 0) {
+    node_->OnSpoke();
+  } else if (end_ == EndReason::kNodeReset && bytes_[0] <= kOpeningMax) {
+    worker_.CountNodeFailure(*node_, node_->OnEarlyReset(), "reset before it said anything");
+  }
+}
 
 void Pair::ReleaseNode() {
   if (node_ == nullptr) return;
@@ -248,6 +259,7 @@ void Pair::End(EndReason reason) {
   // That the other side never closed is one.
   if (end_ == EndReason::kNone || reason == EndReason::kFinTimeout) end_ = reason;
   if (state_ == State::kQueued) worker_.LeftQueue(*this);
+  if (state_ == State::kOpen) JudgeNode();
   if (Has(kTls, 1)) {
     LeaveSilence();
     LeaveHandshakes();

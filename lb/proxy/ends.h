@@ -25,6 +25,10 @@ inline constexpr net::Duration kAskAgain = std::chrono::milliseconds(50);
 // SO_ERROR).
 inline constexpr net::Duration kReadTime = std::chrono::seconds(1);
 
+// What a client says first, a ClientHello or a stream's opening, is no longer. A node that resets
+// the connection behind more of it than that is not blamed.
+inline constexpr uint64_t kOpeningMax = 2048;
+
 inline net::Duration LookSoon(const PoolSettings& settings) {
   if (settings.fin_timeout <= net::Duration::zero()) return kLookSoon;
   return std::min(kLookSoon, settings.fin_timeout / kLookPart);

@@ -32,7 +32,7 @@ class Engine {
     AccessLogFormat access_log_format = AccessLogFormat::kText;
     uint64_t seed = 1;
   };
-  using PassiveErrors = std::function<void(Node&, uint32_t errors)>;
+  using PassiveErrors = std::function<void(Node&, uint32_t errors, std::string how)>;
 
   // `budget` may be null, and must outlive the engine; `passive_errors` runs on workers' threads.
   static std::expected<std::unique_ptr<Engine>, std::string> Start(const Options& options,
@@ -73,8 +73,8 @@ class Engine {
   Connections List(const std::function<bool(const Pair&)>& wanted, size_t most);
   // False: no such connection (any more).
   bool ShutConnection(const ConnectionName& name, EndReason reason);
-  // Ends up to `count` connections to that node (null: of all there are), of all workers those that are idle for longest;
-  // returns how many.
+  // Ends up to `count` connections to that node (null: of all there are), of all workers those that
+  // are idle for longest; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
 
   const WorkerStats& stats(size_t index) const { return threads_[index]->worker->stats(); }

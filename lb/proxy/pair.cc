@@ -347,7 +347,7 @@ void Pair::OnConnect(int32_t result) {
 void Pair::Retry(EndReason reason, int error) {
   const PoolSettings& settings = worker_.SettingsOf(*this);
   error_ = static_cast<uint8_t>(error);
-  worker_.CountConnectError(*node_, error);
+  worker_.CountConnectError(*node_, error, EndReasonName(reason));
   if (retries_ >= settings.retries) {
     End(net::IsOurError(error) ? EndReason::kExhausted : reason);
     return;
@@ -447,7 +447,7 @@ void Pair::OnDue() {
       if (passed(worker_.ListenerOf(*this)->handshake_timeout)) OnDueEarly();
       break;
     case State::kSecuring:
-      if (passed(settings.connect_timeout)) NodeRefused();
+      if (passed(settings.connect_timeout)) NodeRefused("no answer in time");
       break;
     case State::kLastWords:
       if (passed(kLinger)) End(end_);
@@ -493,6 +493,7 @@ void Pair::OnDueOpen() {
     return;
   }
   SetNodeTimers();
+  if (bytes_[1] > 0) node_->OnSpoke();
   LookAtSides();
   const net::Duration elapsed = std::chrono::milliseconds(Elapsed());
   net::Duration next = net::Duration::max();

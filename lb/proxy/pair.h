@@ -259,6 +259,7 @@ class alignas(128) Pair final : public net::Target {
   bool Ending() const;
   net::Duration AgeLimit() const;
   void NoteError(unsigned side, int32_t error);
+  void JudgeNode();
   void ReleaseNode();
   void CancelAll();
   void FreeIfJoined();
@@ -335,7 +336,7 @@ class alignas(128) Pair final : public net::Target {
   void StartNodeTls();
   void OnNodeBytes(uint16_t buffer);
   void DriveNodeTls();
-  void NodeRefused();
+  void NodeRefused(std::string_view how);
 
   // starttls_pair.cc: the words before TLS.
   void OnOpeningBytes(uint16_t buffer);

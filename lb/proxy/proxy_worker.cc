@@ -169,7 +169,7 @@ void ProxyWorker::LogEnd(const Pair& pair) {
                             .error = net::ErrnoName(pair.error())});
 }
 
-void ProxyWorker::CountConnectError(Node& node, int error) {
+void ProxyWorker::CountConnectError(Node& node, int error, std::string_view how) {
   if (error > 0 && static_cast<size_t>(error) < net::kErrnos) {
     WorkerStats::Add(stats_.connect_errnos[static_cast<size_t>(error)]);
   }
@@ -184,12 +184,16 @@ void ProxyWorker::CountConnectError(Node& node, int error) {
     return;
   }
   WorkerStats::Add(stats_.connect_errors);
-  const uint32_t errors = node.OnConnectFailed();
+  CountNodeFailure(node, node.OnConnectFailed(), how);
+}
+
+void ProxyWorker::CountNodeFailure(Node& node, uint32_t in_a_row, std::string_view how) {
   const auto pool = std::ranges::find_if(
       pools_, [&](const auto& one) { return one && one->settings->name == node.pool; });
   if (pool == pools_.end()) return;
   const uint32_t limit = (*pool)->settings->passive_errors;
-  if (limit != 0 && errors == limit && hooks_.passive_errors) hooks_.passive_errors(node, errors);
+  if (limit == 0 || in_a_row != limit || !hooks_.passive_errors) return;
+  hooks_.passive_errors(node, in_a_row, std::string(how));
 }
 
 void ProxyWorker::CountSideError(unsigned side, int error) {

@@ -92,8 +92,9 @@ class ProxyWorker {
     uint64_t wall_start_ms = 0;  // the wall clock when the worker is made
   };
   struct Hooks {
-    // A node failed for the pool's passive_errors-th time in a row. Worker's thread.
-    std::function<void(Node&, uint32_t errors)> passive_errors;
+    // A node failed for the pool's passive_errors-th time in a row, and how it did the last time.
+    // Worker's thread.
+    std::function<void(Node&, uint32_t errors, std::string how)> passive_errors;
     AcceptBudget* budget = nullptr;   // the balancer's own warm-up; may be null
     AccessLog* access_log = nullptr;  // this worker's; may be null
   };
@@ -187,7 +188,9 @@ class ProxyWorker {
   bool Full() const;
   // Of a node that could not be reached or spoken to; `error` is 0 where no call failed. What is
   // our own lack is not held against the node.
-  void CountConnectError(Node& node, int error);
+  void CountConnectError(Node& node, int error, std::string_view how);
+  // It failed so many times in a row, and `how` the last time: the control thread hears of it.
+  void CountNodeFailure(Node& node, uint32_t in_a_row, std::string_view how);
   void CountSideError(unsigned side, int error);
   bool Enqueue(Pair& pair);
   void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }

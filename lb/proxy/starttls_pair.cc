@@ -72,7 +72,7 @@ void Pair::OnNodeWords(uint16_t buffer) {
       opening.starttls_client->Feed(Text(worker_.buffers_->Bytes(buffer)), &words);
   worker_.buffers_->Give(buffer);
   if (!SendWords(1, words) || step == net::StartTlsStep::kClose) {
-    NodeRefused();
+    NodeRefused(std::string(net::ToString(opening.starttls_client->error())));
   } else if (step == net::StartTlsStep::kStartTls) {
     StartNodeTls();
   }

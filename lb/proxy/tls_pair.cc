@@ -437,7 +437,7 @@ void Pair::StartNodeTls() {
                                                .session_key = settings.name + '/' + node_->name});
   }
   if (tls.engine[1] == nullptr) {
-    NodeRefused();
+    End(EndReason::kExhausted);  // ours, and not the node's fault
     return;
   }
   tls.more[1] = true;  // its first words come without any input
@@ -460,8 +460,12 @@ void Pair::DriveNodeTls() {
   bool done = false;
   while (!done && (chain_[1].count > 0 || tls.more[1])) {
     const net::TlsFeed feed = TlsFeedHead(1);
+    if (tls.engine[1]->state() == net::TlsState::kFailed) {
+      NodeRefused(tls.engine[1]->ErrorText());
+      return;
+    }
     if (feed.state == net::TlsState::kFailed) {
-      NodeRefused();
+      End(EndReason::kExhausted);
       return;
     }
     done = feed.handshake_done;
@@ -474,9 +478,9 @@ void Pair::DriveNodeTls() {
   if (state_ == State::kOpen) MaybeSend(1);
 }
 
-// May free the Pair.
-void Pair::NodeRefused() {
-  worker_.CountConnectError(*node_, error_);
+// It took the connection and did not come to TLS with us. May free the Pair.
+void Pair::NodeRefused(std::string_view how) {
+  worker_.CountConnectError(*node_, error_, "TLS: " + std::string(how));
   End(EndReason::kNodeTlsFailed);
 }
 

@@ -109,7 +109,7 @@ void Pair::OnTlsEof(unsigned direction) {
       if (!InFlight(kSend + 1)) End(end_);
       return;
     case State::kSecuring:
-      if (direction == 1) NodeRefused();
+      if (direction == 1) NodeRefused("closed by the node");
       return;
     case State::kOpen:
       TlsMove(direction);

@@ -19,8 +19,8 @@ std::vector<uint8_t>& Scratch() {
 Channel::Channel(EventLoop& loop, Slot accepted, TlsEnginePtr tls, ChannelHandler* handler)
     : tls_(std::move(tls)), handler_(handler), stream_(Stream::Accepted(loop, accepted, this)) {}
 
-Channel::Channel(EventLoop& loop, const Address& to, TlsEnginePtr tls, ChannelHandler* handler)
-    : name_(to.ToSocketName()),
+Channel::Channel(EventLoop& loop, const SocketName& to, TlsEnginePtr tls, ChannelHandler* handler)
+    : name_(to),
       tls_(std::move(tls)),
       handler_(handler),
       stream_(Stream::Connect(loop, name_.get(), name_.size(), this)) {}
@@ -33,6 +33,12 @@ void Channel::OnConnected() {
     return;
   }
   OnData({});  // a client's handshake begins
+}
+
+void Channel::StartTls(TlsEnginePtr tls) {
+  if (closed_) return;
+  tls_ = std::move(tls);
+  OnData({});
 }
 
 void Channel::FlushTls() {

@@ -9,6 +9,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "net/base/address.h"
 #include "net/io/stream.h"
@@ -32,18 +33,25 @@ class Channel final : private StreamHandler {
  public:
   // `tls`: null for a plain connection.
   Channel(EventLoop& loop, Slot accepted, TlsEnginePtr tls, ChannelHandler* handler);
-  Channel(EventLoop& loop, const Address& to, TlsEnginePtr tls, ChannelHandler* handler);
+  Channel(EventLoop& loop, const Address& to, TlsEnginePtr tls, ChannelHandler* handler)
+      : Channel(loop, to.ToSocketName(), std::move(tls), handler) {}
+  Channel(EventLoop& loop, const SocketName& to, TlsEnginePtr tls, ChannelHandler* handler);
   ~Channel();
 
   void Write(std::span<const uint8_t> bytes);
   void Write(std::string_view text) {
     Write({reinterpret_cast<const uint8_t*>(text.data()), text.size()});
   }
+  // What was in the clear until now goes on in TLS, as a client: OnOpen() comes again when its
+  // handshake is done.
+  void StartTls(TlsEnginePtr tls);
   void CloseWhenSent();
   void Abort();
   void PauseReading() { stream_->PauseReading(); }
   void ResumeReading() { stream_->ResumeReading(); }
   size_t queued() const { return stream_->queued(); }
+  // The errno that ended it, or 0.
+  int error() const { return stream_->error(); }
   // The peer showed a certificate that verifies.
   bool peer_verified() const { return peer_verified_; }
 

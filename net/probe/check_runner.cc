@@ -20,43 +20,110 @@ std::string TimeoutText(Duration timeout) {
 // --- Probe ------------------------------------------------------------------------------------
 
 Probe::Probe(EventLoop& loop, const SocketName& address, std::string preamble,
-             std::unique_ptr<CheckScript> script, Duration timeout, Done done)
+             std::unique_ptr<CheckScript> script, Duration timeout, Done done,
+             std::optional<CheckTls> tls)
     : loop_(loop),
       preamble_(std::move(preamble)),
       script_(std::move(script)),
-      done_(std::move(done)) {
-  timer_ = loop_.After(timeout, [this, timeout] {
-    script_->Fail(TimeoutText(timeout));
-    Look();
-  });
-  stream_ = Stream::Connect(loop_, address.get(), address.size(), this);
+      done_(std::move(done)),
+      tls_(std::move(tls)) {
+  timer_ = loop_.After(timeout, [this, timeout] { Fail(TimeoutText(timeout)); });
+  channel_ = std::make_unique<Channel>(loop_, address, nullptr, static_cast<ChannelHandler*>(this));
 }
 
 Probe::~Probe() {
   *alive_ = false;
   loop_.CancelTimer(timer_);
-  if (stream_) stream_->Abort();
+  channel_.reset();
+  if (tls_ && tls_->worker) tls_->worker->EndTurn();  // its keys are forgotten
 }
 
-void Probe::OnConnected() {
-  stream_->Write(preamble_);
-  stream_->Write(script_->OnConnected());
+// Where it was when it failed, for the reason; nothing where that is plain.
+std::string_view Probe::Where(Stage stage) {
+  switch (stage) {
+    case Stage::kStartTls:
+      return " (STARTTLS)";
+    case Stage::kHandshake:
+      return " (TLS handshake)";
+    case Stage::kConnecting:
+    case Stage::kScript:
+      break;
+  }
+  return "";
+}
+
+void Probe::OnOpen() {
+  if (stage_ != Stage::kConnecting) {  // TLS stands
+    Begin();
+    return;
+  }
+  channel_->Write(preamble_);
+  if (!tls_) {
+    Begin();
+  } else if (tls_->starttls) {
+    stage_ = Stage::kStartTls;
+    words_ = std::make_unique<StartTlsClient>(*tls_->starttls);
+    std::string opening;
+    words_->Start(&opening);
+    channel_->Write(opening);
+  } else {
+    Secure();
+  }
+}
+
+void Probe::Secure() {
+  stage_ = Stage::kHandshake;
+  TlsEnginePtr engine =
+      tls_->worker == nullptr ? nullptr : tls_->worker->NewClient(tls_->context, tls_->peer);
+  if (engine == nullptr) {
+    ours_ = true;
+    Fail("TLS could not be begun here");
+    return;
+  }
+  channel_->StartTls(std::move(engine));
+}
+
+void Probe::Begin() {
+  stage_ = Stage::kScript;
+  channel_->Write(script_->OnConnected());
   Look();
 }
 
-void Probe::OnData(std::span<const uint8_t> data) {
-  script_->OnData(Text(data));
-  Look();
+void Probe::OnBytes(std::span<const uint8_t> bytes) {
+  if (stage_ == Stage::kScript) {
+    script_->OnData(Text(bytes));
+    Look();
+    return;
+  }
+  if (stage_ != Stage::kStartTls || reported_) return;
+  std::string words;
+  const StartTlsStep step = words_->Feed(Text(bytes), &words);
+  channel_->Write(words);
+  if (step == StartTlsStep::kStartTls) {
+    Secure();
+  } else if (step == StartTlsStep::kClose) {
+    std::string why(ToString(words_->error()));
+    if (!words_->condition().empty()) why += ": " + words_->condition();
+    Fail(std::move(why));
+  }
 }
 
 void Probe::OnEnd() {
-  script_->OnClosed();
-  Look();
+  if (stage_ == Stage::kScript) {
+    script_->OnClosed();
+    Look();
+  } else {
+    Fail("closed by the node");
+  }
 }
 
 void Probe::OnClosed(std::string_view why) {
-  ours_ = !reported_ && stream_ && IsOurError(stream_->error());
-  script_->Fail(std::string(why));
+  ours_ = !reported_ && IsOurError(channel_->error());
+  Fail(std::string(why));
+}
+
+void Probe::Fail(std::string why) {
+  script_->Fail(std::move(why) + std::string(Where(stage_)));
   Look();
 }
 
@@ -64,10 +131,8 @@ void Probe::Look() {
   if (reported_ || script_->outcome() == CheckOutcome::kPending) return;
   reported_ = true;
   loop_.CancelTimer(timer_);
-  if (stream_->open()) {
-    stream_->Write(script_->Farewell());
-    stream_->CloseWhenSent();
-  }
+  if (stage_ == Stage::kScript) channel_->Write(script_->Farewell());
+  channel_->CloseWhenSent();
   // The report may destroy this object, which callers further up still use.
   loop_.Post([alive = alive_, done = std::move(done_),
               ok = script_->outcome() == CheckOutcome::kPassed, why = script_->why()]() mutable {

@@ -6,24 +6,39 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "net/base/address.h"
+#include "net/conn/channel.h"
 #include "net/http/http.h"
 #include "net/io/event_loop.h"
 #include "net/io/stream.h"
 #include "net/probe/check_script.h"
+#include "net/tls/tls_engine.h"
+#include "net/xmpp/starttls.h"
 
 namespace net {
 
+// How a check speaks TLS: as the connections do whose node it looks at. Give no session key: a
+// check neither resumes nor leaves a session for others.
+struct CheckTls {
+  std::shared_ptr<TlsWorker>
+      worker;  // of the loop's thread; null: there is none, and the check fails
+  std::shared_ptr<const TlsClientContext> context;
+  TlsPeer peer;
+  std::optional<StartTlsClientOptions> starttls;  // STARTTLS first; none: TLS from the first byte
+};
+
 // One run of one check.
-class Probe final : private StreamHandler {
+class Probe final : private ChannelHandler {
  public:
   using Done = std::move_only_function<void(bool ok, const std::string& why)>;
 
   // `preamble` goes before what the script sends.
   Probe(EventLoop& loop, const SocketName& address, std::string preamble,
-        std::unique_ptr<CheckScript> script, Duration timeout, Done done);
+        std::unique_ptr<CheckScript> script, Duration timeout, Done done,
+        std::optional<CheckTls> tls = std::nullopt);
   ~Probe();
   Probe(const Probe&) = delete;
   Probe& operator=(const Probe&) = delete;
@@ -32,17 +47,31 @@ class Probe final : private StreamHandler {
   bool ours() const { return ours_; }
 
  private:
-  void OnConnected() override;
-  void OnData(std::span<const uint8_t> data) override;
+  enum class Stage : uint8_t {
+    kConnecting,
+    kStartTls,   // words in the clear
+    kHandshake,  // TLS
+    kScript,
+  };
+  static std::string_view Where(Stage stage);
+
+  void OnOpen() override;
+  void OnBytes(std::span<const uint8_t> bytes) override;
   void OnEnd() override;
   void OnClosed(std::string_view why) override;
+  void Secure();
+  void Begin();
+  void Fail(std::string why);
   void Look();
 
   EventLoop& loop_;
   std::string preamble_;
   std::unique_ptr<CheckScript> script_;
   Done done_;
-  std::shared_ptr<Stream> stream_;
+  std::optional<CheckTls> tls_;
+  std::unique_ptr<StartTlsClient> words_;
+  Stage stage_ = Stage::kConnecting;
+  std::unique_ptr<Channel> channel_;
   EventLoop::TimerId timer_;
   bool reported_ = false;
   bool ours_ = false;

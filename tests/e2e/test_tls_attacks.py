@@ -413,7 +413,8 @@ class Nodes(FreshCase):
         node = TlsNode(authority.issue("node", [DOMAIN, "other.example"]))
         self.addCleanup(node.close)
         pool = {"tls": "tls", "tls_ca": authority.ca_file, "tls_sni": DOMAIN,
-                "check": [{"type": "tcp", "interval": "1s", "fast_interval": "100ms", "rise": 3}]}
+                "check": [{"type": "tcp", "interval": "1s", "fast_interval": "100ms", "rise": 3,
+                           "tls": False}]}
         self.start(node, {"a": pool, "b": {**pool, "tls_sni": "other.example"}})
         wait_until(lambda: node.failed >= 6, "checks have been there, and did not handshake")
         wait_until(lambda: set(self.balancer.node_states().values()) == {"up"}, "it is up")

@@ -278,7 +278,7 @@ TEST(ProxyEnds, WhatIsMissingHereIsNeverANodesFault) {
     options.faults.connect_errno = error;
     options.pool.passive_errors = 1;
     uint32_t blamed = 0;
-    options.passive_errors = [&](lb::Node&, uint32_t) { ++blamed; };
+    options.passive_errors = [&](lb::Node&, uint32_t, const std::string&) { ++blamed; };
     World world(options);
     for (uint32_t i = 0; i < 5; ++i) world.Dial(i, {.bytes = 10, .ends = Ends::kHold});
     EXPECT_TRUE(world.RunUntil([&] { return world.Ended(lb::EndReason::kExhausted) == 5; }));
@@ -296,7 +296,7 @@ TEST(ProxyEnds, ANodeThatRefusesIsBlamedAndTheErrnoIsInTheLogAndTheCounters) {
   WorldOptions options;
   options.pool.passive_errors = 3;
   uint32_t blamed = 0;
-  options.passive_errors = [&](lb::Node&, uint32_t errors) { blamed = errors; };
+  options.passive_errors = [&](lb::Node&, uint32_t errors, const std::string&) { blamed = errors; };
   World world(options);
   world.Answers(0, {.kind = Answer::Kind::kRefuses});
   world.Dial(1, {.bytes = 10, .ends = Ends::kHold});
@@ -309,6 +309,27 @@ TEST(ProxyEnds, ANodeThatRefusesIsBlamedAndTheErrnoIsInTheLogAndTheCounters) {
 }
 
 // --- Operators ----------------------------------------------------------------------------------
+
+TEST(ProxyEnds, ANodeThatResetsBeforeItSaidAWordIsBlamedUnlessItsClientHadSaidMuch) {
+  for (const uint64_t said : {0U, 300U, 20'000U}) {
+    std::string why;
+    WorldOptions options;
+    options.pool.passive_errors = 3;
+    options.passive_errors = [&](lb::Node&, uint32_t, const std::string& how) { why = how; };
+    World world(options);
+    world.Answers(0, {.kind = Answer::Kind::kAccepts,
+                      .script = {.ends = Ends::kHold, .reset_after = milliseconds(500)}});
+    for (uint32_t i = 0; i < 3; ++i) {
+      world.Dial(i, {.bytes = said, .ends = Ends::kHold});
+      EXPECT_TRUE(world.RunUntil([&] {
+        return world.worker->stats().accepted.load() == i + 1 && world.worker->size() == 0;
+      }));
+    }
+    EXPECT_EQ(world.Ended(lb::EndReason::kNodeReset), 3U);
+    EXPECT_EQ(why, said > 2'048 ? "" : "reset before it said anything") << said;
+    world.Finish();
+  }
+}
 
 TEST(ProxyEnds, ConnectionsEndAtTheirAgeNotAllAtOnce) {
   WorldOptions options;

@@ -67,7 +67,7 @@ struct WorldOptions {
   lb::BalancerOptions balancer;
   uint32_t nodes = 1;
   uint32_t node_connections_max = 0;
-  std::function<void(lb::Node&, uint32_t errors)> passive_errors = nullptr;
+  std::function<void(lb::Node&, uint32_t errors, std::string how)> passive_errors = nullptr;
 };
 
 struct LogLine {
