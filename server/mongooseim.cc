@@ -232,6 +232,9 @@ int Check(const Call& call) {
   for (const std::string& warning : setup->warnings) {
     std::fprintf(stderr, "mongooseim: %s\n", warning.c_str());
   }
+  const DescriptorLimit limit =
+      RaiseDescriptorLimit(setup->max_ports.value, setup->max_ports.origin);
+  if (limit.warning) std::fprintf(stderr, "mongooseim: %s\n", limit.warning->c_str());
   std::printf("%s: good: %s, %u connections (%s)\n", setup->folder.root.c_str(),
               setup->dist.node.c_str(), setup->max_ports.value, setup->max_ports.origin.c_str());
   return kOk;
