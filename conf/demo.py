@@ -12,6 +12,7 @@ import urllib.error
 REPO = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.join(REPO, "tests", "e2e"))
 
+from demo_cluster import ClusterDemo, ClusterFault  # pylint: disable=wrong-import-position
 from lib import balancer as lb, net  # pylint: disable=wrong-import-position
 from lib.certs import Authority  # pylint: disable=wrong-import-position
 from lib.node import node_tables  # pylint: disable=wrong-import-position
@@ -64,6 +65,7 @@ class Demo:
         self.well_known_ports = well_known_ports
         self.nodes = []
         self.balancers = []
+        self.cluster = ClusterDemo(workspace, say)
         self.c2s_port = None
         self.dns_port = None
 
@@ -238,6 +240,11 @@ services = ["xmpp-client:{self.c2s_port}"]
         self.start_balancer("lb2")
         self.start_dns()
         self.show_dns()
+        say("cluster (mongooseim nodes formed by join_cluster, their HTTP port behind mongooselb)")
+        try:
+            self.cluster.run()
+        except ClusterFault as fault:
+            raise Fault(str(fault), "see the nodes' logs, below log/ of their folders") from fault
 
     def save(self):
         """For --status and --stop."""
@@ -246,7 +253,8 @@ services = ["xmpp-client:{self.c2s_port}"]
             "balancers": [{"name": b.name, "ctl": b.ctl_socket, "address": b.address,
                            "port": b.c2s_port,
                            "admin": b.admin_port, "access_log": b.access_log.path}
-                          for b in self.balancers]}, indent=1))
+                          for b in self.balancers + [self.cluster.balancer]]},
+            indent=1))
 
 
 def running_folder():
@@ -282,6 +290,7 @@ It runs on. What to try:
   {DNS_BINARY} ctl --socket {demo.dns_ctl} explain {SERVICE} --if-down lb1
   dig @127.0.0.1 -p {demo.dns_port} {SERVICE} SRV
   curl -s http://127.0.0.1:{balancer.admin_port}/status
+  {demo.cluster.nodes["mongooseim1"].folder}/bin/mongooseimctl mnesia info | grep "db nodes"
   openssl s_client -connect 127.0.0.1:{balancer.c2s_port} -starttls xmpp -xmpphost {DOMAIN} -CAfile {demo.authority.ca_file}
 Logs, certificates, configuration: {workspace.folder}
   conf/up --status    conf/up --stop""")
