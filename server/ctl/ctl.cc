@@ -195,7 +195,42 @@ int Foreground(const Call& call) { return Launch(call, "foreground"); }
 int Stop(const Call& call) { return call.node.Stop(), kOk; }
 int Restart(const Call& call) { return call.node.Restart(), kOk; }
 
-constexpr std::array<FlatCommand, 16> kFlat = {{
+int GraphQl(const Call& call) {
+  if (call.args.size() != 1) return Usage(call.terminal);
+  return RunDocument(call.args[0], call.node, call.terminal);
+}
+
+// Commands of releases up to 5 that need accounts, sessions or the store.
+constexpr std::array kLater = std::to_array<std::string_view>({"register",
+                                                               "unregister",
+                                                               "registered_users",
+                                                               "change_password",
+                                                               "check_account",
+                                                               "check_password",
+                                                               "check_password_hash",
+                                                               "ban_account",
+                                                               "connected_users",
+                                                               "connected_users_number",
+                                                               "connected_users_info",
+                                                               "kick_session",
+                                                               "user_sessions_info",
+                                                               "user_resources",
+                                                               "num_resources",
+                                                               "get_roster",
+                                                               "add_rosteritem",
+                                                               "delete_rosteritem",
+                                                               "stats",
+                                                               "send_message_chat",
+                                                               "send_stanza_c2s",
+                                                               "get_vcard",
+                                                               "set_vcard",
+                                                               "set_last",
+                                                               "backup",
+                                                               "restore",
+                                                               "remove_node",
+                                                               "bootstrap"});
+
+constexpr std::array<FlatCommand, 17> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -212,6 +247,7 @@ constexpr std::array<FlatCommand, 16> kFlat = {{
     {"cluster", "digest", "Show digests of the tables, equal on all nodes at rest", true, Cluster},
     {"get_cookie", "", "Show the cookie", true, GetCookie},
     {"get_loglevel", "", "Show the log level", true, GetLogLevel},
+    {"graphql", "'DOC'", "Answer a document of GraphQL", true, GraphQl},
     {"help", "", "Show this", false, [](const Call& call) { return Usage(call.terminal); }},
 }};
 
@@ -241,6 +277,12 @@ int RunCtl(std::span<const std::string> args, NodeApi& node, Terminal& terminal)
     const bool asks = args.size() > 1 && !args[1].starts_with("--");
     if (asks && !node.Up()) return down();
     return RunCategory(args, node, terminal);
+  }
+  if (std::ranges::find(kLater, args[0]) != kLater.end()) {
+    terminal.Print("Error: the command '" + args[0] +
+                   "' is not there yet: this node does not speak "
+                   "XMPP");
+    return kFailed;
   }
   const bool category_form = args.size() > 1 && args[1].find("--") != 0;
   terminal.Print(category_form ? "Unknown category" : "Unknown command '" + args[0] + "'");

@@ -44,5 +44,7 @@ std::span<const CtlCommandSpec> CtlCommandSpecs();
 bool IsCtlCategory(std::string_view word);
 // args[0] is a category.
 int RunCategory(std::span<const std::string> args, NodeApi& node, Terminal& terminal);
+// graphql 'DOC': the same commands, as a document asks for them.
+int RunDocument(const std::string& text, NodeApi& node, Terminal& terminal);
 
 }  // namespace server

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/ctl/ctl.h"
+#include "server/ctl/ctl_document.h"
 #include "server/ctl/ctl_json.h"
 #include "server/dist/node_name.h"
 
@@ -266,28 +267,49 @@ constexpr std::array<Served, 14> kServed = {{
 // --- the envelope
 // ----------------------------------------------------------------------------------
 
-int PrintEnvelope(const CtlCommandSpec& spec, Answer answer, Terminal& terminal) {
-  CtlJson envelope = CtlJson::Object();
-  if (!answer.faults.empty()) {
-    CtlJson errors = CtlJson::List();
-    for (const Fault& fault : answer.faults) {
-      CtlJson item = CtlJson::Object();
-      item.Set("path", CtlJson::Texts({std::string(spec.category), std::string(spec.command)}));
-      item.Set("message", CtlJson::Text(fault.message));
-      CtlJson extensions = CtlJson::Object();
-      for (const auto& [key, value] : fault.extensions) extensions.Set(key, CtlJson::Text(value));
-      item.Set("extensions", std::move(extensions));
-      errors.Add(std::move(item));
-    }
-    envelope.Set("errors", std::move(errors));
+// The faults of a command, for the list of errors.
+void AddErrors(CtlJson& errors, std::string_view category, std::string_view command,
+               const std::vector<Fault>& faults) {
+  for (const Fault& fault : faults) {
+    CtlJson item = CtlJson::Object();
+    item.Set("path", CtlJson::Texts({std::string(category), std::string(command)}));
+    item.Set("message", CtlJson::Text(fault.message));
+    CtlJson extensions = CtlJson::Object();
+    for (const auto& [key, value] : fault.extensions) extensions.Set(key, CtlJson::Text(value));
+    item.Set("extensions", std::move(extensions));
+    errors.Add(std::move(item));
   }
+}
+
+int PrintEnvelope(CtlJson errors, CtlJson data, Terminal& terminal) {
+  const bool failed = !errors.values().empty();
+  CtlJson envelope = CtlJson::Object();
+  if (failed) envelope.Set("errors", std::move(errors));
+  envelope.Set("data", std::move(data));
+  terminal.Print(envelope.Pretty());
+  return failed ? 1 : 0;
+}
+
+int PrintEnvelope(const CtlCommandSpec& spec, Answer answer, Terminal& terminal) {
+  CtlJson errors = CtlJson::List();
+  AddErrors(errors, spec.category, spec.command, answer.faults);
   CtlJson command = CtlJson::Object();
   command.Set(spec.command, std::move(answer.data));
   CtlJson category = CtlJson::Object();
   category.Set(spec.category, std::move(command));
-  envelope.Set("data", std::move(category));
-  terminal.Print(envelope.Pretty());
-  return answer.faults.empty() ? 0 : 1;
+  return PrintEnvelope(std::move(errors), std::move(category), terminal);
+}
+
+Answer RunServed(const CtlCommandSpec& spec, NodeApi& node, const Arguments& arguments) {
+  for (const Served& served : kServed) {
+    if (served.category == spec.category && served.command == spec.command) {
+      return served.run(node, arguments);
+    }
+  }
+  return {.data = CtlJson::Null(),
+          .faults = {{"The command " + std::string(spec.category) + ' ' +
+                          std::string(spec.command) + " is not there yet",
+                      {{"code", "not_implemented"}}}}};
 }
 
 void PrintCategory(std::string_view category, Terminal& terminal) {
@@ -366,16 +388,75 @@ int RunCategory(std::span<const std::string> args, NodeApi& node, Terminal& term
     PrintCommand(*spec, terminal);
     return 1;
   }
-  for (const Served& served : kServed) {
-    if (served.category != spec->category || served.command != spec->command) continue;
-    return PrintEnvelope(*spec, served.run(node, arguments), terminal);
+  return PrintEnvelope(*spec, RunServed(*spec, node, arguments), terminal);
+}
+
+namespace {
+
+Answer Refused(std::string message, std::string_view code) {
+  Fault fault{std::move(message), {}};
+  fault.extensions.emplace_back("code", code);
+  return {.data = CtlJson::Null(), .faults = {std::move(fault)}};
+}
+
+// One field below a category.
+Answer RunField(char kind, std::string_view category, const DocumentField& field, NodeApi& node) {
+  const auto specs = CtlCommandSpecs();
+  const auto spec = std::ranges::find_if(specs, [&](const CtlCommandSpec& s) {
+    return s.kind == kind && s.category == category && s.command == field.name;
+  });
+  if (spec == specs.end()) {
+    return Refused("Cannot query field '" + field.name + "' of '" + std::string(category) + "'",
+                   "unknown_field");
   }
-  return PrintEnvelope(*spec,
-                       {.data = CtlJson::Null(),
-                        .faults = {{"The command " + std::string(spec->category) + ' ' +
-                                        std::string(spec->command) + " is not there yet",
-                                    {{"code", "not_implemented"}}}}},
-                       terminal);
+  std::vector<std::string> words;
+  for (const auto& [name, value] : field.arguments) {
+    words.push_back("--" + name);
+    words.push_back(value);
+  }
+  Arguments arguments;
+  if (std::string fault = Take(*spec, words, arguments); !fault.empty()) {
+    return Refused(std::move(fault), "bad_argument");
+  }
+  Answer answer = RunServed(*spec, node, arguments);
+  auto chosen = Choose(answer.data, field.fields);
+  if (!chosen) {
+    return Refused("Cannot query field '" + chosen.error() + "' of '" + field.name + "'",
+                   "unknown_field");
+  }
+  answer.data = std::move(*chosen);
+  return answer;
+}
+
+}  // namespace
+
+int RunDocument(const std::string& text, NodeApi& node, Terminal& terminal) {
+  CtlJson errors = CtlJson::List();
+  const auto document = ParseDocument(text);
+  if (!document) {
+    CtlJson item = CtlJson::Object();
+    item.Set("message", CtlJson::Text(document.error()));
+    item.Set("extensions", CtlJson::Object().Set("code", CtlJson::Text("parser_error")));
+    errors.Add(std::move(item));
+    return PrintEnvelope(std::move(errors), CtlJson::Null(), terminal);
+  }
+  CtlJson data = CtlJson::Object();
+  for (const DocumentField& category : document->fields) {
+    CtlJson commands = CtlJson::Object();
+    for (const DocumentField& field : category.fields) {
+      Answer answer = RunField(document->kind, category.name, field, node);
+      AddErrors(errors, category.name, field.name, answer.faults);
+      commands.Set(field.name, std::move(answer.data));
+    }
+    if (category.fields.empty() || !IsCtlCategory(category.name)) {
+      AddErrors(errors, category.name, "",
+                Refused("Cannot query field '" + category.name + "', or it has no selection",
+                        "unknown_field")
+                    .faults);
+    }
+    data.Set(category.name, std::move(commands));
+  }
+  return PrintEnvelope(std::move(errors), std::move(data), terminal);
 }
 
 }  // namespace server

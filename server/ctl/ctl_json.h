@@ -30,6 +30,11 @@ class CtlJson {
   }
   std::string Pretty(int depth = 0) const;
 
+  bool scalar() const { return kind_ == Kind::kScalar; }
+  bool list() const { return kind_ == Kind::kList; }
+  // Of an object with its keys, of a list with empty ones.
+  const std::vector<std::pair<std::string, CtlJson>>& values() const { return values_; }
+
  private:
   enum class Kind : uint8_t { kScalar, kList, kObject };
   explicit CtlJson(std::string text) : scalar_(std::move(text)) {}

@@ -276,5 +276,66 @@ TEST(CtlCategory, UsageErrorsAreUpstreams) {
   EXPECT_EQ(ctl.terminal.out, "Usage: mongooseimctl server joinCluster --node String\n");
 }
 
+TEST(CtlDocument, AnswersWhatItsFieldsChoose) {
+  Ctl ctl;
+  ctl.node.name = kOne;
+  EXPECT_EQ(ctl.Run({"graphql", "{server{status{statusCode version}}}"}), 0);
+  EXPECT_EQ(ctl.Json(),
+            nlohmann::json::parse(
+                R"({"data":{"server":{"status":{"statusCode":"RUNNING","version":"6.8"}}}})"));
+  EXPECT_EQ(ctl.Run({"graphql",
+                     "query Q { cets { tableInfo { size } } # a comment\n stat {"
+                     " globalStats { onlineUsers } } }"}),
+            0);
+  EXPECT_EQ(ctl.Json()["data"]["cets"]["tableInfo"], nlohmann::json::parse(R"([{"size":3}])"));
+  EXPECT_EQ(ctl.Json()["data"]["stat"]["globalStats"]["onlineUsers"], 9);
+  EXPECT_EQ(
+      ctl.Run({"graphql", "{ mnesia { systemInfo(keys: [\"running_db_nodes\"]) { result } } }"}),
+      0);
+  EXPECT_EQ(ctl.Json()["data"]["mnesia"]["systemInfo"][0]["result"].size(), 2U);
+}
+
+TEST(CtlDocument, AMutationOrdersAndAQueryDoesNot) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"graphql", R"(mutation { server { joinCluster(node: "a@b") } })"}), 0);
+  ASSERT_EQ(ctl.node.ordered.size(), 1U);
+  EXPECT_EQ(ctl.node.ordered[0].target, "a@b");
+  EXPECT_EQ(ctl.Run({"graphql", R"(query Named { server { joinCluster(node: "a@b") } })"}), 1);
+  EXPECT_EQ(ctl.node.ordered.size(), 1U) << "a query that is named is a query all the same";
+  EXPECT_EQ(ctl.Json()["errors"][0]["extensions"]["code"], "unknown_field");
+}
+
+TEST(CtlDocument, WhatIsNotUnderstoodIsSaidInTheEnvelope) {
+  Ctl ctl;
+  const auto code = [&](std::string document) {
+    EXPECT_EQ(ctl.Run({"graphql", std::move(document)}), 1);
+    const nlohmann::json json = ctl.Json();
+    return json["errors"][0]["extensions"]["code"].get<std::string>();
+  };
+  for (const char* document :
+       {"", "{", "{}", "{server{status", "subscription {a}", "{server{...F}}", "query($a: Int){b}",
+        "{a:server{status}}", "{server{status @include(if: true)}}", "{server} {server}",
+        "{server{joinCluster(node: \"a)}}", "mutation{server{joinCluster(node: $n)}}"}) {
+    EXPECT_EQ(code(document), "parser_error") << document;
+  }
+  EXPECT_EQ(code(std::string(200, '{')), "parser_error");
+  EXPECT_EQ(code("{server}"), "unknown_field");
+  EXPECT_EQ(code("{server{nothing}}"), "unknown_field");
+  EXPECT_EQ(code("{server{status{nothing}}}"), "unknown_field");
+  EXPECT_EQ(code("mutation{server{joinCluster}}"), "bad_argument");
+  EXPECT_EQ(code("{account{countUsers(domain: \"x\")}}"), "not_implemented");
+  ctl.node.up = false;
+  EXPECT_EQ(ctl.Run({"graphql", "{server{status}}"}), 3);
+  EXPECT_EQ(ctl.Run({"graphql"}), 3);
+}
+
+TEST(CtlFlat, OlderCommandsThatAreNotThereYetSaySo) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"register", "u", "host", "p"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("'register' is not there yet"));
+  EXPECT_EQ(ctl.Run({"no_such_word"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("Unknown command 'no_such_word'"));
+}
+
 }  // namespace
 }  // namespace server

@@ -1,0 +1,107 @@
+// What mongooseimctl and its node say to each other: what one writes the other reads, and what does
+// not fit is nothing.
+#include "server/program/ctl_wire.h"
+
+#include <gtest/gtest.h>
+
+#include <vector>
+
+namespace server {
+namespace {
+
+TEST(CtlWire, WhatIsWrittenIsRead) {
+  const NodeFacts facts{.version = "0.1",
+                        .commit = "c",
+                        .os_pid = 7,
+                        .uptime_s = 90,
+                        .status = "stopping",
+                        .protocol = "inet_tls",
+                        .log_path = "/l",
+                        .directory = "/d"};
+  const auto f = ReadFacts(ToTerm(facts).view());
+  ASSERT_TRUE(f.has_value());
+  EXPECT_EQ(f->version, "0.1");
+  EXPECT_EQ(f->os_pid, 7);
+  EXPECT_EQ(f->uptime_s, 90);
+  EXPECT_EQ(f->status, "stopping");
+  EXPECT_EQ(f->directory, "/d");
+
+  const NodeCluster cluster{.members = {"a@h", "b@h"},
+                            .running = {"a@h"},
+                            .stopped = {"b@h"},
+                            .discovered = {},
+                            .discovery_works = false,
+                            .conflict_nodes = {"c@h"},
+                            .conflict_tables = {}};
+  const auto c = ReadCluster(ToTerm(cluster).view());
+  ASSERT_TRUE(c.has_value());
+  EXPECT_EQ(c->members, cluster.members);
+  EXPECT_EQ(c->running, cluster.running);
+  EXPECT_EQ(c->stopped, cluster.stopped);
+  EXPECT_FALSE(c->discovery_works);
+  EXPECT_EQ(c->conflict_nodes, cluster.conflict_nodes);
+
+  const auto t = ReadTables(ToTerm(std::vector<NodeTable>{{"session", 3, 312, "00ff"}}).view());
+  ASSERT_TRUE(t.has_value());
+  ASSERT_EQ(t->size(), 1U);
+  EXPECT_EQ((*t)[0].name, "session");
+  EXPECT_EQ((*t)[0].memory_bytes, 312U);
+
+  const auto s = ReadStats(ToTerm(NodeStats{.uptime_s = 5, .outgoing_s2s = 9}).view());
+  ASSERT_TRUE(s.has_value());
+  EXPECT_EQ(s->outgoing_s2s, 9U);
+
+  const auto m = ReadMetrics(ToTerm(std::vector<NodeMetric>{{{"global", "uptime"}, 5}}).view());
+  ASSERT_TRUE(m.has_value());
+  EXPECT_EQ((*m)[0].name, (std::vector<std::string>{"global", "uptime"}));
+
+  for (int outcome = 0; outcome < kOutcomes; ++outcome) {
+    const auto r = ReadOrderResult(ToTerm(OrderResult{static_cast<Outcome>(outcome), "d"}).view());
+    ASSERT_TRUE(r.has_value());
+    EXPECT_EQ(static_cast<int>(r->outcome), outcome);
+    EXPECT_EQ(r->detail, "d");
+  }
+}
+
+TEST(CtlWire, OrdersOfEachKindAreRead) {
+  for (const OrderKind kind : {OrderKind::kJoin, OrderKind::kLeave, OrderKind::kRemove}) {
+    const std::vector<Term> terms = ToTerms({kind, "a@h", true});
+    std::vector<TermView> views;
+    for (const Term& term : terms) views.push_back(term.view());
+    const auto request = ReadOrderRequest(views);
+    ASSERT_TRUE(request.has_value());
+    EXPECT_EQ(request->kind, kind);
+    EXPECT_EQ(request->target, "a@h");
+    EXPECT_TRUE(request->force);
+    views.pop_back();
+    EXPECT_FALSE(ReadOrderRequest(views).has_value());
+  }
+}
+
+TEST(CtlWire, WhatDoesNotFitIsNothing) {
+  const std::vector<Term> foreign = {
+      Term(),
+      Term::Atom("ok"),
+      Term::Integer(1),
+      Term::Tuple({}),
+      Term::Tuple({Term::Integer(99), Term::Binary("an outcome of tomorrow")}),
+      Term::Tuple({Term::Integer(-1), Term::Binary("")}),
+      Term::List({Term::Tuple({Term::Atom("session")})}),
+      Term::Tuple({Term::Binary("only"), Term::Binary("texts"), Term::Binary(""), Term::Binary(""),
+                   Term::Binary(""), Term::Binary(""), Term::Binary(""), Term::Binary("")})};
+  for (const Term& term : foreign) {
+    EXPECT_FALSE(ReadFacts(term.view()).has_value()) << term.ToText();
+    EXPECT_FALSE(ReadCluster(term.view()).has_value()) << term.ToText();
+    EXPECT_FALSE(ReadStats(term.view()).has_value()) << term.ToText();
+    EXPECT_FALSE(ReadOrderResult(term.view()).has_value()) << term.ToText();
+  }
+  EXPECT_FALSE(ReadTables(foreign[6].view()).has_value());
+  EXPECT_FALSE(ReadMetrics(foreign[6].view()).has_value());
+  // A newer node may put more behind.
+  EXPECT_TRUE(
+      ReadOrderResult(Term::Tuple({Term::Integer(0), Term::Binary(""), Term::Atom("new")}).view())
+          .has_value());
+}
+
+}  // namespace
+}  // namespace server
