@@ -27,6 +27,8 @@ class Done:
 
 
 class Mongooseim:
+    prefix = ()  # before what runs on the node's host
+
     def __init__(self, workspace, epmd, name, cookie="C", host="localhost", long_names=False,
                  folder=None):
         self.workspace = workspace
@@ -34,7 +36,7 @@ class Mongooseim:
         self.name = f"{name}@{host}"
         self.http = net.free_port()
         self.folder = folder or workspace.path(name)
-        self.env = {**os.environ, **epmd.env}
+        self.env = {**os.environ, **(epmd.env if epmd else {})}
         self.process = None
         for key in ("MONGOOSEIM_DIR", "ERL_MAX_PORTS"):
             self.env.pop(key, None)
@@ -53,10 +55,10 @@ class Mongooseim:
         return os.path.join(self.folder, "bin", program)
 
     def mim(self, *words, **options):
-        return self.run(self.bin("mongooseim"), *words, **options)
+        return self.run(*self.prefix, self.bin("mongooseim"), *words, **options)
 
     def ctl(self, *words, **options):
-        return self.run(self.bin("mongooseimctl"), *words, **options)
+        return self.run(*self.prefix, self.bin("mongooseimctl"), *words, **options)
 
     def lines(self, *words):
         done = self.ctl(*words)
@@ -69,7 +71,8 @@ class Mongooseim:
         if os.path.exists(self.path("log/status")):
             os.remove(self.path("log/status"))  # of one that was killed
         self.process = self.workspace.start(
-            f"{self.alive}-live", [self.bin("mongooseim"), "live"], env={**self.env, **env})
+            f"{self.alive}-live",
+            [*self.prefix, self.bin("mongooseim"), "live"], env={**self.env, **env})
         self.workspace.wait_ready(self.process, lambda: self.status_file() == "started",
                                   f"{self.name} is started")
         return self
@@ -120,7 +123,7 @@ class Mongooseim:
     def db_nodes(self, which):
         """Of `mnesia info`: running or stopped."""
         row = re.search(rf"^{which} db nodes   = \[(.*)\] ?$", self.ctl("mnesia", "info").out, re.M)
-        return row[1].split(", ") if row[1] else []
+        return row[1].replace("'", "").split(", ") if row[1] else []
 
     def wait_running(self, nodes, deadline_s=30):
         names = sorted(node.name for node in nodes)
