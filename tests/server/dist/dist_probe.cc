@@ -2,9 +2,13 @@
 // lines on its standard input what to do; says on its standard output what came of it.
 //
 //   dist_probe NODE COOKIE [--key value]...
-//   ping NODE | connect NODE | disconnect NODE | call NODE M F [atom]... | send NODE MAILBOX TEXT |
-//   flood NODE MAILBOX COUNT BYTES | links | counter NAME | quit
+//   pings NODE COUNT | ping NODE | connect NODE | disconnect NODE | call NODE M F [atom]... | send
+//   NODE MAILBOX TEXT | flood NODE MAILBOX COUNT BYTES | sunk | links | counter NAME | quit
+#include <algorithm>
+#include <atomic>
+#include <condition_variable>
 #include <cstdio>
+#include <future>
 #include <iostream>
 #include <map>
 #include <mutex>
@@ -17,6 +21,11 @@
 namespace {
 
 std::mutex print_mutex;
+// What came to the mailbox "sink".
+std::atomic<uint64_t> sunk{0};
+// Wakes a flood that found the queue full.
+std::mutex room_mutex;
+std::condition_variable room;
 
 void Say(const std::string& line) {
   std::lock_guard lock(print_mutex);
@@ -76,6 +85,11 @@ void SetHandlers(server::DistNode& node) {
       Say("term " + message.from.node + " " + message.term.ToText());
     }
   });
+  node.OnMessage("sink", [](const server::DistMessage&) { ++sunk; });
+  node.OnWritable([](const std::string&) {
+    std::lock_guard lock(room_mutex);
+    room.notify_all();
+  });
   node.OnRpc("mnesia", "system_info", [&node](const server::RpcCall& call, server::RpcReply reply) {
     if (call.args.size() != 1 || !call.args[0].IsAtom("running_db_nodes")) return reply.Undef();
     reply.Return(server::Term::List({server::Term::Atom(node.node())}));
@@ -112,12 +126,27 @@ void Flood(server::DistNode& node, std::istringstream& words) {
     if (result == server::SendResult::kQueued) {
       ++i;
     } else if (result == server::SendResult::kFull) {
-      std::this_thread::yield();
+      std::unique_lock lock(room_mutex);
+      room.wait_for(lock, std::chrono::milliseconds(5));  // it may have come before we wait
     } else {
       return Say("flooded " + std::string(ToString(result)));
     }
   }
   Say("flooded " + std::to_string(count));
+}
+
+// One after the other; the median in microseconds.
+void Pings(server::DistNode& node, const std::string& peer, size_t count) {
+  std::vector<int64_t> took;
+  for (size_t i = 0; i < count; ++i) {
+    std::promise<bool> pong;
+    const auto began = std::chrono::steady_clock::now();
+    node.Ping(peer, std::chrono::seconds(5), [&](bool came) { pong.set_value(came); });
+    if (!pong.get_future().get()) return Say("pinged pang");
+    took.push_back((std::chrono::steady_clock::now() - began).count());
+  }
+  std::ranges::sort(took);
+  Say("pinged " + std::to_string(static_cast<double>(took[took.size() / 2]) / 1000));
 }
 
 void Counter(const server::DistNode& node, const std::string& name) {
@@ -143,8 +172,16 @@ void Run(server::DistNode& node) {
       Flood(node, words);
       continue;
     }
+    if (verb == "sunk") {
+      Say("sunk " + std::to_string(sunk));
+      continue;
+    }
     words >> peer;
-    if (verb == "ping") {
+    if (verb == "pings") {
+      size_t count = 1;
+      words >> count;
+      Pings(node, peer, count);
+    } else if (verb == "ping") {
       node.Ping(peer, std::chrono::seconds(5),
                 [](bool pong) { Say(pong ? "pinged pong" : "pinged pang"); });
     } else if (verb == "connect") {
