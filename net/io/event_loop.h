@@ -35,6 +35,8 @@ class EventLoop final : private Target {
   EventLoop& operator=(const EventLoop&) = delete;
 
   Ring& ring() { return *ring_; }
+  // What the loop reads its time from, for whoever measures within a turn.
+  const Clock& clock() const { return clock_; }
   // Read once a turn, so that all that happens in a turn happens at one time.
   Time now() const { return now_; }
 

@@ -161,6 +161,10 @@ class Ring {
   void Recv(Slot slot, std::span<uint8_t> into, Tag tag);
   // Sends all of it unless the peer fails; the result may still be short.
   void Send(Slot slot, std::span<const uint8_t> data, Tag tag);
+  // The same from several places in one call, in order. `parts` (at most kPartsMax) must live until
+  // the completion, as what they point to must.
+  static constexpr size_t kPartsMax = 1024;  // IOV_MAX
+  void SendParts(Slot slot, const msghdr* parts, Tag tag);
   void Shutdown(Slot slot, int how);
   // Waits for poll(2) events; one completion with the events as result. Errors and hang-ups
   // (POLLERR, POLLHUP) are always among them.
@@ -190,6 +194,7 @@ class Ring {
 
   // --- Plain descriptors (event and signal descriptors).
   void PollFd(int fd, uint32_t events, Tag tag);  // multishot
+  void PollFdOnce(int fd, uint32_t events, Tag tag);
 
   // Cancels the operation of that tag; it then completes, with -ECANCELED or with what it had got.
   // Without effect on a Connect() queued in the same turn, whose chain has not begun.

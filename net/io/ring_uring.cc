@@ -398,6 +398,14 @@ void Ring::Send(Slot slot, std::span<const uint8_t> data, Tag tag) {
   sqe->user_data = Encode(tag);
 }
 
+void Ring::SendParts(Slot slot, const msghdr* parts, Tag tag) {
+  DCHECK(parts->msg_iovlen > 0 && parts->msg_iovlen <= kPartsMax);
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  io_uring_prep_sendmsg(sqe, static_cast<int>(slot), parts, MSG_NOSIGNAL | MSG_WAITALL);
+  sqe->flags |= IOSQE_FIXED_FILE;
+  sqe->user_data = Encode(tag);
+}
+
 void Ring::Shutdown(Slot slot, int how) {
   ++impl_->slots[slot].shutdowns;
   if (features_.fd_install) {
@@ -479,6 +487,12 @@ void Ring::Unsent(Slot slot, Tag tag) {
 void Ring::PollFd(int fd, uint32_t events, Tag tag) {
   io_uring_sqe* sqe = impl_->Get(stats_);
   io_uring_prep_poll_multishot(sqe, fd, events);
+  sqe->user_data = Encode(tag);
+}
+
+void Ring::PollFdOnce(int fd, uint32_t events, Tag tag) {
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  io_uring_prep_poll_add(sqe, fd, events);
   sqe->user_data = Encode(tag);
 }
 

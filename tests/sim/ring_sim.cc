@@ -26,10 +26,31 @@ constexpr uint8_t kPoison = 0xdd;
 
 Network* g_network = nullptr;
 
-uint64_t Checksum(std::span<const uint8_t> data) {
+using Parts = std::vector<std::span<const uint8_t>>;
+
+uint64_t Checksum(const Parts& parts) {
   uint64_t hash = 0xcbf29ce484222325U;
-  for (uint8_t byte : data) hash = (hash ^ byte) * 0x100000001b3U;
+  for (const auto& part : parts) {
+    for (uint8_t byte : part) hash = (hash ^ byte) * 0x100000001b3U;
+  }
   return hash;
+}
+
+size_t SizeOf(const Parts& parts) {
+  size_t size = 0;
+  for (const auto& part : parts) size += part.size();
+  return size;
+}
+
+// Copies `count` bytes from `offset` on behind what is in `to`.
+void AppendPart(const Parts& parts, size_t offset, size_t count, std::vector<uint8_t>* to) {
+  for (const auto& part : parts) {
+    const size_t skip = std::min(offset, part.size());
+    const auto some = part.subspan(skip, std::min(count, part.size() - skip));
+    to->insert(to->end(), some.begin(), some.end());
+    offset -= skip;
+    count -= some.size();
+  }
 }
 
 std::vector<uint8_t> Copy(const sockaddr* address, socklen_t size) {
@@ -98,7 +119,7 @@ struct Operation {
   bool expect_data = false;
   bool deaf = false;  // to the reset that was there before it
   uint32_t events = 0;
-  std::span<const uint8_t> data;
+  Parts data;  // of a send
   std::span<uint8_t> into;
   uint64_t checksum = 0;
   size_t sent = 0;
@@ -636,7 +657,7 @@ void Network::Kernel::ServeSend(Socket& socket) {
   }
   Peer& peer = *socket.peer;
   if (peer.reset) {  // closed: the first bytes bring the reset
-    operation->sent = operation->data.size();
+    operation->sent = SizeOf(operation->data);
     socket.error = ECONNRESET;
     socket.reset = true;
     Finish(operation, result());
@@ -644,16 +665,15 @@ void Network::Kernel::ServeSend(Socket& socket) {
     return;
   }
   const size_t room = peer.script.window - std::min<size_t>(peer.script.window, peer.inbox.size());
-  const size_t count = std::min(room, operation->data.size() - operation->sent);
-  const auto part = operation->data.subspan(operation->sent, count);
-  peer.inbox.insert(peer.inbox.end(), part.begin(), part.end());
+  const size_t all = SizeOf(operation->data);
+  const size_t count = std::min(room, all - operation->sent);
+  AppendPart(operation->data, operation->sent, count, &peer.inbox);
   operation->sent += count;
   if (count > 0) network.ScheduleRead(peer);
   if (count > 0) {
     socket.acked_at = network.clock_.Now() + network.Upto(network.faults_.ack_delay);
   }
-  if (operation->sent == operation->data.size() ||
-      (count > 0 && network.Chance(network.faults_.short_send))) {
+  if (operation->sent == all || (count > 0 && network.Chance(network.faults_.short_send))) {
     Finish(operation, result());
   }
 }
@@ -1083,8 +1103,24 @@ void Ring::Send(Slot slot, std::span<const uint8_t> data, Tag tag) {
   impl_->kernel.Queue({.kind = Kind::kSend,
                        .tag = tag,
                        .slot = slot,
-                       .data = data,
-                       .checksum = sim::Checksum(data)});
+                       .data = {data},
+                       .checksum = sim::Checksum({data})});
+}
+
+void Ring::SendParts(Slot slot, const msghdr* parts, Tag tag) {
+  sim::Parts list;
+  for (size_t i = 0; i < parts->msg_iovlen; ++i) {
+    const iovec& one = parts->msg_iov[i];
+    CHECK(one.iov_len > 0);
+    list.emplace_back(static_cast<const uint8_t*>(one.iov_base), one.iov_len);
+  }
+  CHECK(!list.empty());
+  const uint64_t checksum = sim::Checksum(list);
+  impl_->kernel.Queue({.kind = Kind::kSend,
+                       .tag = tag,
+                       .slot = slot,
+                       .data = std::move(list),
+                       .checksum = checksum});
 }
 
 void Ring::Shutdown(Slot slot, int) {
@@ -1131,6 +1167,8 @@ void Ring::Close(Slot slot) {
 void Ring::PollFd(int fd, uint32_t, Tag tag) {
   impl_->kernel.Queue({.kind = Kind::kPollFd, .tag = tag, .fd = fd});
 }
+
+void Ring::PollFdOnce(int fd, uint32_t events, Tag tag) { PollFd(fd, events, tag); }
 
 void Ring::Cancel(Tag tag) { impl_->kernel.Queue({.kind = Kind::kCancel, .tag = tag}); }
 
