@@ -63,6 +63,7 @@ void ClusterHost::SetHandlers() {
   // Stock erl may link to us and send us words; only our own nodes are of the cluster.
   node_.OnNodeUp([this](const DistPeer& peer) {
     if (!peer.ours) return;
+    failures_.erase(peer.node);
     if (auto wanted = wanted_.find(peer.node); wanted != wanted_.end()) {
       wanted->second.pause = kDialAgainMin;
     }
@@ -129,6 +130,8 @@ void ClusterHost::Dial(const std::string& node) {
     if (result) return;
     LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "cluster", "node is not reached",
               {{"node", node}, {"reason", result.error().what}});
+    if (failures_.size() >= kFailuresMax) failures_.clear();
+    failures_[node] = result.error().what;
     const LinkDown why = result.error().absent ? LinkDown::kAbsent : LinkDown::kLost;
     Enter([&](net::Time now) { cluster_->OnNodeDown(node, why, now); });
     DialLater(node);
@@ -177,7 +180,12 @@ void ClusterHost::TakeEvents() {
         for (auto it = first; it != last; ++it) ended.push_back(std::move(it->second));
         waiting_.erase(first, last);
         for (Waiting& one : ended) {
-          one.done({one.kind, event.outcome, std::move(one.target), event.text});
+          std::string detail = event.text;
+          const auto failure = failures_.find(one.target);
+          if (event.outcome == Outcome::kUnreachable && failure != failures_.end()) {
+            detail = failure->second;
+          }
+          one.done({one.kind, event.outcome, std::move(one.target), std::move(detail)});
         }
       }
       for (const EventHandler& handler : handlers_) handler(event);

@@ -110,6 +110,9 @@ class ClusterHost final : private Transport {
   std::unique_ptr<Cluster> cluster_;
   std::vector<uint32_t> table_ids_;
   std::map<std::string, Wanted, std::less<>> wanted_;
+  // Why the last dial of a node failed, until it is up; for those who ordered a join.
+  static constexpr size_t kFailuresMax = 64;
+  std::map<std::string, std::string, std::less<>> failures_;
   std::multimap<uint64_t, Waiting> waiting_;  // of one number: the same order, given twice
   std::vector<EventHandler> handlers_;
   bool started_ = false;

@@ -1,5 +1,8 @@
 #include "server/node/node_rpc.h"
 
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string_view>
@@ -63,6 +66,10 @@ ClusterHost::OrderDone AnswerOrFail(RpcReply reply) {
   };
 }
 
+constexpr net::Duration kLookAgain = std::chrono::milliseconds(50);
+// Of who waits for ever: its caller has gone by then.
+constexpr net::Duration kReadyWaitMax = std::chrono::minutes(10);
+
 class NodeRpc {
  public:
   NodeRpc(DistNode& node, ClusterHost& cluster, NodeRpcFacts facts)
@@ -119,6 +126,28 @@ class NodeRpc {
     if (!call.args.empty()) return reply.Undef();
     reply.Return(Term::Atom("ok"));
     facts_.stop();
+  }
+
+  // cets_discovery:wait_for_ready(Name, Timeout): ok as soon as the tables of our side are whole.
+  static void WaitForReady(const std::shared_ptr<NodeRpc>& self, net::Time deadline,
+                           RpcReply reply) {
+    if (self->cluster_.Status().ready) return reply.Return(Term::Atom("ok"));
+    net::EventLoop& loop = self->node_.loop();
+    if (loop.now() >= deadline) {
+      return reply.Answer(std::unexpected(RpcError{RpcError::Kind::kExit, Term::Atom("timeout")}));
+    }
+    loop.After(kLookAgain, [self, deadline, reply = std::move(reply)]() mutable {
+      WaitForReady(self, deadline, std::move(reply));
+    });
+  }
+  static void WaitForReady(const std::shared_ptr<NodeRpc>& self, const RpcCall& call,
+                           RpcReply reply) {
+    if (call.args.size() != 2) return reply.Undef();
+    const auto ms = call.args[1].AsInteger();
+    if (!ms && !call.args[1].IsAtom("infinity")) return reply.Undef();
+    const net::Duration wait =
+        std::min<net::Duration>(kReadyWaitMax, std::chrono::milliseconds(ms.value_or(INT32_MAX)));
+    WaitForReady(self, self->node_.loop().now() + wait, std::move(reply));
   }
 
   void WorkingDirectory(const RpcCall& call, RpcReply reply) const {
@@ -180,6 +209,9 @@ void AnswerNodeRpc(DistNode& node, ClusterHost& cluster, NodeRpcFacts facts) {
      [](NodeRpc& r, Call call, RpcReply reply) { r.Applications(call, std::move(reply)); });
   on("file", "get_cwd",
      [](NodeRpc& r, Call call, RpcReply reply) { r.WorkingDirectory(call, std::move(reply)); });
+  node.OnRpc("cets_discovery", "wait_for_ready", [rpc](const RpcCall& call, RpcReply reply) {
+    NodeRpc::WaitForReady(rpc, call, std::move(reply));
+  });
   on("init", "stop", [](NodeRpc& r, Call call, RpcReply reply) { r.Stop(call, std::move(reply)); });
 }
 

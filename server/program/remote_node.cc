@@ -87,7 +87,11 @@ OrderResult RemoteNode::Order(OrderKind kind, const std::string& target, bool fo
   const std::vector<Term> args = ToTerms({kind, target, force});
   const auto answer = Ask("order", args, kOrderTime);
   auto result = answer ? ReadOrderResult(answer->view()) : std::nullopt;
-  if (result) return std::move(*result);
+  if (result) {
+    // The words for it are upstream's, and name no reason.
+    if (result->outcome == Outcome::kUnreachable) trouble_ = result->detail;
+    return std::move(*result);
+  }
   return {Outcome::kFailed, trouble_.empty() ? "the node's answer was not understood" : trouble_};
 }
 

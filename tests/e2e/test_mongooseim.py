@@ -13,6 +13,7 @@ import unittest
 
 from lib import net
 from lib.case import FreshCase
+from lib.certs import Authority
 from lib.dist_probe import BIN
 from lib.erl import Epmd, Erl
 from lib.mongooseim import PROGRAM, Mongooseim
@@ -176,6 +177,18 @@ class Life(NodeCase):
         wait_until(lambda: one.db_nodes("stopped") == [two.name], "m2 is stopped", 5)
         self.assertLess(time.monotonic() - began, 2)
 
+    def test_the_status_file_is_where_scripts_say(self):
+        path = self.workspace.path("status")
+        node = self.node("m1")
+        process = self.workspace.start("m1", [node.bin("mongooseim"), "live"],
+                                       env={**node.env, "EJABBERD_STATUS_PATH": path})
+        def status():
+            with open(path, encoding="utf-8") as file:
+                return file.read()
+        self.workspace.wait_ready(process, lambda: status() == "started\n", "it is started")
+        self.assertEqual(process.stop(), 0)
+        self.assertEqual(status(), "stopped\n")
+
     def test_systemd_is_told(self):
         notify = NotifySocket(self.workspace.path("notify"))
         self.addCleanup(notify.close)
@@ -321,6 +334,8 @@ class Joining(NodeCase):
         self.ends(node.ctl("join_cluster", "-f", "nobody@localhost"), 1,
                   "Timeout while attempting to connect to node nobody@localhost\n")
         self.assertLess(time.monotonic() - began, 3, "epmd has said that nobody is there")
+        self.assertIn("knows no node nobody",
+                      node.ctl("join_cluster", "-f", "nobody@localhost").err, "the reason, apart")
         self.ends(node.ctl("join_cluster"), 1,
                   "This command requires one argument: other node's name\n")
         self.ends(node.ctl("remove_from_cluster", "-f"), 1,
@@ -491,10 +506,12 @@ class NewerGeneration(NodeCase):
         self.assertEqual(node.process.wait_exit(10), 0)
 
 
-class Witness(NodeCase):
+class WitnessCases:
+    suite = None
+
     def test_stock_erl(self):
         node = self.node("mongooseim").live()
-        erl = Erl(self.workspace, self.epmd, "probe")
+        erl = Erl(self.workspace, self.epmd, "probe", suite=self.suite)
         self.assertEqual(erl.eval("net_adm:ping(mongooseim@localhost)"), "pong")
         call = "rpc:call(mongooseim@localhost, {}, {}, {})".format
         self.assertEqual(erl.eval(call("mnesia", "system_info", "[running_db_nodes]")),
@@ -502,8 +519,45 @@ class Witness(NodeCase):
         self.assertEqual(erl.eval(call("file", "get_cwd", "[]")), f'{{ok,"{node.folder}"}}')
         self.assertEqual(erl.eval(call("mongoose_server_api", "join_cluster", '["nobody@localhost"]')),
                          '{pang,"Timeout while attempting to connect to node nobody@localhost"}')
+        self.assertEqual(erl.eval(call("cets_discovery", "wait_for_ready", "[x, 20000]")), "ok")
+        self.assertIn("badrpc", erl.eval(call("mongoose_config", "get_opt", "[hosts]")))
         self.assertEqual(erl.eval(call("init", "stop", "[]")), "ok")
         self.assertEqual(node.process.wait_exit(10), 0)
+
+
+class Witness25(WitnessCases, NodeCase):
+    pass
+
+
+class Witness27(WitnessCases, NodeCase):
+    suite = "trixie"
+
+
+class Witness29(WitnessCases, NodeCase):
+    suite = "forky"
+
+
+class Links(NodeCase):
+    def test_over_tls(self):
+        authority = Authority(self.workspace)
+        chain, key = authority.issue("node", ["localhost"])
+        opts = (f"-proto_dist inet_tls\n-ssl_dist_opt server_certfile {chain} server_keyfile {key}\n"
+                f"-ssl_dist_opt server_cacertfile {authority.ca_file} server_verify verify_peer "
+                "server_fail_if_no_peer_cert true\n"
+                f"-ssl_dist_opt client_certfile {chain} client_keyfile {key}\n"
+                f"-ssl_dist_opt client_cacertfile {authority.ca_file} client_verify verify_peer\n")
+        nodes = [self.node(name) for name in ("m1", "m2")]
+        for node in nodes:
+            node.append("etc/vm.dist.args", opts)
+            node.live()
+        one, two = nodes
+        self.assertEqual(two.ctl("join_cluster", "-f", one.name).code, 0)
+        one.wait_running(nodes)
+        self.assertIn("    distribution protocol: inet_tls", one.lines("status"))
+        erl = Erl(self.workspace, self.epmd, "probe", flags=opts.split())
+        self.assertEqual(erl.eval("net_adm:ping(m1@localhost)"), "pong")
+        plain = Erl(self.workspace, self.epmd, "plain")
+        self.assertEqual(plain.eval("net_adm:ping(m1@localhost)"), "pang")
 
     def test_another_cookie_is_said_on_both_sides(self):
         one, two = self.node("m1", cookie="A").live(), self.node("m2", cookie="B").live()
@@ -512,7 +566,8 @@ class Witness(NodeCase):
         wait_until(lambda: re.search(
             r"Connection attempt from node m2@localhost rejected.*address=127\.0\.0\.1:\d+", one.log()),
             "m1 logs who it was")
-        self.assertIn("cookies differ", two.log())
+        for text in (done.err, two.log()):
+            self.assertIn("cookies differ", text)
         two.write("etc/vm.args", two.read("etc/vm.args").replace("-setcookie B", "-setcookie A"))
         done = two.ctl("status")
         self.assertEqual(done.code, 3)
