@@ -19,16 +19,21 @@ constexpr net::Duration kStartTime = std::chrono::seconds(15);
 // Beside a message's bytes: length, control term, headers.
 constexpr size_t kFrameOverhead = 3 * kAtomBytesMax;
 
+// Each dial may have a socket for epmd beside its own; one more keeps our registration.
+size_t OutgoingOf(const DistOptions& options) {
+  return options.links_max + 2 * options.dials_max + 1;
+}
+size_t AcceptedOf(const DistOptions& options) {
+  return options.links_max + options.handshakes_max + 1;
+}
+
 net::RingOptions RingOptionsOf(const DistOptions& options) {
-  const auto links = static_cast<uint32_t>(options.links_max);
-  const auto sockets = static_cast<uint32_t>(options.sockets_max);
-  // Each dial may have a socket for epmd beside its own; one more keeps our registration.
-  const uint32_t outgoing = links + 2 * static_cast<uint32_t>(options.dials_max) + 1;
-  const uint32_t accepted = links + static_cast<uint32_t>(options.handshakes_max) + 1;
+  const size_t outgoing = OutgoingOf(options);
+  const size_t spare = options.sockets_max > outgoing ? options.sockets_max - outgoing : 0;
   return {.submission_entries = 512,
           .completion_entries = 2048,
-          .accept_slots = std::max(accepted, sockets > outgoing ? sockets - outgoing : 0),
-          .outgoing_slots = outgoing};
+          .accept_slots = static_cast<uint32_t>(std::max(AcceptedOf(options), spare)),
+          .outgoing_slots = static_cast<uint32_t>(outgoing)};
 }
 
 }  // namespace
@@ -171,6 +176,10 @@ DistNode::DistNode(DistOptions options)
     : options_(std::move(options)), impl_(std::make_unique<Impl>(options_)) {}
 
 DistNode::~DistNode() { Stop(); }
+
+size_t DistNode::SocketsNeeded(const DistOptions& options) {
+  return OutgoingOf(options) + AcceptedOf(options);
+}
 
 std::expected<std::unique_ptr<DistNode>, DistError> DistNode::Create(DistOptions options) {
   auto wrong = [](std::string what, std::string remedy) {

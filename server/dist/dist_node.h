@@ -52,6 +52,8 @@ class DistNode {
 
   // Checks what can be checked without a socket: the name, the range, the bounds.
   static std::expected<std::unique_ptr<DistNode>, DistError> Create(DistOptions options);
+  // The fewest sockets that these bounds can do with; sockets_max is at least this.
+  static size_t SocketsNeeded(const DistOptions& options);
   ~DistNode();  // stops
   DistNode(const DistNode&) = delete;
   DistNode& operator=(const DistNode&) = delete;

@@ -75,7 +75,7 @@ DaemonResult RunInBackground(const NodeFolder& folder) {
                                    Tell(write_end, {&kStarted, 1});
                                    write_end.Reset();
                                  }});
-  for (const std::string& error : result.node.errors) Tell(write_end, error + "\n");
+  for (const std::string& error : result.node.errors) Tell(write_end, "mongooseim: " + error + "\n");
   return result;
 }
 

@@ -138,6 +138,16 @@ Node::Errors Node::Prepare() {
   WriteStatus("starting");
   const DescriptorLimit limit =
       RaiseDescriptorLimit(setup_.max_ports.value, setup_.max_ports.origin);
+  const size_t needed = DistNode::SocketsNeeded(setup_.dist);
+  if (needed > setup_.max_ports.value) {
+    return {"dist.links_max of " + setup_.folder.Toml() + " needs " + std::to_string(needed) +
+            " sockets, and ERL_MAX_PORTS is " + std::to_string(setup_.max_ports.value) + " (" +
+            setup_.max_ports.origin + "); raise that, or lower dist.links_max"};
+  }
+  if (needed > limit.usable) {
+    return {"not even " + std::to_string(needed) + " sockets for links and handshakes: " +
+            limit.warning.value_or("the limit of open files is too low")};
+  }
   if (limit.warning) setup_.warnings.push_back(*limit.warning);
   setup_.dist.sockets_max = limit.usable;
   for (const std::string& warning : setup_.warnings) {

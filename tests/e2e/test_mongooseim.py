@@ -670,6 +670,16 @@ class BadInput(NodeCase):
         self.assertEqual(run.returncode, 1)
         self.assertIn("is no epmd", err)
 
+    def test_too_few_descriptors_for_any(self):
+        node = self.node("m1")
+        done = node.run("/bin/sh", "-c", 'ulimit -n 256; exec "$0" start', node.bin("mongooseim"))
+        self.assertEqual(done.code, 1)
+        self.assertIn("not even 770 sockets", done.err)
+        self.assertNotIn("connections_max", done.err, "that is another program's key")
+        node.write("etc/mongooseim.toml", node.read("etc/mongooseim.toml").replace(
+            "#links_max = 256", "links_max = 2000"))
+        self.fails(node, "dist.links_max", "ERL_MAX_PORTS is 1024", env={"ERL_MAX_PORTS": "1024"})
+
     def test_too_few_descriptors(self):
         node = self.node("m1")
         done = node.run("/bin/sh", "-c", 'ulimit -n 2048; exec "$0" "$@"', node.bin("mongooseim"),
