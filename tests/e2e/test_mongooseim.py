@@ -409,6 +409,28 @@ class Joining(NodeCase):
         for node in (one, two):
             node.wait_running([one, two])
 
+    def test_a_full_disk_fails_a_join_and_changes_nothing(self):
+        one, two = self.node("m1").live(), self.node("m2")
+        # A small disk of its own for the data; the test fills it by way of the process.
+        two.prefix = ["unshare", "--mount", "/bin/sh", "-c",
+                      f'mount -t tmpfs -o size=64k tmpfs "{two.path("data")}" && exec "$0" "$@"']
+        two.live()
+        two.prefix = ()
+        filler = f"/proc/{two.process.pid}/root{two.path('data/filler')}"
+        with self.assertRaises(OSError), open(filler, "wb", buffering=0) as file:
+            while True:
+                file.write(bytes(1024))
+        for _ in range(2):
+            done = two.ctl("join_cluster", "-f", one.name)
+            self.assertEqual(done.code, 1)
+            self.assertRegex(done.out, r"^Error: .*data/cluster.*No space left on device")
+            self.assertEqual([node.db_nodes("running") for node in (one, two)],
+                             [[one.name], [two.name]])
+        os.remove(filler)
+        self.assertEqual(two.ctl("join_cluster", "-f", one.name).code, 0)
+        for node in (one, two):
+            node.wait_running([one, two])
+
     def test_nine_at_once(self):
         nodes = self.nodes(*(f"m{i}" for i in range(1, 10)))
         began = time.monotonic()
