@@ -19,6 +19,7 @@
 #include <deque>
 
 #include "net/base/clock.h"
+#include "net/base/deadline_queue.h"
 
 namespace net {
 
@@ -64,8 +65,8 @@ class HandshakeGate {
   // It holds a place, and has the word.
   void Silent(uint32_t index, Time now) {
     if (options_.places_max == 0) return;
-    if (silent_.size() > 2 * size_t{options_.places_max} + kStaleMax) silent_.pop_front();
-    silent_.push_back({index, now});
+    if (silent_.size() > 2 * size_t{options_.places_max} + kStaleMax) silent_.DropOldest();
+    silent_.Push(index, now);
   }
 
   bool has_work() const { return !due_.empty(); }
@@ -85,11 +86,6 @@ class HandshakeGate {
 
  private:
   static constexpr size_t kStaleMax = 64;
-  struct Silence {
-    uint32_t index;
-    Time since;
-  };
-
   template <typename Work, typename OfferPlace, typename Evict>
   bool ServeOne(const Clock& clock, Work& work, OfferPlace& offer, Evict& evict) {
     if (!due_.empty()) {
@@ -110,11 +106,8 @@ class HandshakeGate {
 
   template <typename Evict>
   bool EvictOne(const Clock& clock, Evict& evict) {
-    while (!silent_.empty()) {
-      const Silence longest = silent_.front();
-      if (clock.Now() - longest.since < kSilence) return false;
-      silent_.pop_front();
-      if (evict(longest.index, longest.since)) return true;
+    while (const auto longest = silent_.PopDue(clock.Now())) {
+      if (evict(longest->key, longest->since)) return true;
     }
     return false;
   }
@@ -123,7 +116,7 @@ class HandshakeGate {
   std::atomic<uint32_t>& places_;
   std::deque<uint32_t> due_;
   std::array<std::deque<uint32_t>, 2> waiting_;  // full ones, resumed ones
-  std::deque<Silence> silent_;                   // the longest first
+  DeadlineQueue<uint32_t> silent_{kSilence};
 };
 
 }  // namespace net
