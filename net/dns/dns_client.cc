@@ -38,7 +38,8 @@ uint16_t RandomId() {
 
 bool IsAnswer(DnsFailure failure) {
   return failure == DnsFailure::kNoSuchName || failure == DnsFailure::kNoRecords ||
-         failure == DnsFailure::kStopped || failure == DnsFailure::kBadName;
+         failure == DnsFailure::kNoService || failure == DnsFailure::kStopped ||
+         failure == DnsFailure::kBadName;
 }
 
 }  // namespace

@@ -71,6 +71,12 @@ DnsFailure FailureOf(int rcode) {
   }
 }
 
+bool SaysNoService(const ns_rr& rr) {
+  constexpr size_t kFixed = 6;
+  return ns_rr_type(rr) == ns_t_srv && ns_rr_rdlen(rr) == kFixed + 1 &&
+         ns_rr_rdata(rr)[kFixed] == 0;
+}
+
 // Adds one record of the type asked for. False: it cannot be used.
 bool AddRecord(const ns_msg& message, const ns_rr& rr, DnsType type, DnsAnswer& out) {
   std::span<const uint8_t> data(ns_rr_rdata(rr), ns_rr_rdlen(rr));
@@ -122,6 +128,8 @@ std::string_view DnsFailureName(DnsFailure failure) {
       return "no such name";
     case DnsFailure::kNoRecords:
       return "no records of that type";
+    case DnsFailure::kNoService:
+      return "the domain offers no such service";
     case DnsFailure::kServerFailure:
       return "server failure";
     case DnsFailure::kRefused:
@@ -205,6 +213,7 @@ std::expected<DnsAnswer, DnsFailure> ParseDnsAnswer(std::span<const uint8_t> byt
   DnsAnswer out;
   std::string owner = Plain(question.name);
   size_t cnames = 0;
+  bool no_service = false;
   uint32_t ttl = kTtlMax;
   size_t count = std::min<size_t>(ns_msg_count(message, ns_s_an), kDnsRecordsMax);
   out.ignored = ns_msg_count(message, ns_s_an) - count;
@@ -222,6 +231,7 @@ std::expected<DnsAnswer, DnsFailure> ParseDnsAnswer(std::span<const uint8_t> byt
       used = true;
     } else if (ours && ns_rr_type(rr) == static_cast<uint16_t>(question.type)) {
       used = AddRecord(message, rr, question.type, out);
+      no_service |= SaysNoService(rr);
     }
     if (used) {
       ttl = std::min(ttl, static_cast<uint32_t>(ns_rr_ttl(rr)));
@@ -233,7 +243,7 @@ std::expected<DnsAnswer, DnsFailure> ParseDnsAnswer(std::span<const uint8_t> byt
   auto repeated = std::ranges::unique(out.addresses);
   out.addresses.erase(repeated.begin(), repeated.end());
   if (out.addresses.empty() && out.services.empty()) {
-    return std::unexpected(DnsFailure::kNoRecords);
+    return std::unexpected(no_service ? DnsFailure::kNoService : DnsFailure::kNoRecords);
   }
   out.ttl = std::chrono::seconds(ttl);
   return out;

@@ -49,6 +49,7 @@ struct DnsAnswer {
 enum class DnsFailure : uint8_t {
   kNoSuchName,     // NXDOMAIN
   kNoRecords,      // the name exists, but has none of that type
+  kNoService,      // an SRV record that says so (RFC 2782: a target of ".")
   kServerFailure,  // SERVFAIL and the like
   kRefused,
   kGarbage,      // an answer to the question that cannot be parsed

@@ -69,6 +69,9 @@ class BlockingPool {
           });
     }
 
+    // An answer without work: from the loop's next turn, and not behind the end.
+    void Post(Task answer) { answers_.slot().Add(std::move(answer)); }
+
    private:
     BlockingPool& pool_;
     Mailbox<Task> answers_;  // as many as there are jobs: no bound of its own

@@ -19,6 +19,8 @@ namespace net {
 
 template <typename T>
 class Mailbox {
+  struct State;
+
  public:
   enum class Put : uint8_t { kTaken, kFull, kClosed };
   // Has the items of a turn, in the order in which each thread put them in; on the loop's thread.
@@ -41,9 +43,8 @@ class Mailbox {
 
    private:
     friend class Mailbox;
-    struct Key {};
-    explicit Slot(std::shared_ptr<typename Mailbox::State> state) : state_(std::move(state)) {}
-    std::shared_ptr<typename Mailbox::State> state_;
+    explicit Slot(std::shared_ptr<State> state) : state_(std::move(state)) {}
+    std::shared_ptr<State> state_;
   };
   Slot slot() const { return Slot(state_); }
 
