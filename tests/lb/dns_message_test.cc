@@ -108,7 +108,7 @@ TEST(DnsAnswers, ServicesKeepPriorityWeightPortAndTarget) {
 
 TEST(DnsAnswers, ServicesThatSayNoOrNonsenseAreIgnored) {
   EXPECT_EQ(FailureText(FakeAnswer(Query(kSrv)).Srv(0, 0, 5222, "").bytes(), kSrv),
-            "no records of that type");
+            "the domain offers no such service");
   EXPECT_EQ(FailureText(FakeAnswer(Query(kSrv)).Srv(0, 0, 0, "n1.example.org").bytes(), kSrv),
             "no records of that type");
   EXPECT_EQ(FailureText(FakeAnswer(Query(kSrv)).Srv(0, 0, 1, "a b\n.example").bytes(), kSrv),

@@ -51,6 +51,7 @@ class World final : public net::ConnHost {
   }
   ~World() {
     acceptor_.reset();
+    EXPECT_TRUE(loop->Drain(seconds(5)).has_value());
     worker.reset();
     loop.reset();
   }
