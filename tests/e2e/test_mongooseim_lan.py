@@ -1,13 +1,16 @@
-"""Nodes on hosts of their own: the containers' flow with short and long names and over IPv6, and rounds
-of what breaks: kills, pauses, cuts one way and both, blips. After each all nodes have one view."""
+"""Nodes on hosts of their own: the containers' flow with short and long names and over IPv6, a balancer
+that sees their splits, and rounds of what breaks: kills, pauses, cuts one way and both, blips. After each
+all nodes have one view."""
 
 import json
 import os
 import random
 import signal
+import subprocess
 import time
 import unittest
 
+from lib.balancer import Balancer
 from lib.case import EndToEndCase
 from lib.lan import Lan, LanNode
 from lib.wait import wait_until
@@ -70,6 +73,73 @@ class Containers(LanCase):
         node = self.make(self.lan.members[0], "bare")
         node.write("etc/vm.args", node.read("etc/vm.args").replace("@node1", ""))
         self.assertIn("mimbare1@node1", node.mim("check").out)
+
+
+class HubBalancer(Balancer):
+    """mongooselb in the hub; its pages are asked from there."""
+
+    def get(self, path):
+        done = subprocess.run(
+            [*self.launcher, "curl", "-s", "-m", "5", "-w", "\n%{http_code}",
+             f"http://127.0.0.1:{self.admin_port}{path}"],
+            capture_output=True, text=True, timeout=20, check=True)
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status), body
+
+
+class Balanced(LanCase):
+    """The balancer takes its view of the cluster from the nodes themselves."""
+
+    def answered_by(self, count=20):
+        names = set()
+        for _ in range(count):
+            done = subprocess.run(
+                [*self.balancer.launcher, "curl", "-s", "-m", "5",
+                 f"http://127.0.0.1:{self.port}/api/cluster/status"],
+                capture_output=True, text=True, timeout=20, check=True)
+            names.add(json.loads(done.stdout)["node"])
+        return names
+
+    def wait_state(self, host, *states):
+        wait_until(lambda: self.balancer.node_states()[host.name] in states,
+                   f"{host.name} is one of {states}", 20)
+        row = next(row for row in self.balancer.ctl_ok("list").splitlines()
+                   if host.name in row.split())
+        print(row, flush=True)
+        return row
+
+    def test_who_is_split_off_gets_nobody_and_warms_up_again(self):
+        hub = self.lan.open_hub()
+        nodes = []
+        for host in self.lan.members:
+            node = self.make(host, "")
+            node.http = 5280
+            node.write("etc/mongooseim.toml", "[http]\nlisten = [\"0.0.0.0:5280\"]\n" + TIMES)
+            nodes.append(node.live())
+        for node in nodes[1:]:
+            self.assertEqual(node.ctl("join_cluster", "-f", nodes[0].name).code, 0)
+        self.wait_one_view(nodes)
+        self.port = 5281
+        self.balancer = HubBalancer(self.workspace, {
+            "listener": {"http": {"bind": f"127.0.0.1:{self.port}", "pool": "nodes"}},
+            "pool": {"nodes": {
+                "node": [{"name": host.name, "address": f"{host.addresses[0]}:5280"}
+                         for host in self.lan.members],
+                "status": {"port": 5280, "interval": "200ms", "fall": 2},
+                "warmup": {"duration": "2s", "start_rate": "5/s", "end_rate": "50/s"}}},
+        }, launcher=hub).start()
+        hosts = self.lan.members
+        for host in hosts:
+            self.wait_state(host, "up")
+        self.assertEqual(self.answered_by(60), {node.name for node in nodes})
+        self.lan.cut(hosts[:2], hosts[2:])
+        self.wait_state(hosts[2], "split", "isolated", "down")
+        self.assertEqual(self.answered_by(), {node.name for node in nodes[:2]})
+        self.lan.heal()
+        self.wait_one_view(nodes)
+        self.wait_state(hosts[2], "warming", "up")
+        self.wait_state(hosts[2], "up")
+        self.assertEqual(self.answered_by(60), {node.name for node in nodes})
 
 
 class Rounds(LanCase):

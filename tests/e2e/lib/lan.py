@@ -56,6 +56,12 @@ class Lan:
                    *(["nodad"] if ":" in address else []))
         self.heal()
 
+    def open_hub(self):
+        """An address for who is nobody's peer: a balancer, and its clients. What to run them with."""
+        ip("-n", self.hub, "link", "set", "lo", "up")
+        ip("-n", self.hub, "address", "add", "10.77.0.254/24", "dev", "bridge")
+        return ["ip", "netns", "exec", self.hub]
+
     def _point(self, host, other, hardware):
         for address in other.addresses:
             ip("-n", host.netns, "neigh", "replace", address, "lladdr", hardware, "dev", "eth0",
