@@ -119,7 +119,9 @@ std::string Listeners(const Json& status, const TextStyle& style) {
     table.Add({Left(Str(one, "name")), Left(Str(one, "mode")), Left(Str(one, "pool")),
                Right(Count(Num(one, "active"))), Right(Limit(Num(one, "connections_max"))),
                Right(Count(Num(one, "accepted"))),
-               Right(Count(Num(one, "refused_limit") + Num(one, "refused_source"))), Left(binds)});
+               Right(Count(Num(one, "refused_limit") + Num(one, "refused_source") +
+                           Num(one, "refused_denied"))),
+               Left(binds)});
   }
   return table.Text(style);
 }

@@ -24,7 +24,8 @@ Json ListenerJson(const ListenerView& view) {
           {"connections_max", view.connections_max},
           {"accepted", view.accepted},
           {"refused_limit", view.refused_limit},
-          {"refused_source", view.refused_source}};
+          {"refused_source", view.refused_source},
+          {"refused_denied", view.refused_denied}};
 }
 
 Json NodeJson(const NodeView& view) {

@@ -146,19 +146,19 @@ bool Balancer::Admissible(size_t index, Context& context) const {
   const Slot& slot = slots_[index];
   NodeState& node = *slot.state;
   if (node.full()) {
-    node.CountPassedFull();
+    if (context.counts) node.CountPassedFull();
     return false;
   }
   if (!node.warming()) return true;
   if (slot.cap_step > 1) {
     double earliest = context.local.slots_[index].cap_next - slot.cap_step * kCapBurst;
     if (context.local.arrivals_ < earliest) {
-      node.CountPassedShareCap();
+      if (context.counts) node.CountPassedShareCap();
       return false;
     }
   }
   if (!node.HasToken(context.request.now)) {
-    node.CountPassedNoToken();
+    if (context.counts) node.CountPassedNoToken();
     return false;
   }
   return true;
@@ -225,25 +225,40 @@ PickResult Balancer::PickForced(Context& context) const {
     }
   }
   for (size_t attempt = 0; attempt < slots_.size(); ++attempt) {
-    int best = -1;
-    int64_t best_debt = 0;
-    for (size_t i = 0; i < slots_.size(); ++i) {
-      const NodeState& node = *slots_[i].state;
-      if (out.test(i) || node.full()) continue;
-      int64_t debt = std::max<int64_t>(node.debt_ns(context.request.now), 0);
-      bool better =
-          best < 0 || debt < best_debt ||
-          (debt == best_debt && LessLoaded(node, *slots_[static_cast<size_t>(best)].state));
-      if (!better) continue;
-      best = static_cast<int>(i);
-      best_debt = debt;
-    }
+    const int best = LeastOwing(out, context.request.now);
     if (best < 0) break;
     auto chosen = static_cast<size_t>(best);
     if (slots_[chosen].state->ForceReserve(context.request.now)) return Placed(chosen, true);
     out.set(chosen);
   }
   return Failed(PickFailure::kAllFull);
+}
+
+int Balancer::LeastOwing(const std::bitset<kPoolNodesMax>& out, net::Time now) const {
+  int best = -1;
+  int64_t best_debt = 0;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    const NodeState& node = *slots_[i].state;
+    if (out.test(i) || node.full()) continue;
+    int64_t debt = std::max<int64_t>(node.debt_ns(now), 0);
+    bool better = best < 0 || debt < best_debt ||
+                  (debt == best_debt && LessLoaded(node, *slots_[static_cast<size_t>(best)].state));
+    if (!better) continue;
+    best = static_cast<int>(i);
+    best_debt = debt;
+  }
+  return best;
+}
+
+PickResult Balancer::Peek(const PickRequest& request, PickLocal& local) const {
+  DCHECK(local.generation_ == generation_);
+  if (slots_.empty()) return Failed(PickFailure::kNoNodeUp);
+  Context context(request, local);
+  context.counts = false;
+  const int chosen = Choose(context);
+  if (chosen >= 0) return Placed(static_cast<size_t>(chosen), false);
+  const int forced = LeastOwing({}, request.now);
+  return forced < 0 ? Failed(PickFailure::kAllFull) : Placed(static_cast<size_t>(forced), true);
 }
 
 int Balancer::Choose(Context& context) const {

@@ -68,8 +68,9 @@ struct BalancerNode {
 
 struct BalancerOptions {
   Policy policy = Policy::kP2c;
-  // source, maglev: a node takes at most this × its fair share of the open connections; 0 = no
-  // bound.
+  // source, maglev: a node takes at most this × its fair share of the open connections (HAProxy's
+  // hash-balance-factor); what is above goes elsewhere, so a bound is what a source's sticking
+  // costs. 0 = no bound: a source stays with its node, which is the configuration's default.
   double bounded_load = 1.25;
   double panic_threshold = 0;     // 0 = never
   uint32_t maglev_table = 65537;  // a prime; every balancer of a site must use the same
@@ -144,6 +145,9 @@ class Balancer {
 
   // Worker threads. `local` must have adopted this snapshot.
   PickResult Pick(const PickRequest& request, PickLocal& local) const;
+  // What Pick would answer now, without a reservation, a token or a count of any kind: for people
+  // who ask. `node` is not reserved.
+  PickResult Peek(const PickRequest& request, PickLocal& local) const;
 
   // Control thread. `arrivals_per_s`: the pool's present rate, for what rates and caps leave of
   // each node's share; 0 = unknown, then rates do not count.
@@ -181,6 +185,7 @@ class Balancer {
 
     const PickRequest& request;
     PickLocal& local;
+    bool counts = true;               // passes are counted
     std::bitset<kPoolNodesMax> skip;  // tried before, or lost to another worker
     bool skips = false;
     size_t excluded = 0;
@@ -204,6 +209,7 @@ class Balancer {
   int ChooseMaglev(Context& context) const;
   int ScanLeastLoaded(Context& context) const;
   PickResult PickForced(Context& context) const;
+  int LeastOwing(const std::bitset<kPoolNodesMax>& out, net::Time now) const;
   size_t Draw(uint32_t random) const;
   PickResult Placed(size_t slot, bool forced) const;
   void ExplainShares(std::vector<NodeExplanation>& out, double arrivals_per_s) const;

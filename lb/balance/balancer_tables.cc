@@ -116,7 +116,7 @@ bool Balancer::UnderBound(size_t index, Context& context) const {
   const Slot& slot = slots_[index];
   double bound = std::ceil(context.bound_factor * slot.weight - 1e-9);
   if (slot.state->active() + 1 <= bound) return true;
-  slot.state->CountPassedBound();
+  if (context.counts) slot.state->CountPassedBound();
   return false;
 }
 

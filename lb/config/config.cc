@@ -72,6 +72,16 @@ ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
   return out;
 }
 
+constexpr std::string_view kSyslogPrefix = "syslog:";
+
+net::Endpoint ReadSyslog(const TomlSection& section, const std::string& where) {
+  auto endpoint = net::Endpoint::Parse(where.starts_with('/') ? "unix:" + where : where);
+  if (endpoint && endpoint->kind != net::Endpoint::Kind::kHost) return std::move(*endpoint);
+  section.Error("access", "names the log daemon " + net::Quoted(where) + ", which is no address",
+                "write \"syslog:/dev/log\" or \"syslog:192.0.2.1:514\"");
+  return net::Endpoint::Parse("unix:/dev/log").value();
+}
+
 LogConfig ReadLog(const TomlSection& section, const std::string& file) {
   LogConfig out;
   out.level = section.Enum<net::LogLevel>("level", out.level,
@@ -83,14 +93,22 @@ LogConfig ReadLog(const TomlSection& section, const std::string& file) {
   out.access_format = section.Enum("access_format", out.access_format, FormatNames());
   std::string access = section.String("access", "off");
   out.access_origin = OriginOf(section, "access", file);
-  if (access == "stderr") {
+  out.access_silent = section.Bool("access_silent", out.access_silent);
+  if (access == "journald") {
+    out.access = AccessLogTarget::kJournal;
+    out.access_daemon = net::Endpoint::Parse("unix:/run/systemd/journal/socket").value();
+  } else if (access.starts_with(kSyslogPrefix)) {
+    out.access = AccessLogTarget::kSyslog;
+    out.access_daemon = ReadSyslog(section, access.substr(kSyslogPrefix.size()));
+  } else if (access == "stderr") {
     out.access = AccessLogTarget::kStderr;
   } else if (access.starts_with('/')) {
     out.access = AccessLogTarget::kFile;
     out.access_file = access;
   } else if (access != "off") {
     section.Error("access", "is " + net::Quoted(access) + ", which is not known",
-                  "use \"off\", \"stderr\" or the absolute path of a file");
+                  "use \"off\", \"stderr\", the absolute path of a file, \"syslog:/dev/log\", "
+                  "\"syslog:192.0.2.1:514\" or \"journald\"");
   }
   return out;
 }
@@ -128,22 +146,35 @@ void ReadBinds(const TomlSection& section, ListenerConfig& out) {
   }
 }
 
+std::vector<net::Cidr> Networks(const TomlSection& section, std::string_view key,
+                                size_t entries_max) {
+  std::vector<net::Cidr> out;
+  for (const std::string& text : section.Strings(key, entries_max)) {
+    auto cidr = net::Cidr::Parse(text);
+    if (cidr) {
+      out.push_back(*cidr);
+    } else {
+      section.Error(key, cidr.error().what, cidr.error().remedy);
+    }
+  }
+  return out;
+}
+
+// What only Unix sockets have.
+void ReadUnix(const TomlSection& section, ListenerConfig& out) {
+  out.unix_mode = section.FileMode("unix_mode", out.unix_mode);
+  out.unix_user = section.String("unix_user");
+  out.unix_group = section.String("unix_group");
+}
+
 void ReadProxy(const TomlSection& section, ListenerConfig& out) {
   out.accept_proxy = section.Bool("accept_proxy", out.accept_proxy);
   out.proxy_header_timeout = section.Time("proxy_header_timeout", out.proxy_header_timeout,
                                           std::chrono::milliseconds(10), std::chrono::minutes(1));
-  std::vector<std::string> trusted = section.Strings("proxy_trusted", kTrustedMax);
-  if (!trusted.empty() && !out.accept_proxy) {
+  out.proxy_trusted = Networks(section, "proxy_trusted", kTrustedMax);
+  if (!out.proxy_trusted.empty() && !out.accept_proxy) {
     section.Error("proxy_trusted", "has no effect without accept_proxy",
                   "add accept_proxy = true, or remove it");
-  }
-  for (const std::string& text : trusted) {
-    auto cidr = net::Cidr::Parse(text);
-    if (cidr) {
-      out.proxy_trusted.push_back(*cidr);
-    } else {
-      section.Error("proxy_trusted", cidr.error().what, cidr.error().remedy);
-    }
   }
 }
 
@@ -161,6 +192,11 @@ ListenerConfig ReadListener(const std::string& name, const TomlSection& section,
   out.connections_max = Natural(section, "connections_max", 0, 0, kConnectionsMax);
   out.source_connections_max = Natural(section, "source_connections_max", 0, 0, kConnectionsMax);
   out.source_rate = section.Rate("source_rate", out.source_rate, kRateMax);
+  out.rate = section.Rate("rate", out.rate, kRateMax);
+  out.wait_at_limit = section.Enum<bool>("at_limit", false, {{"refuse", false}, {"wait", true}});
+  out.source_allow = Networks(section, "source_allow", kSourceNetworksMax);
+  out.source_deny = Networks(section, "source_deny", kSourceNetworksMax);
+  ReadUnix(section, out);
   out.source_table_max = Natural(section, "source_table_max", out.source_table_max, 16, 1 << 24);
   out.source_prefix_v6 = static_cast<uint8_t>(Natural(section, "source_prefix_v6", 64, 1, 128));
   return out;

@@ -36,6 +36,7 @@ inline constexpr size_t kPoolsMax = 256;
 inline constexpr size_t kBindsMax = 32;
 inline constexpr size_t kChecksMax = 8;
 inline constexpr size_t kTrustedMax = 256;
+inline constexpr size_t kSourceNetworksMax = 1024;
 inline constexpr size_t kCheckHeadersMax = 32;
 inline constexpr size_t kSourceAddressesMax = 64;
 inline constexpr size_t kCertificatesMax = 256;
@@ -82,15 +83,17 @@ struct ProcessConfig {
   bool operator==(const ProcessConfig&) const = default;
 };
 
-enum class AccessLogTarget : uint8_t { kOff, kStderr, kFile };
+enum class AccessLogTarget : uint8_t { kOff, kStderr, kFile, kSyslog, kJournal };
 
 struct LogConfig {
   net::LogLevel level = net::LogLevel::kInfo;
   net::LogFormat format = net::LogFormat::kText;
   AccessLogTarget access = AccessLogTarget::kOff;
-  std::string access_file;  // kFile: an absolute path
+  std::string access_file;      // kFile: an absolute path
+  net::Endpoint access_daemon;  // kSyslog, kJournal
   ConfigOrigin access_origin;
   net::LogFormat access_format = net::LogFormat::kText;
+  bool access_silent = true;  // also of connections whose client said nothing
 
   bool operator==(const LogConfig&) const = default;
 };
@@ -160,6 +163,13 @@ struct ListenerConfig {
   uint32_t connections_max = 0;         // 0 = none
   uint32_t source_connections_max = 0;  // 0 = none
   double source_rate = 0;               // a second; 0 = none
+  double rate = 0;                      // of all sources; a second; 0 = none
+  bool wait_at_limit = false;           // new clients wait in the listen queue; else refused
+  std::vector<net::Cidr> source_allow;  // empty = all
+  std::vector<net::Cidr> source_deny;
+  uint32_t unix_mode = 0600;
+  std::string unix_user;   // empty: who the process starts as
+  std::string unix_group;  // empty: the user's
   uint32_t source_table_max = 65'536;
   uint8_t source_prefix_v6 = 64;
 

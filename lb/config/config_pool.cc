@@ -12,6 +12,9 @@ using net::TomlSection;
 
 constexpr net::Duration kTimeoutMin = std::chrono::milliseconds(10);
 constexpr net::Duration kNone{};
+// A connection notes its last byte in 32 bits of milliseconds, 49.7 days: what is longer would come
+// round, and end connections early or never.
+constexpr net::Duration kIdleTimeoutMax = kDay * 40;
 
 std::vector<std::pair<std::string_view, Policy>> PolicyNames() {
   std::vector<std::pair<std::string_view, Policy>> out;
@@ -51,7 +54,7 @@ void ReadTimes(const TomlSection& section, PoolConfig& out) {
   using std::chrono::milliseconds;
   out.connect_timeout = section.Time("connect_timeout", out.connect_timeout, kTimeoutMin, hours(1));
   out.queue_timeout = section.Time("queue_timeout", out.queue_timeout, kTimeoutMin, hours(1));
-  out.idle_timeout = section.Time("idle_timeout", out.idle_timeout, kNone, kDay * 365);
+  out.idle_timeout = section.Time("idle_timeout", out.idle_timeout, kNone, kIdleTimeoutMax);
   out.fin_timeout = section.Time("fin_timeout", out.fin_timeout, kTimeoutMin, kDay);
   out.tcp_user_timeout = section.Time("tcp_user_timeout", out.tcp_user_timeout, kNone, kDay);
   if (out.tcp_user_timeout % milliseconds(1) != kNone) {

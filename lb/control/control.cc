@@ -12,6 +12,7 @@
 #include <iterator>
 #include <thread>
 
+#include "lb/config/log_setup.h"
 #include "lb/config/reload_table.h"
 #include "lb/control/drain_pace.h"
 #include "lb/control/report.h"
@@ -51,24 +52,6 @@ std::vector<net::SocketName> SourcesOf(const PoolConfig& pool) {
     names.push_back(address.ToSocketName());
   }
   return names;
-}
-
-std::expected<net::UniqueFd, net::ConfigError> OpenAccessLog(const LogConfig& log) {
-  switch (log.access) {
-    case AccessLogTarget::kOff:
-      return net::UniqueFd();
-    case AccessLogTarget::kStderr:
-      return net::UniqueFd(fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3));
-    case AccessLogTarget::kFile:
-      break;
-  }
-  net::UniqueFd fd(open(log.access_file.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0640));
-  if (!fd) {
-    return std::unexpected(log.access_origin.Error(
-        "cannot be opened: " + std::string(std::strerror(errno)),
-        "make its folder writable for the user that the balancer runs as, or set \"off\""));
-  }
-  return fd;
 }
 
 }  // namespace
@@ -123,9 +106,7 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
        .buffers_max = config.process.buffers,
        .large_buffers = config.process.large_buffers,
        .access_log_fd = access_log_ ? access_log_.get() : -1,
-       .access_log_format = config.log.access_format == net::LogFormat::kJson
-                                ? AccessLogFormat::kJson
-                                : AccessLogFormat::kText,
+       .access_log_options = AccessLogOptionsOf(config.log),
        .seed = seed_},
       budget_.get(), [this](Node& node, uint32_t errors, std::string how) {
         // From a worker. The pool looks the node up by its address, which may be gone

@@ -25,7 +25,10 @@ net::ListenOptions ListenOptionsFor(const Config& config, const ListenerConfig& 
       .keepalive_idle_s = static_cast<int>(pool.keepalive_idle / std::chrono::seconds(1)),
       .keepalive_interval_s = static_cast<int>(pool.keepalive_interval / std::chrono::seconds(1)),
       .keepalive_count = static_cast<int>(pool.keepalive_count),
-      .user_timeout_ms = static_cast<int>(pool.tcp_user_timeout / std::chrono::milliseconds(1))};
+      .user_timeout_ms = static_cast<int>(pool.tcp_user_timeout / std::chrono::milliseconds(1)),
+      .unix_mode = listener.unix_mode,
+      .unix_user = listener.unix_user,
+      .unix_group = listener.unix_group};
 }
 
 // A socket that listens already, ours or a predecessor's: what came with another configuration is
@@ -107,6 +110,10 @@ std::shared_ptr<const ListenerSettings> ListenerSet::SettingsFor(const Listener&
   settings->proxy_trusted = config.proxy_trusted;
   settings->proxy_header_timeout = config.proxy_header_timeout;
   settings->connections_max = config.connections_max;
+  settings->wait_at_limit = config.wait_at_limit;
+  settings->rate = config.rate;
+  settings->source_allow = config.source_allow;
+  settings->source_deny = config.source_deny;
   settings->source_limits = listener.limits;
   settings->shared = listener.shared;
   settings->mode = config.mode;

@@ -78,15 +78,13 @@ PoolView ViewOf(const PoolFacts& pool) {
 
 std::string WhyFrom(const PoolFacts& pool, const net::Address& source,
                     const net::FastRandom& random) {
-  // A choice of our own, given back at once. It costs a warming node a token, no more.
   PickLocal local(random.Peek());
   local.Adopt(pool.balancer);
   const PickResult picked =
-      pool.balancer.Pick({.source_hash = source.HashIp(0), .now = pool.now}, local);
+      pool.balancer.Peek({.source_hash = source.HashIp(0), .now = pool.now}, local);
   if (picked.node == nullptr) {
     return "nowhere: " + std::string(PickFailureName(picked.failure));
   }
-  picked.node->Release();
   const std::string node = pool.nodes[picked.index]->config.name;
   if (pool.config.balance == Policy::kSource || pool.config.balance == Policy::kMaglev) {
     return "to " + node + ": " + std::string(PolicyName(pool.config.balance)) +

@@ -22,6 +22,7 @@ std::vector<ListenerView> ListenerViews(const ListenerSet& listeners) {
     view.accepted = listener->shared->accepted.load(std::memory_order_relaxed);
     view.refused_limit = listener->shared->refused_limit.load(std::memory_order_relaxed);
     view.refused_source = listener->shared->refused_source.load(std::memory_order_relaxed);
+    view.refused_denied = listener->shared->refused_denied.load(std::memory_order_relaxed);
     views.push_back(std::move(view));
   }
   return views;
@@ -48,6 +49,10 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
          &WorkerStats::redispatches);
   worker("mongooselb_queued_total", "Connections that had to wait for a node",
          &WorkerStats::queued);
+  views->push_back({"mongooselb_queue_length",
+                    "Connections that wait for a node now",
+                    false,
+                    {{{}, static_cast<double>(engine.Sum(&WorkerStats::queue_length))}}});
   worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
          &WorkerStats::buffer_starvations);
   worker("mongooselb_large_buffers_entered_total", "Streams that turned to large buffers",
@@ -104,6 +109,8 @@ void AddListenerCounters(const ListenerSet& listeners, std::vector<CounterView>*
                               static_cast<double>(listener.refused_limit)});
     refused.series.push_back({{{"listener", listener.name}, {"limit", "source"}},
                               static_cast<double>(listener.refused_source)});
+    refused.series.push_back({{{"listener", listener.name}, {"limit", "denied"}},
+                              static_cast<double>(listener.refused_denied)});
   }
   views->push_back(std::move(listener_active));
   views->push_back(std::move(refused));

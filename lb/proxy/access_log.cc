@@ -1,5 +1,6 @@
 #include "lb/proxy/access_log.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +9,9 @@
 
 namespace lb {
 namespace {
+
+// local0.info (RFC 5424, 6.2.1).
+constexpr std::string_view kPriority = "<134>";
 
 void AppendNumber(std::string& out, uint64_t value) {
   char text[20];
@@ -56,6 +60,7 @@ class Fields {
 }  // namespace
 
 void AccessLog::Write(const AccessLogEntry& entry) {
+  if (!options_.silent && entry.bytes_in == 0 && entry.bytes_out == 0 && entry.node.empty()) return;
   const uint64_t second = entry.ended_ms / 1000;
   if (second != second_) {
     second_ = second;
@@ -72,10 +77,37 @@ void AccessLog::Write(const AccessLogEntry& entry) {
   when[length++] = static_cast<char>('0' + ms / 10 % 10);
   when[length++] = static_cast<char>('0' + ms % 10);
   when[length++] = 'Z';
+  switch (options_.sink) {
+    case AccessLogSink::kStream:
+      WriteFields(entry, {when, length});
+      return;
+    case AccessLogSink::kSyslogLocal:
+      buffer_ += kPriority;
+      buffer_ += "mongooselb[";
+      AppendNumber(buffer_, static_cast<uint64_t>(getpid()));
+      buffer_ += "]: ";
+      WriteFields(entry, {when, length});
+      break;
+    case AccessLogSink::kSyslogNetwork:
+      buffer_ += kPriority;
+      buffer_ += "1 ";
+      buffer_.append(when, length);
+      buffer_ += " - mongooselb ";
+      AppendNumber(buffer_, static_cast<uint64_t>(getpid()));
+      buffer_ += " access - ";
+      WriteFields(entry, {when, length});
+      break;
+    case AccessLogSink::kJournal:
+      WriteJournal(entry, {when, length});
+      break;
+  }
+  ends_.push_back(buffer_.size());
+}
 
+void AccessLog::WriteFields(const AccessLogEntry& entry, std::string_view when) {
   char client[net::Address::kTextMax];
-  Fields fields(buffer_, format_);
-  fields.Name("t", {when, length});
+  Fields fields(buffer_, options_.format);
+  fields.Name("t", when);
   fields.Name("listener", entry.listener);
   fields.Name("pool", entry.pool);
   fields.Name("node", entry.node);
@@ -91,8 +123,47 @@ void AccessLog::Write(const AccessLogEntry& entry) {
   fields.End();
 }
 
+// The journal's own protocol: FIELD=value lines. Values hold no newline, see AppendName.
+void AccessLog::WriteJournal(const AccessLogEntry& entry, std::string_view when) {
+  auto name = [this](std::string_view key, std::string_view value) {
+    buffer_.append(key) += '=';
+    AppendName(buffer_, value);
+    buffer_ += '\n';
+  };
+  auto number = [this](std::string_view key, uint64_t value) {
+    buffer_.append(key) += '=';
+    AppendNumber(buffer_, value);
+    buffer_ += '\n';
+  };
+  char client[net::Address::kTextMax];
+  buffer_ += "PRIORITY=6\nSYSLOG_IDENTIFIER=mongooselb\nMESSAGE=";
+  WriteFields(entry, when);  // with its newline
+  name("MONGOOSELB_LISTENER", entry.listener);
+  name("MONGOOSELB_POOL", entry.pool);
+  name("MONGOOSELB_NODE", entry.node);
+  name("MONGOOSELB_CLIENT", entry.client.Format(client));
+  number("MONGOOSELB_QUEUE_MS", entry.queue_ms);
+  number("MONGOOSELB_CONNECT_MS", entry.connect_ms);
+  number("MONGOOSELB_DURATION_MS", entry.duration_ms);
+  number("MONGOOSELB_BYTES_IN", entry.bytes_in);
+  number("MONGOOSELB_BYTES_OUT", entry.bytes_out);
+  number("MONGOOSELB_RETRIES", entry.retries);
+  name("MONGOOSELB_END", entry.end);
+  name("MONGOOSELB_ERROR", entry.error);
+}
+
 void AccessLog::Flush(bool all) {
   if (buffer_.empty() || (!all && buffer_.size() < kFlushBytes)) return;
+  if (options_.sink == AccessLogSink::kStream) {
+    FlushStream();
+  } else {
+    FlushDatagrams();
+  }
+  buffer_.clear();
+  ends_.clear();
+}
+
+void AccessLog::FlushStream() {
   size_t done = 0;
   while (done < buffer_.size()) {
     ssize_t written = write(fd_, buffer_.data() + done, buffer_.size() - done);
@@ -100,12 +171,26 @@ void AccessLog::Flush(bool all) {
     if (written <= 0) break;
     done += static_cast<size_t>(written);
   }
-  if (done < buffer_.size()) {
-    uint64_t lost = 0;
-    for (size_t i = done; i < buffer_.size(); ++i) lost += buffer_[i] == '\n' ? 1U : 0U;
-    dropped_.store(dropped_.load(std::memory_order_relaxed) + lost, std::memory_order_relaxed);
+  if (done == buffer_.size()) return;
+  uint64_t lost = 0;
+  for (size_t i = done; i < buffer_.size(); ++i) lost += buffer_[i] == '\n' ? 1U : 0U;
+  CountDropped(lost);
+}
+
+void AccessLog::FlushDatagrams() {
+  size_t begin = 0;
+  for (const size_t end : ends_) {
+    size_t size = end - begin;
+    // Syslog's lines end with their datagram.
+    if (options_.sink != AccessLogSink::kJournal) --size;
+    ssize_t sent = 0;
+    do {
+      sent = sendto(fd_, buffer_.data() + begin, size, MSG_NOSIGNAL | MSG_DONTWAIT,
+                    options_.address.get(), options_.address.size());
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0) CountDropped(1);
+    begin = end;
   }
-  buffer_.clear();
 }
 
 }  // namespace lb

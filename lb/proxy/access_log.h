@@ -5,15 +5,19 @@
 // JSON: the same fields, one object a line. Names come from the configuration and are escaped there
 // where the format needs it; nothing here comes from a peer but addresses.
 //
+// Instead of a file the lines may go to syslog (one datagram each: in the short form that the local
+// /dev/log reads, as RFC 5424 to a network address) or to systemd's journal, with its fields.
+//
 // One per worker and thread; the descriptor is shared and opened for appending, so whole lines stay
-// whole. What a full pipe or disk does not take is dropped and counted: a log never stops the
-// relay.
+// whole. What a full pipe, disk or log daemon does not take is dropped and counted: a log never
+// stops the relay.
 #pragma once
 
 #include <atomic>
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "net/base/address.h"
 
@@ -37,10 +41,21 @@ struct AccessLogEntry {
 
 enum class AccessLogFormat : uint8_t { kText, kJson };
 
+// Where lines go, and in which envelope.
+enum class AccessLogSink : uint8_t { kStream, kSyslogLocal, kSyslogNetwork, kJournal };
+
 class AccessLog {
  public:
-  // `fd` stays the caller's.
-  AccessLog(int fd, AccessLogFormat format) : fd_(fd), format_(format) {}
+  struct Options {
+    AccessLogFormat format = AccessLogFormat::kText;
+    AccessLogSink sink = AccessLogSink::kStream;
+    net::SocketName address;  // of a daemon; asked anew with each line, so it may be restarted
+    bool silent = true;       // also of connections whose client said nothing (probes)
+  };
+
+  // `fd` stays the caller's: a file, or an unconnected datagram socket.
+  AccessLog(int fd, Options options) : fd_(fd), options_(std::move(options)) {}
+  AccessLog(int fd, AccessLogFormat format) : AccessLog(fd, Options{.format = format}) {}
 
   void Write(const AccessLogEntry& entry);
   // Writes out when much is waiting (`all`: in any case).
@@ -55,9 +70,18 @@ class AccessLog {
  private:
   static constexpr size_t kFlushBytes = 16'384;
 
+  void WriteFields(const AccessLogEntry& entry, std::string_view when);
+  void WriteJournal(const AccessLogEntry& entry, std::string_view when);
+  void FlushStream();
+  void FlushDatagrams();
+  void CountDropped(uint64_t lines) {
+    dropped_.store(dropped_.load(std::memory_order_relaxed) + lines, std::memory_order_relaxed);
+  }
+
   int fd_;
-  const AccessLogFormat format_;
+  const Options options_;
   std::string buffer_;
+  std::vector<size_t> ends_;  // of the datagrams in buffer_
   std::atomic<uint64_t> dropped_{0};
   // The date and time of the last line, whose text is used again within the same second.
   uint64_t second_ = 0;

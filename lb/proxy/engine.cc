@@ -91,7 +91,7 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
   }
   if (options.access_log_fd >= 0) {
     thread.access_log =
-        std::make_unique<AccessLog>(options.access_log_fd, options.access_log_format);
+        std::make_unique<AccessLog>(options.access_log_fd, options.access_log_options);
   }
   auto worker = ProxyWorker::Create(
       **loop,
@@ -100,7 +100,8 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
        .buffers_max = options.buffers_max,
        .large_buffers = options.large_buffers,
        .seed = options.seed + index * 1'000'003,
-       .wall_start_ms = WallMs()},
+       .wall_start_ms = WallMs(),
+       .wall_ms = WallMs},
       {.passive_errors = passive_errors, .budget = budget, .access_log = thread.access_log.get()});
   if (!worker) {
     started(worker.error());

@@ -29,7 +29,7 @@ class Engine {
     uint32_t buffers_max = 1024;  // of each worker
     uint32_t large_buffers = 32;  // of each worker
     int access_log_fd = -1;       // -1: no access log; stays the caller's
-    AccessLogFormat access_log_format = AccessLogFormat::kText;
+    AccessLog::Options access_log_options;
     uint64_t seed = 1;
   };
   using PassiveErrors = std::function<void(Node&, uint32_t errors, std::string how)>;

@@ -203,10 +203,11 @@ void Pair::SendHeaderOut(const net::Address& local) {
   std::array<char, 40> unique_id;
   net::ProxyTlvsOut tlvs{.crc32c = settings.proxy_crc32c};
   if (settings.proxy_unique_id) {
-    // Unique over workers, restarts and machines for all practical purposes, and short.
+    // Unique over workers, restarts and machines for all practical purposes, and short. The seed
+    // itself, from which stream ids are made, goes nowhere.
     char* end = unique_id.data();
     char* last = end + unique_id.size();
-    end = std::to_chars(end, last, worker_.options_.seed, 16).ptr;
+    end = std::to_chars(end, last, worker_.public_id_, 16).ptr;
     *end++ = '-';
     end = std::to_chars(end, last, ++worker_.unique_id_, 16).ptr;
     tlvs.unique_id = {unique_id.data(), static_cast<size_t>(end - unique_id.data())};

@@ -149,6 +149,7 @@ bool Pair::NeedsNameFirst() const {
   const PoolSettings& pool = *worker_.pools_[pool_]->settings;
   return listener.mode != ListenerMode::kTcp || pool.node_tls != NodeTls::kOff ||
          listener.accept_proxy || listener.source_limits != nullptr || pool.hashes_source ||
+         !listener.source_allow.empty() || !listener.source_deny.empty() ||
          pool.send_proxy != SendProxy::kOff || !pool.sources_v4.empty() || !pool.sources_v6.empty();
 }
 
@@ -194,7 +195,8 @@ void Pair::Admit() {
   const uint32_t active =
       held ? 0 : listener.shared->active.fetch_add(1, std::memory_order_relaxed);
   Set(kCounted);
-  if (!held && listener.connections_max != 0 && active >= listener.connections_max) {
+  const bool full = !held && listener.connections_max != 0 && active >= listener.connections_max;
+  if (full || listener.shared->rate.Take(worker_.loop().now(), kListenerRateBurst, 1) == 0) {
     listener.shared->refused_limit.fetch_add(1, std::memory_order_relaxed);
     End(EndReason::kLimited);
     return;
@@ -219,6 +221,16 @@ void Pair::Admit() {
 
 void Pair::AdmitSource() {
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
+  auto holds = [this](const std::vector<net::Cidr>& networks) {
+    return std::any_of(networks.begin(), networks.end(),
+                       [&](const net::Cidr& c) { return c.Contains(client_); });
+  };
+  if (holds(listener.source_deny) ||
+      (!listener.source_allow.empty() && !holds(listener.source_allow))) {
+    listener.shared->refused_denied.fetch_add(1, std::memory_order_relaxed);
+    End(EndReason::kLimited);
+    return;
+  }
   if (listener.source_limits != nullptr) {
     if (!listener.source_limits->Enter(client_, worker_.loop().now())) {
       listener.shared->refused_source.fetch_add(1, std::memory_order_relaxed);

@@ -24,6 +24,13 @@ constexpr size_t kWaitedForMax = 1024;
 // Entries of connections that left, beyond those that a line may hold, before it is swept.
 constexpr size_t kStaleMax = 64;
 
+// A keyed hash with the seed as its key: who knows it knows nothing of the seed.
+uint64_t PublicId(uint64_t seed) {
+  net::SourceKey text{};
+  text[15] = 3;  // StreamId() has 1 and 2
+  return net::KeyedHash(net::HashKey{seed, ~seed}, text);
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<ProxyWorker>, std::string> ProxyWorker::Create(net::EventLoop& loop,
@@ -53,7 +60,8 @@ ProxyWorker::ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hoo
       bulks_(options.pairs_max + kPairsReserve),
       preludes_(options.pairs_max + kPairsReserve),
       tls_pairs_(options.pairs_max + kPairsReserve),
-      feds_(2 * (options.pairs_max + kPairsReserve)) {}
+      feds_(2 * (options.pairs_max + kPairsReserve)),
+      public_id_(PublicId(options.seed)) {}
 
 ProxyWorker::~ProxyWorker() {
   CHECK(pairs_.size() == 0);
@@ -85,6 +93,8 @@ void ProxyWorker::SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balan
 
 void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSettings> settings) {
   if (listener_settings_.size() <= id) listener_settings_.resize(id + 1U);
+  settings->shared->rate.SetRate(settings->rate > 0 ? settings->rate : net::kRateUnlimited,
+                                 loop_.now(), kListenerRateBurst);
   listener_settings_[id] = std::move(settings);
   for (const auto& listener : listeners_) {
     if (listener->id() == id) listener->OnSettings();
@@ -153,15 +163,14 @@ void ProxyWorker::LogEnd(const Pair& pair) {
   if (hooks_.access_log == nullptr) return;
   const bool open = pair.state() == Pair::State::kOpen;
   const ListenerSettings& listener = *ListenerOf(pair);
-  const uint64_t now = WallMs();
-  hooks_.access_log->Write({.ended_ms = now,
+  hooks_.access_log->Write({.ended_ms = LoggedMs(),
                             .listener = listener.name,
                             .pool = SettingsOf(pair).name,
                             .node = pair.node() == nullptr ? "" : pair.node()->name,
                             .client = pair.client(),
                             .queue_ms = pair.queue_ms(),
                             .connect_ms = pair.connect_ms(),
-                            .duration_ms = now - pair.started_ms(),
+                            .duration_ms = WallMs() - pair.started_ms(),
                             .bytes_in = open ? pair.bytes(0) : 0,
                             .bytes_out = open ? pair.bytes(1) : 0,
                             .retries = pair.retries(),
@@ -285,6 +294,7 @@ bool ProxyWorker::Enqueue(Pair& pair) {
     });
   }
   ++pool.queued;
+  WorkerStats::Add(stats_.queue_length);
   pool.queue.push_back({IndexOf(pair), pair.started_ms()});
   WorkerStats::Add(stats_.queued);
   ArmTick();

@@ -53,6 +53,7 @@ struct WorkerStats {
   Counter retries{0};
   Counter redispatches{0};
   Counter queued{0};
+  Counter queue_length{0};  // now
   Counter buffer_starvations{0};
   Counter large_buffers_entered{0};  // by directions of a connection
   Counter large_buffers_missed{0};
@@ -89,7 +90,8 @@ class ProxyWorker {
     uint32_t buffers_max = 16'384;
     uint32_t large_buffers = 32;  // a power of two; 0 for none
     uint64_t seed = 1;
-    uint64_t wall_start_ms = 0;  // the wall clock when the worker is made
+    uint64_t wall_start_ms = 0;       // the wall clock when the worker is made
+    uint64_t (*wall_ms)() = nullptr;  // the wall clock; null: wall_start_ms and what has passed
   };
   struct Hooks {
     // A node failed for the pool's passive_errors-th time in a row, and how it did the last time.
@@ -149,7 +151,14 @@ class ProxyWorker {
   net::BufferPool& buffers() { return *buffers_; }
   net::Ring& ring() { return loop_.ring(); }
   net::EventLoop& loop() { return loop_; }
-  uint64_t WallMs() const { return options_.wall_start_ms + NowMs(); }
+  // Goes on steadily from the wall clock at the start, whatever is done to that: for ages and
+  // differences. What people read asks LoggedMs().
+  uint64_t WallMs() const {
+    return options_.wall_start_ms +
+           static_cast<uint64_t>((loop_.now() - epoch_) / std::chrono::milliseconds(1));
+  }
+  // Since 1970, as the machine's clock has it now.
+  uint64_t LoggedMs() const { return options_.wall_ms != nullptr ? options_.wall_ms() : WallMs(); }
   // Since the worker was made; wraps after 49 days, as all differences allow.
   uint32_t NowMs() const {
     return static_cast<uint32_t>((loop_.now() - epoch_) / std::chrono::milliseconds(1));
@@ -193,7 +202,10 @@ class ProxyWorker {
   void CountNodeFailure(Node& node, uint32_t in_a_row, std::string_view how);
   void CountSideError(unsigned side, int error);
   bool Enqueue(Pair& pair);
-  void LeftQueue(Pair& pair) { --PoolOf(pair).queued; }
+  void LeftQueue(Pair& pair) {
+    --PoolOf(pair).queued;
+    WorkerStats::Add(stats_.queue_length, ~uint64_t{0});  // one less
+  }
   void Starved(Pair& pair);
   bool IsStarved(const Waiting& waiting);
   // Handshakes: a Pair with input for one stands in line for work at the end of a turn. When so
@@ -275,6 +287,7 @@ class ProxyWorker {
   bool queues_waiting_ = false;  // a connection ended while some waited
   bool places_waiting_ = false;  // likewise, for those in a listen queue
   uint64_t unique_id_ = 0;
+  const uint64_t public_id_;  // names this worker's run to nodes; tells nothing of the seed
 };
 
 }  // namespace lb

@@ -14,6 +14,7 @@
 #include "net/base/address.h"
 #include "net/base/clock.h"
 #include "net/io/socket.h"
+#include "net/limit/gcra.h"
 
 namespace net {
 class SourceLimits;  // net/limit/source_limits.h
@@ -122,13 +123,19 @@ struct PoolSettings {
   std::vector<net::SocketName> sources_v6;
 };
 
+// How much of a listener's rate may be saved up for a burst. Longer lets a crowd in at once after a
+// silence; shorter refuses clients that merely came together.
+inline constexpr net::Duration kListenerRateBurst = std::chrono::seconds(1);
+
 // The part of a listener that all workers count in.
 struct ListenerShared {
   std::atomic<uint32_t> active{0};
   std::atomic<uint64_t> accepted{0};
   std::atomic<uint64_t> refused_limit{0};
   std::atomic<uint64_t> refused_source{0};
-  std::atomic<uint32_t> handshakes{0};  // in progress
+  std::atomic<uint64_t> refused_denied{0};  // by source_allow and source_deny
+  std::atomic<uint32_t> handshakes{0};      // in progress
+  net::AtomicGcra rate;                     // of new connections
 };
 
 // Where a name or a protocol goes; "" matches all.
@@ -148,6 +155,9 @@ struct ListenerSettings {
   uint32_t connections_max = 0;
   // At connections_max, new clients wait in the listen queue instead of being refused.
   bool wait_at_limit = false;
+  double rate = 0;                      // new connections a second; 0 = none
+  std::vector<net::Cidr> source_allow;  // empty = all
+  std::vector<net::Cidr> source_deny;
   std::shared_ptr<net::SourceLimits> source_limits;  // null without limits
   std::shared_ptr<ListenerShared> shared;
 

@@ -1,8 +1,10 @@
 #include "net/io/socket.h"
 
 #include <arpa/inet.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pwd.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -43,6 +45,28 @@ bool RemoveStaleUnixSocket(const sockaddr* address, socklen_t size) {
   UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (!probe || connect(probe.get(), address, size) == 0 || errno != ECONNREFUSED) return false;
   return unlink(un->sun_path) == 0;
+}
+
+// Before anybody may connect. "" or why not.
+std::string GiveSocketFile(const sockaddr* address, const ListenOptions& options) {
+  const char* path = reinterpret_cast<const sockaddr_un*>(address)->sun_path;
+  if ((options.unix_user.empty() && options.unix_group.empty()) || *path == '\0') return "";
+  uid_t uid = static_cast<uid_t>(-1);  // stays
+  gid_t gid = static_cast<gid_t>(-1);
+  if (!options.unix_user.empty()) {
+    const passwd* entry = getpwnam(options.unix_user.c_str());
+    if (entry == nullptr) return "there is no user '" + options.unix_user + "'";
+    uid = entry->pw_uid;
+    gid = entry->pw_gid;
+  }
+  if (!options.unix_group.empty()) {
+    const group* entry = getgrnam(options.unix_group.c_str());
+    if (entry == nullptr) return "there is no group '" + options.unix_group + "'";
+    gid = entry->gr_gid;
+  }
+  if (chown(path, uid, gid) == 0) return "";
+  return std::string("chown: ") + std::strerror(errno) +
+         "; only root may give files to others, start as root or leave the owner out";
 }
 
 void SetTcpOptions(int fd, const ListenOptions& options) {
@@ -91,6 +115,12 @@ std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t s
   if (is_unix) umask(old_mask);
   errno = error;
   if (bound != 0) return failed("bind", BindRemedy(error));
+  if (is_unix) {
+    if (std::string why = GiveSocketFile(address, options); !why.empty()) {
+      unlink(reinterpret_cast<const sockaddr_un*>(address)->sun_path);
+      return std::unexpected(AddressText(address, size) + ": " + why);
+    }
+  }
   if (listen(fd.get(), options.backlog) != 0) return failed("listen", BindRemedy(errno));
   return fd;
 }

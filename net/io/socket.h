@@ -42,7 +42,9 @@ struct ListenOptions {
   int keepalive_interval_s = 0;
   int keepalive_count = 0;
   int user_timeout_ms = 0;
-  uint32_t unix_mode = 0600;  // of a Unix socket's file
+  uint32_t unix_mode = 0600;    // of a Unix socket's file
+  std::string unix_user = {};   // its owner; "" = who the process is
+  std::string unix_group = {};  // "" = the user's
 };
 
 // A listening socket, close-on-exec, blocking (the ring polls for itself), TCP_NODELAY. A Unix

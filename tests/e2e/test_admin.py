@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import socket
 import stat
 import subprocess
 import time
@@ -55,6 +56,12 @@ class Admin(FreshCase):
                    "not ready without nodes")
         self.assertEqual(self.balancer.get("/livez")[0], 200)
 
+    def test_why_counts_as_no_arrival(self):
+        self.start()
+        for _ in range(20):
+            self.balancer.ctl_ok("why", "192.0.2.1")
+        self.assertEqual(self.balancer.metric("mongooselb_node_arrivals_total"), 0)
+
     def test_every_ctl_error_is_json_with_json(self):
         self.start()
         for words, status in ((("lsit",), 2), (("drain", "n1", "--deadline", "30"), 2),
@@ -66,6 +73,38 @@ class Admin(FreshCase):
             self.assertTrue(reply["error"])
         self.assertIn("did you mean 'list'?", self.balancer.ctl("lsit").stderr)
         self.assertIn("as in 30s", self.balancer.ctl("drain", "n1", "--deadline", "30").stderr)
+
+    def test_the_access_log_goes_to_syslog(self):
+        path = self.workspace.path("syslog")
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as daemon:
+            daemon.bind(path)
+            daemon.settimeout(10)
+            self.start(log={"access": f"syslog:{path}"})
+            with Load("127.0.0.1", self.port) as load:
+                load.hold(1)
+            line = daemon.recv(4096).decode()
+        self.assertRegex(line, r'^<134>mongooselb\[\d+\]: \{"t":"20.*"listener":"c2s".*\}$')
+
+    def test_sources_are_denied_and_allowed(self):
+        self.start()
+        self.balancer.reload({"listener": {"c2s": {"source_deny": ["127.0.0.8/32"]}}})
+
+        def served(source):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10,
+                                          source_address=(source, 0)) as sock:
+                try:
+                    sock.sendall(b"x")
+                    return sock.recv(1) == b"x"
+                except ConnectionError:
+                    return False
+        self.assertTrue(served("127.0.0.7"))
+        self.assertFalse(served("127.0.0.8"))
+        self.balancer.reload({"listener": {"c2s": {"source_deny": [],
+                                                   "source_allow": ["127.0.0.8/32"]}}})
+        self.assertFalse(served("127.0.0.7"))
+        self.assertTrue(served("127.0.0.8"))
+        self.assertEqual(self.balancer.metric("mongooselb_listener_refused_total", limit="denied"),
+                         2)
 
     def test_status_is_json_that_names_nodes(self):
         self.start()

@@ -245,6 +245,37 @@ TEST(BalancerTest, ExcludedNodesAreNotChosenAgain) {
   }
 }
 
+// What an operator asks with `why` leaves no trace: no arrival, no token, no pass.
+TEST(BalancerTest, PeekAnswersAsPickAndCountsNothing) {
+  for (auto p : {Policy::kSource, Policy::kMaglev, Policy::kLeastConn, Policy::kP2c}) {
+    Pool pool(p, {100, 100, 100});
+    pool.state(0).SetConnectionsMax(1);
+    pool.Hold(0, 1);
+    pool.state(1).SetAdmissionRate(1, kStart);
+    pool.Build();
+    const uint64_t arrivals = pool.state(0).arrivals();
+    for (uint64_t source = 0; source < 200; ++source) {
+      const PickResult seen =
+          pool.balancer->Peek({.source_hash = source, .now = kStart}, pool.local);
+      ASSERT_NE(seen.node, nullptr) << PolicyName(p);
+      EXPECT_NE(seen.index, 0u) << PolicyName(p);
+    }
+    EXPECT_EQ(pool.state(0).arrivals(), arrivals);
+    for (size_t i = 1; i < 3; ++i) {
+      EXPECT_EQ(pool.state(i).arrivals(), 0u) << PolicyName(p);
+      EXPECT_EQ(pool.state(i).active(), 0u) << PolicyName(p);
+    }
+    for (size_t i = 0; i < 3; ++i) {
+      const NodeState& node = pool.state(i);
+      EXPECT_EQ(node.passed_full() + node.passed_no_token() + node.passed_share_cap() +
+                    node.passed_bound(),
+                0u)
+          << PolicyName(p);
+    }
+    EXPECT_TRUE(pool.state(1).HasToken(kStart)) << PolicyName(p);
+  }
+}
+
 TEST(BalancerTest, WithoutABoundASourceStaysWithItsNode) {
   for (auto p : {Policy::kSource, Policy::kMaglev}) {
     Pool pool(p, {100, 100, 100});

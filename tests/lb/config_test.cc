@@ -446,10 +446,47 @@ TEST(ConfigMistakes, OfPoolsAndNodes) {
   });
 }
 
+TEST(Config, ListenersOwnKeysArrive) {
+  auto config = ParseConfig(
+      InListener("rate = \"100/s\"\nat_limit = \"wait\"\nsource_allow = [\"192.0.2.0/24\"]\n"
+                 "source_deny = [\"192.0.2.7\", \"2001:db8::/32\"]\nunix_mode = \"0660\"\n"
+                 "unix_user = \"xmpp\"\nunix_group = \"web\""),
+      "lb.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  const ListenerConfig& listener = config->listeners[0];
+  EXPECT_EQ(listener.rate, 100);
+  EXPECT_TRUE(listener.wait_at_limit);
+  ASSERT_EQ(listener.source_allow.size(), 1U);
+  ASSERT_EQ(listener.source_deny.size(), 2U);
+  EXPECT_EQ(listener.source_deny[1].ToString(), "2001:db8::/32");
+  EXPECT_EQ(listener.unix_mode, 0660U);
+  EXPECT_EQ(listener.unix_user, "xmpp");
+  EXPECT_EQ(listener.unix_group, "web");
+  EXPECT_THAT(Mistakes(InListener("source_deny = [\"192.0.2.7/8\"]")),
+              ElementsAre(HasSubstr("listener.c2s.source_deny: is '192.0.2.7/8'")));
+}
+
 TEST(Config, SourcesStickUnlessABoundIsSet) {
   auto config = ParseConfig(With("leastconn", "maglev"), "lb.toml");
   ASSERT_TRUE(config);
   EXPECT_EQ(config->pools[0].bounded_load, 0);
+}
+
+TEST(Config, TheAccessLogGoesToDaemonsToo) {
+  auto local =
+      ParseConfig(AtEnd("[log]\naccess = \"syslog:/dev/log\"\naccess_silent = false"), "lb.toml");
+  ASSERT_TRUE(local) << local.error()[0].ToString();
+  EXPECT_EQ(local->log.access, AccessLogTarget::kSyslog);
+  EXPECT_EQ(local->log.access_daemon.ToString(), "unix:/dev/log");
+  EXPECT_FALSE(local->log.access_silent);
+  auto remote = ParseConfig(AtEnd("[log]\naccess = \"syslog:192.0.2.1:514\""), "lb.toml");
+  ASSERT_TRUE(remote);
+  EXPECT_EQ(remote->log.access_daemon.ToString(), "192.0.2.1:514");
+  auto journal = ParseConfig(AtEnd("[log]\naccess = \"journald\""), "lb.toml");
+  ASSERT_TRUE(journal);
+  EXPECT_EQ(journal->log.access, AccessLogTarget::kJournal);
+  EXPECT_THAT(Mistakes(AtEnd("[log]\naccess = \"syslog:loghost:514\"")),
+              ElementsAre(HasSubstr("log.access: names the log daemon 'loghost:514'")));
 }
 
 TEST(Config, PoolsThatMustBeReadyAreThere) {
