@@ -1,8 +1,10 @@
 #include "net/base/address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 
 #include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <cstddef>
 #include <cstring>
@@ -68,6 +70,39 @@ bool LooksLikeIpv4(std::string_view host) {
   return host.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
+// The interfaces that zones have named so far: an Address has room for a place among them. Never
+// shrinks; beyond its size a zone is dropped. Any thread.
+class Zones {
+ public:
+  uint8_t PlaceOf(uint32_t interface) {
+    if (interface == 0) return 0;
+    for (size_t place = 1; place < interfaces_.size(); ++place) {
+      uint32_t there = 0;
+      // Empty until now, or another's; in the second case `there` says whose.
+      if (interfaces_[place].compare_exchange_strong(there, interface) || there == interface) {
+        return static_cast<uint8_t>(place);
+      }
+    }
+    return 0;
+  }
+  uint32_t InterfaceAt(uint8_t place) const { return interfaces_[place].load(); }
+
+ private:
+  std::array<std::atomic<uint32_t>, 256> interfaces_{};
+};
+constinit Zones zones;
+
+// `text` with the zone behind it; as it is where the interface has gone.
+void AppendZone(uint32_t interface, std::span<char, Address::kTextMax> text) {
+  std::array<char, IF_NAMESIZE> name{};
+  if (if_indextoname(interface, name.data()) == nullptr) return;
+  const size_t length = std::strlen(text.data());
+  const size_t more = std::strlen(name.data());
+  if (length + 1 + more + 1 > text.size()) return;
+  text[length] = '%';
+  std::copy_n(name.data(), more + 1, text.data() + length + 1);
+}
+
 uint64_t Mix(uint64_t a, uint64_t b) {
   __extension__ using Wide = unsigned __int128;
   Wide product = static_cast<Wide>(a) * b;
@@ -121,9 +156,19 @@ std::optional<Address> Address::FromIp(std::string_view ip, uint16_t port) {
   std::ranges::copy(ip, text.begin());
   std::array<uint8_t, 4> v4{};
   if (inet_pton(AF_INET, text.data(), v4.data()) == 1) return V4(v4, port);
+  char* const percent = std::ranges::find(text, '%');
+  uint32_t interface = 0;
+  if (percent != text.end()) {
+    interface = if_nametoindex(percent + 1);
+    if (interface == 0) return std::nullopt;
+    *percent = '\0';
+  }
   std::array<uint8_t, 16> v6{};
-  if (inet_pton(AF_INET6, text.data(), v6.data()) == 1) return V6(v6, port);
-  return std::nullopt;
+  if (inet_pton(AF_INET6, text.data(), v6.data()) != 1) return std::nullopt;
+  Address out = V6(v6, port);
+  if (interface != 0 && !out.IsLinkLocal()) return std::nullopt;
+  out.zone_ = zones.PlaceOf(interface);
+  return out;
 }
 
 std::expected<Address, AddressError> Address::Parse(std::string_view text) {
@@ -150,7 +195,9 @@ std::optional<Address> Address::FromSockaddr(const sockaddr* name, socklen_t siz
     std::memcpy(&in, name, sizeof(in));
     std::array<uint8_t, 16> ip{};
     std::memcpy(ip.data(), &in.sin6_addr, ip.size());
-    return V6(ip, ntohs(in.sin6_port));
+    Address out = V6(ip, ntohs(in.sin6_port));
+    if (in.sin6_scope_id != 0 && out.IsLinkLocal()) out.zone_ = zones.PlaceOf(in.sin6_scope_id);
+    return out;
   }
   return std::nullopt;
 }
@@ -158,6 +205,18 @@ std::optional<Address> Address::FromSockaddr(const sockaddr* name, socklen_t siz
 Address Address::WithPort(uint16_t port) const {
   Address out = *this;
   out.port_ = port;
+  return out;
+}
+
+bool Address::IsLinkLocal() const {
+  return family_ == AddressFamily::kIpv6 && ip_[0] == 0xfe && (ip_[1] & 0xc0U) == 0x80;
+}
+
+uint32_t Address::zone() const { return zone_ == 0 ? 0 : zones.InterfaceAt(zone_); }
+
+Address Address::WithoutZone() const {
+  Address out = *this;
+  out.zone_ = 0;
   return out;
 }
 
@@ -224,6 +283,7 @@ SocketName Address::ToSocketName() const {
     out.name_.v6_.sin6_family = AF_INET6;
     out.name_.v6_.sin6_port = htons(port_);
     std::memcpy(&out.name_.v6_.sin6_addr, ip_.data(), 16);
+    out.name_.v6_.sin6_scope_id = zone();
     out.size_ = sizeof(sockaddr_in6);
   }
   return out;
@@ -235,6 +295,7 @@ std::string_view Address::FormatIp(std::span<char, kTextMax> out) const {
       inet_ntop(family, ip_.data(), out.data(), static_cast<socklen_t>(out.size())) == nullptr) {
     return "-";
   }
+  if (zone_ != 0) AppendZone(zone(), out);
   return out.data();
 }
 
@@ -312,6 +373,12 @@ std::expected<Endpoint, AddressError> Endpoint::Parse(std::string_view text) {
       return Endpoint{.kind = Kind::kIp, .address = *ip, .name = "", .port = *port};
     }
     return Wrong("is " + Quoted(text) + ", with an IPv4 address in brackets", kEndpointRemedy);
+  }
+  const size_t percent = split->host.find('%');
+  if (split->bracketed && percent != std::string_view::npos &&
+      Address::FromIp(split->host.substr(0, percent), 0)) {
+    return Wrong("is " + Quoted(text) + ", whose zone is no interface of this machine",
+                 "write a link-local address with its interface, as in \"[fe80::1%eth0]:5222\"");
   }
   if (split->bracketed) {
     return Wrong("is " + Quoted(text) + ", which holds no IPv6 address", kEndpointRemedy);
@@ -395,7 +462,9 @@ std::expected<Cidr, AddressError> Cidr::Parse(std::string_view text) {
 bool Cidr::Contains(const Address& address) const {
   if (!network_) return false;
   Address plain = network_.Unmapped() == network_ ? address.Unmapped() : address;
-  return plain.family() == network_.family() && plain.Network(bits_, bits_) == network_;
+  if (plain.family() != network_.family()) return false;
+  const Address cut = plain.Network(bits_, bits_);
+  return cut == network_ || cut.WithoutZone() == network_;  // without a zone: of any
 }
 
 std::string Cidr::ToString() const {

@@ -6,9 +6,11 @@
 //             "xmpp1.example.org:5222" or "unix:/run/x.sock" ("unix:@name" for an abstract one).
 //   Cidr      "192.0.2.0/24", "2001:db8::/32", or one address.
 //
-// Nothing here resolves names or touches a socket. Thread-safe, as values are.
+// Nothing here resolves host names or speaks to anybody. Thread-safe, as values are.
 //
-// IPv6 zones ("fe80::1%eth0") are not supported: parsing refuses them, and FromSockaddr drops them.
+// A link-local IPv6 address may have a zone, the interface that it is on: "fe80::1%eth0". It is
+// part of the address for comparisons and sockets, and none of its bits for hashes and networks. A
+// zone is looked up in the system's table of interfaces when it is parsed and when it is printed.
 #pragma once
 
 #include <netinet/in.h>
@@ -47,7 +49,8 @@ class Address {
   constexpr Address() = default;  // family kNone: no address
   static Address V4(std::array<uint8_t, 4> ip, uint16_t port);
   static Address V6(const std::array<uint8_t, 16>& ip, uint16_t port);
-  // "192.0.2.1" or "2001:db8::1", without brackets or port. Strict: no octal, no short forms.
+  // "192.0.2.1", "2001:db8::1" or "fe80::1%eth0", without brackets or port. Strict: no octal, no
+  // short forms. nullopt for a zone that is no interface here, or of an address that has none.
   static std::optional<Address> FromIp(std::string_view ip, uint16_t port);
   // "192.0.2.1:5222" or "[2001:db8::1]:5222". Port 0 is allowed ("any free one" when binding).
   static std::expected<Address, AddressError> Parse(std::string_view text);
@@ -58,6 +61,9 @@ class Address {
   explicit operator bool() const { return family_ != AddressFamily::kNone; }
   uint16_t port() const { return port_; }
   Address WithPort(uint16_t port) const;
+  bool IsLinkLocal() const;  // fe80::/10, which alone has zones
+  uint32_t zone() const;     // the interface's number; 0 = none
+  Address WithoutZone() const;
   // 4 or 16 bytes in network order; none without an address.
   std::span<const uint8_t> ip() const;
 
@@ -86,7 +92,7 @@ class Address {
   std::array<uint8_t, 16> ip_{};  // IPv4 in the first four
   uint16_t port_ = 0;             // host order
   AddressFamily family_ = AddressFamily::kNone;
-  uint8_t reserved_ = 0;
+  uint8_t zone_ = 0;  // its place in a table of the process; 0 = none
 };
 static_assert(sizeof(Address) == 20);
 

@@ -1,6 +1,5 @@
 #include "net/io/socket.h"
 
-#include <arpa/inet.h>
 #include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,6 +11,8 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+
+#include "net/base/address.h"
 
 namespace net {
 namespace {
@@ -126,18 +127,10 @@ std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t s
 }
 
 std::string AddressText(const sockaddr* address, socklen_t size) {
-  char text[INET6_ADDRSTRLEN] = "";
   switch (address->sa_family) {
-    case AF_INET: {
-      const auto* in = reinterpret_cast<const sockaddr_in*>(address);
-      inet_ntop(AF_INET, &in->sin_addr, text, sizeof text);
-      return std::string(text) + ":" + std::to_string(ntohs(in->sin_port));
-    }
-    case AF_INET6: {
-      const auto* in = reinterpret_cast<const sockaddr_in6*>(address);
-      inet_ntop(AF_INET6, &in->sin6_addr, text, sizeof text);
-      return "[" + std::string(text) + "]:" + std::to_string(ntohs(in->sin6_port));
-    }
+    case AF_INET:
+    case AF_INET6:
+      return Address::FromSockaddr(address, size).value_or(Address()).ToString();
     case AF_UNIX: {
       const auto* un = reinterpret_cast<const sockaddr_un*>(address);
       size_t room =

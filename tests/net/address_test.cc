@@ -2,6 +2,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
 
 #include <cstring>
 #include <unordered_set>
@@ -59,12 +60,34 @@ TEST(Address, ForeignAndShortSockaddrsAreNoAddress) {
 }
 
 TEST(Address, OnlyStrictFormsAreIps) {
-  for (auto text : {"1.2.3", "01.2.3.4", "0x7f.0.0.1", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ", "",
-                    ":::", "fe80::1%eth0", "1::2::3", "12345::"}) {
+  for (auto text :
+       {"1.2.3", "01.2.3.4", "0x7f.0.0.1", "1.2.3.4.5", "256.1.1.1", "1.2.3.4 ", "",
+        ":::", "fe80::1%", "fe80::1%no-such-if", "::1%lo", "1.2.3.4%lo", "1::2::3", "12345::"}) {
     EXPECT_FALSE(Address::FromIp(text, 1)) << text;
   }
   EXPECT_FALSE(Address::FromIp(std::string_view("1.2.3.4\0x", 9), 1));
   EXPECT_FALSE(Address::FromIp(std::string(1000, '1'), 1));
+}
+
+TEST(Address, LinkLocalAddressesKeepTheirZone) {
+  const Address zoned = A("[fe80::1%lo]:5222");
+  EXPECT_EQ(zoned.zone(), if_nametoindex("lo"));
+  EXPECT_EQ(zoned.ToString(), "[fe80::1%lo]:5222");
+  EXPECT_EQ(zoned.IpToString(), "fe80::1%lo");
+  EXPECT_EQ(Endpoint::Parse("[fe80::1%lo]:5222")->ToString(), "[fe80::1%lo]:5222");
+  const SocketName name = zoned.ToSocketName();
+  EXPECT_EQ(reinterpret_cast<const sockaddr_in6*>(name.get())->sin6_scope_id, zoned.zone());
+  EXPECT_EQ(Address::FromSockaddr(name.get(), name.size()), zoned);
+  EXPECT_NE(zoned, A("[fe80::1]:5222"));
+  EXPECT_EQ(zoned.WithoutZone(), A("[fe80::1]:5222"));
+  EXPECT_EQ(zoned.HashIp(7), A("[fe80::1]:5222").HashIp(7));
+  EXPECT_TRUE(Cidr::Parse("fe80::/10")->Contains(zoned));
+  // The kernel names an interface for other addresses, too, now and then: they have no zone.
+  sockaddr_in6 global =
+      *reinterpret_cast<const sockaddr_in6*>(A("[2001:db8::1]:1").ToSocketName().get());
+  global.sin6_scope_id = 1;
+  EXPECT_EQ(Address::FromSockaddr(reinterpret_cast<const sockaddr*>(&global), sizeof global),
+            A("[2001:db8::1]:1"));
 }
 
 TEST(Address, MappedAddressesUnmap) {
@@ -153,7 +176,9 @@ TEST(Endpoint, EachMistakeHasItsOwnWords) {
       {"1.2.3.4:", "has the port '', which is not a number up to 65535", remedy},
       {"1.2.3.4:x", "has the port 'x', which is not a number up to 65535", remedy},
       {"[1.2.3.4]:1", "is '[1.2.3.4]:1', with an IPv4 address in brackets", remedy},
-      {"[fe80::1%eth0]:1", "is '[fe80::1%eth0]:1', which holds no IPv6 address", remedy},
+      {"[fe80::1%no0]:1", "is '[fe80::1%no0]:1', whose zone is no interface of this machine",
+       "write a link-local address with its interface, as in \"[fe80::1%eth0]:5222\""},
+      {"[fe80::1::%lo]:1", "is '[fe80::1::%lo]:1', which holds no IPv6 address", remedy},
       {"300.1.1.1:1", "is '300.1.1.1:1', which holds no IPv4 address", remedy},
       {"a b:1", "is 'a b:1', which holds neither an address nor a host name", remedy},
       {"-a.example:1", "is '-a.example:1', which holds neither an address nor a host name", remedy},
