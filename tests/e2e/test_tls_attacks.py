@@ -390,6 +390,55 @@ class Words(FreshCase):
                     sock.close()
                 wait_until(lambda: self.balancer.open_connections() == 0, "all are gone")
 
+    def test_half_open_handshakes_of_one_source_are_bounded_and_no_other_source_notices(self):
+        """One that has said its hello and stopped holds little, and may take its time; but one address
+        holds no more than 512 of them that are silent for two seconds: the longest silent leaves."""
+        self.start({"handshakes_max": 0, "handshake_timeout": "120s"})
+        words = first_flight(client_context(self.authority.ca_file,
+                                            version=ssl.TLSVersion.TLSv1_3))
+        held = []
+
+        def silent(source, count):
+            socks = []
+            for _ in range(count):
+                sock = socket.create_connection(("127.0.0.1", self.ports["tls"]), timeout=10,
+                                                source_address=(source, 0))
+                sock.sendall(words)
+                self.assertTrue(sock.recv(1), "the server's flight")
+                socks.append(sock)
+            held.extend(socks)
+            return socks
+
+        def ended():
+            return self.balancer.metric("mongooselb_ended_total", reason="tls_handshake_timeout")
+
+        other = silent("127.0.0.2", 20)
+        first = silent("127.0.0.3", 512)
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() > began + 2.2, "they are silent for two seconds", 5)
+        self.assertEqual(ended(), 0, "up to the bound they stay")
+        silent("127.0.0.3", 40)
+        wait_until(lambda: ended() == 40, "one for each that came")
+
+        def closed(sock):
+            sock.settimeout(0.01)
+            try:
+                while sock.recv(65536):
+                    pass
+                return True
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+        self.assertEqual([closed(sock) for sock in first[:41]], [True] * 40 + [False],
+                         "those who were silent for longest")
+        self.assertFalse(any(closed(sock) for sock in other))
+        with connect(self.ports["tls"], client_context(self.authority.ca_file)) as sock:
+            self.assertTrue(read_until(sock, b"\n"), "who goes on is served")
+        for sock in held:
+            sock.close()
+        wait_until(lambda: self.balancer.open_connections() == 0, "all are gone")
+
 
 class Nodes(FreshCase):
     """TLS towards nodes."""
