@@ -93,7 +93,7 @@ struct LogConfig {
   net::Endpoint access_daemon;  // kSyslog, kJournal
   ConfigOrigin access_origin;
   net::LogFormat access_format = net::LogFormat::kText;
-  bool access_silent = true;  // also of connections whose client said nothing
+  bool access_silent = true;  // also of probes: who said nothing and left
 
   bool operator==(const LogConfig&) const = default;
 };

@@ -32,8 +32,9 @@ std::string WorkersDiffer(const Config& now, const Config& next) {
 }
 
 std::string AccessDiffers(const Config& now, const Config& next) {
-  const bool same =
-      now.log.access == next.log.access && now.log.access_file == next.log.access_file;
+  const bool same = now.log.access == next.log.access &&
+                    now.log.access_file == next.log.access_file &&
+                    now.log.access_daemon == next.log.access_daemon;
   return same ? "" : "log.access";
 }
 
@@ -80,6 +81,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"log", "access", AccessDiffers, kUpgrade},
     {"log", "access_format", LB_LOG_KEY(access_format), kUpgrade},
     {"warmup", "enabled", LB_WARMUP_KEY(enabled), kUpgrade},
+    {"log", "access_silent", LB_LOG_KEY(access_silent), kUpgrade},
     {"warmup", "initial_rate", LB_WARMUP_KEY(initial_rate), kUpgrade},
     {"warmup", "growth", LB_WARMUP_KEY(growth), kUpgrade},
     {"warmup", "interval", LB_WARMUP_KEY(interval), kUpgrade},

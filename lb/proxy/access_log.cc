@@ -60,7 +60,7 @@ class Fields {
 }  // namespace
 
 void AccessLog::Write(const AccessLogEntry& entry) {
-  if (!options_.silent && entry.bytes_in == 0 && entry.bytes_out == 0 && entry.node.empty()) return;
+  if (entry.probe && !options_.silent) return;
   const uint64_t second = entry.ended_ms / 1000;
   if (second != second_) {
     second_ = second;
@@ -120,6 +120,9 @@ void AccessLog::WriteFields(const AccessLogEntry& entry, std::string_view when) 
   fields.Number("retries", entry.retries);
   fields.Name("end", entry.end);
   fields.Name("error", entry.error);
+  fields.Name("tls", entry.tls);
+  fields.Name("sni", entry.sni);
+  fields.Name("id", entry.id);
   fields.End();
 }
 
@@ -150,6 +153,9 @@ void AccessLog::WriteJournal(const AccessLogEntry& entry, std::string_view when)
   number("MONGOOSELB_RETRIES", entry.retries);
   name("MONGOOSELB_END", entry.end);
   name("MONGOOSELB_ERROR", entry.error);
+  name("MONGOOSELB_TLS", entry.tls);
+  name("MONGOOSELB_SNI", entry.sni);
+  name("MONGOOSELB_ID", entry.id);
 }
 
 void AccessLog::Flush(bool all) {

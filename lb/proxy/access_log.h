@@ -3,7 +3,8 @@
 //
 // Text: `t=2026-01-31T12:00:00.123Z listener=c2s pool=xmpp node=n1 client=192.0.2.1:43210 ...`;
 // JSON: the same fields, one object a line. Names come from the configuration and are escaped there
-// where the format needs it; nothing here comes from a peer but addresses.
+// where the format needs it; of what peers say there are addresses and the name asked for (SNI),
+// in which whatever does not print is shown as '?'.
 //
 // Instead of a file the lines may go to syslog (one datagram each: in the short form that the local
 // /dev/log reads, as RFC 5424 to a network address) or to systemd's journal, with its fields.
@@ -37,6 +38,10 @@ struct AccessLogEntry {
   uint32_t retries = 0;
   std::string_view end;    // EndReasonName
   std::string_view error;  // "ECONNRESET"; "" where no system call failed
+  std::string_view tls;    // the client's version, "TLSv1.3"; "" where it does not end here
+  std::string_view sni;    // the name that it asked for
+  std::string_view id;     // as the PROXY header has it (unique_id)
+  bool probe = false;      // the client said nothing, and left by itself
 };
 
 enum class AccessLogFormat : uint8_t { kText, kJson };
@@ -50,7 +55,7 @@ class AccessLog {
     AccessLogFormat format = AccessLogFormat::kText;
     AccessLogSink sink = AccessLogSink::kStream;
     net::SocketName address;  // of a daemon; asked anew with each line, so it may be restarted
-    bool silent = true;       // also of connections whose client said nothing (probes)
+    bool silent = true;       // also of probes
   };
 
   // `fd` stays the caller's: a file, or an unconnected datagram socket.

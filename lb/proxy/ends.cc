@@ -75,7 +75,7 @@ bool Pair::Ending() const {
 // Up to a tenth less than max_age, so that those that came together do not leave together.
 net::Duration Pair::AgeLimit() const {
   const net::Duration limit = worker_.SettingsOf(*this).max_age;
-  const uint64_t mixed = net::FastRandom::Mix(started_ms_ ^ ProxyWorker::IndexOf(*this));
+  const uint64_t mixed = net::FastRandom::Mix(born_);
   return limit - limit / 10 / 1000 * static_cast<int64_t>(mixed % 1000);
 }
 

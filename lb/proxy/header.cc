@@ -200,18 +200,10 @@ uint32_t& Pair::PreludeIndex() { return Has(kTls, 1) ? TlsOf().prelude : extra_;
 void Pair::SendHeaderOut(const net::Address& local) {
   const PoolSettings& settings = worker_.SettingsOf(*this);
   std::array<uint8_t, kPreludeMax> header;
-  std::array<char, 40> unique_id;
+  std::array<char, ProxyWorker::kUniqueIdMax> unique_id;
   net::ProxyTlvsOut tlvs{.crc32c = settings.proxy_crc32c};
-  if (settings.proxy_unique_id) {
-    // Unique over workers, restarts and machines for all practical purposes, and short. The seed
-    // itself, from which stream ids are made, goes nowhere.
-    char* end = unique_id.data();
-    char* last = end + unique_id.size();
-    end = std::to_chars(end, last, worker_.public_id_, 16).ptr;
-    *end++ = '-';
-    end = std::to_chars(end, last, ++worker_.unique_id_, 16).ptr;
-    tlvs.unique_id = {unique_id.data(), static_cast<size_t>(end - unique_id.data())};
-  }
+  // As the access log has it.
+  if (settings.proxy_unique_id) tlvs.unique_id = worker_.UniqueId(*this, unique_id);
   const net::ProxyEndpoint from = EndpointOf(client_);
   const net::ProxyEndpoint to = EndpointOf(local);
   auto encode = [&](const net::ProxyTlvsOut& with) {

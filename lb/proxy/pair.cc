@@ -128,7 +128,7 @@ std::string_view PairStateName(Pair::State state) {
 Pair::Pair(ProxyWorker& worker, uint16_t listener, uint16_t pool, net::Slot client)
     : worker_(worker),
       slot_{client, net::kNoSlot},
-      started_ms_(worker.WallMs()),
+      born_(worker.Birth()),
       active_ms_(worker.NowMs()),
       listener_(listener),
       pool_(pool) {}
@@ -524,7 +524,7 @@ void Pair::OnDueOpen() {
     next = std::min(next, settings.fin_timeout - elapsed);
   }
   if (settings.max_age > net::Duration::zero()) {
-    const net::Duration age = std::chrono::milliseconds(worker_.WallMs() - started_ms_);
+    const net::Duration age = std::chrono::milliseconds(worker_.WallMs() - started_ms());
     const net::Duration limit = AgeLimit();
     if (age >= limit) {
       End(EndReason::kMaxAge);

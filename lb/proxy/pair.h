@@ -78,6 +78,9 @@ class alignas(128) Pair final : public net::Target {
   enum class State : uint8_t {
     kNaming,      // waits for the client's address
     kHeader,      // waits for the client's PROXY header
+  // More connections than these bits count do not begin within a millisecond.
+  static constexpr unsigned kBirthBits = 22;
+
     kHello,       // waits for the client's ClientHello, to pass it on
     kOpening,     // answers the client's stream until it wants TLS
     kHandshake,   // the client's
@@ -123,7 +126,9 @@ class alignas(128) Pair final : public net::Target {
   uint16_t listener() const { return listener_; }
   uint16_t pool() const { return pool_; }
   uint64_t bytes(unsigned direction) const { return bytes_[direction]; }
-  uint64_t started_ms() const { return started_ms_; }
+  uint64_t started_ms() const { return born_ >> kBirthBits; }  // wall clock
+  // Unlike any other's of its worker.
+  uint64_t birth() const { return born_; }
   uint32_t active_ms() const { return active_ms_; }
   uint32_t connect_ms() const { return connect_ms_; }
   uint32_t queue_ms() const { return queue_ms_; }
@@ -131,14 +136,14 @@ class alignas(128) Pair final : public net::Target {
   EndReason end_reason() const { return end_; }
   int error() const { return error_; }  // the errno that began the end; 0 for none
   bool queued_as(uint64_t started_ms) const {
-    return state_ == State::kQueued && started_ms_ == started_ms;
+    return state_ == State::kQueued && this->started_ms() == started_ms;
   }
   bool starved_as(uint64_t started_ms) const {
-    return state_ != State::kClosing && started_ms_ == started_ms &&
+    return state_ != State::kClosing && this->started_ms() == started_ms &&
            (Has(kStarved, 0) || Has(kStarved, 1));
   }
   bool handshakes_as(uint64_t started_ms) const {
-    return state_ == State::kHandshake && started_ms_ == started_ms;
+    return state_ == State::kHandshake && this->started_ms() == started_ms;
   }
   // Waits since then for its client to go on with the handshake.
   bool silent_as(uint64_t started_ms, uint32_t since_ms) const;
@@ -381,7 +386,7 @@ class alignas(128) Pair final : public net::Target {
   // Payload received from each side. Until a node is found the second one holds, as bits, which
   // nodes were tried.
   uint64_t bytes_[2] = {0, 0};
-  uint64_t started_ms_;     // wall clock
+  const uint64_t born_;     // the time of its start, above a count of kBirthBits
   uint32_t active_ms_ = 0;  // worker clock; the last byte or change of state
   uint16_t connect_ms_ = 0;
   uint16_t queue_ms_ = 0;

@@ -31,6 +31,22 @@ uint64_t PublicId(uint64_t seed) {
   return net::KeyedHash(net::HashKey{seed, ~seed}, text);
 }
 
+std::string_view TlsName(int version) {
+  switch (version) {
+    case 0x0304:
+      return "TLSv1.3";
+    case 0x0303:
+      return "TLSv1.2";
+    default:
+      return "";
+  }
+}
+
+bool LeftByItself(EndReason reason) {
+  return reason == EndReason::kClientClosed || reason == EndReason::kClientReset ||
+         reason == EndReason::kClientTruncated;
+}
+
 }  // namespace
 
 std::expected<std::unique_ptr<ProxyWorker>, std::string> ProxyWorker::Create(net::EventLoop& loop,
@@ -163,19 +179,39 @@ void ProxyWorker::LogEnd(const Pair& pair) {
   if (hooks_.access_log == nullptr) return;
   const bool open = pair.state() == Pair::State::kOpen;
   const ListenerSettings& listener = *ListenerOf(pair);
-  hooks_.access_log->Write({.ended_ms = LoggedMs(),
-                            .listener = listener.name,
-                            .pool = SettingsOf(pair).name,
-                            .node = pair.node() == nullptr ? "" : pair.node()->name,
-                            .client = pair.client(),
-                            .queue_ms = pair.queue_ms(),
-                            .connect_ms = pair.connect_ms(),
-                            .duration_ms = WallMs() - pair.started_ms(),
-                            .bytes_in = open ? pair.bytes(0) : 0,
-                            .bytes_out = open ? pair.bytes(1) : 0,
-                            .retries = pair.retries(),
-                            .end = EndReasonName(pair.end_reason()),
-                            .error = net::ErrnoName(pair.error())});
+  const auto note = tls_notes_.find(IndexOf(pair));
+  std::array<char, kUniqueIdMax> id;
+  hooks_.access_log->Write(
+      {.ended_ms = LoggedMs(),
+       .listener = listener.name,
+       .pool = SettingsOf(pair).name,
+       .node = pair.node() == nullptr ? "" : pair.node()->name,
+       .client = pair.client(),
+       .queue_ms = pair.queue_ms(),
+       .connect_ms = pair.connect_ms(),
+       .duration_ms = WallMs() - pair.started_ms(),
+       .bytes_in = open ? pair.bytes(0) : 0,
+       .bytes_out = open ? pair.bytes(1) : 0,
+       .retries = pair.retries(),
+       .end = EndReasonName(pair.end_reason()),
+       .error = net::ErrnoName(pair.error()),
+       .tls = note == tls_notes_.end() ? "" : TlsName(note->second.version),
+       .sni = note == tls_notes_.end() ? "" : std::string_view(note->second.name),
+       .id = UniqueId(pair, id),
+       .probe = pair.bytes(0) == 0 && LeftByItself(pair.end_reason())});
+}
+
+void ProxyWorker::NoteTls(const Pair& pair, int version, std::string_view name) {
+  if (hooks_.access_log == nullptr) return;
+  tls_notes_[IndexOf(pair)] = {version, std::string(name)};
+}
+
+std::string_view ProxyWorker::UniqueId(const Pair& pair, std::span<char, kUniqueIdMax> out) const {
+  char* const last = out.data() + out.size();
+  char* end = std::to_chars(out.data(), last, public_id_, 16).ptr;
+  *end++ = '-';
+  end = std::to_chars(end, last, pair.birth(), 16).ptr;
+  return {out.data(), end};
 }
 
 void ProxyWorker::CountConnectError(Node& node, int error, std::string_view how) {
@@ -269,6 +305,7 @@ std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count) {
 }
 
 uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
+  if (!tls_notes_.empty()) tls_notes_.erase(IndexOf(pair));
   std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
   pairs_.ForEach([&](uint32_t index, Pair& pair) {
     if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {

@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -101,6 +102,7 @@ class ProxyWorker {
     AccessLog* access_log = nullptr;  // this worker's; may be null
   };
 
+  static constexpr size_t kUniqueIdMax = 40;
   // A tick of the timer wheel.
   static constexpr net::Duration kTick = std::chrono::milliseconds(50);
   // Handshake work in one turn of the loop: what is left comes in the next, after the relay.
@@ -151,6 +153,14 @@ class ProxyWorker {
   net::BufferPool& buffers() { return *buffers_; }
   net::Ring& ring() { return loop_.ring(); }
   net::EventLoop& loop() { return loop_; }
+  // Of the next connection.
+  uint64_t Birth() {
+    constexpr uint64_t kCount = (uint64_t{1} << Pair::kBirthBits) - 1;
+    return WallMs() << Pair::kBirthBits | (++births_ & kCount);
+  }
+  // What the access log and the PROXY header call a connection: unique over workers, restarts and
+  // machines for all practical purposes. Tells nothing of the seed.
+  std::string_view UniqueId(const Pair& pair, std::span<char, kUniqueIdMax> out) const;
   // Goes on steadily from the wall clock at the start, whatever is done to that: for ages and
   // differences. What people read asks LoggedMs().
   uint64_t WallMs() const {
@@ -193,6 +203,8 @@ class ProxyWorker {
   // From a Pair.
   void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
   void LogEnd(const Pair& pair);
+  // For its line in the access log. `version` is 0 where TLS passes through.
+  void NoteTls(const Pair& pair, int version, std::string_view name);
   void Free(Pair& pair);
   bool Full() const;
   // Of a node that could not be reached or spoken to; `error` is 0 where no call failed. What is
@@ -291,3 +303,16 @@ class ProxyWorker {
 };
 
 }  // namespace lb
+  uint64_t births_ = 0;
+  // When the side of each connection that did not speak last had spoken, by index; kept from the
+  // moment on that a pool has a time of silence for one side. An idle connection needs no more room
+  // without.
+  uint32_t& QuietMs(const Pair& pair);
+  bool sides_timed_ = false;
+  std::vector<uint32_t> quiet_ms_;
+  // What the access log says of TLS, by index; nothing without a log.
+  struct TlsNote {
+    int version = 0;
+    std::string name;
+  };
+  std::unordered_map<uint32_t, TlsNote> tls_notes_;

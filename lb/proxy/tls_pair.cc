@@ -178,6 +178,7 @@ void Pair::OnHelloBytes(uint16_t buffer) {
       break;
   }
   RouteBy(parser.server_name(), parser.alpn());
+  worker_.NoteTls(*this, 0, parser.server_name());
   FreeTls();  // from here on a plain connection
   Choose();
 }
@@ -324,6 +325,9 @@ void Pair::OnClientSecured() {
   TlsOpening& opening = *tls.opening;
   opening.facts = tls.engine[0]->TakeFacts();
   opening.starttls_server.reset();
+  if (opening.facts != nullptr) {
+    worker_.NoteTls(*this, opening.facts->version, opening.facts->sni);
+  }
   if (!opening.domain.empty()) {
     RouteBy(opening.domain, {});
   } else if (opening.facts != nullptr) {

@@ -6,6 +6,7 @@ import pty
 import re
 import select
 import socket
+import ssl
 import stat
 import subprocess
 import time
@@ -14,9 +15,12 @@ import unittest
 from lib import net
 from lib.balancer import BINARY, Balancer
 from lib.case import FreshCase
+from lib.certs import Authority
 from lib.load import Load
 from lib.node import node_tables, start_sinks
 from lib.notify import NotifySocket
+from lib.recorder import Recorder
+from lib.tls import certificates, client_context, connect
 from lib.wait import wait_until
 
 
@@ -93,8 +97,7 @@ class Admin(FreshCase):
             with socket.create_connection(("127.0.0.1", self.port), timeout=10,
                                           source_address=(source, 0)) as sock:
                 try:
-                    sock.sendall(b"x")
-                    return sock.recv(1) == b"x"
+                    return sock.recv(1) == b"n"
                 except ConnectionError:
                     return False
         self.assertTrue(served("127.0.0.7"))
@@ -221,6 +224,7 @@ class Admin(FreshCase):
             load.close_held(held)
             lines = self.balancer.access_log.wait_for(20)
         self.assertEqual({int(e["client"].rpartition(":")[2]) for e in lines}, ports)
+        self.assertEqual(len({entry["id"] for entry in lines}), 20)
         for entry in lines:
             self.assertEqual((entry["listener"], entry["pool"], entry["end"]),
                              ("c2s", "xmpp", "client_closed"))
@@ -239,8 +243,59 @@ class Admin(FreshCase):
                     return file.read()
             text = wait_until(line, "a line in the access log")
         for key in ("t", "listener", "pool", "node", "client", "queue_ms", "connect_ms",
-                    "duration_ms", "bytes_in", "bytes_out", "retries", "end"):
+                    "duration_ms", "bytes_in", "bytes_out", "retries", "end", "tls", "sni", "id"):
             self.assertRegex(text, rf"(^| ){key}=\S+")
+
+    def test_a_line_names_the_tls_version_the_name_and_the_id_that_the_node_was_told(self):
+        authority = Authority(self.workspace)
+        node = Recorder(answer=b"n\n")
+        self.addCleanup(node.close)
+        ports = {mode: net.free_port() for mode in ("tls", "sni", "tcp")}
+        front = certificates(authority.issue("front", ["chat.example"]))
+        self.balancer = Balancer(self.workspace, {
+            "listener": {mode: {"bind": f"127.0.0.1:{port}", "pool": "xmpp", "mode": mode,
+                                **({"certificates": front} if mode == "tls" else {})}
+                         for mode, port in ports.items()},
+            "pool": {"xmpp": {"node": node_tables([node]), "send_proxy": "v2"}},
+        }).start()
+        log = self.balancer.access_log
+        for index, version in enumerate((ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3)):
+            with connect(ports["tls"], client_context(authority.ca_file, version=version)) as sock:
+                sock.sendall(b"words")
+                self.assertEqual(sock.recv(2), b"n\n")
+            line = log.wait_for(index + 1)[index]
+            self.assertEqual((line["tls"], line["sni"]),
+                             (version.name.replace("_", "."), "chat.example"))
+            header = node.wait_for(index, 16)
+            told = b"\x05" + len(line["id"]).to_bytes(2, "big") + line["id"].encode()
+            self.assertIn(told, header, "the TLV of the unique id")
+        with socket.create_connection(("127.0.0.1", ports["tcp"]), timeout=10) as sock:
+            sock.sendall(b"words")
+            self.assertEqual(sock.recv(2), b"n\n")
+        line = log.wait_for(1, listener="tcp")[0]
+        self.assertEqual((line["tls"], line["sni"]), ("", ""))
+        with socket.create_connection(("127.0.0.1", ports["sni"]), timeout=10) as sock:
+            said = ssl.MemoryBIO()
+            tls = client_context(authority.ca_file).wrap_bio(ssl.MemoryBIO(), said,
+                                                             server_hostname="chat.example")
+            with self.assertRaises(ssl.SSLWantReadError):
+                tls.do_handshake()
+            sock.sendall(said.read())
+            self.assertEqual(sock.recv(2), b"n\n")
+        line = log.wait_for(1, listener="sni")[0]
+        self.assertEqual((line["tls"], line["sni"]), ("", "chat.example"))
+
+    def test_probes_that_say_nothing_leave_no_line_where_the_file_says_so(self):
+        self.start(log={"access_silent": False})
+        for speaks in (False, True, False):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=10) as sock:
+                self.assertTrue(sock.recv(16))
+                if speaks:
+                    sock.sendall(b"x")
+                    self.assertTrue(sock.recv(16))
+        wait_until(lambda: self.balancer.metric("mongooselb_ended_total",
+                                                reason="client_closed") == 3, "three have ended")
+        self.assertEqual(len(self.balancer.access_log.wait_for(1)), 1)
 
     def test_systemd_is_told_that_it_is_ready_what_it_does_and_that_it_lives(self):
         notify = NotifySocket(self.workspace.path("notify.sock"))

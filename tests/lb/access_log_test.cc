@@ -28,7 +28,10 @@ AccessLogEntry SomeEntry() {
           .client = net::Address::FromIp("192.0.2.1", 43210).value(),
           .duration_ms = 60ULL * 24 * 3600 * 1000,  // more than 32 bits of milliseconds
           .bytes_in = 7,
-          .end = "client_closed"};
+          .end = "client_closed",
+          .tls = "TLSv1.3",
+          .sni = "chat.example",
+          .id = "1f-2a"};
 }
 
 // A log daemon on a datagram socket.
@@ -71,7 +74,7 @@ TEST_F(AccessLogDaemon, SyslogGetsOneDatagramALine) {
       "<134>mongooselb[" + std::to_string(getpid()) +
       "]: t=2026-01-31T12:00:00.123Z listener=c2s pool=xmpp node=n1 client=192.0.2.1:43210 "
       "queue_ms=0 connect_ms=0 duration_ms=5184000000 bytes_in=7 bytes_out=0 retries=0 "
-      "end=client_closed error=-";
+      "end=client_closed error=- tls=TLSv1.3 sni=chat.example id=1f-2a";
   EXPECT_EQ(Received(), expected);
   EXPECT_EQ(Received(), expected);
   EXPECT_EQ(Received(), "");
@@ -94,6 +97,7 @@ TEST_F(AccessLogDaemon, TheJournalGetsFields) {
   EXPECT_THAT(entry, StartsWith("PRIORITY=6\nSYSLOG_IDENTIFIER=mongooselb\nMESSAGE=t=2026"));
   EXPECT_THAT(entry, HasSubstr("\nMONGOOSELB_NODE=n1\n"));
   EXPECT_THAT(entry, HasSubstr("\nMONGOOSELB_END=client_closed\n"));
+  EXPECT_THAT(entry, HasSubstr("\nMONGOOSELB_SNI=chat.example\n"));
 }
 
 TEST_F(AccessLogDaemon, ADaemonThatWasRestartedIsFoundAgain) {
@@ -115,8 +119,7 @@ TEST(AccessLogTest, ProbesThatSayNothingNeedNoLine) {
   const net::UniqueFd reader(ends[0]);
   const net::UniqueFd writer(ends[1]);
   AccessLogEntry probe = SomeEntry();
-  probe.node = "";
-  probe.bytes_in = 0;
+  probe.probe = true;
   for (const bool silent : {true, false}) {
     AccessLog log(writer.get(), {.silent = silent});
     log.Write(probe);
