@@ -75,6 +75,7 @@ Json PoolJson(const PoolView& view) {
           {"on_backups", view.on_backups},
           {"candidates", view.candidates},
           {"nodes_up", view.nodes_up},
+          {"queued", view.queued},
           {"arrivals_per_s", Rounded(view.arrivals_per_s)},
           {"nodes", std::move(nodes)}};
 }

@@ -63,6 +63,8 @@ void WritePools(MetricsWriter& out, const std::vector<PoolView>& pools) {
                  [](const PoolView& pool) { return pool.nodes_up; });
   WritePoolGauge(out, "mongooselb_pool_candidates", "Nodes among which is chosen now.", pools,
                  [](const PoolView& pool) { return pool.candidates; });
+  WritePoolGauge(out, "mongooselb_pool_queued", "Connections that wait for a node now.", pools,
+                 [](const PoolView& pool) { return pool.queued; });
   WritePoolGauge(out, "mongooselb_pool_split", "1 while its nodes disagree on who is running.",
                  pools, [](const PoolView& pool) { return pool.split ? 1 : 0; });
   WritePoolGauge(out, "mongooselb_pool_panic", "1 while nodes that are down are used as well.",

@@ -281,12 +281,17 @@ struct PoolConfig {
   bool redispatch = true;
   uint32_t queue_max = 1024;
   uint32_t passive_errors = 3;  // 0 = off
+  bool close_on_down = false;   // sessions of a node that is marked down end
+  double on_down_rate = 100;    // so many a second; 0 = at once
   uint32_t pending_bytes_max = 256 * 1024;
   uint32_t splice_after = 256 * 1024;  // 0 = never
 
   net::Duration connect_timeout = std::chrono::seconds(5);
   net::Duration queue_timeout = std::chrono::seconds(10);
-  net::Duration idle_timeout{};  // 0 = none
+  net::Duration idle_timeout{};  // 0 = none, as the next three
+  net::Duration client_idle_timeout{};
+  net::Duration node_idle_timeout{};
+  net::Duration max_age{};  // of a connection, or up to a tenth less
   net::Duration fin_timeout = std::chrono::seconds(30);
   net::Duration tcp_user_timeout = std::chrono::seconds(90);
   net::Duration keepalive_idle = std::chrono::seconds(60);  // 0 = off

@@ -37,6 +37,8 @@ void ReadChoice(const TomlSection& section, PoolConfig& out) {
   out.redispatch = section.Bool("redispatch", out.redispatch);
   out.queue_max = Natural(section, "queue_max", out.queue_max, 0, 1'000'000);
   out.passive_errors = Natural(section, "passive_errors", out.passive_errors, 0, 10'000);
+  out.close_on_down = section.Enum<bool>("on_down", false, {{"keep", false}, {"close", true}});
+  out.on_down_rate = section.Rate("on_down_rate", out.on_down_rate, kRateMax);
 }
 
 // Whole seconds: what the kernel counts keepalive in. 0 where that means off.
@@ -55,6 +57,11 @@ void ReadTimes(const TomlSection& section, PoolConfig& out) {
   out.connect_timeout = section.Time("connect_timeout", out.connect_timeout, kTimeoutMin, hours(1));
   out.queue_timeout = section.Time("queue_timeout", out.queue_timeout, kTimeoutMin, hours(1));
   out.idle_timeout = section.Time("idle_timeout", out.idle_timeout, kNone, kIdleTimeoutMax);
+  out.client_idle_timeout =
+      section.Time("client_idle_timeout", out.client_idle_timeout, kNone, kIdleTimeoutMax);
+  out.node_idle_timeout =
+      section.Time("node_idle_timeout", out.node_idle_timeout, kNone, kIdleTimeoutMax);
+  out.max_age = section.Time("max_age", out.max_age, kNone, kDay * 365);
   out.fin_timeout = section.Time("fin_timeout", out.fin_timeout, kTimeoutMin, kDay);
   out.tcp_user_timeout = section.Time("tcp_user_timeout", out.tcp_user_timeout, kNone, kDay);
   if (out.tcp_user_timeout % milliseconds(1) != kNone) {

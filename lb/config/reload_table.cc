@@ -80,8 +80,8 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"log", "format", LB_LOG_KEY(format), kUpgrade},
     {"log", "access", AccessDiffers, kUpgrade},
     {"log", "access_format", LB_LOG_KEY(access_format), kUpgrade},
-    {"warmup", "enabled", LB_WARMUP_KEY(enabled), kUpgrade},
     {"log", "access_silent", LB_LOG_KEY(access_silent), kUpgrade},
+    {"warmup", "enabled", LB_WARMUP_KEY(enabled), kUpgrade},
     {"warmup", "initial_rate", LB_WARMUP_KEY(initial_rate), kUpgrade},
     {"warmup", "growth", LB_WARMUP_KEY(growth), kUpgrade},
     {"warmup", "interval", LB_WARMUP_KEY(interval), kUpgrade},
@@ -89,7 +89,9 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"listener.*", "bind backlog"},
     {"listener.*",
      "pool mode accept_proxy proxy_trusted proxy_header_timeout connections_max "
-     "source_connections_max source_rate"},
+     "source_connections_max source_rate rate at_limit source_allow source_deny"},
+    // The file of a live socket is given its mode and owner again (ListenerSet::Prepare).
+    {"listener.*", "unix_mode unix_user unix_group"},
     {"listener.*", "source_table_max", TableMaxDiffers, kUpgrade},
     {"listener.*", "source_prefix_v6", PrefixDiffers, kUpgrade},
     {"listener.*",
@@ -100,6 +102,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"listener.*.route", "domain alpn pool"},
     {"pool.*",
      "balance bounded_load connect_timeout retries redispatch queue_max queue_timeout idle_timeout "
+     "client_idle_timeout node_idle_timeout max_age on_down on_down_rate "
      "fin_timeout tcp_user_timeout keepalive_idle keepalive_interval keepalive_count send_proxy "
      "send_proxy_tlvs tls tls_ca tls_verify tls_verify_name tls_sni starttls_to starttls_namespace "
      "source_addresses panic_threshold passive_errors pending_bytes_max splice_after"},

@@ -228,14 +228,16 @@ void Control::Commit(Config config, Prepared prepared) {
 void Control::CommitPools(const Config& config, Prepared& prepared) {
   for (const PoolConfig& pool : config.pools) {
     const auto id = pool_ids_.try_emplace(pool.name, static_cast<uint16_t>(pool_ids_.size()));
+    std::shared_ptr<PoolShared>& counts = pool_counts_[pool.name];
+    if (counts == nullptr) counts = std::make_shared<PoolShared>();
     const std::vector<ResolvedNode>& nodes = prepared.nodes[pool.name];
     auto present = pools_.find(pool.name);
     if (present != pools_.end()) {
       present->second->Reconfigure(pool, nodes, SourcesOf(pool), prepared.clients[pool.name]);
     } else {
       pools_[pool.name] = std::make_unique<PoolControl>(
-          PoolControl::Shared{loop_, *engine_, registry_, names_}, id.first->second, pool, nodes,
-          seed_ ^ id.first->second, SourcesOf(pool), prepared.clients[pool.name]);
+          PoolControl::Shared{loop_, *engine_, registry_, names_, counts}, id.first->second, pool,
+          nodes, seed_ ^ id.first->second, SourcesOf(pool), prepared.clients[pool.name]);
     }
   }
 }

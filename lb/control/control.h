@@ -129,6 +129,7 @@ class Control {
   std::unique_ptr<Engine> engine_;
   std::map<std::string, std::unique_ptr<PoolControl>> pools_;
   PoolIds pool_ids_;  // also of pools that are gone: ids are never reused
+  std::map<std::string, std::shared_ptr<PoolShared>> pool_counts_;  // likewise
   ListenerSet listeners_;
   std::function<void()> on_running_;
   net::EventLoop::TimerId start_{};

@@ -17,6 +17,12 @@ DrainPace DrainPace::ForShut(double rate, uint64_t connections, net::Time now) {
           ShutPlan({.rate = pace}, connections, net::kRateUnlimited, now), false};
 }
 
+DrainPace DrainPace::ForDown(double rate, uint64_t connections, net::Time now) {
+  const double pace = rate > 0 ? rate : net::kRateUnlimited;
+  return {EndReason::kNodeDown, pace < net::kRateUnlimited ? pace : 0,
+          ShutPlan({.rate = pace}, connections, net::kRateUnlimited, now), true};
+}
+
 bool DrainPace::Step(const Node& node, Engine& engine, net::Time now) {
   const ShutPlan::Due due = plan_.Ask(node.active(), now);
   if (due.now > 0) ended_ += engine.ShutNode(&node, ShutCount(due.now), reason_);

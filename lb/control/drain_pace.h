@@ -1,5 +1,5 @@
-// Connections of one node that are being ended at a pace: by a drain with a rate or a deadline, or
-// by `shut`.
+// Connections of one node that are being ended at a pace: by a drain with a rate or a deadline, by
+// `shut`, or since it is down.
 //
 // Control thread only.
 #pragma once
@@ -28,6 +28,8 @@ class DrainPace {
                             net::Time now);
   // All at once for a rate of 0.
   static DrainPace ForShut(double rate, uint64_t connections, net::Time now);
+  // Likewise, of a node that is down, and who still comes to it.
+  static DrainPace ForDown(double rate, uint64_t connections, net::Time now);
 
   // Ends what is due. True when this has nothing more to do.
   bool Step(const Node& node, Engine& engine, net::Time now);
@@ -43,7 +45,7 @@ class DrainPace {
   double rate_;
   ShutPlan plan_;
   uint64_t ended_ = 0;
-  bool drain_;  // goes on with an empty node, until it is ready again
+  bool drain_;  // goes on with an empty node, until it is ready again, or up
 };
 
 }  // namespace lb

@@ -48,6 +48,15 @@ void Refit(const net::UniqueFd& fd, bool is_unix, const net::ListenOptions& opti
   set(IPPROTO_TCP, TCP_USER_TIMEOUT, options.user_timeout_ms);
 }
 
+// The mode and owner of a Unix socket that listens already.
+void RefitFile(const Config& config, const ListenerConfig& listener, const net::Endpoint& bind,
+               std::vector<net::ConfigError>* errors) {
+  if (bind.kind != net::Endpoint::Kind::kUnix) return;
+  const std::string why =
+      net::RefitSocketFile(bind.ToSocketName().get(), ListenOptionsFor(config, listener));
+  if (!why.empty()) errors->push_back(listener.bind_origin.Error(bind.ToString() + ": " + why));
+}
+
 bool Wants(const ListenerConfig& listener, const std::string& bind) {
   return std::ranges::any_of(listener.binds,
                              [&](const net::Endpoint& e) { return e.ToString() == bind; });
@@ -61,7 +70,10 @@ void ListenerSet::Prepare(const Config& config, size_t workers, net::Inheritance
     auto present = listeners_.find(listener.name);
     for (const net::Endpoint& bind : listener.binds) {
       const std::string name = bind.ToString();
-      if (present != listeners_.end() && present->second->sockets.contains(name)) continue;
+      if (present != listeners_.end() && present->second->sockets.contains(name)) {
+        RefitFile(config, listener, bind, errors);
+        continue;
+      }
       std::vector<net::UniqueFd>& sockets = prepared->sockets[name];
       if (inherited != nullptr) {
         for (net::Inheritance::Socket& socket : inherited->sockets) {
@@ -80,6 +92,7 @@ void ListenerSet::Prepare(const Config& config, size_t workers, net::Inheritance
         }
         sockets.push_back(std::move(*socket));
       }
+      if (!sockets.empty()) RefitFile(config, listener, bind, errors);
     }
   }
 }
@@ -175,8 +188,9 @@ void ListenerSet::Commit(const Config& config, Prepared& prepared, const PoolIds
       // workers (taken over from a larger process): a worker serves several.
       const size_t count = std::max(fresh->second.size(), engine.workers());
       for (size_t i = 0; i < count; ++i) {
-        sockets.push_back({next_socket_id_++, i % engine.workers(),
-                           DuplicateFd(fresh->second[i % fresh->second.size()])});
+        const size_t worker = i % engine.workers();
+        const net::UniqueFd& fd = fresh->second[i % fresh->second.size()];
+        sockets.push_back({next_socket_id_++, worker, DuplicateFd(fd)});
       }
     }
   }

@@ -55,6 +55,9 @@ std::shared_ptr<PoolSettings> SettingsOf(const PoolConfig& config,
   settings->connect_timeout = config.connect_timeout;
   settings->queue_timeout = config.queue_timeout;
   settings->idle_timeout = config.idle_timeout;
+  settings->client_idle_timeout = config.client_idle_timeout;
+  settings->node_idle_timeout = config.node_idle_timeout;
+  settings->max_age = config.max_age;
   settings->fin_timeout = config.fin_timeout;
   settings->retries = config.retries;
   settings->redispatch = config.redispatch;
@@ -96,6 +99,7 @@ PoolControl::PoolControl(const Shared& shared, uint16_t id, PoolConfig config,
       engine_(shared.engine),
       registry_(shared.registry),
       names_(shared.names),
+      counts_(shared.counts),
       id_(id),
       config_(std::move(config)),
       sources_(sources),
@@ -517,8 +521,28 @@ void PoolControl::StepWarmups() {
   }
 }
 
+// A node that is down serves nobody, and who stays with it learns of that by its own timeouts only.
+void PoolControl::StepDown(PoolNode& entry) {
+  if (!config_.close_on_down || entry.health->condition() != NodeCondition::kDown) {
+    if (entry.down_pace && entry.down_pace->ended() > 0) {
+      net::Log(net::LogLevel::kInfo, "lb", "sessions of a node that was down were ended",
+               {{"pool", name()},
+                {"node", entry.config.name},
+                {"ended", entry.down_pace->ended()},
+                {"connections", entry.node->active()}});
+    }
+    entry.down_pace.reset();
+    return;
+  }
+  if (!entry.down_pace) {
+    entry.down_pace = DrainPace::ForDown(config_.on_down_rate, entry.node->active(), loop_.now());
+  }
+  entry.down_pace->Step(*entry.node, engine_, loop_.now());
+}
+
 void PoolControl::StepPaces() {
   for (const EntryPtr& entry : entries_) {
+    StepDown(*entry);
     std::optional<DrainPace>& pace = entry->record->pace;
     if (pace && pace->Step(*entry->node, engine_, loop_.now())) entry->record->EndPace();
   }
@@ -557,7 +581,9 @@ void PoolControl::Publish(bool settings_too) {
                                         .bounded_load = config_.bounded_load,
                                         .panic_threshold = config_.panic_threshold});
   if (settings_too) {
-    std::shared_ptr<const PoolSettings> settings = SettingsOf(config_, sources_, tls_);
+    std::shared_ptr<PoolSettings> made = SettingsOf(config_, sources_, tls_);
+    made->shared = counts_;
+    const std::shared_ptr<const PoolSettings> settings = std::move(made);
     engine_.PostAll([id = id_, settings, balancer = balancer_](ProxyWorker& worker) {
       worker.SetPool(id, settings, balancer);
     });
@@ -583,7 +609,8 @@ bool PoolControl::Settled() const {
 }
 
 PoolFacts PoolControl::Facts() const {
-  return {config_, entries_, *balancer_, split_, loop_.now()};
+  return {config_, entries_,    *balancer_,
+          split_,  loop_.now(), counts_->queued.load(std::memory_order_relaxed)};
 }
 
 PoolView PoolControl::View() const { return ViewOf(Facts()); }

@@ -32,6 +32,7 @@ class PoolControl {
     Engine& engine;
     NodeRegistry& registry;
     net::NameLookup& names;
+    std::shared_ptr<PoolShared> counts;  // of the pool's name
   };
   // `id` is the workers' name for the pool.
   PoolControl(const Shared& shared, uint16_t id, PoolConfig config,
@@ -111,6 +112,7 @@ class PoolControl {
   void Tick();
   void StepWarmups();
   void StepPaces();
+  void StepDown(PoolNode& entry);
   void MeasureArrivals();
   void Publish(bool settings_too);
   PoolFacts Facts() const;
@@ -121,6 +123,7 @@ class PoolControl {
   Engine& engine_;
   NodeRegistry& registry_;
   net::NameLookup& names_;
+  const std::shared_ptr<PoolShared> counts_;
   const uint16_t id_;
   PoolConfig config_;
   std::vector<net::SocketName> sources_;

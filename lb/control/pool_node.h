@@ -6,6 +6,7 @@
 #include <string>
 
 #include "lb/balance/warmup.h"
+#include "lb/control/drain_pace.h"
 #include "lb/control/node_checks.h"
 #include "lb/control/node_registry.h"
 #include "lb/health/health_check.h"
@@ -37,6 +38,7 @@ struct PoolNode {
   WarmupStep step;
   std::unique_ptr<NodeChecks> checks;  // null until there is an address
   std::string cluster_error;
+  std::optional<DrainPace> down_pace;  // while it is down, with on_down = "close"
   // Of a host name: look-ups that failed in a row, and when it is asked again.
   uint32_t lookups_failed = 0;
   net::EventLoop::TimerId lookup_again{};

@@ -67,6 +67,7 @@ PoolView ViewOf(const PoolFacts& pool) {
   view.panic = pool.balancer.panic();
   view.on_backups = pool.balancer.on_backups();
   view.candidates = pool.balancer.candidates();
+  view.queued = pool.queued;
   for (const auto& entry : pool.nodes) view.arrivals_per_s += entry->arrivals_per_s;
   const auto explanations = pool.balancer.Explain(pool.now, view.arrivals_per_s);
   for (size_t i = 0; i < pool.nodes.size(); ++i) {

@@ -21,6 +21,7 @@ struct PoolFacts {
   const Balancer& balancer;  // its nodes are those of `nodes`, in their order
   const SplitDecision& split;
   net::Time now;
+  uint32_t queued = 0;  // of all workers
 };
 
 PoolView ViewOf(const PoolFacts& pool);

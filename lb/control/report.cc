@@ -49,10 +49,6 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
          &WorkerStats::redispatches);
   worker("mongooselb_queued_total", "Connections that had to wait for a node",
          &WorkerStats::queued);
-  views->push_back({"mongooselb_queue_length",
-                    "Connections that wait for a node now",
-                    false,
-                    {{{}, static_cast<double>(engine.Sum(&WorkerStats::queue_length))}}});
   worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
          &WorkerStats::buffer_starvations);
   worker("mongooselb_large_buffers_entered_total", "Streams that turned to large buffers",

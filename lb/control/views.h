@@ -61,6 +61,7 @@ struct PoolView {
   bool on_backups = false;
   size_t candidates = 0;
   size_t nodes_up = 0;
+  uint32_t queued = 0;  // connections that wait for a node now
   double arrivals_per_s = 0;
   std::vector<NodeView> nodes;
 };

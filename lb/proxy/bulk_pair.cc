@@ -173,7 +173,7 @@ void Pair::Pump(unsigned direction) {
   }
   Bulk::Direction& way = BulkOf().direction[direction];
   if (moved) {
-    Touch();
+    Touch(direction);
     way.last_ms = worker_.NowMs();
   }
   if (way.in_pipe > 0) {

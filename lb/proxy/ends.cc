@@ -92,7 +92,7 @@ bool Pair::MarkLost(unsigned side, int32_t error) {
     NoteError(side, error);
     if (end_ == EndReason::kNone) end_ = SideFailed(side);
     if (std::chrono::milliseconds(Elapsed()) >= kReadTime) SetSide(kQuiet, 1);
-    Touch();
+    Touch(side);
     SetSide(kLost, side);
     if (SideHas(kLost, 1 - side)) {
       End(end_);  // nobody is left to tell

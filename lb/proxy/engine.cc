@@ -17,6 +17,10 @@ namespace {
 // Sockets beyond two a connection: those that were accepted and have no Pair yet, and those whose
 // Pair waits for its operations.
 constexpr uint32_t kSlotReserve = 1024;
+// How many times an even part of the connections a worker has room for, and how many more than that
+// at least. Slots cost the kernel 16 bytes each, whether they are used or not.
+constexpr uint32_t kUneven = 2;
+constexpr uint32_t kUnevenLeast = 1024;
 // How long the operations of ended connections may take to come back.
 constexpr net::Duration kDrainLimit = std::chrono::seconds(5);
 
@@ -65,7 +69,15 @@ void Engine::FitToLimits(const Options& options) {
     slot_reserve_ = std::min(kSlotReserve, slots / 8);
     each = std::min(each, slots / 2 - slot_reserve_);
   }
-  connections_max_ = each * options.workers;
+  connections_max_ = static_cast<uint32_t>(
+      std::min<uint64_t>(options.connections_max, uint64_t{each} * options.workers));
+  shared_.connections_max = connections_max_;
+  // The limit is the process's. The kernel does not spread connections evenly, and who goes on for
+  // days less so: each worker has room for more than its part.
+  pairs_max_ = std::min(std::max(kUneven * each, each + kUnevenLeast), options.connections_max);
+  if (limit.rlim_cur != 0 && limit.rlim_cur < UINT32_MAX) {
+    pairs_max_ = std::min(pairs_max_, static_cast<uint32_t>(limit.rlim_cur) / 2 - slot_reserve_);
+  }
   if (connections_max_ < options.connections_max) {
     net::Log(net::LogLevel::kWarn, "lb", "the limit of open files allows fewer connections",
              {{"connections_max", options.connections_max},
@@ -79,7 +91,7 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
                        const PassiveErrors& passive_errors,
                        std::function<void(std::string)> started) {
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index + 1)).c_str());
-  const uint32_t pairs = connections_max_ / options.workers;
+  const uint32_t pairs = pairs_max_;
   auto loop = net::EventLoop::Create({.submission_entries = 4096,
                                       .completion_entries = 16'384,
                                       .accept_slots = pairs + slot_reserve_,
@@ -93,16 +105,18 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
     thread.access_log =
         std::make_unique<AccessLog>(options.access_log_fd, options.access_log_options);
   }
-  auto worker = ProxyWorker::Create(
-      **loop,
-      {.pairs_max = pairs,
-       .buffer_bytes = options.buffer_bytes,
-       .buffers_max = options.buffers_max,
-       .large_buffers = options.large_buffers,
-       .seed = options.seed + index * 1'000'003,
-       .wall_start_ms = WallMs(),
-       .wall_ms = WallMs},
-      {.passive_errors = passive_errors, .budget = budget, .access_log = thread.access_log.get()});
+  auto worker = ProxyWorker::Create(**loop,
+                                    {.pairs_max = pairs,
+                                     .buffer_bytes = options.buffer_bytes,
+                                     .buffers_max = options.buffers_max,
+                                     .large_buffers = options.large_buffers,
+                                     .seed = options.seed + index * 1'000'003,
+                                     .wall_start_ms = WallMs(),
+                                     .wall_ms = WallMs},
+                                    {.passive_errors = passive_errors,
+                                     .budget = budget,
+                                     .access_log = thread.access_log.get(),
+                                     .process = &shared_});
   if (!worker) {
     started(worker.error());
     return;
@@ -205,7 +219,7 @@ uint32_t Engine::ShutNode(const Node* node, uint32_t count, EndReason reason) {
   std::vector<std::pair<uint32_t, size_t>> idle;  // for how long, at which worker
   size_t index = 0;
   AskAll([&](ProxyWorker& worker) {
-    for (uint32_t time : worker.IdleTimes(node, count)) idle.emplace_back(time, index);
+    for (uint32_t time : worker.IdleTimes(node, count, reason)) idle.emplace_back(time, index);
     ++index;
   });
   const size_t take = std::min<size_t>(count, idle.size());

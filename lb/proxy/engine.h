@@ -103,7 +103,9 @@ class Engine {
                  const PassiveErrors& passive_errors, std::function<void(std::string)> started);
 
   net::SystemClock clock_;
+  ProcessShared shared_;
   uint32_t connections_max_ = 0;
+  uint32_t pairs_max_ = 0;  // of each worker
   uint32_t slot_reserve_ = 0;
   std::vector<std::unique_ptr<Thread>> threads_;
 };

@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -13,6 +14,8 @@ namespace {
 
 // Long enough not to spin while descriptors are short, short enough not to be felt.
 constexpr net::Duration kPause = std::chrono::milliseconds(100);
+// The shortest pause of a listener at its rate: more often would only turn the loop.
+constexpr net::Duration kRatePause = std::chrono::milliseconds(1);
 
 int32_t NameBytesOf(int socket) {
   sockaddr_storage name{};
@@ -45,12 +48,12 @@ bool Listener::OneByOne() const {
 
 bool Listener::WaitsAtLimit() const {
   const ListenerSettings& settings = *worker_.listener_settings_[id_];
-  return settings.wait_at_limit && settings.connections_max != 0;
+  return settings.wait_at_limit && (settings.connections_max != 0 || settings.rate > 0);
 }
 
 bool Listener::AtLimit() const {
   const ListenerSettings& settings = *worker_.listener_settings_[id_];
-  return WaitsAtLimit() &&
+  return WaitsAtLimit() && settings.connections_max != 0 &&
          settings.shared->active.load(std::memory_order_relaxed) >= settings.connections_max;
 }
 
@@ -60,7 +63,8 @@ bool Listener::Unpark() {
   const ListenerSettings& settings = *worker_.listener_settings_[id_];
   const bool place = WaitsAtLimit();
   std::atomic<uint32_t>& active = settings.shared->active;
-  if (place && active.fetch_add(1, std::memory_order_relaxed) >= settings.connections_max) {
+  if (place && active.fetch_add(1, std::memory_order_relaxed) >= settings.connections_max &&
+      settings.connections_max != 0) {
     active.fetch_sub(1, std::memory_order_relaxed);
     return false;
   }
@@ -69,6 +73,21 @@ bool Listener::Unpark() {
   if (!worker_.OnAccepted(*this, slot, peer.value_or(net::Address()), place)) {
     worker_.ring().Close(slot);
     if (place) active.fetch_sub(1, std::memory_order_relaxed);
+  }
+  return true;
+}
+
+void Listener::Begin(net::Slot slot) {
+  if (!worker_.OnAccepted(*this, slot, std::nullopt, false)) worker_.ring().Close(slot);
+}
+
+// False: they wait on.
+bool Listener::BeginHeld() {
+  while (!held_.empty()) {
+    if (worker_.Full()) return false;
+    const net::Slot slot = held_.front();
+    held_.pop_front();
+    Begin(slot);
   }
   return true;
 }
@@ -82,6 +101,21 @@ void Listener::PauseAtLimit() {
   RetryAfter(kPause);  // other workers' connections end, too
 }
 
+// Takes a token for the next one. Zero when there was one, or none is needed; else for how long
+// there will be none.
+net::Duration Listener::WaitsForRate() {
+  const ListenerSettings& settings = *worker_.listener_settings_[id_];
+  if (!WaitsAtLimit()) return {};
+  const net::Time now = worker_.loop().now();
+  if (settings.shared->rate.Take(now, kListenerRateBurst, 1) > 0) return {};
+  LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb",
+            "new connections come faster than its rate; they wait in the listen queue",
+            {{"listener", settings.name}, {"rate", settings.rate}, {"remedy", "raise it"}});
+  // Not for long: a reload may raise it.
+  return std::clamp<net::Duration>(settings.shared->rate.Wait(now, kListenerRateBurst), kRatePause,
+                                   kPause);
+}
+
 void Listener::OnSettings() {
   if (self_ && multishot_ && OneByOne()) worker_.ring().Cancel({this, 0});
 }
@@ -93,12 +127,17 @@ void Listener::OnPlace() {
 void Listener::Arm() {
   DCHECK(!self_);
   if (stopped_) return;
-  if (worker_.Full()) {
+  if (!BeginHeld() || worker_.Full()) {
     RetryAfter(kPause);
     return;
   }
   if (!Unpark() || AtLimit()) {
     PauseAtLimit();
+    return;
+  }
+  const net::Duration too_fast = WaitsForRate();
+  if (too_fast > net::Duration::zero()) {
+    RetryAfter(too_fast);
     return;
   }
   AcceptBudget* budget = worker_.hooks_.budget;
@@ -144,6 +183,7 @@ void Listener::PauseFull() {
 
 void Listener::Stop() {
   stopped_ = true;
+  for (const net::Slot slot : std::exchange(held_, {})) Begin(slot);
   if (!Unpark()) worker_.ring().Close(std::exchange(parked_, net::kNoSlot));
   if (self_) worker_.ring().Cancel({this, 0});
 }
@@ -157,8 +197,10 @@ void Listener::OnCompletion(unsigned, net::Completion completion) {
   bool pause = false;
   if (completion.result >= 0) {
     const auto slot = static_cast<net::Slot>(completion.result);
-    if (multishot_) {
-      if (!worker_.OnAccepted(*this, slot, std::nullopt, false)) worker_.ring().Close(slot);
+    if (multishot_ && !stopped_ && (worker_.Full() || !held_.empty())) {
+      held_.push_back(slot);
+    } else if (multishot_) {
+      Begin(slot);
     } else {
       parked_ = slot;
       if (!Unpark() && stopped_) {

@@ -2,14 +2,16 @@
 //
 // It accepts many connections with one operation where the kernel can name an accepted socket's
 // peer afterwards, and one by one where it cannot, while the balancer itself warms up, and where
-// clients are to wait in the listen queue at the listener's limit (wait_at_limit): then one that
-// was accepted while another worker took the last place waits here for the next. When no
+// clients are to wait in the listen queue at the listener's limits (wait_at_limit): then one that
+// was accepted while another worker took the last place waits here for the next, and so do those
+// that one operation brought after another worker took the process's last place. When no
 // descriptor, slot or pair is free it pauses: connections wait in the listen queue, nothing spins,
 // and a timer tries again.
 #pragma once
 
 #include <netinet/in.h>
 
+#include <deque>
 #include <memory>
 
 #include "net/base/address.h"
@@ -41,7 +43,10 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   void RetryAfter(net::Duration pause);
   bool WaitsAtLimit() const;
   bool AtLimit() const;
+  net::Duration WaitsForRate();
   bool Unpark();
+  void Begin(net::Slot slot);
+  bool BeginHeld();
   void PauseAtLimit();
   void PauseFull();
   void OnCompletion(unsigned op, net::Completion completion) override;
@@ -56,6 +61,7 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   bool multishot_ = false;
   bool waiting_ = false;             // for RetryAfter
   net::Slot parked_ = net::kNoSlot;  // accepted one by one, and not begun
+  std::deque<net::Slot> held_;       // accepted with others while all was full, and not begun
   std::shared_ptr<Listener> self_;   // while the operation is in flight
   sockaddr_in6 peer_{};              // of an accept one by one
   socklen_t peer_size_ = 0;

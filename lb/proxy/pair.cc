@@ -13,6 +13,7 @@
 #include "lb/proxy/tls_pair.h"
 #include "net/io/errors.h"
 #include "net/limit/source_limits.h"
+#include "net/report/log.h"
 
 namespace lb {
 namespace {
@@ -24,6 +25,9 @@ constexpr net::Duration kTimersAfter = std::chrono::seconds(5);
 
 // How long the client may take to read our last words.
 constexpr net::Duration kLinger = std::chrono::seconds(1);
+
+// How often a limit that is reached is told of.
+constexpr net::Duration kLogLimits = std::chrono::seconds(10);
 
 constexpr int kOn = 1;
 
@@ -91,6 +95,12 @@ std::string_view EndReasonName(EndReason reason) {
       return "node_truncated";
     case EndReason::kMaxAge:
       return "max_age";
+    case EndReason::kClientIdle:
+      return "client_idle";
+    case EndReason::kNodeIdle:
+      return "node_idle";
+    case EndReason::kNodeDown:
+      return "node_down";
   }
   return "unknown";
 }
@@ -177,9 +187,17 @@ void Pair::OnNamed(int32_t result) {
   if (state_ == State::kClosing) {
     worker_.LogEnd(*this);
     FreeIfJoined();
-  } else if (state_ == State::kNaming) {
+    return;
+  }
+  if (state_ == State::kNaming) {
     Admit();
-  } else if (state_ == State::kSecuring) {
+    return;
+  }
+  // Limits that were switched on meanwhile.
+  if (net::SourceLimits* limits = worker_.ListenerOf(*this)->source_limits.get()) {
+    OnSourceLimits(limits);
+  }
+  if (state_ == State::kSecuring) {
     SecureNode();
   } else if (Has(kNoName, 1)) {
     Clear(kNoName, 1);
@@ -195,8 +213,22 @@ void Pair::Admit() {
   const uint32_t active =
       held ? 0 : listener.shared->active.fetch_add(1, std::memory_order_relaxed);
   Set(kCounted);
-  const bool full = !held && listener.connections_max != 0 && active >= listener.connections_max;
-  if (full || listener.shared->rate.Take(worker_.loop().now(), kListenerRateBurst, 1) == 0) {
+  // Who has waited in the listen queue has passed both.
+  if (!held && listener.connections_max != 0 && active >= listener.connections_max) {
+    LOG_EVERY(kLogLimits, net::LogLevel::kWarn, "lb", "at its limit; clients are refused",
+              {{"listener", listener.name},
+               {"connections_max", listener.connections_max},
+               {"remedy", "raise it, or let clients wait: at_limit = \"wait\""}});
+    listener.shared->refused_limit.fetch_add(1, std::memory_order_relaxed);
+    End(EndReason::kLimited);
+    return;
+  }
+  if (!held && listener.shared->rate.Take(worker_.loop().now(), kListenerRateBurst, 1) == 0) {
+    LOG_EVERY(kLogLimits, net::LogLevel::kWarn, "lb",
+              "new connections come faster than its rate; clients are refused",
+              {{"listener", listener.name},
+               {"rate", listener.rate},
+               {"remedy", "raise it, or let clients wait: at_limit = \"wait\""}});
     listener.shared->refused_limit.fetch_add(1, std::memory_order_relaxed);
     End(EndReason::kLimited);
     return;
@@ -219,20 +251,30 @@ void Pair::Admit() {
   Schedule(listener.proxy_header_timeout);
 }
 
-void Pair::AdmitSource() {
-  const ListenerSettings& listener = *worker_.ListenerOf(*this);
+bool Pair::Denied(const ListenerSettings& listener) const {
   auto holds = [this](const std::vector<net::Cidr>& networks) {
     return std::any_of(networks.begin(), networks.end(),
                        [&](const net::Cidr& c) { return c.Contains(client_); });
   };
-  if (holds(listener.source_deny) ||
-      (!listener.source_allow.empty() && !holds(listener.source_allow))) {
+  return holds(listener.source_deny) ||
+         (!listener.source_allow.empty() && !holds(listener.source_allow));
+}
+
+void Pair::AdmitSource() {
+  const ListenerSettings& listener = *worker_.ListenerOf(*this);
+  if (Denied(listener)) {
+    LOG_EVERY(kLogLimits, net::LogLevel::kInfo, "lb", "clients come from where none may",
+              {{"listener", listener.name}, {"client", client_.IpToString()}});
     listener.shared->refused_denied.fetch_add(1, std::memory_order_relaxed);
     End(EndReason::kLimited);
     return;
   }
   if (listener.source_limits != nullptr) {
     if (!listener.source_limits->Enter(client_, worker_.loop().now())) {
+      LOG_EVERY(kLogLimits, net::LogLevel::kWarn, "lb", "one source at its limit is refused",
+                {{"listener", listener.name},
+                 {"client", client_.IpToString()},
+                 {"remedy", "source_connections_max and source_rate, if it is one of yours"}});
       listener.shared->refused_source.fetch_add(1, std::memory_order_relaxed);
       End(EndReason::kLimited);
       return;
@@ -240,6 +282,16 @@ void Pair::AdmitSource() {
     Set(kSourced);
   }
   Welcome();
+}
+
+void Pair::OnSourceLimits(net::SourceLimits* limits) {
+  Clear(kSourced);  // its table is gone
+  if (limits == nullptr || state_ == State::kNaming || state_ == State::kHeader ||
+      state_ == State::kClosing || InFlight(kName)) {
+    return;  // it will be judged, is none any more, or OnNamed() comes back here
+  }
+  limits->Hold(client_, worker_.loop().now());
+  Set(kSourced);
 }
 
 // --- Where does it go? ------------------------------------------------------------------------
@@ -382,6 +434,7 @@ void Pair::Open() {
   const uint32_t connect_ms = Elapsed();
   const bool greeted = state_ == State::kSecuring;
   Enter(State::kOpen);
+  if (worker_.sides_timed_) worker_.QuietMs(*this) = active_ms_;
   connect_ms_ = Clamped(connect_ms);
   bytes_[1] = 0;
   node_->OnConnected();
@@ -399,9 +452,11 @@ void Pair::Open() {
   MaybeResume(0);
   const PoolSettings& settings = worker_.SettingsOf(*this);
   net::Duration first = kTimersAfter;
-  if (settings.idle_timeout > net::Duration::zero()) first = std::min(first, settings.idle_timeout);
-  if (settings.fin_timeout > net::Duration::zero()) {
-    first = std::min(first, settings.fin_timeout / kLookPart);
+  const net::Duration fin = settings.fin_timeout / kLookPart;
+  const net::Duration age = settings.max_age > net::Duration::zero() ? AgeLimit() : net::Duration();
+  for (const net::Duration limit : {settings.idle_timeout, settings.client_idle_timeout,
+                                    settings.node_idle_timeout, fin, age}) {
+    if (limit > net::Duration::zero()) first = std::min(first, limit);
   }
   ScheduleBy(first);
 }
@@ -432,8 +487,42 @@ void Pair::Schedule(net::Duration from_now) {
 
 void Pair::ScheduleBy(net::Duration from_now) { worker_.ScheduleBy(*this, Milliseconds(from_now)); }
 
-void Pair::Touch() {
-  if (!AnyLost()) active_ms_ = worker_.NowMs();
+void Pair::OnTimesChanged() {
+  if (state_ == State::kOpen) ScheduleBy(ProxyWorker::kTick);
+}
+
+void Pair::Touch(unsigned direction) {
+  if (AnyLost()) return;
+  if (worker_.sides_timed_) TouchSide(direction);
+  active_ms_ = worker_.NowMs();
+}
+
+// Before active_ms_ is set: it is the time of whoever spoke last.
+void Pair::TouchSide(unsigned side) {
+  if (Has(kNodeLast, 1) == (side == 1)) return;
+  worker_.QuietMs(*this) = active_ms_;
+  if (side == 1) {
+    Set(kNodeLast, 1);
+  } else {
+    Clear(kNodeLast, 1);
+  }
+}
+
+uint32_t Pair::SilentMs(unsigned side) const {
+  const bool last = Has(kNodeLast, 1) == (side == 1);
+  return worker_.NowMs() - (last ? active_ms_ : worker_.QuietMs(*this));
+}
+
+// True when that was the end, and the Pair may be gone. Else `next` is no later than its time.
+bool Pair::EndIfSilent(unsigned side, net::Duration limit, EndReason reason, net::Duration* next) {
+  if (limit <= net::Duration::zero()) return false;
+  const net::Duration silent = std::chrono::milliseconds(SilentMs(side));
+  if (silent >= limit) {
+    End(reason);
+    return true;
+  }
+  *next = std::min(*next, limit - silent);
+  return false;
 }
 
 void Pair::OnDue() {
@@ -515,6 +604,10 @@ void Pair::OnDueOpen() {
       return;
     }
     next = settings.idle_timeout - elapsed;
+  }
+  if (EndIfSilent(0, settings.client_idle_timeout, EndReason::kClientIdle, &next) ||
+      EndIfSilent(1, settings.node_idle_timeout, EndReason::kNodeIdle, &next)) {
+    return;
   }
   if (Ending() && settings.fin_timeout > net::Duration::zero()) {
     if (elapsed >= settings.fin_timeout) {

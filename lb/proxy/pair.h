@@ -69,18 +69,21 @@ enum class EndReason : uint8_t {
   kClientTruncated,      // as kClientClosed, but its TLS did not say good-bye (RFC 8446, 6.1)
   kNodeTruncated,
   kMaxAge,
+  kClientIdle,  // client_idle_timeout
+  kNodeIdle,    // node_idle_timeout
+  kNodeDown,    // its node was marked down, and the pool has on_down = "close"
 };
-inline constexpr size_t kEndReasons = static_cast<size_t>(EndReason::kMaxAge) + 1;
+inline constexpr size_t kEndReasons = static_cast<size_t>(EndReason::kNodeDown) + 1;
 std::string_view EndReasonName(EndReason reason);
 
 class alignas(128) Pair final : public net::Target {
  public:
-  enum class State : uint8_t {
-    kNaming,      // waits for the client's address
-    kHeader,      // waits for the client's PROXY header
   // More connections than these bits count do not begin within a millisecond.
   static constexpr unsigned kBirthBits = 22;
 
+  enum class State : uint8_t {
+    kNaming,      // waits for the client's address
+    kHeader,      // waits for the client's PROXY header
     kHello,       // waits for the client's ClientHello, to pass it on
     kOpening,     // answers the client's stream until it wants TLS
     kHandshake,   // the client's
@@ -101,6 +104,10 @@ class alignas(128) Pair final : public net::Target {
   void Start(const net::Address* peer, int32_t name_bytes);
   // Counted in its listener already. Before Start().
   void HoldsPlace() { Set(kCounted); }
+  // Its pool's timeouts are others now.
+  void OnTimesChanged();
+  // Its listener has another table of sources (null: none) from now on.
+  void OnSourceLimits(net::SourceLimits* limits);
   // The wheel came up. May free the Pair.
   void OnDue();
   // A node of its pool may have room again; false when none has. Else it leaves the queue, and may
@@ -171,16 +178,17 @@ class alignas(128) Pair final : public net::Target {
 
   // Bits of flags_; those of direction 1 stand eight higher.
   enum Flag : uint16_t {
-    kEof = 1U << 0U,      // the source has sent its last byte
-    kShut = 1U << 1U,     // and the sink was told so
-    kPaused = 1U << 2U,   // not receiving: too much waits to be sent
-    kStarved = 1U << 3U,  // not receiving: the pool was empty
-    kBulk = 1U << 4U,     // turning to splice, or there
-    kCounted = 1U << 5U,  // (direction 0 only) counted in the listener
-    kSourced = 1U << 6U,  // (direction 0 only) counted at its source address
-    kTimers = 1U << 7U,   // (direction 0 only) the node's socket has its TCP timers
-    kTls = 1U << 5U,      // (direction 1 only) extra_ is a Tls
-    kNoName = 1U << 7U,   // (direction 1 only) our PROXY header waits for the client's address
+    kEof = 1U << 0U,       // the source has sent its last byte
+    kShut = 1U << 1U,      // and the sink was told so
+    kPaused = 1U << 2U,    // not receiving: too much waits to be sent
+    kStarved = 1U << 3U,   // not receiving: the pool was empty
+    kBulk = 1U << 4U,      // turning to splice, or there
+    kCounted = 1U << 5U,   // (direction 0 only) counted in the listener
+    kSourced = 1U << 6U,   // (direction 0 only) counted at its source address
+    kTimers = 1U << 7U,    // (direction 0 only) the node's socket has its TCP timers
+    kTls = 1U << 5U,       // (direction 1 only) extra_ is a Tls
+    kNoName = 1U << 7U,    // (direction 1 only) our PROXY header waits for the client's address
+    kNodeLast = 1U << 6U,  // (direction 1 only) active_ms_ is the node's (ProxyWorker::QuietMs)
   };
 
   // Bits of sides_; those of side 1 stand four higher.
@@ -233,6 +241,7 @@ class alignas(128) Pair final : public net::Target {
   void OnNamed(int32_t result);
   void Admit();
   void AdmitSource();
+  bool Denied(const ListenerSettings& listener) const;
   PickResult PickNode();
   void Choose();
   void Place(const PickResult& picked);
@@ -246,8 +255,12 @@ class alignas(128) Pair final : public net::Target {
   void ScheduleBy(net::Duration from_now);  // unless it comes up sooner anyway
   void Retry(EndReason reason, int error);
   uint32_t Elapsed() const;  // milliseconds since active_ms_
-  // Bytes moved. Once a side is lost the time of that stands: what is left is bounded by it.
-  void Touch();
+  // Bytes of that side moved. Once a side is lost the time of that stands: what is left is bounded
+  // by it.
+  void Touch(unsigned direction);
+  void TouchSide(unsigned side);
+  uint32_t SilentMs(unsigned side) const;  // since its last byte
+  bool EndIfSilent(unsigned side, net::Duration limit, EndReason reason, net::Duration* next);
 
   // ends.cc: how a side ends, and the Pair.
   void Unsure(unsigned side);

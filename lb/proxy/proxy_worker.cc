@@ -94,9 +94,45 @@ void ProxyWorker::SetPool(uint16_t id, std::shared_ptr<const PoolSettings> setti
     pools_[id]->local = PickLocal(options_.seed + id);
   }
   Pool& pool = *pools_[id];
-  if (pool.settings) retiring_.push_back(pool.settings);
-  pool.settings = std::move(settings);
+  const auto before = std::exchange(pool.settings, std::move(settings));
+  TimeSides(*pool.settings);
+  if (before) {
+    retiring_.push_back(before);
+    OnPoolSettings(id, *before);
+  }
   SetBalancer(id, std::move(balancer));
+}
+
+void ProxyWorker::TimeSides(const PoolSettings& settings) {
+  const bool wanted = settings.client_idle_timeout > net::Duration::zero() ||
+                      settings.node_idle_timeout > net::Duration::zero();
+  if (sides_timed_ || !wanted) return;
+  // Of who is there it is not known: they count from now on.
+  sides_timed_ = true;
+  pairs_.ForEach([this](uint32_t, Pair& pair) { QuietMs(pair) = NowMs(); });
+}
+
+uint32_t& ProxyWorker::QuietMs(const Pair& pair) {
+  const uint32_t index = IndexOf(pair);
+  if (quiet_ms_.size() <= index) quiet_ms_.resize(index + size_t{1});
+  return quiet_ms_[index];
+}
+
+void ProxyWorker::OnPoolSettings(uint16_t id, const PoolSettings& before) {
+  Pool& pool = *pools_[id];
+  const PoolSettings& now = *pool.settings;
+  if (now.shared != before.shared) {  // who waits is counted where it will be counted out
+    before.shared->queued.fetch_sub(pool.queued, std::memory_order_relaxed);
+    now.shared->queued.fetch_add(pool.queued, std::memory_order_relaxed);
+  }
+  if (now.idle_timeout == before.idle_timeout && now.fin_timeout == before.fin_timeout &&
+      now.max_age == before.max_age && now.client_idle_timeout == before.client_idle_timeout &&
+      now.node_idle_timeout == before.node_idle_timeout) {
+    return;
+  }
+  pairs_.ForEach([&](uint32_t, Pair& pair) {
+    if (pair.pool() == id) pair.OnTimesChanged();
+  });
 }
 
 void ProxyWorker::SetBalancer(uint16_t id, std::shared_ptr<const Balancer> balancer) {
@@ -111,10 +147,20 @@ void ProxyWorker::SetListener(uint16_t id, std::shared_ptr<const ListenerSetting
   if (listener_settings_.size() <= id) listener_settings_.resize(id + 1U);
   settings->shared->rate.SetRate(settings->rate > 0 ? settings->rate : net::kRateUnlimited,
                                  loop_.now(), kListenerRateBurst);
-  listener_settings_[id] = std::move(settings);
+  const auto before = std::exchange(listener_settings_[id], std::move(settings));
+  OnSourceLimits(id, before.get());
   for (const auto& listener : listeners_) {
     if (listener->id() == id) listener->OnSettings();
   }
+}
+
+// Another table, or the first one, or none from now on: it counts those who are there.
+void ProxyWorker::OnSourceLimits(uint16_t listener, const ListenerSettings* before) {
+  net::SourceLimits* now = listener_settings_[listener]->source_limits.get();
+  if (before == nullptr || before->source_limits.get() == now) return;
+  pairs_.ForEach([&](uint32_t, Pair& pair) {
+    if (pair.listener() == listener) pair.OnSourceLimits(now);
+  });
 }
 
 void ProxyWorker::AddSocket(uint16_t id, uint32_t socket_id, net::UniqueFd socket) {
@@ -138,7 +184,12 @@ void ProxyWorker::StopAccepting() {
 
 // --- Connections ------------------------------------------------------------------------------
 
-bool ProxyWorker::Full() const { return pairs_.size() >= options_.pairs_max; }
+bool ProxyWorker::Full() const {
+  return pairs_.size() >= options_.pairs_max ||
+         (hooks_.process != nullptr &&
+          hooks_.process->connections.load(std::memory_order_relaxed) >=
+              hooks_.process->connections_max);
+}
 
 bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
                              const std::optional<net::Address>& peer, bool place) {
@@ -146,6 +197,9 @@ bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
   const uint16_t pool = listener_settings_[listener.id()]->pool;
   const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
   if (index == net::kNoIndex) return false;
+  if (hooks_.process != nullptr) {
+    hooks_.process->connections.fetch_add(1, std::memory_order_relaxed);
+  }
   WorkerStats::Add(stats_.accepted);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
@@ -251,7 +305,11 @@ void ProxyWorker::Free(Pair& pair) {
   const uint16_t pool = pair.pool();
   wheel_.Remove(IndexOf(pair),
                 [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
+  if (!tls_notes_.empty()) tls_notes_.erase(IndexOf(pair));
   pairs_.Free(IndexOf(pair));
+  if (hooks_.process != nullptr) {
+    hooks_.process->connections.fetch_sub(1, std::memory_order_relaxed);
+  }
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   if (pools_[pool]->queued > 0) queues_waiting_ = true;
 }
@@ -290,10 +348,17 @@ bool ProxyWorker::ShutConnection(uint32_t index, uint64_t started_ms, EndReason 
   return true;
 }
 
-std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count) {
+// Who is still on the way to a node that is down will be sent elsewhere.
+bool ProxyWorker::IsMeant(const Pair& pair, const Node* node, EndReason reason) {
+  if (node != nullptr && pair.node() != node) return false;
+  return reason == EndReason::kNodeDown ? pair.state() == Pair::State::kOpen
+                                        : pair.state() != Pair::State::kClosing;
+}
+
+std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count, EndReason reason) {
   std::vector<uint32_t> times;
   pairs_.ForEach([&](uint32_t, Pair& pair) {
-    if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {
+    if (IsMeant(pair, node, reason)) {
       times.push_back(NowMs() - pair.active_ms());
     }
   });
@@ -305,10 +370,9 @@ std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count) {
 }
 
 uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
-  if (!tls_notes_.empty()) tls_notes_.erase(IndexOf(pair));
   std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
   pairs_.ForEach([&](uint32_t index, Pair& pair) {
-    if ((node == nullptr || pair.node() == node) && pair.state() != Pair::State::kClosing) {
+    if (IsMeant(pair, node, reason)) {
       found.emplace_back(NowMs() - pair.active_ms(), index);
     }
   });
@@ -323,7 +387,16 @@ uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reaso
 
 bool ProxyWorker::Enqueue(Pair& pair) {
   Pool& pool = PoolOf(pair);
-  if (pool.queued >= pool.settings->queue_max) return false;
+  std::atomic<uint32_t>& queued = pool.settings->shared->queued;
+  if (queued.fetch_add(1, std::memory_order_relaxed) >= pool.settings->queue_max) {
+    queued.fetch_sub(1, std::memory_order_relaxed);
+    LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb",
+              "all nodes are full and so is the queue; clients are refused",
+              {{"pool", pool.settings->name},
+               {"queue_max", pool.settings->queue_max},
+               {"remedy", "add nodes, or raise their connections_max or the pool's queue_max"}});
+    return false;
+  }
   // While its first one waits, those that left the queue must not add up behind it.
   if (pool.queue.size() > 2 * size_t{pool.queued} + kStaleMax) {
     std::erase_if(pool.queue, [this](const Waiting& waiting) {
@@ -331,7 +404,6 @@ bool ProxyWorker::Enqueue(Pair& pair) {
     });
   }
   ++pool.queued;
-  WorkerStats::Add(stats_.queue_length);
   pool.queue.push_back({IndexOf(pair), pair.started_ms()});
   WorkerStats::Add(stats_.queued);
   ArmTick();

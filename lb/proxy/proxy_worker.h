@@ -54,7 +54,6 @@ struct WorkerStats {
   Counter retries{0};
   Counter redispatches{0};
   Counter queued{0};
-  Counter queue_length{0};  // now
   Counter buffer_starvations{0};
   Counter large_buffers_entered{0};  // by directions of a connection
   Counter large_buffers_missed{0};
@@ -85,7 +84,7 @@ struct WorkerStats {
 class ProxyWorker {
  public:
   struct Options {
-    uint32_t pairs_max = 1024;
+    uint32_t pairs_max = 1024;  // what this worker has room for
     uint32_t buffer_bytes = 4096;
     uint32_t buffers_initial = 256;
     uint32_t buffers_max = 16'384;
@@ -98,8 +97,9 @@ class ProxyWorker {
     // A node failed for the pool's passive_errors-th time in a row, and how it did the last time.
     // Worker's thread.
     std::function<void(Node&, uint32_t errors, std::string how)> passive_errors;
-    AcceptBudget* budget = nullptr;   // the balancer's own warm-up; may be null
-    AccessLog* access_log = nullptr;  // this worker's; may be null
+    AcceptBudget* budget = nullptr;    // the balancer's own warm-up; may be null
+    AccessLog* access_log = nullptr;   // this worker's; may be null
+    ProcessShared* process = nullptr;  // null: this worker is all there is
   };
 
   static constexpr size_t kUniqueIdMax = 40;
@@ -140,7 +140,7 @@ class ProxyWorker {
   bool ShutConnection(uint32_t index, uint64_t started_ms, EndReason reason);
   // For how long each connection to that node (null: to any, or none yet) has been idle, the
   // longest first; up to `count`.
-  std::vector<uint32_t> IdleTimes(const Node* node, uint32_t count);
+  std::vector<uint32_t> IdleTimes(const Node* node, uint32_t count, EndReason reason);
   // Ends up to `count` connections to that node (null: to any, or none yet), those idle for longest
   // first; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
@@ -189,7 +189,7 @@ class ProxyWorker {
     std::shared_ptr<const Balancer> balancer;
     PickLocal local{0};
     std::deque<Waiting> queue;  // entries of pairs that left meanwhile are passed over
-    uint32_t queued = 0;
+    uint32_t queued = 0;        // of this worker; settings->shared counts those of all
     uint32_t next_source = 0;
   };
 
@@ -207,6 +207,11 @@ class ProxyWorker {
   void NoteTls(const Pair& pair, int version, std::string_view name);
   void Free(Pair& pair);
   bool Full() const;
+  static bool IsMeant(const Pair& pair, const Node* node, EndReason reason);
+  // Settings that have been replaced hold for connections that are there, too.
+  void OnPoolSettings(uint16_t id, const PoolSettings& before);
+  void TimeSides(const PoolSettings& settings);
+  void OnSourceLimits(uint16_t listener, const ListenerSettings* before);
   // Of a node that could not be reached or spoken to; `error` is 0 where no call failed. What is
   // our own lack is not held against the node.
   void CountConnectError(Node& node, int error, std::string_view how);
@@ -216,7 +221,7 @@ class ProxyWorker {
   bool Enqueue(Pair& pair);
   void LeftQueue(Pair& pair) {
     --PoolOf(pair).queued;
-    WorkerStats::Add(stats_.queue_length, ~uint64_t{0});  // one less
+    SettingsOf(pair).shared->queued.fetch_sub(1, std::memory_order_relaxed);
   }
   void Starved(Pair& pair);
   bool IsStarved(const Waiting& waiting);
@@ -299,10 +304,6 @@ class ProxyWorker {
   bool queues_waiting_ = false;  // a connection ended while some waited
   bool places_waiting_ = false;  // likewise, for those in a listen queue
   uint64_t unique_id_ = 0;
-  const uint64_t public_id_;  // names this worker's run to nodes; tells nothing of the seed
-};
-
-}  // namespace lb
   uint64_t births_ = 0;
   // When the side of each connection that did not speak last had spoken, by index; kept from the
   // moment on that a pool has a time of silence for one side. An idle connection needs no more room
@@ -316,3 +317,7 @@ class ProxyWorker {
     std::string name;
   };
   std::unordered_map<uint32_t, TlsNote> tls_notes_;
+  const uint64_t public_id_;  // names this worker's run to nodes; tells nothing of the seed
+};
+
+}  // namespace lb

@@ -157,7 +157,7 @@ void Pair::OnBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
   Append(direction, buffer);
   bytes_[direction] += bytes;
   if (state_ == State::kOpen) {
-    Touch();
+    Touch(direction);
     MaybeSend(direction);
     if (CountsAsBulk(direction, bytes)) WantBulk(direction);
   }
@@ -259,7 +259,7 @@ void Pair::OnSend(unsigned direction, int32_t result) {
     Lose(1 - direction, result);
     return;
   }
-  Touch();
+  Touch(direction);
   Chain& chain = chain_[direction];
   const uint32_t sent = chain.offset + static_cast<uint32_t>(result);
   if (sent >= worker_.buffers_->Length(chain.head)) {

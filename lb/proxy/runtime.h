@@ -82,17 +82,25 @@ enum class NodeTls : uint8_t {
   kStartTls,  // asks for it as a client would
 };
 
+// The part of a pool that all workers count in; of a pool's name there is one, whatever reloads do.
+struct PoolShared {
+  std::atomic<uint32_t> queued{0};  // connections that wait for a node
+};
+
 // Of one pool; immutable. Durations of zero mean "none".
 struct PoolSettings {
   std::string name;
+  std::shared_ptr<PoolShared> shared = std::make_shared<PoolShared>();
   net::Duration connect_timeout{};
   net::Duration queue_timeout{};
-  net::Duration idle_timeout{};
+  net::Duration idle_timeout{};         // both sides silent
+  net::Duration client_idle_timeout{};  // the client alone
+  net::Duration node_idle_timeout{};
   net::Duration fin_timeout{};
   net::Duration max_age{};  // a connection ends then, or up to a tenth sooner
   uint32_t retries = 0;
   bool redispatch = true;
-  uint32_t queue_max = 0;
+  uint32_t queue_max = 0;          // of all workers
   uint32_t pending_bytes_max = 0;  // received and not yet sent, each direction
   uint32_t splice_after = 0;       // bytes in a row; 0 = never
   uint32_t passive_errors = 0;
@@ -136,6 +144,12 @@ struct ListenerShared {
   std::atomic<uint64_t> refused_denied{0};  // by source_allow and source_deny
   std::atomic<uint32_t> handshakes{0};      // in progress
   net::AtomicGcra rate;                     // of new connections
+};
+
+// What bounds all workers together.
+struct ProcessShared {
+  std::atomic<uint32_t> connections{0};
+  uint32_t connections_max = UINT32_MAX;
 };
 
 // Where a name or a protocol goes; "" matches all.

@@ -63,7 +63,7 @@ void Pair::OnTlsBytes(unsigned direction, uint16_t buffer, uint32_t bytes) {
     MaybeResume(direction);
   }
   if (state_ != State::kOpen) return;
-  Touch();
+  Touch(direction);
   ChooseSize(direction, bytes);
   TlsMove(direction);
 }
@@ -400,7 +400,7 @@ void Pair::OnTlsSend(unsigned direction, int32_t result) {
   }
   switch (state_) {
     case State::kOpen:
-      Touch();
+      Touch(direction);
       if (Has(kPaused, direction) && !InFlight(kRecv + direction)) MaybeResume(direction);
       TlsMove(direction);
       return;

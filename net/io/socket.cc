@@ -65,7 +65,11 @@ std::string GiveSocketFile(const sockaddr* address, const ListenOptions& options
     if (entry == nullptr) return "there is no group '" + options.unix_group + "'";
     gid = entry->gr_gid;
   }
-  if (chown(path, uid, gid) == 0) return "";
+  struct stat info{};
+  const bool has = stat(path, &info) == 0 &&
+                   (uid == static_cast<uid_t>(-1) || info.st_uid == uid) &&
+                   (gid == static_cast<gid_t>(-1) || info.st_gid == gid);
+  if (has || chown(path, uid, gid) == 0) return "";
   return std::string("chown: ") + std::strerror(errno) +
          "; only root may give files to others, start as root or leave the owner out";
 }
@@ -124,6 +128,19 @@ std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t s
   }
   if (listen(fd.get(), options.backlog) != 0) return failed("listen", BindRemedy(errno));
   return fd;
+}
+
+std::string RefitSocketFile(const sockaddr* address, const ListenOptions& options) {
+  const char* path = reinterpret_cast<const sockaddr_un*>(address)->sun_path;
+  if (*path == '\0') return "";
+  std::string why = GiveSocketFile(address, options);
+  struct stat info{};
+  const auto mode = static_cast<mode_t>(options.unix_mode);
+  if (why.empty() && stat(path, &info) == 0 && (info.st_mode & 0777U) != mode &&
+      chmod(path, mode) != 0) {
+    why = std::string("chmod: ") + std::strerror(errno);
+  }
+  return why;
 }
 
 std::string AddressText(const sockaddr* address, socklen_t size) {

@@ -52,6 +52,10 @@ struct ListenOptions {
 std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t size,
                                             const ListenOptions& options);
 
+// Gives the file of a Unix socket that listens already the mode and owner of these options; does
+// nothing where it has them, and for an abstract one. "" or why not.
+std::string RefitSocketFile(const sockaddr* address, const ListenOptions& options);
+
 // "127.0.0.1:5222", "[::1]:5222", "unix:/run/x.sock".
 std::string AddressText(const sockaddr* address, socklen_t size);
 

@@ -49,6 +49,13 @@ void SourceLimits::Leave(const Address& source) {
   shard.table->ReleaseSource(key);
 }
 
+void SourceLimits::Hold(const Address& source, Time now) {
+  const SourceKey key = SourceKeyOf(source, prefix_v6_);
+  Shard& shard = ShardOf(key);
+  std::lock_guard lock(shard.mutex);
+  shard.table->Hold(key, now);
+}
+
 void SourceLimits::SetLimits(uint32_t connections_max, double rate) {
   for (size_t i = 0; i < kShards; ++i) {
     std::lock_guard lock(shards_[i].mutex);

@@ -23,6 +23,9 @@ class SourceLimits {
   // one Leave().
   bool Enter(const Address& source, Time now);
   void Leave(const Address& source);
+  // Counts a connection in that is there already: limits that are switched on count from the truth.
+  // Owes a Leave(), as each true.
+  void Hold(const Address& source, Time now);
   // After a reload; counts stay.
   void SetLimits(uint32_t connections_max, double rate);
   SourceTable::Counters counters() const;

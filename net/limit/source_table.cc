@@ -79,22 +79,32 @@ SourceTable::Found SourceTable::Find(const SourceKey& source, int64_t now_ns) {
   return found;
 }
 
+SourceTable::Entry* SourceTable::EntryOf(const SourceKey& source, int64_t now_ns) {
+  Found found = Find(source, now_ns);
+  if (found.match != nullptr) return found.match;
+  Entry* entry = found.free;
+  if (entry == nullptr && found.debtor != nullptr) {
+    entry = found.debtor;
+    ++counters_.evicted;
+  }
+  if (entry == nullptr) {
+    ++counters_.untracked;
+    return nullptr;
+  }
+  *entry = {.key = source};
+  return entry;
+}
+
+void SourceTable::Hold(const SourceKey& source, Time now) {
+  if (Entry* entry = EntryOf(source, now.time_since_epoch().count())) ++entry->held;
+}
+
 SourceTable::Admission SourceTable::Admit(const SourceKey& source, Time now) {
   int64_t now_ns = now.time_since_epoch().count();
-  Found found = Find(source, now_ns);
-  Entry* entry = found.match;
+  Entry* entry = EntryOf(source, now_ns);
   if (entry == nullptr) {
-    entry = found.free;
-    if (entry == nullptr && found.debtor != nullptr) {
-      entry = found.debtor;
-      ++counters_.evicted;
-    }
-    if (entry == nullptr) {
-      ++counters_.untracked;
-      ++counters_.admitted;
-      return {};
-    }
-    *entry = {.key = source};
+    ++counters_.admitted;
+    return {};
   }
   if (connections_max_ != 0 && entry->held >= connections_max_) {
     ++counters_.too_many;

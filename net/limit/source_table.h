@@ -66,6 +66,9 @@ class SourceTable {
   // When kAdmitted, the connection is counted until Release(handle). A refusal costs the source
   // nothing.
   Admission Admit(const SourceKey& source, Time now);
+  // Counts a connection in that was admitted without these limits; they do not judge it. As
+  // Admit(), untracked where the table is full. ReleaseSource() gives it back.
+  void Hold(const SourceKey& source, Time now);
   void Release(Handle handle);
   // The same for callers without room for a handle. A source that was let in untracked and is
   // tracked by now may give back one connection too many; never more than it holds.
@@ -96,6 +99,8 @@ class SourceTable {
 
   std::array<size_t, 2> SetsOf(const SourceKey& source) const;
   Found Find(const SourceKey& source, int64_t now_ns);
+  // The source's entry, made where there is none; null: the table is full there.
+  Entry* EntryOf(const SourceKey& source, int64_t now_ns);
 
   std::vector<Entry> entries_;
   size_t set_mask_;

@@ -466,6 +466,23 @@ TEST(Config, ListenersOwnKeysArrive) {
               ElementsAre(HasSubstr("listener.c2s.source_deny: is '192.0.2.7/8'")));
 }
 
+TEST(Config, WhoMustLeaveIsSaidInThePool) {
+  auto config = ParseConfig(
+      InPool("client_idle_timeout = \"1h\"\nnode_idle_timeout = \"2h\"\nmax_age = \"7d\"\n"
+             "on_down = \"close\"\non_down_rate = \"5/s\""),
+      "lb.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  const PoolConfig& pool = config->pools[0];
+  EXPECT_EQ(pool.client_idle_timeout, std::chrono::hours(1));
+  EXPECT_EQ(pool.node_idle_timeout, std::chrono::hours(2));
+  EXPECT_EQ(pool.max_age, std::chrono::hours(7 * 24));
+  EXPECT_TRUE(pool.close_on_down);
+  EXPECT_EQ(pool.on_down_rate, 5);
+  // What 32 bits of milliseconds do not hold.
+  EXPECT_THAT(Mistakes(InPool("idle_timeout = \"50d\"")),
+              ElementsAre(HasSubstr("pool.xmpp.idle_timeout: is 50d, which is above")));
+}
+
 TEST(Config, SourcesStickUnlessABoundIsSet) {
   auto config = ParseConfig(With("leastconn", "maglev"), "lb.toml");
   ASSERT_TRUE(config);
@@ -522,8 +539,9 @@ TEST(ConfigMistakes, OfProcessAndLog) {
        "lb.toml:2: process.admin_listen: is 'localhost:8404', but an address of this machine is "
        "expected; write its IP address and port, as in \"127.0.0.1:8404\""},
       {AtEnd("[log]\naccess = \"access.log\""),
-       "lb.toml:19: log.access: is 'access.log', which is not known; use \"off\", \"stderr\" or "
-       "the absolute path of a file"},
+       "lb.toml:19: log.access: is 'access.log', which is not known; use \"off\", \"stderr\", "
+       "the absolute path of a file, \"syslog:/dev/log\", \"syslog:192.0.2.1:514\" or "
+       "\"journald\""},
       {AtEnd("[warmup]\ninitial_rate = \"1/m\""),
        "lb.toml:19: warmup.initial_rate: is below 1/s, at which nobody gets in; set enabled = "
        "false to have no warm-up"},

@@ -56,6 +56,18 @@ TEST(SourceTableTest, LimitsConnectionsOfASource) {
   EXPECT_EQ(table.counters().too_many, 1u);
 }
 
+TEST(SourceTableTest, WhoIsHeldCountsAndIsNotJudged) {
+  net::SourceTable table({.entries_max = 64, .connections_max = 2, .rate = 1}, kKey);
+  for (int i = 0; i < 4; ++i) table.Hold(V4(1), kStart);
+  EXPECT_EQ(table.Held(V4(1)), 4U);
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kTooMany);
+  EXPECT_EQ(table.Admit(V4(2), kStart).verdict, net::SourceVerdict::kAdmitted);
+  for (int i = 0; i < 3; ++i) table.ReleaseSource(V4(1));
+  // Nothing of its rate was used up.
+  EXPECT_EQ(table.Admit(V4(1), kStart).verdict, net::SourceVerdict::kAdmitted);
+  EXPECT_EQ(table.Held(V4(1)), 2U);
+}
+
 TEST(SourceTableTest, LimitsTheRateOfASourceWithASecondsBurst) {
   net::SourceTable table({.rate = 10}, kKey);
   int admitted = 0;

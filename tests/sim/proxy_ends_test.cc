@@ -348,6 +348,83 @@ TEST(ProxyEnds, ConnectionsEndAtTheirAgeNotAllAtOnce) {
   world.Finish();
 }
 
+TEST(ProxyEnds, ASideThatIsSilentForItsTimeEndsTheConnectionWhateverTheOtherSays) {
+  for (const bool client : {true, false}) {
+    WorldOptions options;
+    (client ? options.pool.client_idle_timeout : options.pool.node_idle_timeout) = seconds(20);
+    World world(options);
+    // The other one says something every few seconds, for minutes.
+    const Script talks{.bytes = 200, .chunk_max = 2, .gap_max = seconds(3), .ends = Ends::kHold};
+    const Script silent{.ends = Ends::kHold};
+    world.Answers(0, Accepts({}, client ? talks : silent));
+    const Script busy{.bytes = 400, .chunk_max = 2, .gap_max = seconds(3), .ends = Ends::kHold};
+    world.Dial(1, client ? silent : busy);
+    world.RunFor(seconds(18));
+    EXPECT_EQ(world.worker->size(), 1U);
+    world.RunFor(seconds(6));
+    EXPECT_EQ(world.worker->size(), 0U);
+    EXPECT_EQ(world.Ended(client ? lb::EndReason::kClientIdle : lb::EndReason::kNodeIdle), 1U);
+    world.Finish();
+  }
+}
+
+TEST(ProxyEnds, LimitsOfSourcesThatAreSwitchedOffAndOnCountWhoIsThere) {
+  WorldOptions options;
+  World world(options);
+  world.Answers(0, Accepts({}, {.bytes = 10, .ends = Ends::kHold}));
+  const auto limit = [&](std::shared_ptr<net::SourceLimits> limits) {
+    lb::ListenerSettings listener = options.listener;
+    listener.shared = world.shared;
+    listener.source_limits = std::move(limits);
+    world.worker->SetListener(0, std::make_shared<lb::ListenerSettings>(listener));
+  };
+  const auto table = [](uint32_t most) {
+    return std::make_shared<net::SourceLimits>(net::SourceTableConfig{.connections_max = most},
+                                               net::HashKey{1, 2});
+  };
+  const auto dial = [&] {
+    world.Dial(1, {.bytes = 10, .ends = Ends::kHold});
+    world.RunFor(seconds(1));
+    return world.worker->size();
+  };
+  dial();
+  EXPECT_EQ(dial(), 2U);
+  limit(table(3));
+  EXPECT_EQ(dial(), 3U);
+  EXPECT_EQ(dial(), 3U) << "of four one is too many";
+  limit(nullptr);
+  EXPECT_EQ(dial(), 4U);
+  limit(table(4));
+  EXPECT_EQ(dial(), 4U);
+  // What is given back was counted in this table.
+  world.worker->ShutNode(nullptr, 2, lb::EndReason::kShut);
+  world.RunFor(seconds(1));
+  dial();
+  EXPECT_EQ(dial(), 4U);
+  EXPECT_EQ(dial(), 4U);
+  EXPECT_EQ(world.shared->refused_source.load(), 3U);
+  world.Finish();
+}
+
+TEST(ProxyEnds, AfterMoreThanFortyNineDaysTimesAndAgesAreTrue) {
+  WorldOptions options;
+  options.pool.idle_timeout = {};
+  options.worker.wall_start_ms = 1'769'860'800'000;  // 2026-01-31T12:00:00Z
+  World world(options);
+  world.Answers(0, Accepts({}, {.bytes = 10, .ends = Ends::kHold}));
+  world.Dial(1, {.bytes = 10, .ends = Ends::kHold});
+  world.RunFor(seconds(1));
+  world.network.clock().Advance(std::chrono::hours(24 * 60));
+  world.RunFor(seconds(1));
+  world.worker->ShutNode(nullptr, 1, lb::EndReason::kShut);
+  world.RunFor(seconds(1));
+  const LogLine line = world.Log().at(0);
+  EXPECT_THAT(line["t"], testing::StartsWith("2026-04-01T12:00:0"));
+  EXPECT_THAT(line["duration_ms"], testing::StartsWith("518400"));
+  EXPECT_EQ(line["duration_ms"].size(), 10U);
+  world.Finish();
+}
+
 TEST(ProxyEnds, AtItsLimitAListenerLeavesClientsInTheListenQueueWhenToldAndServesThemInTurn) {
   for (const bool one_by_one : {true, false}) {
     WorldOptions options;
@@ -384,8 +461,8 @@ TEST(ProxyEnds, OneConnectionIsShutByItsNameAndNoOtherInItsPlace) {
     names.emplace_back(lb::ProxyWorker::IndexOf(pair), pair.started_ms());
   });
   ASSERT_EQ(names.size(), 3U);
-  EXPECT_EQ(world.worker->IdleTimes(world.nodes[0].get(), 2).size(), 2U);
-  EXPECT_GE(world.worker->IdleTimes(world.nodes[0].get(), 2)[0], 3'000U);
+  EXPECT_EQ(world.worker->IdleTimes(world.nodes[0].get(), 2, lb::EndReason::kShut).size(), 2U);
+  EXPECT_GE(world.worker->IdleTimes(world.nodes[0].get(), 2, lb::EndReason::kShut)[0], 3'000U);
   EXPECT_FALSE(
       world.worker->ShutConnection(names[1].first, names[1].second + 1, lb::EndReason::kShut));
   EXPECT_TRUE(world.worker->ShutConnection(names[1].first, names[1].second, lb::EndReason::kShut));
