@@ -39,6 +39,9 @@ uint32_t PowerOfTwo(const TomlSection& section, std::string_view key, uint32_t v
 ProcessConfig ReadProcess(const TomlSection& section, const std::string& file) {
   ProcessConfig out;
   out.workers = Natural(section, "workers", 0, 0, kWorkersMax);
+  out.follow_packets = section.Enum<FollowPackets>(
+      "follow_packets", out.follow_packets,
+      {{"auto", FollowPackets::kAuto}, {"on", FollowPackets::kOn}, {"off", FollowPackets::kOff}});
   out.connections_max = Natural(section, "connections_max", 100'000, 1, kConnectionsMax);
   out.user = section.String("user");
   out.group = section.String("group");

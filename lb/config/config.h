@@ -64,8 +64,12 @@ struct ConfigOrigin {
   bool operator==(const ConfigOrigin&) const { return true; }
 };
 
+// Whether each worker stands on one processor and takes the connections whose packets arrive there.
+enum class FollowPackets : uint8_t { kAuto, kOn, kOff };
+
 struct ProcessConfig {
   uint32_t workers = 0;  // 0 = one per CPU
+  FollowPackets follow_packets = FollowPackets::kAuto;
   uint32_t connections_max = 100'000;
   std::string user;   // empty: stay who we are
   std::string group;  // empty: the user's

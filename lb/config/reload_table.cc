@@ -66,6 +66,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"", "include process log warmup listener pool"},
     // Rings, buffers and threads are made once.
     {"process", "workers", WorkersDiffer, kUpgrade},
+    {"process", "follow_packets", LB_PROCESS_KEY(follow_packets), kUpgrade},
     {"process", "connections_max", LB_PROCESS_KEY(connections_max), kUpgrade},
     {"process", "buffer_bytes", LB_PROCESS_KEY(buffer_bytes), kUpgrade},
     {"process", "buffers", LB_PROCESS_KEY(buffers), kUpgrade},

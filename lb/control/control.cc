@@ -12,6 +12,7 @@
 #include <iterator>
 #include <thread>
 
+#include "lb/config/follow_packets.h"
 #include "lb/config/log_setup.h"
 #include "lb/config/reload_table.h"
 #include "lb/control/drain_pace.h"
@@ -107,7 +108,8 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
        .large_buffers = config.process.large_buffers,
        .access_log_fd = access_log_ ? access_log_.get() : -1,
        .access_log_options = AccessLogOptionsOf(config.log),
-       .seed = seed_},
+       .seed = seed_,
+       .cpus = WorkerCpus(config.process.follow_packets, WorkersOf(config.process), AllowedCpus())},
       budget_.get(), [this](Node& node, uint32_t errors, std::string how) {
         // From a worker. The pool looks the node up by its address, which may be gone
         // by then.

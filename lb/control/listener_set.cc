@@ -57,6 +57,12 @@ void RefitFile(const Config& config, const ListenerConfig& listener, const net::
   if (!why.empty()) errors->push_back(listener.bind_origin.Error(bind.ToString() + ": " + why));
 }
 
+// Of a group of listening sockets this one is for the connections whose packets come to that
+// processor (-1: to any). It is asked for anew of one that a process before left otherwise.
+void TakeFrom(const net::UniqueFd& fd, int cpu) {
+  setsockopt(fd.get(), SOL_SOCKET, SO_INCOMING_CPU, &cpu, sizeof cpu);
+}
+
 bool Wants(const ListenerConfig& listener, const std::string& bind) {
   return std::ranges::any_of(listener.binds,
                              [&](const net::Endpoint& e) { return e.ToString() == bind; });
@@ -190,6 +196,7 @@ void ListenerSet::Commit(const Config& config, Prepared& prepared, const PoolIds
       for (size_t i = 0; i < count; ++i) {
         const size_t worker = i % engine.workers();
         const net::UniqueFd& fd = fresh->second[i % fresh->second.size()];
+        if (!is_unix) TakeFrom(fd, engine.cpu(worker));
         sockets.push_back({next_socket_id_++, worker, DuplicateFd(fd)});
       }
     }

@@ -38,6 +38,7 @@ std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options&
   CHECK(options.workers > 0);
   std::unique_ptr<Engine> engine(new Engine());
   engine->FitToLimits(options);
+  engine->cpus_ = options.cpus;
   for (size_t index = 0; index < options.workers; ++index) {
     engine->threads_.push_back(std::make_unique<Thread>());
     Thread& thread = *engine->threads_.back();
@@ -91,6 +92,12 @@ void Engine::RunWorker(Thread& thread, size_t index, const Options& options, Acc
                        const PassiveErrors& passive_errors,
                        std::function<void(std::string)> started) {
   pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index + 1)).c_str());
+  if (cpu(index) >= 0) {
+    cpu_set_t set;
+    CPU_ZERO(&set);
+    CPU_SET(static_cast<size_t>(cpu(index)), &set);
+    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+  }
   const uint32_t pairs = pairs_max_;
   auto loop = net::EventLoop::Create({.submission_entries = 4096,
                                       .completion_entries = 16'384,

@@ -31,6 +31,7 @@ class Engine {
     int access_log_fd = -1;       // -1: no access log; stays the caller's
     AccessLog::Options access_log_options;
     uint64_t seed = 1;
+    std::vector<int> cpus = {};  // of each worker; none: where the system puts them
   };
   using PassiveErrors = std::function<void(Node&, uint32_t errors, std::string how)>;
 
@@ -44,6 +45,8 @@ class Engine {
   void Stop();
 
   size_t workers() const { return threads_.size(); }
+  // On which a worker is pinned; -1: on none.
+  int cpu(size_t index) const { return cpus_.empty() ? -1 : cpus_[index]; }
   // As asked for, or what the limit of open files allows.
   uint32_t connections_max() const { return connections_max_; }
   // Queues `task` on worker `index`, or on each.
@@ -107,6 +110,7 @@ class Engine {
   uint32_t connections_max_ = 0;
   uint32_t pairs_max_ = 0;  // of each worker
   uint32_t slot_reserve_ = 0;
+  std::vector<int> cpus_;
   std::vector<std::unique_ptr<Thread>> threads_;
 };
 
