@@ -110,7 +110,8 @@ struct ClusterStatus {
   std::string node;
   uint64_t incarnation = 0;
   NodeState state = NodeState::kStarting;
-  bool ready = false;  // running, and all tables of our side are whole
+  bool minority = false;  // its side is not the one that stays in; isolated after a while
+  bool ready = false;     // running, of the side that stays in, and all its tables are whole
   std::vector<std::string> members;
   std::vector<std::string> running;  // our side, this node included
   std::vector<std::string> stopped;  // the other members

@@ -23,8 +23,9 @@ ClusterStatus Cluster::Status() const {
   for (const std::string& name : status.members) {
     (side_.contains(name) ? status.running : status.stopped).push_back(name);
   }
+  status.minority = minority_since_.has_value();
   status.ready =
-      status.state == NodeState::kRunning &&
+      status.state == NodeState::kRunning && !status.minority &&
       std::all_of(tables_.begin(), tables_.end(), [](const auto& table) { return table->whole(); });
   for (const auto& [alarm, held] : alarms_)
     status.alarms.push_back(alarm.first + ": " + alarm.second);

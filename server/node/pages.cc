@@ -18,6 +18,7 @@ std::string NotReadyBecause(const ClusterStatus& status, const NodeLoad& load) {
   if (status.state != NodeState::kRunning) {
     return "the node is " + std::string(ToString(status.state));
   }
+  if (status.minority) return "this side of the cluster is not the one that stays in";
   return status.ready ? "" : "the tables of the other nodes are being copied";
 }
 

@@ -1,9 +1,9 @@
 // The pages that a node serves to balancers, orchestrators and Prometheus:
 //
 //   GET /livez               200 as long as the node's thread turns
-//   GET /readyz              200 when the node should get connections: it runs, has joined, holds
-//   the
-//                            tables of its side whole, and does not drain; else 503 with the reason
+//   GET /readyz              200 when the node should get connections: it runs, has joined, is of
+//                            the side that stays in and holds its tables whole, and does not drain;
+//                            else 503 with the reason
 //   GET /api/cluster/status  what it knows of the cluster, as JSON (server/cluster/status_json.h)
 //   GET /metrics             Prometheus
 //

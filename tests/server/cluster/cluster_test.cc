@@ -357,6 +357,25 @@ TEST(ClusterSplit, TheMinorityIsIsolatedAndOfTwoHalvesTheOneWithoutTheLowestName
   EXPECT_THAT(Running(four, 3), ElementsAre(kN1, kN3));
 }
 
+// It is said to be isolated after a while; nobody should be sent there before.
+TEST(ClusterSplit, TheMinoritysSideIsNotReadyFromTheFirstMomentOn) {
+  Formed world(3);
+  for (const size_t other : {0U, 2U}) {
+    world.Cut(1, other);
+    world.Cut(other, 1);
+  }
+  bool looked = false;
+  for (int i = 0; i < 300; ++i) {
+    world.RunFor(milliseconds(50));
+    const auto status = world.node(1).cluster->Status();
+    if (status.running.size() > 1) continue;
+    looked = looked || status.state == server::NodeState::kRunning;
+    ASSERT_FALSE(status.ready);
+  }
+  EXPECT_TRUE(looked) << "it was alone and had not said isolated yet";
+  EXPECT_TRUE(world.node(0).cluster->Status().ready);
+}
+
 TEST(ClusterSplit, BlipsOfMillisecondsAreNotEvenSeen) {
   Formed world(3);
   for (Node* node : {&world.node(0), &world.node(1), &world.node(2)}) node->events.clear();
