@@ -121,8 +121,9 @@ class alignas(16) Conn final : public Target {
   void Resume();
   // From here on it speaks TLS (STARTTLS): what was queued before still goes in the clear, what is
   // queued later waits for OnOpen(). Only while kOpen, without TLS. The host has made sure that
-  // nothing stood behind the word that asked for it.
-  void StartTls(ConnTls tls);
+  // nothing stood behind the word that asked for it. `early` is what it has from behind a word that
+  // is known to be followed by TLS (a PROXY header): the handshake's first bytes.
+  void StartTls(ConnTls tls, std::span<const uint8_t> early = {});
   // Our last word is queued: it goes out, then the peer is told our end. What it says until its own
   // is still handed out. The Conn ends when both have, or after `linger`.
   void Shutdown();
@@ -135,6 +136,8 @@ class alignas(16) Conn final : public Target {
 
   State state() const { return state_; }
   const Address& peer() const { return peer_; }
+  // As a balancer says who it is.
+  void set_peer(const Address& peer) { peer_ = peer; }
   // Unlike any other of its worker's that live.
   uint32_t index() const;
   size_t queued() const;

@@ -44,6 +44,10 @@ struct ConnOptions {
   HandshakeGate::Options handshakes;
 };
 
+// Places beyond conns_max, for those that the kernel has accepted before a full worker could stop
+// it.
+inline constexpr uint32_t kConnsReserve = 512;
+
 // Written by the worker alone, read by anyone.
 struct ConnStats {
   using Counter = std::atomic<uint64_t>;
@@ -115,7 +119,11 @@ class ConnGround {
 
  protected:
   ConnGround(EventLoop& l, const ConnOptions& o, std::atomic<uint32_t>& places)
-      : loop(l), options(o), epoch(l.now()), outboxes(o.conns_max), gate(o.handshakes, places) {}
+      : loop(l),
+        options(o),
+        epoch(l.now()),
+        outboxes(o.conns_max + kConnsReserve),
+        gate(o.handshakes, places) {}
 };
 
 }  // namespace net

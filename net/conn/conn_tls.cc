@@ -17,10 +17,11 @@ constexpr size_t kSmallPayload = OutputPool::kSmallBytes - 256;
 
 }  // namespace
 
-void Conn::StartTls(ConnTls tls) {
+void Conn::StartTls(ConnTls tls, std::span<const uint8_t> early) {
   CHECK(state_ == State::kOpen && !secure() && !Has(kTlsNext) && tls);
   opening_ = std::make_unique<ConnOpening>();
   opening_->tls = std::move(tls);
+  opening_->early.assign(early.begin(), early.end());
   Set(kTlsNext);
   if (outbox_ != kNoIndex) {
     Outbox& outbox = ground_.outboxes[outbox_];
@@ -49,7 +50,7 @@ void Conn::BeginTls() {
     return;
   }
   AdjustRecv();
-  if (held_ > 0) {
+  if (held_ > 0 || !opening_->early.empty()) {
     OnHandshakeInput();
   } else if (Has(kEof)) {
     End(EndReason::kPeerTlsFailed);

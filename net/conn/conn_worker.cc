@@ -41,7 +41,7 @@ std::expected<std::unique_ptr<ConnWorker>, std::string> ConnWorker::Create(
 
 ConnWorker::ConnWorker(EventLoop& l, const ConnOptions& o,
                        std::shared_ptr<std::atomic<uint32_t>> places)
-    : ConnGround(l, o, *places), places_(std::move(places)), conns_(o.conns_max) {}
+    : ConnGround(l, o, *places), places_(std::move(places)), conns_(o.conns_max + kConnsReserve) {}
 
 ConnWorker::~ConnWorker() {
   CHECK(conns_.size() == 0 && outboxes.size() == 0);
@@ -71,7 +71,7 @@ Conn* ConnWorker::Accept(Slot slot, const Address* peer, int32_t name_bytes, Con
 }
 
 Conn* ConnWorker::Connect(const SocketName& to, ConnHost& host, ConnTls tls_spec) {
-  if (closed_) return nullptr;
+  if (closed_ || full()) return nullptr;
   const Slot slot = ring().AllocateSlot();
   if (slot == kNoSlot) return nullptr;
   const uint32_t index =

@@ -38,8 +38,8 @@ class ConnWorker final : private ConnGround {
   ConnWorker& operator=(const ConnWorker&) = delete;
 
   // A socket that was accepted, and whose peer is known, or is asked for: `name_bytes` is the exact
-  // size of an address there, 0 on a Unix socket. Null: full, or closed; the slot is the caller's
-  // still.
+  // size of an address there, 0 on a Unix socket. Null: closed, or not even the reserve
+  // has a place; the slot is the caller's still.
   Conn* Accept(Slot slot, const Address* peer, int32_t name_bytes, ConnHost& host,
                ConnTls tls = {});
   // Null as above, or no slot is free; else the host hears OnOpen() or OnClosed().
