@@ -4,13 +4,12 @@
 
 #include <algorithm>
 
-#include "dns/wire/wire.h"
+#include "dns/wire/message.h"
 
 namespace dns {
 namespace {
 
-constexpr size_t kRecordHeadBytes = 10;  // type, class, TTL, size of the RDATA
-constexpr size_t kTsigFixedBytes = 16;   // of the RDATA, without the algorithm, MAC and other data
+constexpr size_t kTsigFixedBytes = 16;  // of the RDATA, without the algorithm, MAC and other data
 
 uint8_t Lower(uint8_t c) { return c >= 'A' && c <= 'Z' ? static_cast<uint8_t>(c | 0x20) : c; }
 
@@ -27,19 +26,6 @@ Bytes PlainName(ByteView bytes, size_t at) {
     at += 1u + length;
   }
   return {};
-}
-
-// The bytes that a name takes at `at`; a pointer ends it. 0: none.
-size_t NameBytes(ByteView message, size_t at) {
-  size_t i = at;
-  while (i < message.size() && i - at < kNameBytesMax) {
-    uint8_t length = message[i];
-    if (length == 0) return i + 1 - at;
-    if (length >= 0xc0) return i + 2 <= message.size() ? i + 2 - at : 0;
-    if (length > kLabelBytesMax) return 0;
-    i += 1u + length;
-  }
-  return 0;
 }
 
 // The owner of a TSIG: a name, which may end in a pointer to where the question's name or a label

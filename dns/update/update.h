@@ -1,9 +1,8 @@
 // Dynamic updates (RFC 2136), limited to what ACME's DNS-01 needs: TXT records at _acme-challenge
 // names (RFC 8555 §8.4), as lego and certbot's plug-in send them.
 //
-// Pure: bytes in, values out. Bounded: kUpdateRecordsMax records, each name at most 255 bytes and
-// read through at most kPointersMax pointers that go backwards. Whoever calls has checked the TSIG,
-// and takes it off first.
+// Pure: bytes in, values out. Bounded: kUpdateRecordsMax records, names as wire/message.h
+// reads them. Whoever calls has checked the TSIG, and takes it off first.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +18,6 @@
 namespace dns {
 
 constexpr size_t kUpdateRecordsMax = 64;
-constexpr int kPointersMax = 16;
 constexpr uint16_t kClassNone = 254;
 constexpr uint8_t kOpcodeUpdate = 5;
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "dns/wire/message.h"
+
 namespace dns {
 namespace {
 
@@ -89,15 +91,6 @@ bool ParseOpt(const uint8_t* fixed, ByteView rdata, Edns& edns) {
   return edns.version != 0 || ParseOptions(rdata, edns);
 }
 
-// The bytes that an owner name takes at `at`; a pointer ends it and is not followed. 0: none.
-size_t OwnerSize(ByteView packet, size_t at) {
-  size_t i = at;
-  while (i < packet.size() && packet[i] != 0 && packet[i] <= kLabelBytesMax) i += packet[i] + 1u;
-  if (i >= packet.size() || i - at >= kNameBytesMax) return 0;
-  if (packet[i] == 0) return i + 1 - at;
-  return packet[i] >= 0xc0 && i + 2 <= packet.size() ? i + 2 - at : 0;
-}
-
 // The key's name in full. It may end in a pointer into the question's name, which has none; any
 // other pointer is refused.
 bool ReadTsigKey(ByteView packet, size_t at, Query& query) {
@@ -122,7 +115,7 @@ bool ReadTsigKey(ByteView packet, size_t at, Query& query) {
 // The records behind the question: an OPT and a TSIG at most, TSIG last, and nothing behind them.
 bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
   for (size_t i = 0; i < count; ++i) {
-    size_t owner = OwnerSize(packet, at);
+    size_t owner = NameBytes(packet, at);
     if (owner == 0 || packet.size() - at - owner < 10) return false;
     const uint8_t* fixed = packet.data() + at + owner;
     size_t rdata_size = Get16(fixed + 8);
@@ -150,7 +143,7 @@ bool ParseAdditional(ByteView packet, size_t at, size_t count, Query& query) {
 // first of the five numbers that end its data. The size of the record, or 0.
 size_t ReadIxfrSoa(ByteView packet, size_t at, Query& query) {
   constexpr size_t kNumbers = 20;
-  size_t owner = OwnerSize(packet, at);
+  size_t owner = NameBytes(packet, at);
   if (owner == 0 || packet.size() - at - owner < 10) return 0;
   const uint8_t* fixed = packet.data() + at + owner;
   size_t rdata = Get16(fixed + 8);
