@@ -108,7 +108,18 @@ std::string SetsText(const Json& sets, const TextStyle& style) {
 }
 
 std::string ExplainText(const Json& reply, const TextStyle& style) {
-  std::string text = Shown(reply, "name") + "\n" + SetsText(Array(reply, "sets"), style);
+  std::string text = Shown(reply, "name") + "\n";
+  const std::string kind = Shown(reply, "kind");
+  if (kind == "empty non-terminal") {
+    text += "  an empty non-terminal: nothing stands here, but below it; the answer is NODATA\n";
+  } else if (kind == "from wildcard") {
+    text += "  made from the wildcard " + Shown(reply, "source") + "\n";
+  } else if (kind == "delegated") {
+    text += "  delegated at " + Shown(reply, "source") + "; the answer is a referral\n";
+  } else if (kind == "below DNAME") {
+    text += "  redirected by the DNAME at " + Shown(reply, "source") + "\n";
+  }
+  text += SetsText(Array(reply, "sets"), style);
   if (Get(reply, "if_down") == nullptr) return text;
   return text + "if " + Shown(reply, "if_down") + " were down\n" +
          SetsText(Array(reply, "sets_then"), style);

@@ -5,19 +5,31 @@
 
 namespace dns {
 
+const ZoneConfig* Control::ZoneOf(const Name& name) const {
+  const ZoneConfig* ours = nullptr;
+  for (const ZoneConfig& zone : config_->zones) {
+    if (!name.IsWithin(zone.zone->apex)) continue;
+    if (ours == nullptr || zone.zone->apex.label_count() > ours->zone->apex.label_count()) {
+      ours = &zone;
+    }
+  }
+  return ours;
+}
+
+std::set<Name> Control::NamesBeside(const PoolSets& sets) const {
+  std::set<Name> names;
+  for (const auto& [name, of_types] : sets) names.insert(name);
+  for (const Acme& acme : acme_) names.insert(acme.owner);
+  return names;
+}
+
 std::expected<Name, std::string> Control::ChallengeOwner(const std::string& name) const {
   // A certificate for *.NAME is ordered at NAME's challenge (RFC 8555 §8.4).
   auto owner = Name::FromText(name.starts_with("*.") ? name.substr(2) : name, Name());
   if (!owner) return std::unexpected("'" + name + "' is not a name: it " + owner.error());
   auto challenge = owner->Child("_acme-challenge");
   if (!challenge) return std::unexpected("'" + name + "' is too long for a challenge");
-  const ZoneConfig* ours = nullptr;
-  for (const ZoneConfig& zone : config_->zones) {
-    if (!challenge->IsWithin(zone.zone->apex)) continue;
-    if (ours == nullptr || zone.zone->apex.label_count() > ours->zone->apex.label_count()) {
-      ours = &zone;
-    }
-  }
+  const ZoneConfig* ours = ZoneOf(*challenge);
   if (ours == nullptr) {
     return std::unexpected("'" + name + "' is in no zone that is served here");
   }

@@ -12,6 +12,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@
 #include "dns/control/state_file.h"
 #include "dns/control/zone_builder.h"
 #include "dns/pool/health.h"
+#include "dns/pool/pool_sets.h"
 #include "dns/serve/notify.h"
 #include "dns/serve/transfer.h"
 #include "dns/serve/update_sink.h"
@@ -156,6 +158,10 @@ class Control {
   // The challenges changed.
   void PublishAcme();
   std::expected<Name, std::string> ChallengeOwner(const std::string& name) const;
+  // The zone with the longest name that `name` is within, or null.
+  const ZoneConfig* ZoneOf(const Name& name) const;
+  // Names that exist beside the zones' own: of pools' sets, and of challenges.
+  std::set<Name> NamesBeside(const PoolSets& sets) const;
   void ArmAcmeTimer();
   UpdateSink MakeUpdateSink();
   UpdateRcode DoUpdate(const Update& update, const ZoneConfig& zone, const std::string& by);

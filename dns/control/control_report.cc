@@ -7,6 +7,7 @@
 
 #include "dns/control/control.h"
 #include "dns/pool/pool_sets.h"
+#include "dns/zone/name_place.h"
 #include "dns/zone/zone_text.h"
 #include "net/report/log.h"
 #include "net/report/metrics.h"
@@ -85,6 +86,14 @@ Json ExplainSet(const PoolSet& set, const PoolConfig& pool,
           {"records", records},
           {"answers_per_reply", set.AnswersPerReply()},
           {"all_down", set.all_down}};
+}
+
+Json RecordsJson(const Rrset& set) {
+  Json texts = Json::array();
+  for (const Bytes& rdata : set.rdatas) {
+    texts.push_back({{"record", ToText(Record{set.owner, set.type, set.ttl, rdata})}});
+  }
+  return {{"type", TypeName(set.type)}, {"ttl", set.ttl}, {"records", texts}};
 }
 
 }  // namespace
@@ -282,36 +291,37 @@ std::expected<std::string, std::string> Control::ExplainJson(const std::string& 
   if (!if_down.empty() && !found) {
     return std::unexpected("there is no balancer or address '" + if_down + "'");
   }
+  const ZoneConfig* zone = ZoneOf(*parsed);
+  if (zone == nullptr) return std::unexpected("'" + parsed->ToString() + "' is in no zone here");
   Json now = Json::array();
   Json then = Json::array();
-  bool exists = false;
-  for (const ZoneConfig& zone : config_->zones) {
-    if (!parsed->IsWithin(zone.zone->apex)) continue;
-    auto explain = [&](const std::vector<PoolView>& views,
-                       const std::vector<std::vector<BalancerLive>>& lives, Json& out) {
-      PoolSets sets = MakePoolSets(*zone.zone, pools, views);
-      auto at = sets.find(*parsed);
-      if (at == sets.end()) return;
-      exists = true;
-      for (const auto& [type, set] : at->second) {
-        out.push_back(ExplainSet(set, pools[set.pool], lives[set.pool]));
-      }
-    };
-    explain(views_, lives_, now);
-    if (!if_down.empty()) explain(changed, changed_lives, then);
-    auto records = zone.zone->names.find(*parsed);
-    if (records == zone.zone->names.end()) continue;
-    exists = true;
-    for (const auto& [type, set] : records->second) {
-      Json texts = Json::array();
-      for (const Bytes& rdata : set.rdatas) {
-        texts.push_back({{"record", ToText(Record{set.owner, type, set.ttl, rdata})}});
-      }
-      now.push_back({{"type", TypeName(type)}, {"ttl", set.ttl}, {"records", texts}});
-    }
+  PoolSets sets = MakePoolSets(*zone->zone, pools, views_);
+  NamePlace place = FindPlace(*zone->zone, *parsed, NamesBeside(sets));
+  if (place.kind == NameKind::kAbsent) {
+    return std::unexpected("'" + parsed->ToString() + "' is not a name of a zone here");
   }
-  if (!exists) return std::unexpected("'" + parsed->ToString() + "' is not a name of a zone here");
-  Json json = {{"name", parsed->ToString()}, {"sets", now}};
+  const Name& at = place.kind == NameKind::kFromWildcard ? place.source : *parsed;
+  auto explain = [&](const PoolSets& given, const std::vector<std::vector<BalancerLive>>& lives,
+                     Json& out) {
+    auto pool_sets = given.find(at);
+    if (pool_sets == given.end()) return;
+    for (const auto& [type, set] : pool_sets->second) {
+      out.push_back(ExplainSet(set, pools[set.pool], lives[set.pool]));
+    }
+  };
+  explain(sets, lives_, now);
+  if (!if_down.empty()) explain(MakePoolSets(*zone->zone, pools, changed), changed_lives, then);
+  if (auto records = zone->zone->names.find(at); records != zone->zone->names.end()) {
+    for (const auto& [type, set] : records->second) now.push_back(RecordsJson(set));
+  }
+  for (const Acme& acme : acme_) {
+    if (acme.owner == at) now.push_back({{"type", "TXT"}, {"challenge", acme.token}});
+  }
+  Json json = {{"name", parsed->ToString()},
+               {"zone", zone->zone->apex.ToString()},
+               {"kind", ToString(place.kind)},
+               {"source", place.source.ToString()},
+               {"sets", now}};
   if (!if_down.empty()) {
     json["if_down"] = if_down;
     json["sets_then"] = then;

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "dns/zone/name_place.h"
 #include "dns/zone/zone_text.h"
 #include "tests/dns/dns_fixture.h"
 
@@ -78,6 +79,29 @@ TEST(ZoneTest, TextIsReadBackAsItWasPrinted) {
     ASSERT_TRUE(record.has_value()) << line;
     EXPECT_EQ(ToText(*record), line);
   }
+}
+
+TEST(NamePlaceTest, WildcardsEmptyNonTerminalsCutsAndDnamesAreTold) {
+  Zone zone = Parse(std::string(kApex) +
+                    "ns 60 IN A 192.0.2.1\n*.w 60 IN A 192.0.2.2\na.b.c 60 IN A 192.0.2.3\n"
+                    "sub 60 IN NS ns.sub\nns.sub 60 IN A 192.0.2.4\nd 60 IN DNAME elsewhere.\n");
+  std::set<Name> more = {N("_xmpp-client._tcp.example.org.")};
+  auto place = [&](std::string_view name) { return FindPlace(zone, N(name), more); };
+  EXPECT_EQ(place("example.org."), (NamePlace{NameKind::kThere, N("example.org.")}));
+  EXPECT_EQ(place("_xmpp-client._tcp.example.org.").kind, NameKind::kThere);
+  EXPECT_EQ(place("_tcp.example.org.").kind, NameKind::kEmptyNonTerminal);
+  EXPECT_EQ(place("b.c.example.org.").kind, NameKind::kEmptyNonTerminal);
+  EXPECT_EQ(place("w.example.org.").kind, NameKind::kEmptyNonTerminal);
+  NamePlace wild{NameKind::kFromWildcard, N("*.w.example.org.")};
+  EXPECT_EQ(place("x.w.example.org."), wild);
+  EXPECT_EQ(place("x.y.w.example.org."), wild);
+  EXPECT_EQ(place("x.c.example.org.").kind, NameKind::kAbsent);
+  EXPECT_EQ(place("x.example.org.").kind, NameKind::kAbsent);
+  NamePlace cut{NameKind::kDelegated, N("sub.example.org.")};
+  EXPECT_EQ(place("sub.example.org."), cut);
+  EXPECT_EQ(place("x.ns.sub.example.org."), cut);
+  EXPECT_EQ(place("d.example.org.").kind, NameKind::kThere);
+  EXPECT_EQ(place("x.d.example.org."), (NamePlace{NameKind::kBelowDname, N("d.example.org.")}));
 }
 
 }  // namespace

@@ -134,6 +134,19 @@ class Health(unittest.TestCase):
         self.assertEqual(mistyped.returncode, 2)
         self.assertIn("did you mean 'states'?", json.loads(mistyped.stdout)["error"])
 
+    def test_explain_knows_names_that_no_record_stands_at(self):
+        made = json.loads(self.server.ctl("explain", "a.b.wild.example.org").stdout)
+        self.assertEqual((made["kind"], made["source"]), ("from wildcard", "*.wild.example.org."))
+        self.assertIn("192.0.2.66", made["sets"][0]["records"][0]["record"])
+        empty = json.loads(self.server.ctl("explain", "_tcp.example.org").stdout)
+        self.assertEqual((empty["kind"], empty["sets"]), ("empty non-terminal", []))
+        self.assertEqual(self.server.query("_tcp.example.org", "A").rcode(), dns.rcode.NOERROR)
+        below = json.loads(self.server.ctl("explain", "x.sub.example.org").stdout)
+        self.assertEqual((below["kind"], below["source"]), ("delegated", "sub.example.org."))
+        self.server.ctl("acme", "set", "example.org", "token")
+        challenge = json.loads(self.server.ctl("explain", "_acme-challenge.example.org").stdout)
+        self.assertEqual(challenge["sets"][0]["challenge"], "token")
+
     def test_metrics_have_one_series_a_state(self):
         text = self.server.page("/metrics")
         self.assertIn('mongoosedns_balancer_state{pool="xmpp",balancer="lb1",state="up"} 1', text)
