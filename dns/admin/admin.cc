@@ -26,7 +26,8 @@ AdminServer::AdminServer(net::EventLoop& loop, Control& control, net::UniqueFd l
                 return DoFleetOrder(control_, line);
               });
             }
-            return AdminPage(control_, request);
+            net::HttpResponse page = AdminPage(control_, request);
+            return request.path == "/view" ? control_.SignView(request, std::move(page)) : page;
           })) {}
 
 net::HttpResponse AdminPage(const Control& control, const net::HttpRequest& request) {

@@ -37,6 +37,9 @@ constexpr CtlArg kAcmeClearArgs[] = {
     {"token", CtlArgKind::kText, true, false, "this one alone"},
     kAll,
 };
+constexpr CtlArg kZoneArgs[] = {
+    {"zone", CtlArgKind::kText, true, true, "one that is had from a primary"},
+};
 constexpr CtlArg kTopArgs[] = {
     {"once", CtlArgKind::kFlag, false, false, "one frame, then leave"},
     {.name = "rounds", .kind = CtlArgKind::kNumber, .help = "so many frames", .max = 1'000'000},
@@ -54,6 +57,8 @@ constexpr CtlCommand kCommands[] = {
     {"auto", "lets the checks decide again", true, kOverrideArgs},
     {"reload", "applies the configuration again, whole or not at all", true, {}},
     {"upgrade", "lets a new process take over, without a lost query", true, kUpgradeArgs},
+    {"refresh", "asks a zone's primary for what is new, at once", true, kZoneArgs},
+    {"retransfer", "asks a zone's primary for all of it, at once", true, kZoneArgs},
     {"acme set", "publishes a challenge at _acme-challenge.NAME", true, kAcmeSetArgs},
     {"acme list", "the challenges that are published", false, {}},
     {"acme clear", "takes challenges away", true, kAcmeClearArgs},

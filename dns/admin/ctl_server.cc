@@ -101,6 +101,10 @@ std::string DoCommand(Control& control, const std::string& text) {
                                       request->Text("by")),
                   net::CtlExit::kNotFound);
   }
+  if (command == "refresh" || command == "retransfer") {
+    return Result(control.RefreshZone(request->Text("zone"), command == "retransfer"),
+                  net::CtlExit::kNotFound);
+  }
   if (command == "acme list") return Report(control.AcmeJson());
   if (command == "acme clear") {
     return Result(control.ClearAcme(request->Text("name"), request->Text("token")),

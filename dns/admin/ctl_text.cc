@@ -82,6 +82,16 @@ std::string StatesText(const Json& states, const TextStyle& style) {
     }
     text += table.Text(style);
   }
+  for (const Json& zone : Array(states, "zones")) {
+    const Json* from = Get(zone, "secondary");
+    if (from == nullptr) continue;
+    const std::string state = Shown(*from, "state");
+    text += "zone " + Shown(zone, "name") + "  " +
+            net::Painted(state, state == "fresh" ? TextColour::kGood : TextColour::kBad, style) +
+            "  serial " + Shown(*from, "serial") + "  from " + Shown(*from, "primary") +
+            "  confirmed " + Whole(Number(*from, "confirmed_seconds_ago")) + " s ago" +
+            (Shown(*from, "last_error").empty() ? "" : "  " + Shown(*from, "last_error")) + "\n";
+  }
   for (const Json& peer : Array(states, "peers")) {
     text += "peer " + Shown(peer, "name") + ": " +
             (Flag(peer, "ok") ? "ok" : Shown(peer, "error")) + "\n";

@@ -83,6 +83,7 @@ struct alignas(64) Counters {
   Counter signed_on_demand;
   Counter sign_budget_spent;
   Counter transfers;
+  Counter transfers_incremental;
   Counter transfers_refused;
   Counter tsig_refused;
   Counter tsig_good;

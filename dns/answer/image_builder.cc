@@ -170,6 +170,25 @@ void ImageBuilder::AddCut(const ZoneContext& zone, size_t index, const Name& cut
   }
 }
 
+// As a cut: whatever is below it, and the apex itself, has the one answer. Nothing of it is cached
+// by the name, since it is no referral: SERVFAIL, as others do for zones that have expired.
+void ImageBuilder::AddUnavailable(const ZoneContext& zone, size_t index) {
+  Answer failure;
+  failure.rcode = Rcode::kServFail;
+  failure.kind = AnswerKind::kReferral;
+  failure.authoritative = false;
+  failure.ede_code = 14;  // RFC 8914 §4.15: not ready
+  failure.ede_text = "the zone is not there, or has expired";
+  Node node;
+  node.zone = static_cast<uint32_t>(index);
+  node.flags = Node::kDelegated;
+  node.first_entry = static_cast<uint32_t>(image_->entries.size());
+  auto ds = std::ranges::find(ds_of_, zone.apex(), &std::pair<Name, uint32_t>::first);
+  if (ds != ds_of_.end()) AddEntry(node, Type::kDs, ds->second);
+  node.other = AddAnswer(std::move(failure));
+  AddNode(zone.apex(), node);
+}
+
 void ImageBuilder::AddZone(const ZoneContext& zone, const std::vector<Name>& children) {
   size_t index = image_->zones.size();
   AnswerWriter writer(zone, signatures_, random_);
@@ -187,6 +206,7 @@ void ImageBuilder::AddZone(const ZoneContext& zone, const std::vector<Name>& chi
     added.any = AddAnswer(writer.Write(any));
   }
   image_->zones.push_back(std::move(added));
+  if (zone.zone().unavailable) return AddUnavailable(zone, index);
   image_->nodes.reserve(image_->nodes.size() + zone.zone().names.size());
   auto add = [&](const Name& name) {
     if (IsChilds(name, children) && std::ranges::find(children, name) == children.end()) return;

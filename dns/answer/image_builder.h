@@ -58,6 +58,7 @@ class ImageBuilder {
   void AddCut(const ZoneContext& zone, size_t index, const Name& cut,
               const std::vector<Name>& children);
   void AddDname(const ZoneContext& zone, const Name& name, Node& node);
+  void AddUnavailable(const ZoneContext& zone, size_t index);
   uint32_t NoData(const ZoneContext& zone, size_t index);
 
   std::shared_ptr<Image> image_;

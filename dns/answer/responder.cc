@@ -12,7 +12,6 @@ namespace {
 constexpr uint16_t kFlagAa = 0x0400;
 constexpr uint16_t kFlagTc = 0x0200;
 constexpr uint16_t kFlagRd = 0x0100;
-constexpr uint8_t kOpcodeUpdate = 5;
 constexpr size_t kOptBytes = 11;
 constexpr size_t kOptionBytes = 4;
 constexpr size_t kItemsMax = 256;
@@ -155,8 +154,9 @@ Reply Responder::Respond(const Generation& generation, const Client& client,
     builder.rcode = parsed == ParseResult::kNotImp ? Rcode::kNotImp : Rcode::kFormErr;
     if (parsed == ParseResult::kFormErr) counters_.malformed.Add();
     if (query_.edns.present) builder.opt_bytes = kOptBytes;
-    reply.update =
-        config_.takes_updates && parsed == ParseResult::kNotImp && query_.opcode() == kOpcodeUpdate;
+    reply.order = parsed == ParseResult::kNotImp &&
+                  ((config_.takes_updates && query_.opcode() == kOpcodeUpdate) ||
+                   (config_.takes_notifies && query_.opcode() == kOpcodeNotify));
     if (udp && limiter_.Check(client.address, kErrorResponse, now.ms) != RateVerdict::kSend) {
       counters_.rrl_dropped.Add();
       return reply;

@@ -41,6 +41,7 @@ struct ResponderConfig {
   uint32_t tcp_idle_ms = 15'000;              // told to clients that ask (RFC 7828)
   std::shared_ptr<const TsigKeys> tsig_keys;  // null: every TSIG is refused with BADKEY
   bool takes_updates = false;                 // RFC 2136; else NOTIMP
+  bool takes_notifies = false;                // RFC 1996; else NOTIMP
 
   bool operator==(const ResponderConfig&) const = default;
 };
@@ -60,9 +61,9 @@ struct Reply {
   // A zone transfer that may be made if the client is allowed to: over TCP, with a good question
   // for an apex. `size` then holds the refusal that is due if it is not.
   const ImageZone* transfer = nullptr;
-  // An UPDATE, for the control thread to judge; `size` then holds the refusal that is due where
-  // nobody takes it.
-  bool update = false;
+  // An UPDATE or a NOTIFY, for the control thread to judge; `size` then holds the refusal that is
+  // due where nobody takes it.
+  bool order = false;
 };
 
 class Responder {

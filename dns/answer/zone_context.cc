@@ -24,8 +24,9 @@ ZoneContext::ZoneContext(std::shared_ptr<const Zone> zone, std::shared_ptr<const
   for (const PoolUse& use : zone_->pools) {
     AddWithAncestors(use.addresses_at, more_names_);
     for (const ServiceUse& service : use.services) {
-      AddWithAncestors(ServiceOwner(use, service), more_names_);
+      AddWithAncestors(*ServiceOwner(use, service), more_names_);
     }
+    for (const BindingUse& binding : use.bindings) AddWithAncestors(binding.owner, more_names_);
   }
 }
 
@@ -81,6 +82,7 @@ void ZoneContext::SetSerial(uint32_t serial) {
 std::set<Name> ZoneContext::SetOverlay(const std::vector<Record>& records) {
   overlay_.clear();
   overlay_ancestors_.clear();
+  if (zone_->unavailable) return {};
   for (const Record& record : records) {
     const Name& owner = record.owner;
     if (!owner.IsWithin(zone_->apex) || CutOf(owner) || DnameOver(owner)) continue;
@@ -181,6 +183,7 @@ ZoneContents ZoneContext::Contents() const {
         changed.erase(type);
       } else {
         changed[type] = set.set;
+        changed[type].ttl = set.transfer_ttl;
       }
     }
   }

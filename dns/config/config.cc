@@ -11,6 +11,7 @@
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
 #include "dns/zone/digest.h"
+#include "dns/zone/refresh_timer.h"
 #include "dns/zone/zone_file.h"
 #include "dns/zone/zone_text.h"
 #include "net/config/toml_reader.h"
@@ -339,6 +340,58 @@ void AddApex(const net::TomlSection& section, uint32_t ttl, Zone& zone) {
   }
 }
 
+// "xmpp-client:5222", "sip/udp:5060".
+std::optional<ServiceUse> ReadService(const std::string& text, const net::TomlSection& section) {
+  size_t colon = text.rfind(':');
+  size_t slash = text.find('/');
+  ServiceUse use;
+  use.service = text.substr(0, std::min(colon, slash));
+  if (slash < colon) use.protocol = text.substr(slash + 1, colon - slash - 1);
+  int port = colon == std::string::npos ? 0 : std::atoi(text.c_str() + colon + 1);
+  auto is_label = [](const std::string& label) {
+    return !label.empty() && label.size() < kLabelBytesMax &&
+           label.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+  };
+  bool protocol = use.protocol == "tcp" || use.protocol == "udp" || use.protocol == "sctp";
+  if (!is_label(use.service) || !protocol || port < 1 || port > 65'535) {
+    section.Error("services", "has '" + text + "'",
+                  "write SERVICE:PORT or SERVICE/udp:PORT, e.g. \"xmpp-client:5222\"");
+    return std::nullopt;
+  }
+  std::vector<std::string_view> known(kServices.begin(), kServices.end());
+  std::string nearest(net::Nearest(use.service, known));
+  if (!ServiceIndex(use.service) && !nearest.empty()) {
+    section.Error("services", "has '" + text + "'", "did you mean '" + nearest + "'?");
+    return std::nullopt;
+  }
+  use.port = static_cast<uint16_t>(port);
+  return use;
+}
+
+// https = ["@"], https_params = "alpn=h2"; svcb and svcb_params alike.
+void ReadBindings(const net::TomlSection& section, Type type, const Name& apex, PoolUse& use) {
+  std::string key = type == Type::kHttps ? "https" : "svcb";
+  std::string params = section.String(key + "_params");
+  for (const std::string& text : section.Strings(key, kServiceListMax)) {
+    auto owner = Name::FromText(text, apex);
+    if (!owner || !owner->IsWithin(apex)) {
+      section.Error(key, "has '" + text + "', which is not a name of this zone");
+      continue;
+    }
+    // The operator's own text, in a record of this type with the root as its target.
+    auto record = ReadRecord("@ 60 IN " + TypeName(type) + " 1 . " + params, apex, 60);
+    constexpr size_t kBeforeParams = 3;
+    if (!record || record->rdata.size() < kBeforeParams) {
+      section.Error(key + "_params", "'" + params + "' cannot be read",
+                    "write what stands behind the target, e.g. \"alpn=h2 port=443\"");
+      return;
+    }
+    BindingUse binding{*owner, type, {}};
+    binding.params.assign(record->rdata.begin() + kBeforeParams, record->rdata.end());
+    use.bindings.push_back(std::move(binding));
+  }
+}
+
 void ReadPoolUses(const net::TomlSection& section, const std::vector<PoolSettings>& pools,
                   Zone& zone) {
   for (const net::TomlSection& use_section : section.Sections("pool", kZonePoolsMax)) {
@@ -367,17 +420,10 @@ void ReadPoolUses(const net::TomlSection& section, const std::vector<PoolSetting
     use.addresses_at = *at;
     use.services_at = *services_at;
     for (const std::string& text : use_section.Strings("services", kServiceListMax)) {
-      size_t colon = text.find(':');
-      std::string service = text.substr(0, colon);
-      int port = colon == std::string::npos ? 0 : std::atoi(text.c_str() + colon + 1);
-      if (!ServiceIndex(service) || port < 1 || port > 65'535) {
-        use_section.Error("services", "has '" + text + "'",
-                          "write SERVICE:PORT with xmpp-client, xmpps-client, xmpp-server or "
-                          "xmpps-server, e.g. \"xmpp-client:5222\"");
-        continue;
-      }
-      use.services.push_back({service, static_cast<uint16_t>(port)});
+      if (auto service = ReadService(text, use_section)) use.services.push_back(*service);
     }
+    ReadBindings(use_section, Type::kHttps, zone.apex, use);
+    ReadBindings(use_section, Type::kSvcb, zone.apex, use);
     for (const BalancerConfig& balancer : pool->pool.balancers) {
       auto host = use.addresses_at.Child(balancer.name);
       if (host) use.hosts.push_back(*host);
@@ -483,12 +529,52 @@ void ReadSecondaries(const net::TomlSection& section, const Config& config, Zone
   }
 }
 
+// What holds for a zone wherever its records are from.
+void ReadZoneOrders(const net::TomlSection& section, const Name& apex, const Config& config,
+                    ZoneConfig& out) {
+  out.keys = ReadKeys(section, config.path, apex);
+  ReadSecondaries(section, config, out);
+  out.transfer_needs_tls = section.Bool("transfer_needs_tls", false);
+  if (out.transfer_needs_tls && config.tls.transfer_client_ca.empty()) {
+    section.Error("transfer_needs_tls", "needs tls.transfer_client_ca");
+  }
+}
+
+// A zone that is had from a primary: its copy, or nothing yet.
+void ReadSecondaryZone(const Name& apex, PrimaryConfig from, ZoneConfig& out) {
+  bool expired = true;
+  if (from.data) {
+    const Rrset& soa = from.data->names.at(apex).at(Type::kSoa);
+    expired = from.age >= RefreshTimesOf(soa.rdatas[0]).expire;
+  }
+  if (expired) {
+    out.zone = MakeUnavailableZone(apex);
+  } else {
+    out.zone = from.data;
+    out.content = from.content;
+  }
+  out.from = std::move(from);
+}
+
 std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSection& section,
                                    Config& config) {
   auto apex = Name::FromText(name, Name());
   if (!apex) {
     section.Error("", "is not a domain name: it " + apex.error());
     return std::nullopt;
+  }
+  ZoneConfig out;
+  std::string state_folder;
+  if (!config.state_file.empty()) {
+    state_folder = std::filesystem::path(config.state_file).parent_path().string();
+    if (state_folder.empty()) state_folder = ".";
+  }
+  auto from = ReadPrimary(section, *apex, config.tsig_keys.get(), config.path, state_folder,
+                          config.warnings);
+  if (from) {
+    ReadSecondaryZone(*apex, std::move(*from), out);
+    ReadZoneOrders(section, *apex, config, out);
+    return out;
   }
   auto zone = MakeZone(*apex);
   auto ttl = static_cast<uint32_t>(section.Int("ttl", 300, {.min = 0, .max = 604'800}));
@@ -518,13 +604,7 @@ std::optional<ZoneConfig> ReadZone(const std::string& name, const net::TomlSecti
     good = false;
   }
   ReadPoolUses(section, config.pools, *zone);
-  ZoneConfig out;
-  out.keys = ReadKeys(section, config.path, *apex);
-  ReadSecondaries(section, config, out);
-  out.transfer_needs_tls = section.Bool("transfer_needs_tls", false);
-  if (out.transfer_needs_tls && config.tls.transfer_client_ca.empty()) {
-    section.Error("transfer_needs_tls", "needs tls.transfer_client_ca");
-  }
+  ReadZoneOrders(section, *apex, config, out);
   if (!good) return std::nullopt;
   auto mistakes = FindMistakes(*zone);
   for (const std::string& mistake : mistakes) section.Error("", mistake);
@@ -617,6 +697,7 @@ std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& pa
     auto zone = ReadZone(name, section, config);
     if (!zone) continue;
     config.responder.takes_updates = config.responder.takes_updates || !zone->acme_keys.empty();
+    config.responder.takes_notifies = config.responder.takes_notifies || zone->from.has_value();
     config.zones.push_back(std::move(*zone));
   }
   auto errors = reader.Finish();

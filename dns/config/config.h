@@ -18,6 +18,7 @@
 
 #include "dns/answer/compile.h"
 #include "dns/answer/responder.h"
+#include "dns/config/primary_config.h"
 #include "dns/pool/health.h"
 #include "dns/pool/pool.h"
 #include "dns/serve/udp_worker.h"
@@ -63,6 +64,8 @@ struct ZoneConfig {
   bool transfer_needs_tls = false;            // and a client certificate that the CA signed
   std::optional<net::Address> notify_source;  // nothing: the first listener of the family
   std::vector<Name> acme_keys;                // that may change challenges by UPDATE
+  // Set: the zone is a secondary, and `zone` is what was had, or MakeUnavailableZone().
+  std::optional<PrimaryConfig> from;
 };
 
 struct PoolSettings {

@@ -120,6 +120,7 @@ std::expected<std::unique_ptr<Control>, std::string> Control::Create(net::EventL
     self->SaveState();  // at once: who is told again asks again
   });
   control->PublishTransferSource();
+  control->secondaries_.Configure(*control->config_);
   return control;
 }
 
@@ -139,6 +140,7 @@ std::string Control::Start() {
   ArmAcmeTimer();
   ArmStepTimer();
   AskPeers();
+  secondaries_.Start();
   Housekeeping();
   return "";
 }
@@ -146,6 +148,7 @@ std::string Control::Start() {
 void Control::Stop(bool handed_over, net::Task done) {
   stopping_ = true;
   prober_.reset();
+  secondaries_.Stop();
   // After an upgrade the file is the new process's.
   if (!handed_over) SaveState(true);
   owns_state_ = false;
@@ -201,20 +204,45 @@ void Control::StartBuild() {
           for (ReloadDone& done : waiting) done(error);
           StartBuild();
         });
+  } else if (secondaries_.has_changes()) {
+    BuildTransferred();
   } else if (signatures_->IsStale(UnixNow()) || KeysChanged()) {
-    builder_.Rebuild(*config_, views_, signatures_, [this](ZoneBuilder::Built built) {
-      signed_at_ = UnixNow();
-      std::vector<size_t> stepped = StepSerials(AllZones());
-      TakeCompiler(std::move(built));
-      Notify(stepped);
-      StartBuild();
-    });
+    builder_.Rebuild(config_->zones, config_->PoolConfigs(), views_, signatures_,
+                     [this](ZoneBuilder::Built built) {
+                       signed_at_ = UnixNow();
+                       std::vector<size_t> stepped = StepSerials(AllZones());
+                       TakeCompiler(std::move(built));
+                       Notify(stepped);
+                       StartBuild();
+                     });
   }
+}
+
+// What primaries have sent is compiled beside the loop, and becomes the configuration's when it is
+// served: until then a reload, or another transfer, waits.
+void Control::BuildTransferred() {
+  auto zones = std::make_shared<std::vector<ZoneConfig>>(config_->zones);
+  for (Secondaries::Change& change : secondaries_.TakeChanges()) {
+    for (ZoneConfig& zone : *zones) {
+      if (zone.zone->apex != change.apex) continue;
+      zone.zone = change.zone;
+      zone.content = change.content;
+    }
+  }
+  builder_.Rebuild(*zones, config_->PoolConfigs(), views_, signatures_,
+                   [this, zones](ZoneBuilder::Built built) {
+                     config_->zones = std::move(*zones);
+                     std::vector<size_t> stepped = StepSerials(AllZones());
+                     TakeCompiler(std::move(built));
+                     Notify(stepped);
+                     StartBuild();
+                   });
 }
 
 // The loop went on while this was built: what is given out now, and what stands beside the zones,
 // is told here.
 void Control::TakeCompiler(ZoneBuilder::Built built) {
+  journals_.clear();
   signatures_ = std::move(built.signatures);
   compiler_ = std::move(built.compiler);
   Republish(~uint64_t{0});
@@ -297,6 +325,7 @@ std::string Control::ApplyLoaded(ZoneBuilder::Built built) {
   std::vector<size_t> stepped = StepSerials(AllZones());
   if (moved) SaveState(true);
   TakeCompiler(std::move(built));
+  secondaries_.Configure(*config_);
   StartChecks();
   ArmStepTimer();
   if (restart) {
@@ -321,6 +350,16 @@ void Control::PublishTransferSource() {
   snapshot->zones = config_->zones;
   snapshot->generation = publisher_->current();
   snapshot->signatures = signatures_;
+  const Generation& generation = *snapshot->generation;
+  for (size_t i = 0; i < generation.contents.size(); ++i) {
+    const Name& apex = generation.contents[i]->zone->apex;
+    auto zone =
+        std::ranges::find(config_->zones, apex, [](const ZoneConfig& z) { return z.zone->apex; });
+    if (zone == config_->zones.end() || !HasSecondaries(*zone)) continue;
+    ZoneJournal& journal = journals_[apex];
+    journal.Publish(generation.contents[i], generation.zones[i], *signatures_);
+    snapshot->steps[apex] = journal.steps();
+  }
   transfers_.Set(std::move(snapshot));
 }
 
@@ -493,21 +532,30 @@ void Control::AskPeers() {
   if (stopping_) return;
   for (const PeerConfig& peer : config_->peers) {
     PeerState& state = peers_[peer.name];
-    net::HttpClientRequest request;
-    request.target = "/view";
-    state.running =
-        StartFetch(loop_, peer.address, std::move(request), config_->peer_interval,
-                   [this, name = peer.name](std::expected<net::HttpReply, std::string> reply) {
-                     PeerState& answered = peers_[name];
-                     if (!reply) {
-                       answered.error = reply.error();
-                     } else if (reply->status != 200) {
-                       answered.error = "HTTP status " + std::to_string(reply->status);
-                     } else {
-                       TakePeerView(name, reply->body);
-                     }
-                     ApplyVotes();
-                   });
+    net::HttpClientRequest request = MakeFleetQuestion("/view");
+    // Without a key of the fleet whoever answers there is believed. A copy: a reload may come.
+    std::optional<TsigKey> key;
+    if (config_->fleet_key) key = *config_->tsig_keys->Find(config_->fleet_key->wire());
+    std::string nonce = NonceOf(request);
+    state.running = StartFetch(loop_, peer.address, std::move(request), config_->peer_interval,
+                               [this, name = peer.name, key = std::move(key),
+                                nonce](std::expected<net::HttpReply, std::string> reply) {
+                                 PeerState& answered = peers_[name];
+                                 auto signed_well =
+                                     reply && key
+                                         ? CheckFleetAnswer(*key, FleetAnswer::kView, nonce, *reply)
+                                         : std::expected<void, std::string>();
+                                 if (!reply) {
+                                   answered.error = reply.error();
+                                 } else if (!signed_well) {
+                                   answered.error = signed_well.error();
+                                 } else if (reply->status != 200) {
+                                   answered.error = "HTTP status " + std::to_string(reply->status);
+                                 } else {
+                                   TakePeerView(name, reply->body);
+                                 }
+                                 ApplyVotes();
+                               });
   }
   loop_.After(config_->peer_interval, [this] { AskPeers(); });
 }

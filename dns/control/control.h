@@ -21,6 +21,7 @@
 #include "dns/config/config.h"
 #include "dns/control/fleet.h"
 #include "dns/control/probe.h"
+#include "dns/control/secondaries.h"
 #include "dns/control/serials.h"
 #include "dns/control/serving.h"
 #include "dns/control/state_file.h"
@@ -33,6 +34,7 @@
 #include "dns/tsig/tsig.h"
 #include "dns/update/update.h"
 #include "net/io/event_loop.h"
+#include "net/report/metrics.h"
 
 namespace dns {
 
@@ -68,6 +70,11 @@ class Control {
   std::string ClearAcme(const std::string& name, const std::string& token);
   std::string AcmeJson() const;
 
+  // Asks a zone's primary at once; `whole`: for all of it. "" or why not.
+  std::string RefreshZone(const std::string& zone, bool whole) {
+    return secondaries_.Refresh(zone, whole);
+  }
+
   // --- Orders to all DNS nodes of the quorum.
   struct PeerAnswer {
     std::string name;
@@ -81,6 +88,8 @@ class Control {
   // An order from a peer: `execute` makes the reply to the ctl request.
   net::HttpResponse TakeOrder(const net::HttpRequest& request,
                               const std::function<std::string(const std::string&)>& execute);
+  // The answer to a node that asks for ViewJson(), signed where it wants that.
+  net::HttpResponse SignView(const net::HttpRequest& request, net::HttpResponse view) const;
 
   // --- Reports, as JSON text.
   std::string StatesJson() const;
@@ -93,8 +102,8 @@ class Control {
   std::expected<std::string, std::string> ExplainJson(const std::string& name,
                                                       const std::string& if_down) const;
   std::string Metrics() const;
-  // Judges an UPDATE of challenges and does it; the response.
-  Bytes AnswerUpdate(ByteView message, const net::Address& client);
+  // Judges an UPDATE of challenges, or a NOTIFY of a zone's primary, and does it; the response.
+  Bytes AnswerOrder(ByteView message, const net::Address& client);
   bool ready() const { return started_ && !stopping_; }
   std::string StatusLine() const;  // for systemd
 
@@ -115,7 +124,7 @@ class Control {
     std::string token;
     int64_t until_ms = 0;  // since 1970
   };
-  // UPDATEs on their way here from the threads that received them.
+  // UPDATEs and NOTIFYs on their way here from the threads that received them.
   struct UpdateGate {
     std::atomic<size_t> waiting{0};
   };
@@ -137,8 +146,10 @@ class Control {
   void Refresh();
   bool RefreshPool(size_t pool, net::Time now);
   void ArmStepTimer();
-  // Reads and compiles what is asked for, or what has come of age; one after the other.
+  // Reads and compiles what is asked for, what primaries have sent, or what has come of age; one
+  // after the other.
   void StartBuild();
+  void BuildTransferred();
   std::string ApplyLoaded(ZoneBuilder::Built built);
   void TakeCompiler(ZoneBuilder::Built built);
   void WatchRateLimit();
@@ -164,7 +175,10 @@ class Control {
   std::set<Name> NamesBeside(const PoolSets& sets) const;
   void ArmAcmeTimer();
   UpdateSink MakeUpdateSink();
-  UpdateRcode DoUpdate(const Update& update, const ZoneConfig& zone, const std::string& by);
+  UpdateRcode JudgeSignedUpdate(const Update& update, const TsigCheck& tsig);
+  Bytes AnswerUpdate(ByteView plain, TsigCheck& tsig, const net::Address& client, uint64_t now);
+  Bytes AnswerNotify(ByteView plain, const TsigCheck& tsig, const net::Address& client);
+  UpdateRcode DoUpdate(const Update& update, const ZoneConfig& zone);
   void PublishTransferSource();
   void AskPeers();
   void TakePeerView(const std::string& name, const std::string& json);
@@ -177,6 +191,7 @@ class Control {
   void ApplyState(const SavedState& state);
   void TakeAbsent();
   void Housekeeping();
+  void WriteSecondaryMetrics(net::MetricsWriter& out) const;
   uint32_t UnixNow() const;
   int64_t UnixNowMs() const;
 
@@ -193,10 +208,12 @@ class Control {
   ProbeTls probe_tls_;
   std::unique_ptr<Prober> prober_;
   TransferSource transfers_;
+  std::map<Name, ZoneJournal> journals_;  // of zones with secondaries
   std::unique_ptr<Notifier> notifier_;
   std::shared_ptr<UpdateGate> update_gate_ = std::make_shared<UpdateGate>();
   TsigReplays replays_;
   FleetGate fleet_gate_;
+  Secondaries secondaries_{loop_, [this] { StartBuild(); }};
   uint64_t updates_done_ = 0;
   uint64_t updates_refused_ = 0;
   Serving serving_;

@@ -10,7 +10,6 @@
 #include "dns/zone/name_place.h"
 #include "dns/zone/zone_text.h"
 #include "net/report/log.h"
-#include "net/report/metrics.h"
 
 namespace dns {
 namespace {
@@ -62,25 +61,29 @@ Json ShareJson(const PoolSet& set, const PoolConfig& pool, const std::vector<Bal
   return records;
 }
 
-// SRV clients choose by priority, then by weight (RFC 2782): the shares of the lowest priority.
-void SetSrvShares(const PoolSet& set, Json& records) {
+// Clients choose by priority, then by weight where there is one (RFC 2782, RFC 9460 §2.4.1): the
+// shares of the lowest priority.
+void SetPriorityShares(const PoolSet& set, Json& records) {
+  auto weight_of = [&](const Bytes& rdata) {
+    return set.set.type == Type::kSrv ? Get16(rdata.data() + 2) : uint16_t{1};
+  };
   uint16_t lowest = 0xffff;
   for (const Bytes& rdata : set.set.rdatas) lowest = std::min(lowest, Get16(rdata.data()));
   double sum = 0;
   for (const Bytes& rdata : set.set.rdatas) {
-    if (Get16(rdata.data()) == lowest) sum += Get16(rdata.data() + 2);
+    if (Get16(rdata.data()) == lowest) sum += weight_of(rdata);
   }
   for (size_t i = 0; i < set.set.rdatas.size(); ++i) {
     const Bytes& rdata = set.set.rdatas[i];
     bool counts = Get16(rdata.data()) == lowest && sum > 0;
-    records[i]["share"] = counts ? Get16(rdata.data() + 2) / sum : 0.0;
+    records[i]["share"] = counts ? weight_of(rdata) / sum : 0.0;
   }
 }
 
 Json ExplainSet(const PoolSet& set, const PoolConfig& pool,
                 const std::vector<BalancerLive>& lives) {
   Json records = ShareJson(set, pool, lives);
-  if (set.set.type == Type::kSrv) SetSrvShares(set, records);
+  if (!set.hosts.empty()) SetPriorityShares(set, records);
   return {{"type", TypeName(set.set.type)},
           {"ttl", set.set.ttl},
           {"records", records},
@@ -88,12 +91,27 @@ Json ExplainSet(const PoolSet& set, const PoolConfig& pool,
           {"all_down", set.all_down}};
 }
 
-Json RecordsJson(const Rrset& set) {
+// `plain`: the records are the network's, which ldns must not see.
+Json RecordsJson(const Rrset& set, bool plain) {
   Json texts = Json::array();
   for (const Bytes& rdata : set.rdatas) {
-    texts.push_back({{"record", ToText(Record{set.owner, set.type, set.ttl, rdata})}});
+    Record record{set.owner, set.type, set.ttl, rdata};
+    texts.push_back({{"record", plain ? ToPlainText(record) : ToText(record)}});
   }
   return {{"type", TypeName(set.type)}, {"ttl", set.ttl}, {"records", texts}};
+}
+
+Json SecondaryJson(const Zone& zone, const SecondaryReport& report) {
+  Json json = {{"state", report.state},         {"primary", report.primary},
+               {"asking", report.asking},       {"last_error", report.last_error},
+               {"transfers", report.transfers}, {"incremental", report.incremental},
+               {"confirmed", report.confirmed}, {"failures", report.failures}};
+  if (!zone.unavailable) {
+    json["serial"] = SoaSerial(zone.names.at(zone.apex).at(Type::kSoa).rdatas[0]);
+  }
+  if (report.confirmed_seconds_ago) json["confirmed_seconds_ago"] = *report.confirmed_seconds_ago;
+  if (report.expires_in_seconds) json["expires_in_seconds"] = *report.expires_in_seconds;
+  return json;
 }
 
 }  // namespace
@@ -147,10 +165,14 @@ std::string Control::StatesJson() const {
   }
   Json zones = Json::array();
   for (const ZoneConfig& zone : config_->zones) {
-    zones.push_back({{"name", zone.zone->apex.ToString()},
-                     {"serial", SerialOf(zone)},
-                     {"signed", zone.keys != nullptr},
-                     {"key_tag", zone.keys ? zone.keys->keys()[0].key->tag() : 0}});
+    Json entry = {{"name", zone.zone->apex.ToString()},
+                  {"serial", SerialOf(zone)},
+                  {"signed", zone.keys != nullptr},
+                  {"key_tag", zone.keys ? zone.keys->keys()[0].key->tag() : 0}};
+    if (auto report = secondaries_.Report(zone.zone->apex)) {
+      entry["secondary"] = SecondaryJson(*zone.zone, *report);
+    }
+    zones.push_back(std::move(entry));
   }
   return Dump({{"generation", publisher_->current()->id},
                {"pools", pools},
@@ -229,7 +251,10 @@ std::string Control::StatsJson() const {
                 {{"at_change", signatures_->signatures_made()},
                  {"on_demand", t.signed_on_demand},
                  {"budget_spent", t.sign_budget_spent}}},
-               {"transfers", {{"made", t.transfers}, {"refused", t.transfers_refused}}},
+               {"transfers",
+                {{"made", t.transfers},
+                 {"incremental", t.transfers_incremental},
+                 {"refused", t.transfers_refused}}},
                {"health_changes", health_changes_},
                {"generation", publisher_->current()->id}});
 }
@@ -312,7 +337,9 @@ std::expected<std::string, std::string> Control::ExplainJson(const std::string& 
   explain(sets, lives_, now);
   if (!if_down.empty()) explain(MakePoolSets(*zone->zone, pools, changed), changed_lives, then);
   if (auto records = zone->zone->names.find(at); records != zone->zone->names.end()) {
-    for (const auto& [type, set] : records->second) now.push_back(RecordsJson(set));
+    for (const auto& [type, set] : records->second) {
+      now.push_back(RecordsJson(set, zone->from.has_value()));
+    }
   }
   for (const Acme& acme : acme_) {
     if (acme.owner == at) now.push_back({{"type", "TXT"}, {"challenge", acme.token}});
@@ -391,112 +418,6 @@ void Control::Restore(const std::string& text) {
   for (size_t p = 0; p < runtimes_.size(); ++p) RefreshPool(p, loop_.now());
   StepSerials(AllZones());
   Republish(~uint64_t{0});
-}
-
-// ---- Metrics
-// -------------------------------------------------------------------------------------
-
-namespace {
-
-void WriteQueryMetrics(net::MetricsWriter& out, const Totals& t) {
-  auto queries = out.Counter("mongoosedns_queries_total", "Queries received.");
-  for (size_t i = 0; i < kTransports; ++i) {
-    queries.Add({{"transport", kTransportNames[i]}}, t.queries[i]);
-  }
-  auto responses = out.Counter("mongoosedns_responses_total", "Responses by rcode.");
-  for (size_t i = 0; i < t.responses.size(); ++i) {
-    std::string_view name = RcodeName(static_cast<Rcode>(i));
-    if (name != "UNKNOWN") responses.Add({{"rcode", name}}, t.responses[i]);
-  }
-  auto types = out.Counter("mongoosedns_query_types_total", "Answered queries by type.");
-  for (size_t i = 0; i < t.types.size(); ++i) {
-    std::string name = i < kCountedTypes.size() ? TypeName(kCountedTypes[i]) : "other";
-    types.Add({{"type", name}}, t.types[i]);
-  }
-  auto count = [&](const char* name, const char* help, uint64_t value) {
-    out.Counter(name, help).Add({}, value);
-  };
-  count("mongoosedns_dropped_total", "Packets that get no answer.", t.dropped);
-  count("mongoosedns_malformed_total", "Queries answered with FORMERR.", t.malformed);
-  count("mongoosedns_truncated_total", "Responses with TC.", t.truncated);
-  count("mongoosedns_additional_left_out_total", "Responses without room for additional records.",
-        t.additional_left_out);
-  count("mongoosedns_rate_limit_dropped_total", "Responses held back by the rate limit.",
-        t.rrl_dropped);
-  count("mongoosedns_rate_limit_slipped_total", "Responses truncated by the rate limit.",
-        t.rrl_slipped);
-  count("mongoosedns_cookies_valid_total", "Queries with a valid server cookie.", t.cookies_valid);
-  count("mongoosedns_cookies_bad_total", "Queries with a bad server cookie.", t.cookies_bad);
-  count("mongoosedns_dnssec_ok_total", "Queries with the DO bit.", t.dnssec_ok);
-  count("mongoosedns_signed_on_demand_total", "Signatures made while answering.",
-        t.signed_on_demand);
-  count("mongoosedns_sign_budget_spent_total", "Answers that the signing budget held back.",
-        t.sign_budget_spent);
-  count("mongoosedns_transfers_total", "Zone transfers begun.", t.transfers);
-  count("mongoosedns_transfers_refused_total", "Zone transfers refused.", t.transfers_refused);
-  count("mongoosedns_tsig_refused_total", "Queries whose TSIG is refused.", t.tsig_refused);
-  count("mongoosedns_tsig_good_total", "Queries whose TSIG is good.", t.tsig_good);
-  count("mongoosedns_receive_errors_total", "Failed receives.", t.receive_errors);
-  count("mongoosedns_send_errors_total", "Failed sends.", t.send_errors);
-  count("mongoosedns_batches_total", "Receive calls that brought queries.", t.batches);
-}
-
-}  // namespace
-
-std::string Control::Metrics() const {
-  net::MetricsWriter out;
-  out.Gauge("mongoosedns_build_info", "Always 1.").Add({{"version", MONGOOSE_VERSION}}, 1);
-  WriteQueryMetrics(out, serving_.Sum());
-  out.Gauge("mongoosedns_generation", "Number of the published answers.")
-      .Add({}, publisher_->current()->id);
-  out.Counter("mongoosedns_health_changes_total", "Changes of what is given out.")
-      .Add({}, health_changes_);
-  auto reloads = out.Counter("mongoosedns_reloads_total", "Reloads by result.");
-  reloads.Add({{"result", "applied"}}, reloads_ok_);
-  reloads.Add({{"result", "refused"}}, reloads_failed_);
-  out.Counter("mongoosedns_signatures_total", "Signatures made at changes.")
-      .Add({}, signatures_->signatures_made());
-  if (prober_) {
-    auto checks = out.Counter("mongoosedns_checks_total", "Checks of balancers.");
-    checks.Add({{"result", "made"}}, prober_->started() - prober_->not_made());
-    checks.Add({{"result", "not_made"}}, prober_->not_made());
-    out.Gauge("mongoosedns_checks_waiting", "Checks that are due and wait for their turn.")
-        .Add({}, prober_->waiting());
-  }
-  auto standings = out.Gauge("mongoosedns_balancer_state", "1 for the standing that it has.");
-  for (size_t p = 0; p < lives_.size(); ++p) {
-    const PoolConfig& pool = config_->pools[p].pool;
-    for (size_t b = 0; b < lives_[p].size(); ++b) {
-      for (Standing s :
-           {Standing::kChecking, Standing::kUp, Standing::kWarming, Standing::kDraining,
-            Standing::kDrained, Standing::kDown, Standing::kForcedUp, Standing::kForcedDown}) {
-        standings.Add(
-            {{"pool", pool.name}, {"balancer", pool.balancers[b].name}, {"state", ToString(s)}},
-            lives_[p][b].standing == s ? 1 : 0);
-      }
-    }
-  }
-  if (const TcpCounters* counters = serving_.tcp_counters()) {
-    const TcpCounters& tcp = *counters;
-    out.Gauge("mongoosedns_tcp_clients", "Open TCP and TLS connections.")
-        .Add({}, tcp.clients.load());
-    out.Counter("mongoosedns_tcp_accepted_total", "Connections accepted.")
-        .Add({}, tcp.accepted.load());
-    auto closed = out.Counter("mongoosedns_tcp_closed_total", "Connections that a limit closed.");
-    closed.Add({{"reason", "clients_per_address"}}, tcp.refused_address.load());
-    closed.Add({{"reason", "clients"}}, tcp.evicted.load());
-    closed.Add({{"reason", "idle"}}, tcp.idle_closed.load());
-    closed.Add({{"reason", "queries"}}, tcp.queries_max_closed.load());
-    closed.Add({{"reason", "tls"}}, tcp.tls_failed.load());
-  }
-  auto updates = out.Counter("mongoosedns_updates_total", "UPDATEs of challenges by result.");
-  updates.Add({{"result", "done"}}, updates_done_);
-  updates.Add({{"result", "refused"}}, updates_refused_);
-  auto notify = out.Counter("mongoosedns_notify_total", "NOTIFY messages by result.");
-  notify.Add({{"result", "sent"}}, notifier_->sent());
-  notify.Add({{"result", "acknowledged"}}, notifier_->acknowledged());
-  notify.Add({{"result", "given_up"}}, notifier_->given_up());
-  return std::move(out).Take();
 }
 
 }  // namespace dns

@@ -23,21 +23,27 @@ std::vector<size_t> Control::AllZones() const {
   return all;
 }
 
-// All that secondaries get, but for what changes all the time and is not worth a transfer: the TTLs
-// of pools, which follow the next possible change of health.
+// All that secondaries get. The TTLs of pools, which follow the next possible change of health, are
+// not: those are transferred with one that stays.
 uint64_t Control::ContentOf(const ZoneConfig& zone) const {
   uint64_t digest = zone.content;
   for (const auto& [name, sets] : MakePoolSets(*zone.zone, config_->PoolConfigs(), views_)) {
     for (const auto& [type, set] : sets) {
-      Rrset timeless = set.set;
-      timeless.ttl = 0;
-      digest = FoldDigest(digest, timeless);
+      Rrset transferred = set.set;
+      transferred.ttl = set.transfer_ttl;
+      digest = FoldDigest(digest, transferred);
     }
   }
-  if (zone.keys) {  // a secondary has the keys and the signatures
+  if (zone.keys) {  // a secondary has the keys' sets and all signatures
+    KeyState state = zone.keys->At(UnixNow());
     Bytes keys;
     Append32(keys, signed_at_);
-    for (const auto& key : zone.keys->At(UnixNow()).published) Append16(keys, key->tag());
+    Append32(keys, state.dnskey_ttl);
+    for (const KeyList* list :
+         {&state.published, &state.key_signers, &state.zone_signers, &state.synced}) {
+      Append16(keys, list->size());
+      for (const auto& key : *list) Append16(keys, key->tag());
+    }
     digest = FoldDigest(digest, keys);
   }
   for (const Acme& acme : acme_) {
@@ -57,6 +63,7 @@ std::vector<size_t> Control::StepSerials(const std::vector<size_t>& zones) {
   std::vector<size_t> stepped;
   for (size_t z : zones) {
     const ZoneConfig& zone = config_->zones[z];
+    if (zone.zone->unavailable) continue;
     const Bytes& soa = zone.zone->names.at(zone.zone->apex).at(Type::kSoa).rdatas[0];
     if (serials_.For(zone.zone->apex.ToString(), SoaSerial(soa), ContentOf(zone)).second) {
       stepped.push_back(z);

@@ -31,12 +31,35 @@ std::string MacOf(const TsigKey& key, std::initializer_list<std::string_view> pa
   return Hex(Mac(key, data));
 }
 
-}  // namespace
-
-net::HttpClientRequest MakeFleetOrder(const TsigKey& key, const std::string& body, uint64_t now) {
+std::string NewNonce() {
   std::array<uint8_t, 16> random;
   CHECK(RAND_bytes(random.data(), random.size()) == 1);
-  std::string nonce = Hex(random);
+  return Hex(random);
+}
+
+// What one says cannot be passed off as the other.
+std::string_view LabelOf(FleetAnswer kind) {
+  return kind == FleetAnswer::kOrder ? "answer" : "view";
+}
+
+}  // namespace
+
+net::HttpClientRequest MakeFleetQuestion(const std::string& target) {
+  net::HttpClientRequest request;
+  request.target = target;
+  request.headers = {{std::string(kFleetNonce), NewNonce()}};
+  return request;
+}
+
+std::string NonceOf(const net::HttpClientRequest& request) {
+  for (const net::HttpHeader& header : request.headers) {
+    if (header.name == kFleetNonce) return header.value;
+  }
+  return "";
+}
+
+net::HttpClientRequest MakeFleetOrder(const TsigKey& key, const std::string& body, uint64_t now) {
+  std::string nonce = NewNonce();
   std::string time = std::to_string(now);
   net::HttpClientRequest request;
   request.method = "POST";
@@ -49,19 +72,21 @@ net::HttpClientRequest MakeFleetOrder(const TsigKey& key, const std::string& bod
   return request;
 }
 
-void SignFleetAnswer(const TsigKey& key, std::string_view nonce, net::HttpResponse& response) {
+void SignFleetAnswer(const TsigKey& key, FleetAnswer kind, std::string_view nonce,
+                     net::HttpResponse& response) {
   std::string status = std::to_string(response.status);
   response.headers.push_back(
-      {std::string(kFleetMac), MacOf(key, {"answer", nonce, status, response.body})});
+      {std::string(kFleetMac), MacOf(key, {LabelOf(kind), nonce, status, response.body})});
 }
 
-std::expected<void, std::string> CheckFleetAnswer(const TsigKey& key, std::string_view nonce,
+std::expected<void, std::string> CheckFleetAnswer(const TsigKey& key, FleetAnswer kind,
+                                                  std::string_view nonce,
                                                   const net::HttpReply& reply) {
   if (reply.status != 200) {
-    return std::unexpected("it refuses the order: HTTP status " + std::to_string(reply.status) +
+    return std::unexpected("it refuses: HTTP status " + std::to_string(reply.status) +
                            "; is quorum.key the same there, and is its clock right?");
   }
-  std::string mac = MacOf(key, {"answer", nonce, std::to_string(reply.status), reply.body});
+  std::string mac = MacOf(key, {LabelOf(kind), nonce, std::to_string(reply.status), reply.body});
   if (!net::ConstantTimeEqual(mac, reply.Header(kFleetMac))) {
     return std::unexpected("its answer is not signed with our key");
   }

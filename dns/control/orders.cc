@@ -32,25 +32,23 @@ std::string Control::OrderPeers(const std::string& request,
     const PeerConfig& peer = config_->peers[i];
     round->answers.push_back({peer.name, "", ""});
     net::HttpClientRequest order = MakeFleetOrder(key, request, ReadNow().unix_seconds);
-    std::string nonce;
-    for (const net::HttpHeader& header : order.headers) {
-      if (header.name == kFleetNonce) nonce = header.value;
-    }
-    round->running.push_back(
-        StartFetch(loop_, peer.address, std::move(order), kOrderTimeout,
-                   [round, i, key, nonce](std::expected<net::HttpReply, std::string> reply) {
-                     PeerAnswer& answer = round->answers[i];
-                     if (!reply) {
-                       answer.error = reply.error();
-                     } else if (auto checked = CheckFleetAnswer(key, nonce, *reply); !checked) {
-                       answer.error = checked.error();
-                     } else {
-                       answer.reply = reply->body;
-                     }
-                     if (--round->open != 0) return;
-                     round->done(std::move(round->answers));
-                     round->running.clear();
-                   }));
+    std::string nonce = NonceOf(order);
+    round->running.push_back(StartFetch(
+        loop_, peer.address, std::move(order), kOrderTimeout,
+        [round, i, key, nonce](std::expected<net::HttpReply, std::string> reply) {
+          PeerAnswer& answer = round->answers[i];
+          if (!reply) {
+            answer.error = reply.error();
+          } else if (auto checked = CheckFleetAnswer(key, FleetAnswer::kOrder, nonce, *reply);
+                     !checked) {
+            answer.error = checked.error();
+          } else {
+            answer.reply = reply->body;
+          }
+          if (--round->open != 0) return;
+          round->done(std::move(round->answers));
+          round->running.clear();
+        }));
   }
   return "";
 }
@@ -72,8 +70,17 @@ net::HttpResponse Control::TakeOrder(
   response.status = 200;
   response.content_type = "application/json";
   response.body = execute(request.body);
-  SignFleetAnswer(key, request.Header(kFleetNonce), response);
+  SignFleetAnswer(key, FleetAnswer::kOrder, request.Header(kFleetNonce), response);
   return response;
+}
+
+net::HttpResponse Control::SignView(const net::HttpRequest& request, net::HttpResponse view) const {
+  std::string_view nonce = request.Header(kFleetNonce);
+  if (config_->fleet_key && !nonce.empty()) {
+    const TsigKey& key = *config_->tsig_keys->Find(config_->fleet_key->wire());
+    SignFleetAnswer(key, FleetAnswer::kView, nonce, view);
+  }
+  return view;
 }
 
 }  // namespace dns

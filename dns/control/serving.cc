@@ -38,6 +38,7 @@ void Totals::Add(const Counters& c) {
   signed_on_demand += c.signed_on_demand.Get();
   sign_budget_spent += c.sign_budget_spent.Get();
   transfers += c.transfers.Get();
+  transfers_incremental += c.transfers_incremental.Get();
   transfers_refused += c.transfers_refused.Get();
   tsig_refused += c.tsig_refused.Get();
   tsig_good += c.tsig_good.Get();

@@ -41,7 +41,8 @@ struct Totals {
   std::array<uint64_t, kCountedTypes.size() + 1> types{};
   uint64_t dropped = 0, malformed = 0, truncated = 0, additional_left_out = 0;
   uint64_t rrl_dropped = 0, rrl_slipped = 0, cookies_valid = 0, cookies_bad = 0, dnssec_ok = 0;
-  uint64_t signed_on_demand = 0, sign_budget_spent = 0, transfers = 0, transfers_refused = 0;
+  uint64_t signed_on_demand = 0, sign_budget_spent = 0;
+  uint64_t transfers = 0, transfers_incremental = 0, transfers_refused = 0;
   uint64_t tsig_refused = 0, tsig_good = 0, receive_errors = 0, send_errors = 0, batches = 0;
 
   void Add(const Counters& counters);

@@ -1,4 +1,4 @@
-// Control's part in dynamic updates: who may, and what is done.
+// Control's part in dynamic updates and NOTIFY: who may, and what is done.
 #include <algorithm>
 
 #include "dns/control/control.h"
@@ -23,13 +23,13 @@ UpdateSink Control::MakeUpdateSink() {
         loop_.Post([this, gate, client, message = Bytes(message.begin(), message.end()),
                     reply = std::move(reply)]() mutable {
           gate->waiting.fetch_sub(1);
-          if (!stopping_) reply(AnswerUpdate(message, client));
+          if (!stopping_) reply(AnswerOrder(message, client));
         });
         return true;
       };
 }
 
-Bytes Control::AnswerUpdate(ByteView message, const net::Address& client) {
+Bytes Control::AnswerOrder(ByteView message, const net::Address& client) {
   uint64_t now = ReadNow().unix_seconds;
   TsigCheck tsig = CheckTsig(message, config_->tsig_keys, now);
   Bytes plain(message.begin(), message.end());
@@ -37,40 +37,9 @@ Bytes Control::AnswerUpdate(ByteView message, const net::Address& client) {
     plain.resize(tsig.record.offset);
     Put16(plain.data() + 10, Get16(plain.data() + 10) - 1u);
   }
-  auto update = ParseUpdate(plain);
-  size_t question_end = update ? update->question_end : kHeaderBytes;
-  if (tsig.good() && !replays_.IsFresh(tsig, now)) {
-    tsig.verdict = TsigCheck::Verdict::kRefused;
-    tsig.error = TsigError::kBadTime;  // RFC 8945 §5.2.3: as a time that was there before
-  }
-  UpdateRcode rcode = UpdateRcode::kRefused;
-  std::string by = "nobody";
-  const ZoneConfig* zone = nullptr;
-  if (update) {
-    auto at = std::ranges::find(config_->zones, update->zone,
-                                [](const ZoneConfig& z) { return z.zone->apex; });
-    if (at != config_->zones.end()) zone = &*at;
-  }
-  if (tsig.verdict == TsigCheck::Verdict::kFormErr || !update) {
-    rcode = update ? UpdateRcode::kFormErr : update.error();
-    if (tsig.verdict == TsigCheck::Verdict::kFormErr) rcode = UpdateRcode::kFormErr;
-  } else if (tsig.refused() || zone == nullptr) {
-    rcode = UpdateRcode::kNotAuth;
-  } else if (tsig.good()) {
-    by = tsig.key->name.ToString();
-    if (std::ranges::find(zone->acme_keys, tsig.key->name) != zone->acme_keys.end()) {
-      rcode = DoUpdate(*update, *zone, by);
-    }
-  }
-  bool done = rcode == UpdateRcode::kNoError;
-  ++(done ? updates_done_ : updates_refused_);
-  net::Log(done ? net::LogLevel::kInfo : net::LogLevel::kWarn, "update",
-           done ? "challenges changed" : "refused",
-           {{"client", client.ToString()},
-            {"key", by},
-            {"zone", update ? update->zone.ToString() : ""},
-            {"rcode", static_cast<int>(rcode)}});
-  Bytes response = MakeUpdateResponse(plain, question_end, rcode);
+  bool notify = plain.size() > 2 && (plain[2] >> 3 & 0xf) == kOpcodeNotify;
+  Bytes response =
+      notify ? AnswerNotify(plain, tsig, client) : AnswerUpdate(plain, tsig, client, now);
   if (tsig.good() || tsig.refused()) {
     size_t size = response.size();
     response.resize(size + TsigBytes(tsig));
@@ -79,7 +48,60 @@ Bytes Control::AnswerUpdate(ByteView message, const net::Address& client) {
   return response;
 }
 
-UpdateRcode Control::DoUpdate(const Update& update, const ZoneConfig& zone, const std::string& by) {
+// RFC 1996 §3.7, §4.5. Whoever tells us is not believed further than that it is worth asking.
+Bytes Control::AnswerNotify(ByteView plain, const TsigCheck& tsig, const net::Address& client) {
+  auto notify = ParseNotify(plain);
+  Rcode rcode = Rcode::kFormErr;
+  if (tsig.verdict != TsigCheck::Verdict::kFormErr && notify) {
+    const Name* key = tsig.good() ? &tsig.key->name : nullptr;
+    rcode = tsig.refused() ? Rcode::kNotAuth : secondaries_.Notified(notify->zone, client, key);
+  }
+  if (rcode != Rcode::kNoError) {
+    static net::LogLimiter limiter(std::chrono::seconds(1));
+    if (auto held = limiter.Pass(loop_.now())) {
+      net::Log(net::LogLevel::kWarn, "notify", "one of a zone is refused",
+               {{"client", client.ToString()},
+                {"zone", notify ? notify->zone.ToString() : ""},
+                {"rcode", RcodeName(rcode)},
+                {"more", *held}});
+    }
+  }
+  size_t question_end = notify ? notify->question_end : kHeaderBytes;
+  return MakeOrderResponse(plain, question_end, static_cast<UpdateRcode>(rcode));
+}
+
+UpdateRcode Control::JudgeSignedUpdate(const Update& update, const TsigCheck& tsig) {
+  auto zone = std::ranges::find(config_->zones, update.zone,
+                                [](const ZoneConfig& z) { return z.zone->apex; });
+  if (tsig.refused() || zone == config_->zones.end()) return UpdateRcode::kNotAuth;
+  bool may =
+      tsig.good() && std::ranges::find(zone->acme_keys, tsig.key->name) != zone->acme_keys.end();
+  return may ? DoUpdate(update, *zone) : UpdateRcode::kRefused;
+}
+
+Bytes Control::AnswerUpdate(ByteView plain, TsigCheck& tsig, const net::Address& client,
+                            uint64_t now) {
+  if (tsig.good() && !replays_.IsFresh(tsig, now)) {
+    tsig.verdict = TsigCheck::Verdict::kRefused;
+    tsig.error = TsigError::kBadTime;  // RFC 8945 §5.2.3: as a time that was there before
+  }
+  auto update = ParseUpdate(plain);
+  UpdateRcode rcode = UpdateRcode::kFormErr;
+  if (tsig.verdict != TsigCheck::Verdict::kFormErr) {
+    rcode = update ? JudgeSignedUpdate(*update, tsig) : update.error();
+  }
+  bool done = rcode == UpdateRcode::kNoError;
+  ++(done ? updates_done_ : updates_refused_);
+  net::Log(done ? net::LogLevel::kInfo : net::LogLevel::kWarn, "update",
+           done ? "challenges changed" : "refused",
+           {{"client", client.ToString()},
+            {"key", tsig.good() ? tsig.key->name.ToString() : "nobody"},
+            {"zone", update ? update->zone.ToString() : ""},
+            {"rcode", static_cast<int>(rcode)}});
+  return MakeOrderResponse(plain, update ? update->question_end : kHeaderBytes, rcode);
+}
+
+UpdateRcode Control::DoUpdate(const Update& update, const ZoneConfig& zone) {
   auto tokens_at = [&](const Name& name) {
     std::vector<std::string> tokens;
     for (const Acme& acme : acme_) {
@@ -105,7 +127,6 @@ UpdateRcode Control::DoUpdate(const Update& update, const ZoneConfig& zone, cons
     if (next.size() == kAcmeMax) return UpdateRcode::kServFail;
     next.push_back({change.owner, change.token, until});
   }
-  static_cast<void>(by);
   acme_ = std::move(next);
   PublishAcme();
   return UpdateRcode::kNoError;

@@ -53,10 +53,10 @@ void ZoneBuilder::Load(const std::string& path, Signatures signatures, Done done
       std::move(done));
 }
 
-void ZoneBuilder::Rebuild(const Config& config, std::vector<PoolView> views, Signatures signatures,
-                          Done done) {
+void ZoneBuilder::Rebuild(std::vector<ZoneConfig> zones, std::vector<PoolConfig> pools,
+                          std::vector<PoolView> views, Signatures signatures, Done done) {
   Start(
-      [zones = config.zones, pools = config.PoolConfigs(), views = std::move(views),
+      [zones = std::move(zones), pools = std::move(pools), views = std::move(views),
        signatures = std::move(signatures)]() mutable {
         Built built;
         built.signatures = std::move(signatures);

@@ -38,9 +38,10 @@ class ZoneBuilder {
   // Reads the file and compiles its zones, with pools as if all were up: the caller's Update() says
   // how they are. Not while busy().
   void Load(const std::string& path, Signatures signatures, Done done);
-  // Compiles again what is served, for signatures or keys that have come of age. `views`: the pools
-  // now. Not while busy().
-  void Rebuild(const Config& config, std::vector<PoolView> views, Signatures signatures, Done done);
+  // Compiles these zones with what is there, for signatures or keys that have come of age, or zones
+  // that primaries have sent. `views`: the pools now. Not while busy().
+  void Rebuild(std::vector<ZoneConfig> zones, std::vector<PoolConfig> pools,
+               std::vector<PoolView> views, Signatures signatures, Done done);
 
   // The compiler of a configuration, not built yet. Any thread.
   static std::unique_ptr<Compiler> MakeCompiler(const std::vector<ZoneConfig>& zones,

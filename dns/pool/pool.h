@@ -27,7 +27,7 @@ constexpr size_t kPoolsMax = 64;
 constexpr uint32_t kWeightMax = 1000;
 constexpr uint16_t kAnswersMax = 32;
 
-// The services that a pool can give SRV sets for (RFC 6120 §3.2.1, XEP-0368), in the order of
+// The services that checks can judge by themselves (RFC 6120 §3.2.1, XEP-0368), in the order of
 // BalancerLive::services_down and PoolView::services.
 constexpr std::array<std::string_view, 4> kServices = {"xmpp-client", "xmpps-client", "xmpp-server",
                                                        "xmpps-server"};

@@ -60,6 +60,7 @@ void AddHostSets(const PoolConfig& pool, const PoolUse& use, const PoolView& vie
       set.pool = use.pool;
       set.set = {use.hosts[i], type, view.addresses.ttl, {}};
       set.answers_max = kAddressesPerBalancerMax;
+      set.transfer_ttl = pool.ttl_min;
       for (const net::Address& a : AddressesUp(pool.balancers[i], down, v6)) {
         AddWeighted(set, AddressRdata(a), 1);
       }
@@ -67,16 +68,42 @@ void AddHostSets(const PoolConfig& pool, const PoolUse& use, const PoolView& vie
   }
 }
 
+void AddHost(const Name& host, Bytes rdata, PoolSet& out) {
+  if (std::ranges::find(out.set.rdatas, rdata) != out.set.rdatas.end()) return;
+  out.set.rdatas.push_back(std::move(rdata));
+  out.weights.push_back(1);
+  out.hosts.push_back(host);
+}
+
 void AddService(const PoolConfig& pool, const PoolUse& use, const ServiceUse& service,
                 const Member& member, PoolSet& out) {
+  const Name& host = use.hosts[member.balancer];
   Bytes rdata;
   Append16(rdata, pool.balancers[member.balancer].priority);
   Append16(rdata, std::clamp<uint32_t>((member.weight + 500) / 1000, 1, 65535));
   Append16(rdata, service.port);
-  Append(rdata, use.hosts[member.balancer].wire());
-  out.set.rdatas.push_back(std::move(rdata));
-  out.weights.push_back(1);
-  out.hosts.push_back(use.hosts[member.balancer]);
+  Append(rdata, host.wire());
+  AddHost(host, std::move(rdata), out);
+}
+
+// ServiceMode begins at priority 1 (RFC 9460 §2.4.1); there are no weights.
+void AddBinding(const PoolConfig& pool, const PoolUse& use, const BindingUse& binding,
+                const Member& member, PoolSet& out) {
+  const Name& host = use.hosts[member.balancer];
+  Bytes rdata;
+  Append16(rdata, std::min(pool.balancers[member.balancer].priority + 1u, 65'535u));
+  Append(rdata, host.wire());
+  Append(rdata, binding.params);
+  AddHost(host, std::move(rdata), out);
+}
+
+// Those that are given out. Fallback addresses have no host names: all that have.
+std::vector<Member> MembersOf(const PoolConfig& pool, const Selection& selection) {
+  std::vector<Member> members = selection.members;
+  for (size_t i = 0; selection.fallback && i < pool.balancers.size(); ++i) {
+    members.push_back({i, 1000});
+  }
+  return members;
 }
 
 bool HasFamily(const PoolConfig& pool, bool v6) {
@@ -89,10 +116,13 @@ bool HasFamily(const PoolConfig& pool, bool v6) {
 
 PoolSet& Start(PoolSets& sets, const PoolUse& use, const PoolConfig& pool, const Name& owner,
                Type type, const Selection& selection) {
-  PoolSet& set = sets[owner][type];
+  auto [at, fresh] = sets[owner].try_emplace(type);
+  PoolSet& set = at->second;
+  if (!fresh) return set;  // another use of the pool: their records make one set
   set.pool = use.pool;
   set.set = {owner, type, selection.ttl, {}};
   set.answers_max = pool.answers_max;
+  set.transfer_ttl = pool.ttl_min;
   set.all_down = selection.all_down;
   return set;
 }
@@ -100,7 +130,8 @@ PoolSet& Start(PoolSets& sets, const PoolUse& use, const PoolConfig& pool, const
 }  // namespace
 
 uint16_t PoolSet::AnswersPerReply() const {
-  if (set.type == Type::kSrv) return static_cast<uint16_t>(set.rdatas.size());
+  if (set.type != Type::kA && set.type != Type::kAaaa)
+    return static_cast<uint16_t>(set.rdatas.size());
   if (weighted) return AnswersFor(weights, answers_max);
   return static_cast<uint16_t>(std::min<size_t>(set.rdatas.size(), answers_max));
 }
@@ -123,12 +154,6 @@ void AddHosts(Zone& zone, const std::vector<PoolConfig>& pools) {
   }
 }
 
-Name ServiceOwner(const PoolUse& use, const ServiceUse& service) {
-  auto owner = use.services_at.Child("_tcp")->Child("_" + service.service);
-  CHECK(owner.has_value());
-  return *owner;
-}
-
 PoolSets MakePoolSets(const Zone& zone, const std::vector<PoolConfig>& pools,
                       std::span<const PoolView> views) {
   PoolSets sets;
@@ -145,14 +170,19 @@ PoolSets MakePoolSets(const Zone& zone, const std::vector<PoolConfig>& pools,
     }
     AddHostSets(pool, use, view, sets);
     for (const ServiceUse& service : use.services) {
-      const Selection& selection = view.services[*ServiceIndex(service.service)];
-      PoolSet& set = Start(sets, use, pool, ServiceOwner(use, service), Type::kSrv, selection);
-      if (selection.fallback) {  // fallback addresses have no host names: give out all that have
-        for (size_t i = 0; i < pool.balancers.size(); ++i) {
-          AddService(pool, use, service, {i, 1000}, set);
-        }
+      // Other services than XMPP's have no checks of their own: what the addresses are judged by.
+      auto own = ServiceIndex(service.service);
+      const Selection& selection = own ? view.services[*own] : view.addresses;
+      PoolSet& set = Start(sets, use, pool, *ServiceOwner(use, service), Type::kSrv, selection);
+      for (const Member& member : MembersOf(pool, selection)) {
+        AddService(pool, use, service, member, set);
       }
-      for (const Member& member : selection.members) AddService(pool, use, service, member, set);
+    }
+    for (const BindingUse& binding : use.bindings) {
+      PoolSet& set = Start(sets, use, pool, binding.owner, binding.type, view.addresses);
+      for (const Member& member : MembersOf(pool, view.addresses)) {
+        AddBinding(pool, use, binding, member, set);
+      }
     }
   }
   return sets;

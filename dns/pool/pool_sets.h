@@ -17,13 +17,16 @@ struct PoolSet {
   size_t pool = 0;
   Rrset set;                      // empty when nothing is given out
   std::vector<uint32_t> weights;  // a record
-  std::vector<Name> hosts;        // a record, SRV only: whose addresses go along
+  std::vector<Name> hosts;        // a record, not of addresses: whose addresses go along
   uint16_t answers_max = 8;
+  // What secondaries have: the TTL of `set` follows the next possible change, theirs may not, since
+  // one serial is one content.
+  uint32_t transfer_ttl = 0;
   bool weighted = false;  // the weight decides how often a record is in an answer
   bool all_down = false;
 
-  // How many of the records one answer holds. SRV sets are whole: clients choose by priority and
-  // weight, and a part of the set would have them choose among backups only.
+  // How many of the records one answer holds. SRV sets and bindings are whole: clients choose by
+  // priority and weight, and a part of the set would have them choose among backups only.
   uint16_t AnswersPerReply() const;
 };
 
@@ -38,9 +41,6 @@ PoolSets MakePoolSets(const Zone& zone, const std::vector<PoolConfig>& pools,
 // health says; what is given out at them is a pool set. After FindMistakes(), which sees to it that
 // nothing else is there.
 void AddHosts(Zone& zone, const std::vector<PoolConfig>& pools);
-
-// The owner of a service's SRV set: _xmpp-client._tcp.DOMAIN.
-Name ServiceOwner(const PoolUse& use, const ServiceUse& service);
 
 Bytes AddressRdata(const net::Address& address);
 

@@ -192,7 +192,7 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     bool begun = reply.transfer != nullptr && BeginTransfer(packet);
     server.reader_->Release();
     if (begun) return;
-    if (reply.update && OfferUpdate(packet)) return;
+    if (reply.order && OfferUpdate(packet)) return;
     if (reply.transfer != nullptr) server.responder_.counters().transfers_refused.Add();
     if (reply.size == 0) {
       // Whoever sends what gets no answer over UDP has no business on a connection.
@@ -242,6 +242,7 @@ class TcpServer::Loop::Connection final : public net::ChannelHandler {
     if (tsig != nullptr) signer_.emplace(*tsig);
     transfer_place_ = std::move(place);
     server.responder_.counters().transfers.Add();
+    if (transfer_->incremental()) server.responder_.counters().transfers_incremental.Add();
     ContinueTransfer();
     return true;
   }

@@ -29,6 +29,39 @@ std::unique_ptr<TransferWriter> TransferWriter::UpToDate(Record soa, std::vector
   return writer;
 }
 
+namespace {
+
+// RFC 1995 §4: of each step the SOA before, what is removed, the SOA after, what is added.
+TransferWriter::Source DifferencesOf(ZoneSteps steps, size_t first) {
+  // Within a step: 0 the SOA before, then what is removed, the SOA after, what is added.
+  return [steps = std::move(steps), at = first,
+          within = size_t{0}]() mutable -> std::optional<Record> {
+    for (; at < steps.size(); ++at, within = 0) {
+      const ZoneStep& step = *steps[at];
+      size_t removed = step.removed.size();
+      size_t place = within++;
+      if (place == 0) return step.from;
+      if (place <= removed) return step.removed[place - 1];
+      if (place == removed + 1) return step.to;
+      place -= removed + 2;
+      if (place < step.added.size()) return step.added[place];
+    }
+    return std::nullopt;
+  };
+}
+
+}  // namespace
+
+std::unique_ptr<TransferWriter> TransferWriter::Incremental(Record soa, ZoneSteps steps,
+                                                            size_t first,
+                                                            std::vector<uint8_t> question,
+                                                            uint16_t id) {
+  auto writer = std::make_unique<TransferWriter>(
+      std::move(soa), DifferencesOf(std::move(steps), first), std::move(question), id);
+  writer->incremental_ = true;
+  return writer;
+}
+
 const Record* TransferWriter::Peek() {
   if (state_ == State::kRecords) {
     if (!next_) next_ = source_();
@@ -97,7 +130,7 @@ std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const ne
   if (!snapshot || !snapshot->generation) return nullptr;
   auto zone = std::ranges::find_if(snapshot->zones,
                                    [&](const ZoneConfig& z) { return z.zone->apex == apex; });
-  if (zone == snapshot->zones.end()) return nullptr;
+  if (zone == snapshot->zones.end() || zone->zone->unavailable) return nullptr;
   bool allowed = std::ranges::any_of(zone->secondaries, [&](const SecondaryConfig& secondary) {
     return secondary.MayTransfer(client, key);
   });
@@ -110,6 +143,13 @@ std::unique_ptr<TransferWriter> TransferSource::Begin(const Name& apex, const ne
     Record soa{apex, Type::kSoa, state->soa.ttl, state->soa.rdatas[0]};
     if (known_serial && !SerialIsNewer(state->serial, *known_serial)) {
       return TransferWriter::UpToDate(std::move(soa), std::move(question), id);
+    }
+    auto steps = snapshot->steps.find(apex);
+    if (known_serial && steps != snapshot->steps.end()) {
+      if (auto first = FirstStep(steps->second, *known_serial)) {
+        return TransferWriter::Incremental(std::move(soa), steps->second, *first,
+                                           std::move(question), id);
+      }
     }
     return std::make_unique<TransferWriter>(
         std::move(soa),

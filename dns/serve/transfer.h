@@ -4,19 +4,21 @@
 
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
 
 #include "dns/answer/answer.h"
+#include "dns/answer/zone_journal.h"
 #include "dns/config/config.h"
 #include "dns/zone/zone.h"
 
 namespace dns {
 
-// Records of one AXFR as messages, made one after the other so that neither a slow peer nor a large
-// zone costs memory. Pure. The SOA stands first and last.
+// Records of one transfer as messages, made one after the other so that neither a slow peer nor a
+// large zone costs memory. Pure. The SOA stands first and last.
 class TransferWriter {
  public:
   // Messages are filled up to this.
@@ -31,6 +33,11 @@ class TransferWriter {
   static std::unique_ptr<TransferWriter> UpToDate(Record soa, std::vector<uint8_t> question,
                                                   uint16_t id);
 
+  // The differences from step `first` on.
+  static std::unique_ptr<TransferWriter> Incremental(Record soa, ZoneSteps steps, size_t first,
+                                                     std::vector<uint8_t> question, uint16_t id);
+
+  bool incremental() const { return incremental_; }
   bool done() const { return state_ == State::kDone; }
   // The next message, without its length; empty when a record fits no message, which ends the
   // transfer.
@@ -47,6 +54,7 @@ class TransferWriter {
   std::vector<uint8_t> question_;
   uint16_t id_;
   bool soa_alone_ = false;
+  bool incremental_ = false;
   State state_ = State::kFirstSoa;
   std::optional<Record> next_;
 };
@@ -59,6 +67,7 @@ class TransferSource {
     std::vector<ZoneConfig> zones;
     std::shared_ptr<const Generation> generation;
     std::shared_ptr<SignatureStore> signatures;  // for signed zones
+    std::map<Name, ZoneSteps> steps;             // what an IXFR can be told, by zone
   };
 
   void Set(std::shared_ptr<const Snapshot> snapshot);

@@ -112,7 +112,7 @@ class RingServer final : private net::Target {
     ReplySlot& slot = replies_[id];
     Client from{*client, Transport::kUdp};
     Reply reply = responder_.Respond(*generation_, from, message.payload, slot.bytes, now_);
-    if (reply.update && updates_ != nullptr) [[unlikely]] {
+    if (reply.order && updates_ != nullptr) [[unlikely]] {
       msghdr from_header{};
       from_header.msg_name = message.name;
       from_header.msg_namelen = message.name_size;

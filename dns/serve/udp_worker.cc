@@ -202,7 +202,7 @@ void UdpWorker::Answer(Batch& batch, int received) {
       std::span<const uint8_t> packet(batch.in_bytes[i].data(), batch.in[i].msg_len);
       Reply reply = responder_.Respond(generation, {*client, Transport::kUdp}, packet,
                                        batch.out_bytes[answers], now);
-      if (reply.update && options_.updates != nullptr &&
+      if (reply.order && options_.updates != nullptr &&
           OfferUdpUpdate(*options_.updates, socket_.get(), packet, *client, in)) [[unlikely]] {
         reply.size = 0;  // answered by the control thread
       }

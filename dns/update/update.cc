@@ -133,10 +133,23 @@ Changes JudgeUpdate(const Update& update, const TokensAt& tokens_at) {
   return changes;
 }
 
-Bytes MakeUpdateResponse(ByteView message, size_t question_end, UpdateRcode rcode) {
+std::optional<Notify> ParseNotify(ByteView message) {
+  if (message.size() < kHeaderBytes || Get16(message.data() + 4) != 1) return std::nullopt;
+  size_t at = kHeaderBytes;
+  auto zone = ReadName(message, at);
+  if (!zone || message.size() - at < 4) return std::nullopt;
+  bool soa = Get16(message.data() + at) == static_cast<uint16_t>(Type::kSoa);
+  if (!soa || Get16(message.data() + at + 2) != kClassIn) return std::nullopt;
+  return Notify{std::move(*zone), at + 4};
+}
+
+Bytes MakeOrderResponse(ByteView message, size_t question_end, UpdateRcode rcode) {
   Bytes out(message.begin(),
             message.begin() + static_cast<std::ptrdiff_t>(std::max(question_end, kHeaderBytes)));
-  Put16(out.data() + 2, 0x8000u | unsigned{kOpcodeUpdate} << 11 | static_cast<unsigned>(rcode));
+  unsigned opcode = Get16(out.data() + 2) & 0x7800u;
+  // RFC 1996 §4.7: AA, as the NOTIFY had it.
+  unsigned aa = opcode >> 11 == kOpcodeNotify ? 0x0400u : 0u;
+  Put16(out.data() + 2, 0x8000u | opcode | aa | static_cast<unsigned>(rcode));
   Put16(out.data() + 4, question_end > kHeaderBytes ? 1 : 0);
   for (size_t at : {size_t{6}, size_t{8}, size_t{10}}) Put16(out.data() + at, 0);
   return out;

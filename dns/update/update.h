@@ -19,7 +19,6 @@ namespace dns {
 
 constexpr size_t kUpdateRecordsMax = 64;
 constexpr uint16_t kClassNone = 254;
-constexpr uint8_t kOpcodeUpdate = 5;
 
 // RFC 2136 §2.2.
 enum class UpdateRcode : uint8_t {
@@ -73,7 +72,15 @@ using TokensAt = std::function<std::vector<std::string>(const Name&)>;
 std::expected<std::vector<ChallengeChange>, UpdateRcode> JudgeUpdate(const Update& update,
                                                                      const TokensAt& tokens_at);
 
-// The response: header and zone section.
-Bytes MakeUpdateResponse(ByteView message, size_t question_end, UpdateRcode rcode);
+// A primary says that its zone has changed (RFC 1996). What else it says, its SOA say, is not read:
+// the primary is asked.
+struct Notify {
+  Name zone;
+  size_t question_end = 0;
+};
+std::optional<Notify> ParseNotify(ByteView message);
+
+// The response to either: header, with the opcode that was asked, and question.
+Bytes MakeOrderResponse(ByteView message, size_t question_end, UpdateRcode rcode);
 
 }  // namespace dns

@@ -2,18 +2,6 @@
 
 namespace dns {
 
-size_t NameBytes(ByteView message, size_t at) {
-  size_t i = at;
-  while (i < message.size() && i - at < kNameBytesMax) {
-    uint8_t length = message[i];
-    if (length == 0) return i + 1 - at;
-    if (length >= 0xc0) return i + 2 <= message.size() ? i + 2 - at : 0;
-    if (length > kLabelBytesMax) return 0;
-    i += 1u + length;
-  }
-  return 0;
-}
-
 std::optional<Name> ReadName(ByteView message, size_t& at) {
   Bytes wire;
   size_t i = at;

@@ -16,10 +16,6 @@ constexpr int kPointersMax = 16;
 // Of a record behind its owner: type, class, TTL, size of the RDATA.
 constexpr size_t kRecordHeadBytes = 10;
 
-// The bytes that a name takes at `at`, which may be the message's end; a pointer ends it and is not
-// followed. 0: none.
-size_t NameBytes(ByteView message, size_t at);
-
 // Reads a name, in lower case, and moves `at` behind it. Nothing where there is none.
 std::optional<Name> ReadName(ByteView message, size_t& at);
 

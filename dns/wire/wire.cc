@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "dns/wire/message.h"
-
 namespace dns {
 namespace {
 
@@ -167,6 +165,18 @@ ParseResult ParseWithoutQuestion(ByteView packet, Query& query) {
 }
 
 }  // namespace
+
+size_t NameBytes(ByteView packet, size_t at) {
+  size_t i = at;
+  while (i < packet.size() && i - at < kNameBytesMax) {
+    uint8_t length = packet[i];
+    if (length == 0) return i + 1 - at;
+    if (length >= 0xc0) return i + 2 <= packet.size() ? i + 2 - at : 0;
+    if (length > kLabelBytesMax) return 0;
+    i += 1u + length;
+  }
+  return 0;
+}
 
 ParseResult ParseQuery(ByteView packet, Query& query) {
   query.name_size = 0;

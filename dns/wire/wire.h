@@ -66,6 +66,9 @@ enum class Rcode : uint16_t {
 constexpr size_t kRcodeCount = 24;
 std::string_view RcodeName(Rcode rcode);
 
+constexpr uint8_t kOpcodeNotify = 4;
+constexpr uint8_t kOpcodeUpdate = 5;
+
 constexpr uint16_t kClassIn = 1;
 constexpr uint16_t kClassChaos = 3;
 constexpr uint16_t kClassAny = 255;
@@ -137,6 +140,10 @@ enum class ParseResult {
 // says whether the question was good (and may be echoed) or not. EDNS that was read before the
 // mistake is kept.
 ParseResult ParseQuery(std::span<const uint8_t> packet, Query& query);
+
+// The bytes that a name takes at `at`, which may be the packet's end; a pointer ends it and is not
+// followed. 0: none.
+size_t NameBytes(ByteView packet, size_t at);
 
 // The hash of a lower-case name that is followed by at least seven zero bytes.
 inline uint64_t HashName(const uint8_t* padded, size_t size) {

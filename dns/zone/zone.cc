@@ -28,6 +28,21 @@ std::shared_ptr<Zone> MakeZone(Name apex) {
   return zone;
 }
 
+std::optional<Name> ServiceOwner(const PoolUse& use, const ServiceUse& service) {
+  auto protocol = use.services_at.Child("_" + service.protocol);
+  return protocol ? protocol->Child("_" + service.service) : std::nullopt;
+}
+
+std::shared_ptr<Zone> MakeUnavailableZone(const Name& apex) {
+  auto zone = MakeZone(apex);
+  zone->unavailable = true;
+  SetMap& sets = zone->names[apex];
+  // Two root names and five zeroes; the root as name server.
+  sets[Type::kSoa] = {apex, Type::kSoa, 0, {Bytes(22)}};
+  sets[Type::kNs] = {apex, Type::kNs, 0, {Bytes(1)}};
+  return zone;
+}
+
 std::expected<void, std::string> AddRecord(Zone& zone, Record record) {
   return RecordAdder(zone).Add(std::move(record));
 }
@@ -131,53 +146,69 @@ void FindMistakesAtName(const Zone& zone, const Name& name, const SetMap& sets,
 }
 
 void FindPoolMistakes(const Zone& zone, const PoolUse& use, std::vector<std::string>& mistakes) {
-  auto taken = [&](const Name& name, bool all_types) {
+  auto taken_by = [&](const Name& name, Type type) {
     auto it = zone.names.find(name);
-    if (it == zone.names.end()) return false;
-    if (it->second.contains(Type::kCname)) return true;
-    if (all_types) return it->second.contains(Type::kSrv);
-    return it->second.contains(Type::kA) || it->second.contains(Type::kAaaa);
+    return it != zone.names.end() &&
+           (it->second.contains(Type::kCname) || it->second.contains(type));
   };
-  if (taken(use.addresses_at, false)) {
+  auto taken = [&](const Name& name) {
+    return taken_by(name, Type::kA) || taken_by(name, Type::kAaaa);
+  };
+  if (taken(use.addresses_at)) {
     mistakes.push_back(use.addresses_at.ToString() +
                        " has addresses of a pool and A, AAAA or CNAME records of its own");
   }
   for (const Name& host : use.hosts) {
-    if (taken(host, false)) {
+    if (taken(host)) {
       mistakes.push_back(host.ToString() + " is a balancer's host name and has records of its own");
     }
   }
   for (const ServiceUse& service : use.services) {
-    auto tcp = use.services_at.Child("_tcp");
-    auto owner = tcp ? tcp->Child("_" + service.service) : std::nullopt;
+    auto owner = ServiceOwner(use, service);
     if (!owner) {
-      mistakes.push_back("_" + service.service + "._tcp." + use.services_at.ToString() +
-                         " is longer than a name may be");
-    } else if (taken(*owner, true)) {
+      mistakes.push_back("_" + service.service + "._" + service.protocol + "." +
+                         use.services_at.ToString() + " is longer than a name may be");
+    } else if (taken_by(*owner, Type::kSrv)) {
       mistakes.push_back(owner->ToString() + " has a pool's SRV set and SRV records of its own");
     }
   }
+  for (const BindingUse& binding : use.bindings) {
+    if (!taken_by(binding.owner, binding.type)) continue;
+    std::string type = TypeName(binding.type);
+    mistakes.push_back(binding.owner.ToString() + " has a pool's " + type + " set and " + type +
+                       " records of its own");
+  }
 }
 
-// Where several uses of pools meet, their records make one set.
+// Where several uses of a pool meet, their records make one set; several pools make none.
 void FindSharedPlaces(const Zone& zone, std::vector<std::string>& mistakes) {
-  std::map<Name, size_t> pool_at;
-  std::map<Name, size_t> records_at;
+  struct Place {
+    size_t pool;
+    size_t records = 0;
+    bool two_pools = false;
+  };
+  std::map<std::pair<Name, Type>, Place> places;
+  auto add = [&](const Name& owner, Type type, const PoolUse& use) {
+    Place& place = places.try_emplace({owner, type}, Place{use.pool}).first->second;
+    if (place.pool != use.pool && !std::exchange(place.two_pools, true)) {
+      mistakes.push_back(owner.ToString() + " has the " +
+                         (type == Type::kA ? "addresses" : TypeName(type) + " records") +
+                         " of two pools");
+    }
+    if (type != Type::kA) place.records += use.hosts.size();
+  };
   for (const PoolUse& use : zone.pools) {
-    auto [place, is_new] = pool_at.emplace(use.addresses_at, use.pool);
-    if (!is_new && place->second != use.pool) {
-      mistakes.push_back(use.addresses_at.ToString() + " has the addresses of two pools");
-    }
+    add(use.addresses_at, Type::kA, use);
     for (const ServiceUse& service : use.services) {
-      auto tcp = use.services_at.Child("_tcp");
-      auto owner = tcp ? tcp->Child("_" + service.service) : std::nullopt;
-      if (owner) records_at[*owner] += use.hosts.size();
+      if (auto owner = ServiceOwner(use, service)) add(*owner, Type::kSrv, use);
     }
+    for (const BindingUse& binding : use.bindings) add(binding.owner, binding.type, use);
   }
-  for (const auto& [owner, records] : records_at) {
-    if (records <= kShuffledMax) continue;
-    mistakes.push_back(owner.ToString() + " has " + std::to_string(records) +
-                       " SRV records of pools, which is above the largest allowed, " +
+  for (const auto& [where, place] : places) {
+    if (place.records <= kShuffledMax) continue;
+    mistakes.push_back(where.first.ToString() + " has " + std::to_string(place.records) + " " +
+                       TypeName(where.second) +
+                       " records of pools, which is above the largest allowed, " +
                        std::to_string(kShuffledMax));
   }
 }
@@ -213,6 +244,9 @@ size_t SoaNumbers(ByteView rdata) {
 }  // namespace
 
 uint32_t SoaSerial(ByteView rdata) { return Get32(rdata.data() + SoaNumbers(rdata)); }
+uint32_t SoaRefresh(ByteView rdata) { return Get32(rdata.data() + SoaNumbers(rdata) + 4); }
+uint32_t SoaRetry(ByteView rdata) { return Get32(rdata.data() + SoaNumbers(rdata) + 8); }
+uint32_t SoaExpire(ByteView rdata) { return Get32(rdata.data() + SoaNumbers(rdata) + 12); }
 uint32_t SoaMinimum(ByteView rdata) { return Get32(rdata.data() + SoaNumbers(rdata) + 16); }
 void SetSoaSerial(Bytes& rdata, uint32_t serial) {
   Put32(rdata.data() + SoaNumbers(rdata), serial);

@@ -9,6 +9,7 @@
 #include <expected>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -71,12 +72,21 @@ class SetMap {
 
 // A service of a pool: one SRV set.
 struct ServiceUse {
-  std::string service;  // "xmpp-client", "xmpps-client", "xmpp-server", "xmpps-server"
+  std::string service;  // "xmpp-client", "sip"
   uint16_t port = 0;
+  std::string protocol = "tcp";
 };
 
-// Where a pool stands in a zone: addresses at `addresses_at`, SRV sets below `services_at`, and a
-// host name for each balancer, BALANCER.addresses_at, which the SRV records point to.
+// A service binding of a pool (RFC 9460): one HTTPS or SVCB set, a record a balancer.
+struct BindingUse {
+  Name owner;
+  Type type = Type::kHttps;
+  Bytes params;  // in wire form
+};
+
+// Where a pool stands in a zone: addresses at `addresses_at`, SRV sets below `services_at`,
+// bindings, and a host name for each balancer, BALANCER.addresses_at, which SRV records and
+// bindings point to.
 struct PoolUse {
   size_t pool = 0;  // index into the configuration's pools
   Name addresses_at;
@@ -84,17 +94,25 @@ struct PoolUse {
   std::vector<ServiceUse> services;
   // The balancers' host names, in the order of the pool's balancers.
   std::vector<Name> hosts;
+  std::vector<BindingUse> bindings = {};
 };
+// The owner of a service's SRV set, _xmpp-client._tcp.DOMAIN; nothing where that is too long.
+std::optional<Name> ServiceOwner(const PoolUse& use, const ServiceUse& service);
 
 struct Zone {
   Name apex;
   std::map<Name, SetMap> names;
   std::vector<PoolUse> pools;
+  // Of a secondary zone: there are no data, or they have expired. Everything in it is SERVFAIL.
+  bool unavailable = false;
 };
 
 // A zone whose end holds nobody: a large one is taken apart on a thread of its own, since whoever
 // lets go of it last may be the control thread.
 std::shared_ptr<Zone> MakeZone(Name apex);
+
+// What stands for a secondary zone whose data are not there: an apex that nobody sees.
+std::shared_ptr<Zone> MakeUnavailableZone(const Name& apex);
 
 // Limits of a zone: what is above them is an error when the zone is read.
 // A set must fit a message of 65,535 bytes with its question, its signatures and an OPT.
@@ -135,6 +153,9 @@ std::vector<std::string> FindMistakes(const Zone& zone);
 
 // The fields of a SOA that answers need (RFC 1035 §3.3.13). `rdata` must be a well-formed SOA.
 uint32_t SoaSerial(ByteView rdata);
+uint32_t SoaRefresh(ByteView rdata);
+uint32_t SoaRetry(ByteView rdata);
+uint32_t SoaExpire(ByteView rdata);
 uint32_t SoaMinimum(ByteView rdata);
 void SetSoaSerial(Bytes& rdata, uint32_t serial);
 // Serial arithmetic (RFC 1982 §3.2): does `a` come after `b`?

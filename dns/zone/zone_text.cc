@@ -66,8 +66,7 @@ std::expected<Record, std::string> ReadRecord(std::string_view text, const Name&
   return FromLdns(rr.get());
 }
 
-std::string ToText(const Record& record) {
-  // RFC 3597's generic form is what every record can be read from; ldns then prints the type's own.
+std::string ToPlainText(const Record& record) {
   std::string generic = record.owner.ToString() + " " + std::to_string(record.ttl) + " IN TYPE" +
                         std::to_string(static_cast<uint16_t>(record.type)) + " \\# " +
                         std::to_string(record.rdata.size()) + " ";
@@ -75,6 +74,12 @@ std::string ToText(const Record& record) {
     constexpr char kHex[] = "0123456789abcdef";
     generic += {kHex[byte >> 4], kHex[byte & 15]};
   }
+  return generic;
+}
+
+std::string ToText(const Record& record) {
+  // RFC 3597's generic form is what every record can be read from; ldns then prints the type's own.
+  std::string generic = ToPlainText(record);
   ldns_rr* raw = nullptr;
   if (ldns_rr_new_frm_str(&raw, generic.c_str(), 0, nullptr, nullptr) != LDNS_STATUS_OK) {
     return generic;

@@ -21,4 +21,7 @@ std::expected<Record, std::string> ReadRecord(std::string_view text, const Name&
 // Prints a record in one line; for `ctl`, logs and tests.
 std::string ToText(const Record& record);
 
+// The same in the generic form (RFC 3597 §5), without ldns: for records of the network.
+std::string ToPlainText(const Record& record);
+
 }  // namespace dns

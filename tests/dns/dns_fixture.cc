@@ -210,8 +210,8 @@ size_t World::AddPool(PoolConfig pool) {
 }
 
 void World::UsePool(size_t pool, std::string_view addresses_at, std::vector<ServiceUse> services,
-                    std::string_view services_at) {
-  PoolUse use{pool, N(addresses_at), N(services_at), std::move(services), {}};
+                    std::string_view services_at, std::vector<BindingUse> bindings) {
+  PoolUse use{pool, N(addresses_at), N(services_at), std::move(services), {}, std::move(bindings)};
   for (const BalancerConfig& balancer : pools[pool].balancers) {
     use.hosts.push_back(use.addresses_at.Child(balancer.name).value());
   }

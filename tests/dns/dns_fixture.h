@@ -92,7 +92,8 @@ class World {
   void AddZone(std::string_view apex, std::string_view text, std::shared_ptr<const ZoneKeys> keys);
   size_t AddPool(PoolConfig pool);  // before the zones that use it
   void UsePool(size_t pool, std::string_view addresses_at, std::vector<ServiceUse> services = {},
-               std::string_view services_at = "example.org.");
+               std::string_view services_at = "example.org.",
+               std::vector<BindingUse> bindings = {});
   void Build();
   void SetLive(size_t pool, std::vector<BalancerLive> live);
 

@@ -63,15 +63,17 @@ TEST_F(FleetTest, EveryPartIsSigned) {
 TEST_F(FleetTest, TheAnswerBelongsToItsOrder) {
   net::HttpResponse response;
   response.body = "done";
-  SignFleetAnswer(key_, "nonce", response);
+  SignFleetAnswer(key_, FleetAnswer::kOrder, "nonce", response);
   net::HttpReply reply{200, response.headers, response.body};
-  EXPECT_TRUE(CheckFleetAnswer(key_, "nonce", reply).has_value());
-  EXPECT_FALSE(CheckFleetAnswer(key_, "other", reply).has_value());
-  EXPECT_FALSE(CheckFleetAnswer(other_, "nonce", reply).has_value());
+  EXPECT_TRUE(CheckFleetAnswer(key_, FleetAnswer::kOrder, "nonce", reply).has_value());
+  EXPECT_FALSE(CheckFleetAnswer(key_, FleetAnswer::kOrder, "other", reply).has_value());
+  EXPECT_FALSE(CheckFleetAnswer(other_, FleetAnswer::kOrder, "nonce", reply).has_value());
+  EXPECT_FALSE(CheckFleetAnswer(key_, FleetAnswer::kView, "nonce", reply).has_value())
+      << "what one says cannot be passed off as the other";
   reply.body = "not done";
-  EXPECT_FALSE(CheckFleetAnswer(key_, "nonce", reply).has_value());
+  EXPECT_FALSE(CheckFleetAnswer(key_, FleetAnswer::kOrder, "nonce", reply).has_value());
   reply = {403, response.headers, response.body};
-  EXPECT_FALSE(CheckFleetAnswer(key_, "nonce", reply).has_value());
+  EXPECT_FALSE(CheckFleetAnswer(key_, FleetAnswer::kOrder, "nonce", reply).has_value());
 }
 
 }  // namespace

@@ -274,6 +274,7 @@ zone:
 
 
 class Nsd(Secondary):
+    style = "AXFR "  # "": IXFR where it can
     def start(self, primary):
         self.run(lib.have("nsd"), "-d", "-c", self.write("nsd.conf", f"""
 server:
@@ -296,7 +297,7 @@ key:
 zone:
     name: "example.org"
     zonefile: "zone"
-    request-xfr: AXFR 127.0.0.1@{primary.port} {self.algorithm}.key
+    request-xfr: {self.style}127.0.0.1@{primary.port} {self.algorithm}.key
     allow-notify: 127.0.0.1 {self.algorithm}.key
 """))
 
