@@ -167,6 +167,17 @@ class Fleet(unittest.TestCase):
         none = servers[3].ctl("down", "lb1", "--all", check=False)
         self.assertIn("quorum.key", none.stdout)
 
+    def test_nobody_votes_without_the_key(self):
+        servers = self.nodes(["hmac-sha256.key", "hmac-sha256.key", "hmac-sha384.key", ""])
+
+        def peers():
+            return {p["name"]: p for p in servers[0].states()["peers"]}
+        good, other, none = (f"127.0.0.1:{s.admin_port}" for s in servers[1:])
+        lib.wait_for(lambda: peers()[good]["ok"] and "not signed" in peers()[other]["error"] and
+                     "not signed" in peers()[none]["error"], "who votes is known")
+        lib.wait_for(lambda: all(p["ok"] for p in servers[3].states()["peers"]),
+                     "without a key everybody is believed")
+
     def test_an_open_recorded_or_changed_order_is_refused(self):
         server, other = self.nodes(["hmac-sha256.key"] * 2)
 
