@@ -501,7 +501,7 @@ void ReadSecondaries(const net::TomlSection& section, const Config& config, Zone
     std::vector<net::Address> notify = Listeners(entry, "notify", 53, 1);
     if (!notify.empty()) secondary.notify = notify[0];
     if (secondary.networks.empty() && secondary.notify) {
-      auto own = net::Cidr::Parse(secondary.notify->IpToString());
+      auto own = net::Cidr::Parse(secondary.notify->WithoutZone().IpToString());
       if (own) secondary.networks.push_back(*own);
     }
     if (secondary.networks.empty() && !key.empty()) {  // the key alone decides

@@ -97,7 +97,7 @@ std::optional<PrimaryConfig> ReadPrimary(const net::TomlSection& section, const 
     }
   }
   for (const net::Address& address : out.addresses) {
-    auto own = net::Cidr::Parse(address.IpToString());
+    auto own = net::Cidr::Parse(address.WithoutZone().IpToString());
     if (own) out.notify_from.push_back(*own);
   }
   std::string source = section.String("primary_source");
