@@ -69,7 +69,7 @@ enum class FollowPackets : uint8_t { kAuto, kOn, kOff };
 
 struct ProcessConfig {
   uint32_t workers = 0;  // 0 = one per CPU
-  FollowPackets follow_packets = FollowPackets::kAuto;
+  FollowPackets follow_packets = FollowPackets::kOff;
   uint32_t connections_max = 100'000;
   std::string user;   // empty: stay who we are
   std::string group;  // empty: the user's

@@ -3,7 +3,9 @@
 // SO_REUSEPORT), and no packet wakes a thread on another one.
 //
 // Where the network hands all packets to one processor this would hand all connections to one
-// worker, so `auto` is off unless every processor is sure to get its part. Start only; reads /sys.
+// worker, so `auto` is off unless every interface can deliver to each of them. Where the queues'
+// interrupts go it does not know, nor what else runs on these processors: it is for operators to
+// choose. Start only; reads /sys.
 #pragma once
 
 #include <string>
