@@ -5,6 +5,8 @@ silence of one side, or since the node is down."""
 import os
 import socket
 import stat
+import subprocess
+import sys
 import threading
 import time
 import unittest
@@ -257,6 +259,45 @@ class Times(LimitCase):
                     self.assertEqual(load.echo_all(), [], "the others stay")
                 looked_at[1].close()
                 self.balancer.stop()
+
+
+class Zones(FreshCase):
+    NODE = ("import socket, sys\n"
+            "s = socket.socket(socket.AF_INET6)\n"
+            "s.bind(('fe80::77', int(sys.argv[1]), 0, socket.if_nametoindex('lo')))\n"
+            "s.listen()\n"
+            "while True:\n"
+            "    client = s.accept()[0]\n"
+            "    client.sendall(b'n1\\n')\n"
+            "    client.close()\n")
+    CLIENT = ("import socket, sys\n"
+              "s = socket.socket(socket.AF_INET6)\n"
+              "s.settimeout(5)\n"
+              "s.connect(('fe80::77', int(sys.argv[1]), 0, socket.if_nametoindex('lo')))\n"
+              "print(s.recv(8).decode(), end='')\n")
+
+    def test_a_listener_and_a_node_may_have_link_local_addresses(self):
+        """In a network namespace of its own. Needs root, as all that make one."""
+        name = f"mlb-zone-{os.getpid()}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "delete", name], check=True)
+        for words in (["link", "set", "lo", "up"],
+                      ["address", "add", "fe80::77/64", "dev", "lo", "nodad"]):
+            subprocess.run(["ip", "-n", name, *words], check=True)
+        inside = ["ip", "netns", "exec", name]
+        self.workspace.start("n1", [*inside, sys.executable, "-c", self.NODE, "7001"])
+        balancer = Balancer(self.workspace, {
+            "listener": {"c2s": {"bind": "[fe80::77%lo]:7000", "pool": "xmpp"}},
+            "pool": {"xmpp": {"node": [{"name": "n1", "address": "[fe80::77%lo]:7001"}]}},
+        }, launcher=inside).launch()
+
+        def greeted():
+            done = subprocess.run([*inside, sys.executable, "-c", self.CLIENT, "7000"],
+                                  capture_output=True, text=True, check=False)
+            return done.stdout == "n1\n"
+        wait_until(greeted, "the node greets the client")
+        line = balancer.access_log.wait_for(1, node="n1")[0]
+        self.assertRegex(line["client"], r"^\[fe80::77%lo\]:\d+$")
 
 
 class DeafNode:
