@@ -78,7 +78,7 @@ class Process {
     hand_over_.reset();
     to_successor_.reset();
     from_predecessor_.reset();
-    if (ctl_) ctl_->Stop();
+    AnswerLastOrders();
     signals_.reset();
     service_.reset();
     ctl_.reset();
@@ -93,6 +93,16 @@ class Process {
   }
 
  private:
+  // What was done is worth telling, also at the end.
+  void AnswerLastOrders() {
+    if (!ctl_) return;
+    ctl_->Stop("the server is stopping");
+    const net::Time end = clock_.Now() + kLastAnswersWithin;
+    while (ctl_->sessions() > 0 && clock_.Now() < end) {
+      loop_->RunOnce(std::chrono::milliseconds(50));
+    }
+  }
+
   // Says why, also to the process that waits for us to take over.
   int Refuse(const std::vector<std::string>& errors) {
     PrintErrors(errors);
@@ -165,11 +175,10 @@ class Process {
       admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
     }
     if (ctl_fd_) {
-      ctl_ = std::make_unique<CtlServer>(*loop_, *control_, Duplicate(ctl_fd_),
-                                         [this](const std::string& binary, UpgradeAnswer answer) {
-                                           Upgrade(binary, std::move(answer));
-                                         });
-      ctl_->Start();
+      ctl_ = MakeCtlServer(*loop_, *control_, Duplicate(ctl_fd_),
+                           [this](const std::string& binary, UpgradeAnswer answer) {
+                             Upgrade(binary, std::move(answer));
+                           });
     }
     service_ = std::make_unique<net::ServiceManager>(
         *loop_, [this] { return control_->StatusLine(); }, !inherits);
@@ -255,7 +264,7 @@ class Process {
     to_successor_ = std::make_unique<net::LineChannel>(
         *loop_, std::move(successor.channel), [](std::string_view) {}, [] {});
     to_successor_->Send("main");
-    if (ctl_) ctl_->Leave();
+    if (ctl_) ctl_->StopAccepting();
     // The answer to the operator still has to go out from here, when nothing here takes queries
     // from the shared sockets any more: what the operator orders next would not be in their
     // answers.
@@ -267,6 +276,7 @@ class Process {
   }
 
   static constexpr net::Duration kReadyWithin = std::chrono::seconds(60);
+  static constexpr net::Duration kLastAnswersWithin = std::chrono::seconds(2);
 
   const net::SuccessorProgram program_;
   const std::string file_;
@@ -279,7 +289,7 @@ class Process {
   net::UniqueFd ctl_fd_;
   net::UniqueFd admin_fd_;
   std::unique_ptr<AdminServer> admin_;
-  std::unique_ptr<CtlServer> ctl_;
+  std::unique_ptr<net::CtlServer> ctl_;
   std::unique_ptr<net::ServiceManager> service_;
   std::unique_ptr<net::SignalWatcher> signals_;
   std::unique_ptr<net::HandOver> hand_over_;

@@ -81,22 +81,26 @@ const CtlCommand* FindCtlCommand(std::string_view name) {
 }
 
 std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line) {
-  auto values = net::ParseCtlValues(kCommands, line);
+  const auto values = net::ParseCtlValues(kCommands, line);
   if (!values) return std::unexpected(values.error());
-  CtlRequest request{.command = values->command,
-                     .node = values->Text("node"),
-                     .pool = values->Text("pool"),
-                     .address = values->Text("address"),
-                     .connection = values->Text("connection"),
-                     .after = values->Text("after"),
-                     .connections = values->Flag("connections"),
-                     .rate = values->Number("rate"),
-                     .deadline_s = values->Number("deadline"),
-                     .weight_default = values->Default("weight"),
-                     .wait = values->Flag("wait"),
-                     .force = values->Flag("force"),
-                     .text = net::CtlValuesText(*values)};
-  if (auto weight = values->Number("weight")) request.weight = static_cast<uint32_t>(*weight);
+  return ReadCtlRequest(*values);
+}
+
+CtlRequest ReadCtlRequest(const net::CtlValues& values) {
+  CtlRequest request{.command = values.command,
+                     .node = values.Text("node"),
+                     .pool = values.Text("pool"),
+                     .address = values.Text("address"),
+                     .connection = values.Text("connection"),
+                     .after = values.Text("after"),
+                     .connections = values.Flag("connections"),
+                     .rate = values.Number("rate"),
+                     .deadline_s = values.Number("deadline"),
+                     .weight_default = values.Default("weight"),
+                     .wait = values.Flag("wait"),
+                     .force = values.Flag("force"),
+                     .text = net::CtlValuesText(values)};
+  if (auto weight = values.Number("weight")) request.weight = static_cast<uint32_t>(*weight);
   return request;
 }
 

@@ -50,6 +50,7 @@ struct CtlRequest {
 
 // Reads one line. The error says what is wrong and what there is.
 std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line);
+CtlRequest ReadCtlRequest(const net::CtlValues& values);
 
 // For the log.
 inline const std::string& CtlRequestText(const CtlRequest& request) { return request.text; }

@@ -1,9 +1,5 @@
-// The control socket: operators' orders and questions over a Unix socket, one JSON object a line
-// (ctl_commands.h). Who may connect is a matter of the socket's file mode, which is 0600.
-//
-// Every order is logged with the user and process that gave it, where the kernel tells them.
-// Bounded: sessions, bytes of a request, the time that a session may rest or leave an answer
-// unread.
+// The balancer's control socket (net/ctl/ctl_server.h) over its commands (ctl_commands.h): orders
+// are carried out by ctl_orders.h, and a drain that is waited for is followed here.
 //
 // Control thread only.
 #pragma once
@@ -11,12 +7,15 @@
 #include <cstdint>
 #include <expected>
 #include <functional>
+#include <list>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "lb/admin/ctl_commands.h"
+#include "lb/admin/ctl_drain_wait.h"
 #include "lb/control/control.h"
+#include "net/ctl/ctl_server.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
 
@@ -34,12 +33,8 @@ struct CtlHooks {
 };
 
 struct CtlServerOptions {
-  uint32_t sessions_max = 32;
-  net::Duration idle_timeout = std::chrono::minutes(5);
-  net::Duration wait_look = std::chrono::milliseconds(100);  // at a node being drained
-  net::Duration wait_report = std::chrono::seconds(1);
-  // After the deadline, for the last connections to close.
-  net::Duration wait_grace = std::chrono::seconds(2);
+  net::CtlServerOptions server = {};
+  CtlDrainWaitOptions wait = {};
 };
 
 class CtlServer {
@@ -47,19 +42,24 @@ class CtlServer {
   // `loop` and `control` must outlive it.
   CtlServer(net::EventLoop& loop, Control& control, net::UniqueFd listener, CtlHooks hooks = {},
             CtlServerOptions options = {});
-  ~CtlServer();
   CtlServer(const CtlServer&) = delete;
   CtlServer& operator=(const CtlServer&) = delete;
 
-  size_t sessions() const;
+  size_t sessions() const { return server_.sessions(); }
   // Sessions go on; new ones are another process's.
-  void StopAccepting();
+  void StopAccepting() { server_.StopAccepting(); }
 
  private:
-  class Session;
-  class PeerLookup;
-  struct Core;
-  std::shared_ptr<Core> core_;
+  void OnRequest(const net::CtlValues& values, std::string_view line,
+                 const std::shared_ptr<net::CtlServer::Answer>& answer);
+  void Wait(const CtlRequest& request, const std::shared_ptr<net::CtlServer::Answer>& answer);
+
+  net::EventLoop& loop_;
+  Control& control_;
+  const CtlHooks hooks_;
+  const CtlServerOptions options_;
+  std::list<std::unique_ptr<CtlDrainWait>> waits_;
+  net::CtlServer server_;
 };
 
 }  // namespace lb

@@ -151,7 +151,7 @@ TEST_F(CtlServerTest, AnUnknownNodeOrCommandFailsAndSaysWhatThereIs) {
 
 TEST_F(CtlServerTest, ADrainWithWaitReportsUntilTheLastConnectionHasGone) {
   Serve({},
-        {.wait_look = std::chrono::milliseconds(10), .wait_report = std::chrono::milliseconds(50)});
+        {.wait = {.look = std::chrono::milliseconds(10), .report = std::chrono::milliseconds(50)}});
   Hold(20);
   const auto lines =
       AskAll(R"({"v":1,"command":"drain","node":"n1","rate":50,"deadline":20,"wait":true})");
@@ -166,7 +166,7 @@ TEST_F(CtlServerTest, ADrainWithWaitReportsUntilTheLastConnectionHasGone) {
 
 TEST_F(CtlServerTest, AWaitEndsWhenAnotherOrderTakesTheNodeBack) {
   Serve({},
-        {.wait_look = std::chrono::milliseconds(10), .wait_report = std::chrono::milliseconds(20)});
+        {.wait = {.look = std::chrono::milliseconds(10), .report = std::chrono::milliseconds(20)}});
   Hold(4);
   auto waiting = std::async(std::launch::async, [path = socket_path()] {
     auto connection = net::CtlConnection::Open("mongooselb", path);
@@ -229,7 +229,7 @@ TEST_F(CtlServerTest, HooksStandInForReloadAndUpgrade) {
 }
 
 TEST_F(CtlServerTest, SessionsAreBoundedAndALineTooLongIsRefused) {
-  Serve({}, {.sessions_max = 2});
+  Serve({}, {.server = {.sessions_max = 2}});
   std::vector<net::CtlConnection> idle;
   for (int i = 0; i < 2; ++i)
     idle.push_back(net::CtlConnection::Open("mongooselb", socket_path()).value());
