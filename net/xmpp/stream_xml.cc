@@ -1,14 +1,13 @@
 #include "net/xmpp/stream_xml.h"
 
 #include <algorithm>
+#include <array>
 
 #include "net/xmpp/xml_parser.h"
 
 namespace net {
 
 namespace {
-
-constexpr int kDepthMax = 8;
 
 bool IsUtf8(std::string_view encoding) {
   return std::ranges::equal(encoding, std::string_view("utf-8"), [](char a, char b) {
@@ -19,45 +18,55 @@ bool IsUtf8(std::string_view encoding) {
 }  // namespace
 
 std::string_view ToString(StreamError error) {
-  switch (error) {
-    case StreamError::kNone:
-      return "none";
-    case StreamError::kBadFormat:
-      return "bad-format";
-    case StreamError::kHostUnknown:
-      return "host-unknown";
-    case StreamError::kImproperAddressing:
-      return "improper-addressing";
-    case StreamError::kInvalidNamespace:
-      return "invalid-namespace";
-    case StreamError::kNotWellFormed:
-      return "not-well-formed";
-    case StreamError::kPolicyViolation:
-      return "policy-violation";
-    case StreamError::kRestrictedXml:
-      return "restricted-xml";
-    case StreamError::kUnsupportedEncoding:
-      return "unsupported-encoding";
-    case StreamError::kUnsupportedVersion:
-      return "unsupported-version";
-  }
-  return "?";
+  static constexpr std::array<std::string_view, kStreamErrors> kNames = {
+      "none",
+      "bad-format",
+      "bad-namespace-prefix",
+      "conflict",
+      "connection-timeout",
+      "host-gone",
+      "host-unknown",
+      "improper-addressing",
+      "internal-server-error",
+      "invalid-from",
+      "invalid-namespace",
+      "invalid-xml",
+      "not-authorized",
+      "not-well-formed",
+      "policy-violation",
+      "remote-connection-failed",
+      "reset",
+      "resource-constraint",
+      "restricted-xml",
+      "system-shutdown",
+      "undefined-condition",
+      "unsupported-encoding",
+      "unsupported-feature",
+      "unsupported-stanza-type",
+      "unsupported-version",
+  };
+  return kNames[static_cast<size_t>(error)];
 }
 
 struct StreamXml::State {
   XmlParser parser = MakeXmlParser();
   XmlHandler* handler = nullptr;
   int depth = 0;
+  int depth_max = kWordsDepthMax;
   std::vector<std::string> content_spaces;  // default namespaces, innermost last
   StreamError error = StreamError::kNone;
   bool stopped = false;
   size_t end_of_last = 0;  // byte after the event that stopped us, from the start of all input
   size_t fed = 0;
 
+  size_t EventEnd() const {
+    const XML_Index at = XML_GetCurrentByteIndex(parser.get());
+    if (at < 0) return 0;  // nothing was told yet
+    return static_cast<size_t>(at) + static_cast<size_t>(XML_GetCurrentByteCount(parser.get()));
+  }
   void Stop() {
     stopped = true;
-    end_of_last = static_cast<size_t>(XML_GetCurrentByteIndex(parser.get())) +
-                  static_cast<size_t>(XML_GetCurrentByteCount(parser.get()));
+    end_of_last = EventEnd();
     XML_StopParser(parser.get(), XML_FALSE);
   }
   void Refuse(StreamError why) {
@@ -71,7 +80,7 @@ struct StreamXml::State {
   static void OnStart(void* data, const char* name, const char** pairs) {
     State& self = Of(data);
     if (self.ended()) return;
-    if (self.depth >= kDepthMax) return self.Refuse(StreamError::kPolicyViolation);
+    if (self.depth >= self.depth_max) return self.Refuse(StreamError::kPolicyViolation);
     XmlAttributes attributes;
     for (; pairs[0] != nullptr; pairs += 2)
       attributes.emplace_back(SplitXmlName(pairs[0]), pairs[1]);
@@ -110,8 +119,9 @@ struct StreamXml::State {
   }
 };
 
-StreamXml::StreamXml(XmlHandler* handler) : state_(std::make_unique<State>()) {
+StreamXml::StreamXml(XmlHandler* handler, int depth_max) : state_(std::make_unique<State>()) {
   state_->handler = handler;
+  state_->depth_max = depth_max;
   XML_Parser parser = state_->parser.get();
   XML_SetUserData(parser, state_.get());
   XML_SetElementHandler(parser, State::OnStart, State::OnEnd);
@@ -124,6 +134,9 @@ StreamXml::StreamXml(XmlHandler* handler) : state_(std::make_unique<State>()) {
 }
 
 StreamXml::~StreamXml() = default;
+
+size_t StreamXml::fed() const { return state_->fed; }
+size_t StreamXml::event_end() const { return state_->EventEnd(); }
 
 StreamXml::Fed StreamXml::Feed(std::string_view bytes) {
   State& state = *state_;

@@ -2,8 +2,8 @@
 // the opening tag, and its first-level children. No DTD, comment, processing instruction or entity
 // beyond the predefined ones (RFC 6120 section 11.1), no encoding but UTF-8.
 //
-// One thread at a time. Not for whole streams: for those some kilobytes before TLS, which the
-// caller counts (net/xmpp/xml_parser.h says why).
+// One thread at a time. Whoever feeds it counts the bytes since the last event and gives up above a
+// bound (net/xmpp/xml_parser.h says why).
 #pragma once
 
 #include <cstddef>
@@ -18,19 +18,35 @@
 
 namespace net {
 
-// RFC 6120 section 4.9.3, those that can happen before TLS.
+// RFC 6120 section 4.9.3.
 enum class StreamError : uint8_t {
   kNone,
   kBadFormat,
+  kBadNamespacePrefix,
+  kConflict,
+  kConnectionTimeout,
+  kHostGone,
   kHostUnknown,
   kImproperAddressing,
+  kInternalServerError,
+  kInvalidFrom,
   kInvalidNamespace,
+  kInvalidXml,
+  kNotAuthorized,
   kNotWellFormed,
   kPolicyViolation,
+  kRemoteConnectionFailed,
+  kReset,
+  kResourceConstraint,
   kRestrictedXml,
+  kSystemShutdown,
+  kUndefinedCondition,
   kUnsupportedEncoding,
+  kUnsupportedFeature,
+  kUnsupportedStanzaType,
   kUnsupportedVersion,
 };
+inline constexpr size_t kStreamErrors = static_cast<size_t>(StreamError::kUnsupportedVersion) + 1;
 std::string_view ToString(StreamError error);  // the element's name: "host-unknown"
 
 using XmlAttributes = std::vector<std::pair<XmlName, std::string_view>>;
@@ -49,7 +65,10 @@ class XmlHandler {
 
 class StreamXml {
  public:
-  explicit StreamXml(XmlHandler* handler);  // not owned, outlives this
+  static constexpr int kWordsDepthMax = 8;  // openings, features, STARTTLS
+
+  // `handler`: not owned, outlives this. Deeper than `depth_max` is policy-violation.
+  explicit StreamXml(XmlHandler* handler, int depth_max = kWordsDepthMax);
   ~StreamXml();
   StreamXml(const StreamXml&) = delete;
   StreamXml& operator=(const StreamXml&) = delete;
@@ -60,6 +79,10 @@ class StreamXml {
     StreamError error = StreamError::kNone;
   };
   Fed Feed(std::string_view bytes);
+
+  // Of all bytes fed: how many; where the event ends that is being told, or was told last.
+  size_t fed() const;
+  size_t event_end() const;
 
  private:
   struct State;
