@@ -48,7 +48,7 @@ net::CtlReply DoCommand(Control& control, const net::CtlValues& request) {
                   net::CtlExit::kNotFound);
   }
   if (command == "refresh" || command == "retransfer") {
-    return Result(control.RefreshZone(request->Text("zone"), command == "retransfer"),
+    return Result(control.RefreshZone(request.Text("zone"), command == "retransfer"),
                   net::CtlExit::kNotFound);
   }
   if (command == "acme list") return Report(control.AcmeJson());
