@@ -169,11 +169,11 @@ Reply Responder::Respond(const Generation& generation, const Client& client,
   return reply;
 }
 
-// Checks the client's cookie and makes it a new one. False: nothing more to do, the response is an
-// error.
-bool Responder::CheckCookie(const Client& client, const Now& now, Builder& builder) {
+// Checks the client's cookie and makes it a new one. A bad one is no error: it only does not excuse
+// its client from the rate limit.
+void Responder::CheckCookie(const Client& client, const Now& now, Builder& builder) {
   std::span<const uint8_t> given = query_.edns.cookie;
-  if (given.empty() || config_.cookie_secrets.empty()) return true;
+  if (given.empty() || config_.cookie_secrets.empty()) return;
   cookie_valid_ = IsValidCookie(config_.cookie_secrets, given, client.address, now.unix_seconds);
   if (cookie_valid_) {
     counters_.cookies_valid.Add();
@@ -185,7 +185,6 @@ bool Responder::CheckCookie(const Client& client, const Now& now, Builder& build
   std::ranges::copy(made, builder.cookie.begin() + kClientCookieBytes);
   builder.with_cookie = true;
   builder.opt_bytes += kOptionBytes + kFullCookieBytes;
-  return true;
 }
 
 RateVerdict Responder::CheckRate(const Client& client, const Found& found, const Now& now) {

@@ -121,7 +121,7 @@ class Responder {
                                     bool with_set, Builder& builder);
   size_t Draw(const Form& form, std::span<uint8_t> items, const Variant** variant);
   RateVerdict CheckRate(const Client& client, const Found& found, const Now& now);
-  bool CheckCookie(const Client& client, const Now& now, Builder& builder);
+  void CheckCookie(const Client& client, const Now& now, Builder& builder);
   size_t Finish(const Client& client, Builder& builder);
 
   const ResponderConfig& config_;

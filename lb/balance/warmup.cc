@@ -46,10 +46,6 @@ double EnvoySlowStartFactor(net::Duration elapsed, net::Duration duration, doubl
   return std::max(Progress(at_least, duration, aggression), min_weight);
 }
 
-double AlbSlowStartFactor(net::Duration elapsed, net::Duration duration) {
-  return Progress(elapsed, duration, 1.0);
-}
-
 WarmupStep WarmupAt(const WarmupConfig& config, net::Duration elapsed) {
   WarmupStep step;
   if (config.mode == WarmupMode::kOff || elapsed >= config.duration) return step;
@@ -124,12 +120,6 @@ AcceptBudget::Grant AcceptBudget::Take(net::Time now, uint32_t want) {
   net::Duration wait =
       std::max<net::Duration>(tokens_.Wait(now, kBurst), std::chrono::microseconds(1));
   return {0, wait};
-}
-
-void AcceptBudget::GiveBack(uint32_t accepts) {
-  if (tokens_.unlimited() || accepts == 0) return;
-  tokens_.GiveBack(accepts);
-  accepted_.fetch_sub(accepts, std::memory_order_relaxed);
 }
 
 void AcceptBudget::Tick(net::Time now) {

@@ -6,7 +6,7 @@
 // ramps the rate of admission itself, and caps the node's share of arrivals. The two weight ramps
 // are here for those who want the formula they know.
 //
-// Pure. One thread (control), except AcceptBudget::Take and GiveBack (all workers).
+// Pure. One thread (control), except AcceptBudget::Take (all workers).
 #pragma once
 
 #include <atomic>
@@ -48,8 +48,6 @@ double HaproxySlowstartFactor(net::Duration elapsed, net::Duration duration);
 // max((max(1 ms, t) / T)^(1 / aggression), min_weight).
 double EnvoySlowStartFactor(net::Duration elapsed, net::Duration duration, double aggression,
                             double min_weight);
-// ALB: linear up to the full share.
-double AlbSlowStartFactor(net::Duration elapsed, net::Duration duration);
 
 // The warm-up clock of one node. It starts when the node becomes choosable after having been seen
 // not to be, and when its incarnation changes (a restart between two checks). The first sighting
@@ -113,8 +111,6 @@ class AcceptBudget {
 
   // Workers: how many may be accepted now, up to `want`; they are taken.
   Grant Take(net::Time now, uint32_t want);
-  // Workers: what Take granted and nobody connected for.
-  void GiveBack(uint32_t accepts);
 
   // Control thread, about every second.
   void Tick(net::Time now);

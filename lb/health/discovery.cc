@@ -112,7 +112,7 @@ Discovery::~Discovery() {
   thread_.join();
 }
 
-void Discovery::LookUpNow() {
+void Discovery::LookUpNowForTest() {
   {
     std::lock_guard lock(mutex_);
     now_ = true;

@@ -90,8 +90,8 @@ class Discovery {
   Discovery& operator=(const Discovery&) = delete;
 
   const DiscoveryStats& stats() const { return stats_; }
-  // Do not wait for the interval: look up now. Any thread.
-  void LookUpNow();
+  // Does not wait for the interval. Any thread.
+  void LookUpNowForTest();
 
  private:
   struct Found {

@@ -523,9 +523,10 @@ bool ProxyWorker::ServeOneHandshake() {
 
 // A bounded time of it, so that the relay goes on during a storm of new connections.
 void ProxyWorker::ServeHandshakes() {
-  const auto begin = std::chrono::steady_clock::now();
+  const net::Clock& clock = loop_.clock();
+  const net::Time begin = clock.Now();
   while (ServeOneHandshake()) {
-    if (std::chrono::steady_clock::now() - begin < kHandshakeWork) continue;
+    if (clock.Now() - begin < kHandshakeWork) continue;
     if (!handshakes_due_.empty() || !handshakes_waiting_[0].empty() ||
         !handshakes_waiting_[1].empty()) {
       loop_.After({}, [this] { tls_used_ = true; });  // lets the loop turn at once

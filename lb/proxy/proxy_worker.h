@@ -30,6 +30,7 @@
 #include "lb/proxy/runtime.h"
 #include "lb/proxy/tls_pair.h"
 #include "net/base/slab.h"
+#include "net/conn/output_pool.h"
 #include "net/io/buffer_pool.h"
 #include "net/io/errors.h"
 #include "net/io/event_loop.h"
@@ -277,7 +278,7 @@ class ProxyWorker {
   std::unique_ptr<net::TlsWorker> tls_;
   net::Slab<Tls> tls_pairs_;
   net::Slab<Fed, 64> feds_;
-  TlsOutputPool outputs_;
+  net::OutputPool outputs_;
   std::deque<Waiting> handshakes_due_;
   std::deque<Waiting> handshakes_waiting_[2];  // full ones, resumed ones
   struct Silent {

@@ -107,7 +107,6 @@ struct PoolSettings {
   bool hashes_source = false;  // the policy asks for the client's address
 
   // TCP options of the connections to the nodes; 0 = the system's default.
-  int keepalive_on = 0;
   int keepalive_idle_s = 0;
   int keepalive_interval_s = 0;
   int keepalive_count = 0;

@@ -69,35 +69,4 @@ struct Tls {
   uint8_t run[2] = {0, 0};  // receives in a row that speak for the other size
 };
 
-// Output buffers: small ones for stanzas, large ones for streams. Last in, first out, so that
-// the same few stay in the cache. One thread.
-class TlsOutputPool {
- public:
-  static constexpr uint32_t kSmallBytes = 4096;
-  // Three records of 16,384 bytes with their overhead, and room for a control record: a send costs
-  // more than to seal what it takes. (Sizes have 16 bits.)
-  static constexpr uint32_t kLargeBytes = 3 * 16'406 + 64;
-
-  TlsOutputPool() {
-    for (auto& free : free_) free.reserve(kKept);
-  }
-  static uint32_t Capacity(bool large) { return large ? kLargeBytes : kSmallBytes; }
-  uint8_t* Take(bool large) {
-    std::vector<std::unique_ptr<uint8_t[]>>& free = free_[large];
-    if (free.empty()) return new uint8_t[Capacity(large)];
-    uint8_t* taken = free.back().release();
-    free.pop_back();
-    return taken;
-  }
-  void Give(uint8_t* buffer, bool large) {
-    std::vector<std::unique_ptr<uint8_t[]>>& free = free_[large];
-    std::unique_ptr<uint8_t[]> owned(buffer);
-    if (free.size() < kKept) free.push_back(std::move(owned));
-  }
-
- private:
-  static constexpr size_t kKept = 64;  // of each class
-  std::vector<std::unique_ptr<uint8_t[]>> free_[2];
-};
-
 }  // namespace lb

@@ -27,7 +27,7 @@ constexpr uint8_t kScantRun = 8;
 // Spans sealed at once: two records' worth of small receive buffers.
 constexpr size_t kParts = 8;
 // Below it, what is sealed goes into a small output buffer.
-constexpr size_t kSmallPlain = TlsOutputPool::kSmallBytes - 256;
+constexpr size_t kSmallPlain = net::OutputPool::kSmallBytes - 256;
 
 }  // namespace
 
@@ -270,7 +270,7 @@ void Pair::TlsSeal(unsigned direction, std::span<const std::span<const uint8_t>>
   for (const auto& part : parts) plain += part.size();
   out.large = plain > kSmallPlain;
   out.data = worker_.outputs_.Take(out.large);
-  const std::span<uint8_t> room(out.data, TlsOutputPool::Capacity(out.large));
+  const std::span<uint8_t> room(out.data, net::OutputPool::Capacity(out.large));
   size_t produced = sink.wants_output() ? sink.Flush(room) : 0;
   const net::TlsSealed sealed = sink.Write(parts, room.subspan(produced));
   produced += sealed.produced;
@@ -345,7 +345,7 @@ void Pair::TlsFlush(unsigned side) {
   Tls::Out& out = tls.out[side];
   out.large = state_ != State::kOpen;
   out.data = worker_.outputs_.Take(out.large);
-  out.size = static_cast<uint16_t>(engine->Flush({out.data, TlsOutputPool::Capacity(out.large)}));
+  out.size = static_cast<uint16_t>(engine->Flush({out.data, net::OutputPool::Capacity(out.large)}));
   out.sent = 0;
   if (out.size == 0) {
     GiveOut(side);
@@ -361,7 +361,7 @@ bool Pair::SendWords(unsigned side, std::string_view words) {
   if (out.data == nullptr) {
     out = {.data = worker_.outputs_.Take(true), .size = 0, .sent = 0, .large = true};
   }
-  if (out.size + words.size() > TlsOutputPool::Capacity(out.large)) return false;
+  if (out.size + words.size() > net::OutputPool::Capacity(out.large)) return false;
   std::copy(words.begin(), words.end(), out.data + out.size);
   out.size = static_cast<uint16_t>(out.size + words.size());
   if (!InFlight(kSend + 1 - side)) SendOut(side);

@@ -78,11 +78,6 @@ class AtomicGcra {
     } while (!next_ns_.compare_exchange_weak(next, after, std::memory_order_relaxed));
   }
 
-  void GiveBack(uint32_t tokens) {
-    int64_t interval = interval_ns_.load(std::memory_order_relaxed);
-    if (interval != 0) next_ns_.fetch_sub(interval * tokens, std::memory_order_relaxed);
-  }
-
  private:
   static constexpr double kNsPerSecond = 1e9;
 

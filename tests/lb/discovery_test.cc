@@ -329,7 +329,7 @@ TEST_F(DiscoveryTest, AddressesAreHandedOverAndAgainWhenTheyChange) {
   resolver_.Handle([](auto query, bool) {
     return Packets{FakeAnswer(query).Ip("192.0.2.1").Ip("192.0.2.2").bytes()};
   });
-  discovery.LookUpNow();
+  discovery.LookUpNowForTest();
   EXPECT_THAT(sets_.Wait(2),
               ElementsAre("192.0.2.1 192.0.2.1:5222 100", "192.0.2.2 192.0.2.2:5222 100"));
   EXPECT_EQ(discovery.stats().changes.load(), 2U);
@@ -353,7 +353,7 @@ TEST_F(DiscoveryTest, FailuresAndEmptyAnswersKeepTheLastKnownSet) {
   };
   for (size_t i = 0; i < failures.size(); ++i) {
     resolver_.Handle(failures[i]);
-    discovery.LookUpNow();
+    discovery.LookUpNowForTest();
     ASSERT_TRUE(WaitForFailures(discovery, i + 1)) << i;
   }
   EXPECT_EQ(sets_.size(), 1U);
@@ -362,7 +362,7 @@ TEST_F(DiscoveryTest, FailuresAndEmptyAnswersKeepTheLastKnownSet) {
                   "reason=\"no such name\" nodes=1"));
   resolver_.Handle(
       [](auto query, bool) { return Packets{FakeAnswer(query).Ip("192.0.2.1").bytes()}; });
-  discovery.LookUpNow();
+  discovery.LookUpNowForTest();
   EXPECT_TRUE(WaitForLine("look-up works again"));
   EXPECT_EQ(sets_.size(), 1U);  // it is the same set
 }
@@ -406,7 +406,7 @@ TEST_F(DiscoveryTest, ATargetThatCannotBeAskedForNowKeepsTheLastKnownSet) {
     if (!QuestionOf(query).ends_with("/SRV")) return Packets{FakeAnswer(query, 2).bytes()};
     return Packets{FakeAnswer(query).Srv(1, 1, 1, "a.example").Srv(1, 1, 1, "b.example").bytes()};
   });
-  discovery.LookUpNow();
+  discovery.LookUpNowForTest();
   ASSERT_TRUE(WaitForFailures(discovery, 1));
   EXPECT_EQ(sets_.size(), 1U);
 }

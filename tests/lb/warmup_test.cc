@@ -36,11 +36,6 @@ TEST(WarmupFormulaTest, EnvoyRampsByTimeAndAggressionFromAMinimum) {
   EXPECT_DOUBLE_EQ(EnvoySlowStartFactor(seconds(100), seconds(100), 1, 0.1), 1);
 }
 
-TEST(WarmupFormulaTest, AlbIsLinear) {
-  EXPECT_DOUBLE_EQ(AlbSlowStartFactor(seconds(15), seconds(60)), 0.25);
-  EXPECT_DOUBLE_EQ(AlbSlowStartFactor(seconds(61), seconds(60)), 1);
-}
-
 TEST(WarmupAtTest, RateRisesLinearlyThenIsUnlimited) {
   WarmupConfig config;
   EXPECT_DOUBLE_EQ(WarmupAt(config, seconds(0)).rate, 10);
@@ -170,17 +165,6 @@ TEST(AcceptBudgetTest, GrowsByHalfEveryFiveMinutesOfUse) {
 TEST(AcceptBudgetTest, IdleTimeDoesNotWarm) {
   AcceptBudget budget(Elb(), kStart);
   for (int s = 0; s < 3'600; ++s) budget.Tick(kStart + seconds(s));
-  EXPECT_NEAR(budget.rate(), 1'000, 1);
-}
-
-TEST(AcceptBudgetTest, GivenBackAcceptsAreNoUse) {
-  AcceptBudget budget(Elb(), kStart);
-  net::Time now = kStart;
-  for (int s = 0; s < 1'000; ++s) {
-    now += seconds(1);
-    budget.GiveBack(budget.Take(now, 10).accepts);
-    budget.Tick(now);
-  }
   EXPECT_NEAR(budget.rate(), 1'000, 1);
 }
 
