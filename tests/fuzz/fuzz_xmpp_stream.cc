@@ -40,8 +40,7 @@ std::string Read(std::string_view input, size_t piece, bool rests) {
   server::StreamReader reader(&told, &limits);
   for (size_t at = 0; at < input.size(); at += piece) {
     const auto fed = reader.Feed(input.substr(at, piece));
-    if (fed.error != net::StreamError::kNone) return told.words + "error";
-    if (fed.stopped) return told.words;
+    if (fed.error != net::StreamError::kNone || fed.stopped) break;
     if (rests) reader.Rest();
   }
   return told.words;

@@ -262,7 +262,7 @@ class World final : public net::ConnHost {
 };
 
 net::ConnOptions SmallOptions() {
-  return {.conns_max = 24,
+  return {.conns_max = 12,
           .buffer_bytes = 256,
           .buffers_initial = 8,
           .buffers_max = 64,
