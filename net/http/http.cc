@@ -9,6 +9,7 @@
 #include <boost/beast/http/string_body.hpp>
 #include <utility>
 
+#include "net/base/base64.h"
 #include "net/base/check.h"
 
 namespace net {
@@ -559,24 +560,6 @@ std::expected<void, HttpError> HttpResponseParser::Eof() {
 const HttpReply& HttpResponseParser::reply() const {
   CHECK(impl_->complete);
   return impl_->reply;
-}
-
-std::string Base64Encode(std::string_view bytes) {
-  constexpr std::string_view kAlphabet =
-      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string out;
-  out.reserve((bytes.size() + 2) / 3 * 4);
-  for (size_t i = 0; i < bytes.size(); i += 3) {
-    size_t left = std::min<size_t>(3, bytes.size() - i);
-    uint32_t word = 0;
-    for (size_t j = 0; j < 3; ++j) {
-      word = (word << 8) | (j < left ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    }
-    for (size_t j = 0; j < 4; ++j) {
-      out += j <= left ? kAlphabet[(word >> (18 - 6 * j)) & 0x3f] : '=';
-    }
-  }
-  return out;
 }
 
 std::string BasicAuthorization(std::string_view user, std::string_view password) {

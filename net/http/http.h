@@ -160,7 +160,6 @@ class HttpResponseParser {
   std::unique_ptr<Impl> impl_;
 };
 
-std::string Base64Encode(std::string_view bytes);  // RFC 4648, with padding
 // "Basic dXNlcjpwYXNz" (RFC 7617).
 std::string BasicAuthorization(std::string_view user, std::string_view password);
 // For tokens and passwords: takes as long for a wrong first byte as for a wrong last one. The

@@ -6,8 +6,8 @@
 
 #include <utility>
 
+#include "net/base/base64.h"
 #include "net/base/check.h"
-#include "server/xmpp/base64.h"
 #include "server/xmpp/jid.h"
 
 namespace server {
@@ -211,8 +211,8 @@ std::expected<ScramServer::First, SaslFailure> ScramServer::ReadFirst(std::strin
 std::string ScramServer::Challenge(const ScramKeys& keys, bool exists) {
   keys_ = keys;
   exists_ = exists;
-  server_first_ =
-      "r=" + nonce_ + ",s=" + Base64Encode(keys.salt) + ",i=" + std::to_string(keys.iterations);
+  server_first_ = "r=" + nonce_ + ",s=" + net::Base64Encode(keys.salt) +
+                  ",i=" + std::to_string(keys.iterations);
   return server_first_;
 }
 
@@ -223,11 +223,11 @@ std::expected<std::string, SaslFailure> ScramServer::ReadFinal(std::string_view 
   const size_t proof_at = message.rfind(",p=");
   if (proof_at == message.npos) return malformed;
   const std::string_view without_proof = message.substr(0, proof_at);
-  const auto proof = Base64Decode(message.substr(proof_at + 3));
+  const auto proof = net::Base64Decode(message.substr(proof_at + 3));
   std::string_view rest = without_proof;
   const auto binding = Take(rest, 'c');
   const auto nonce = binding ? Take(rest, 'r') : std::nullopt;
-  const auto bound = binding ? Base64Decode(*binding) : std::nullopt;
+  const auto bound = binding ? net::Base64Decode(*binding) : std::nullopt;
   if (!proof || !nonce || !bound || proof->size() != ScramDigestBytes(options_.hash)) {
     return malformed;
   }
@@ -240,7 +240,7 @@ std::expected<std::string, SaslFailure> ScramServer::ReadFinal(std::string_view 
   const std::string client_key = Xor(*proof, client_signature);
   const bool proven = Same(Hash(options_.hash, client_key), keys_.stored_key);
   if (!proven || !exists_) return refused;
-  return "v=" + Base64Encode(Hmac(options_.hash, keys_.server_key, signed_text));
+  return "v=" + net::Base64Encode(Hmac(options_.hash, keys_.server_key, signed_text));
 }
 
 }  // namespace server

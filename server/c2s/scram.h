@@ -49,7 +49,6 @@ ScramKeys DecoyScramKeys(ScramHash hash, std::string_view secret, std::string_vi
 struct ChannelBindings {
   std::string exporter;
   std::string server_end_point;
-  bool any() const { return !exporter.empty() || !server_end_point.empty(); }
 };
 
 // RFC 6120 section 6.5.
