@@ -12,24 +12,8 @@
 namespace lb {
 namespace {
 
-// Long enough not to spin while descriptors are short, short enough not to be felt.
-constexpr net::Duration kPause = std::chrono::milliseconds(100);
 // The shortest pause of a listener at its rate: more often would only turn the loop.
 constexpr net::Duration kRatePause = std::chrono::milliseconds(1);
-
-int32_t NameBytesOf(int socket) {
-  sockaddr_storage name{};
-  socklen_t size = sizeof name;
-  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) return 0;
-  switch (name.ss_family) {
-    case AF_INET:
-      return sizeof(sockaddr_in);
-    case AF_INET6:
-      return sizeof(sockaddr_in6);
-    default:
-      return 0;
-  }
-}
 
 }  // namespace
 
@@ -38,7 +22,7 @@ Listener::Listener(ProxyWorker& worker, uint16_t id, uint32_t socket_id, net::Un
       id_(id),
       socket_id_(socket_id),
       socket_(std::move(socket)),
-      name_bytes_(NameBytesOf(socket_.get())) {}
+      name_bytes_(net::PeerNameBytes(socket_.get())) {}
 
 bool Listener::OneByOne() const {
   const AcceptBudget* budget = worker_.hooks_.budget;
@@ -98,7 +82,7 @@ void Listener::PauseAtLimit() {
             "at its limit; new connections wait in the listen queue",
             {{"listener", worker_.listener_settings_[id_]->name},
              {"remedy", "raise the listener's connections_max"}});
-  RetryAfter(kPause);  // other workers' connections end, too
+  RetryAfter(net::kAcceptPause);  // other workers' connections end, too
 }
 
 // Takes a token for the next one. Zero when there was one, or none is needed; else for how long
@@ -113,7 +97,7 @@ net::Duration Listener::WaitsForRate() {
             {{"listener", settings.name}, {"rate", settings.rate}, {"remedy", "raise it"}});
   // Not for long: a reload may raise it.
   return std::clamp<net::Duration>(settings.shared->rate.Wait(now, kListenerRateBurst), kRatePause,
-                                   kPause);
+                                   net::kAcceptPause);
 }
 
 void Listener::OnSettings() {
@@ -128,7 +112,7 @@ void Listener::Arm() {
   DCHECK(!self_);
   if (stopped_) return;
   if (!BeginHeld() || worker_.Full()) {
-    RetryAfter(kPause);
+    RetryAfter(net::kAcceptPause);
     return;
   }
   if (!Unpark() || AtLimit()) {
@@ -224,7 +208,7 @@ void Listener::OnCompletion(unsigned, net::Completion completion) {
   }
   if (stopped_ || self_) return;
   if (pause) {
-    RetryAfter(kPause);
+    RetryAfter(net::kAcceptPause);
   } else {
     Arm();
   }

@@ -8,30 +8,10 @@
 #include <unordered_map>
 #include <utility>
 
+#include "net/io/socket.h"
 #include "net/proxy_protocol/proxy_protocol.h"
 
 namespace net {
-namespace {
-
-// Long enough not to spin while descriptors are short, short enough not to be felt.
-constexpr Duration kPause = std::chrono::milliseconds(100);
-
-// Of an accepted socket's peer; the kernel wants it exact. 0 on a Unix socket.
-int32_t NameBytesOf(int socket) {
-  sockaddr_storage name{};
-  socklen_t size = sizeof name;
-  if (getsockname(socket, reinterpret_cast<sockaddr*>(&name), &size) != 0) return 0;
-  switch (name.ss_family) {
-    case AF_INET:
-      return sizeof(sockaddr_in);
-    case AF_INET6:
-      return sizeof(sockaddr_in6);
-    default:
-      return 0;
-  }
-}
-
-}  // namespace
 
 // Lives while it accepts, and while a connection is at the door: it is their host until they have a
 // session.
@@ -47,12 +27,12 @@ class ConnListener::State final : public Target,
         options_(std::move(options)),
         counts_(std::move(counts)),
         acceptor_(acceptor),
-        name_bytes_(NameBytesOf(socket_.get())) {}
+        name_bytes_(PeerNameBytes(socket_.get())) {}
 
   void Arm() {
     if (stopped_) return;
     if (worker_.full()) {
-      RetryAfter(kPause);
+      RetryAfter(kAcceptPause);
       return;
     }
     self_ = shared_from_this();
@@ -94,7 +74,7 @@ class ConnListener::State final : public Target,
     }
     if (stopped_ || self_ != nullptr) return;
     if (pause) {
-      RetryAfter(kPause);
+      RetryAfter(kAcceptPause);
     } else {
       Arm();
     }

@@ -143,6 +143,20 @@ std::string RefitSocketFile(const sockaddr* address, const ListenOptions& option
   return why;
 }
 
+int32_t PeerNameBytes(int listener) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (getsockname(listener, reinterpret_cast<sockaddr*>(&name), &size) != 0) return 0;
+  switch (name.ss_family) {
+    case AF_INET:
+      return sizeof(sockaddr_in);
+    case AF_INET6:
+      return sizeof(sockaddr_in6);
+    default:
+      return 0;
+  }
+}
+
 std::string AddressText(const sockaddr* address, socklen_t size) {
   switch (address->sa_family) {
     case AF_INET:

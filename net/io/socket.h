@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "net/base/clock.h"
+
 namespace net {
 
 // Owns a plain descriptor.
@@ -55,6 +57,14 @@ std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t s
 // Gives the file of a Unix socket that listens already the mode and owner of these options; does
 // nothing where it has them, and for an abstract one. "" or why not.
 std::string RefitSocketFile(const sockaddr* address, const ListenOptions& options);
+
+// How long a listener waits before it accepts again, when descriptors have run out or a limit is
+// reached: long enough not to spin, short enough not to be felt.
+inline constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
+
+// The size of the socket address of whoever is accepted on `listener`; the kernel wants it exact. 0
+// on a Unix socket.
+int32_t PeerNameBytes(int listener);
 
 // "127.0.0.1:5222", "[::1]:5222", "unix:/run/x.sock".
 std::string AddressText(const sockaddr* address, socklen_t size);

@@ -8,8 +8,6 @@
 namespace net {
 namespace {
 
-constexpr Duration kAcceptPause = std::chrono::milliseconds(100);
-
 // How long a peer has to end its side after our last byte. A socket closed with unread bytes resets
 // the connection, and the reset takes away what the peer had not read yet: our answer.
 constexpr Duration kLinger = std::chrono::seconds(1);

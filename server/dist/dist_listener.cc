@@ -9,9 +9,6 @@
 namespace server {
 namespace {
 
-// Before the next accept after an error such as EMFILE.
-constexpr net::Duration kAcceptPause = std::chrono::milliseconds(100);
-
 net::Address Unspecified(bool ipv6) { return *net::Address::FromIp(ipv6 ? "::" : "0.0.0.0", 0); }
 
 }  // namespace
@@ -80,7 +77,7 @@ class DistListener::State final : public net::Target, public std::enable_shared_
     if (stopped_) return;
     LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "dist", "accepting a node failed",
               {{"error", std::strerror(-completion.result)}});
-    loop_.After(kAcceptPause, [weak = weak_from_this()] {
+    loop_.After(net::kAcceptPause, [weak = weak_from_this()] {
       auto state = weak.lock();
       if (state && !state->stopped_) state->Arm();
     });
