@@ -62,19 +62,6 @@ std::vector<net::Address> Listeners(const net::TomlSection& section, std::string
   return out;
 }
 
-std::vector<net::Cidr> Networks(const net::TomlSection& section, std::string_view key) {
-  std::vector<net::Cidr> out;
-  for (const std::string& text : section.Strings(key, kNetworksMax)) {
-    auto cidr = net::Cidr::Parse(text);
-    if (cidr) {
-      out.push_back(*cidr);
-    } else {
-      section.Error(key, cidr.error().what, cidr.error().remedy);
-    }
-  }
-  return out;
-}
-
 void ReadCookieSecrets(const net::TomlSection& section, Config& config) {
   std::string file = section.String("secret_file");
   if (!section.Bool("enabled", true)) return;
@@ -172,7 +159,7 @@ void ReadLimits(const net::TomlSection& root, Config& config) {
   limit.prefix_v6 = static_cast<uint8_t>(rrl.Int("prefix_v6", 56, {.min = 16, .max = 128}));
   limit.table_entries =
       static_cast<uint32_t>(rrl.Int("table_entries", 65'536, {.min = 64, .max = 16 << 20}));
-  limit.exempt = Networks(rrl, "exempt");
+  limit.exempt = rrl.Networks("exempt", kNetworksMax);
   net::TomlSection tcp = root.Section("tcp");
   config.tcp.clients_max =
       static_cast<uint32_t>(tcp.Int("clients_max", 1000, {.min = 1, .max = 100'000}));
@@ -488,7 +475,8 @@ std::optional<Name> ReadKeyName(const net::TomlSection& section, std::string_vie
 }
 
 void ReadSecondaries(const net::TomlSection& section, const Config& config, ZoneConfig& out) {
-  SecondaryConfig open{Networks(section, "transfer_allow"), std::nullopt, std::nullopt};
+  SecondaryConfig open{section.Networks("transfer_allow", kNetworksMax), std::nullopt,
+                       std::nullopt};
   if (!open.networks.empty()) out.secondaries.push_back(std::move(open));
   for (const net::Address& to : Listeners(section, "notify", 53, kNotifyMax)) {
     out.secondaries.push_back({{}, std::nullopt, to});
@@ -497,7 +485,7 @@ void ReadSecondaries(const net::TomlSection& section, const Config& config, Zone
     SecondaryConfig secondary;
     std::string key = entry.String("key");
     secondary.key = ReadKeyName(entry, "key", key, config);
-    secondary.networks = Networks(entry, "from");
+    secondary.networks = entry.Networks("from", kNetworksMax);
     std::vector<net::Address> notify = Listeners(entry, "notify", 53, 1);
     if (!notify.empty()) secondary.notify = notify[0];
     if (secondary.networks.empty() && secondary.notify) {

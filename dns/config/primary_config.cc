@@ -88,14 +88,7 @@ std::optional<PrimaryConfig> ReadPrimary(const net::TomlSection& section, const 
                     "add its file to [tsig] key_files");
     }
   }
-  for (const std::string& text : section.Strings("notify_from", kNotifyNetworksMax)) {
-    auto cidr = net::Cidr::Parse(text);
-    if (cidr) {
-      out.notify_from.push_back(*cidr);
-    } else {
-      section.Error("notify_from", cidr.error().what, cidr.error().remedy);
-    }
-  }
+  out.notify_from = section.Networks("notify_from", kNotifyNetworksMax);
   for (const net::Address& address : out.addresses) {
     auto own = net::Cidr::Parse(address.WithoutZone().IpToString());
     if (own) out.notify_from.push_back(*own);

@@ -149,20 +149,6 @@ void ReadBinds(const TomlSection& section, ListenerConfig& out) {
   }
 }
 
-std::vector<net::Cidr> Networks(const TomlSection& section, std::string_view key,
-                                size_t entries_max) {
-  std::vector<net::Cidr> out;
-  for (const std::string& text : section.Strings(key, entries_max)) {
-    auto cidr = net::Cidr::Parse(text);
-    if (cidr) {
-      out.push_back(*cidr);
-    } else {
-      section.Error(key, cidr.error().what, cidr.error().remedy);
-    }
-  }
-  return out;
-}
-
 // What only Unix sockets have.
 void ReadUnix(const TomlSection& section, ListenerConfig& out) {
   out.unix_mode = section.FileMode("unix_mode", out.unix_mode);
@@ -174,7 +160,7 @@ void ReadProxy(const TomlSection& section, ListenerConfig& out) {
   out.accept_proxy = section.Bool("accept_proxy", out.accept_proxy);
   out.proxy_header_timeout = section.Time("proxy_header_timeout", out.proxy_header_timeout,
                                           std::chrono::milliseconds(10), std::chrono::minutes(1));
-  out.proxy_trusted = Networks(section, "proxy_trusted", kTrustedMax);
+  out.proxy_trusted = section.Networks("proxy_trusted", kTrustedMax);
   if (!out.proxy_trusted.empty() && !out.accept_proxy) {
     section.Error("proxy_trusted", "has no effect without accept_proxy",
                   "add accept_proxy = true, or remove it");
@@ -197,8 +183,8 @@ ListenerConfig ReadListener(const std::string& name, const TomlSection& section,
   out.source_rate = section.Rate("source_rate", out.source_rate, kRateMax);
   out.rate = section.Rate("rate", out.rate, kRateMax);
   out.wait_at_limit = section.Enum<bool>("at_limit", false, {{"refuse", false}, {"wait", true}});
-  out.source_allow = Networks(section, "source_allow", kSourceNetworksMax);
-  out.source_deny = Networks(section, "source_deny", kSourceNetworksMax);
+  out.source_allow = section.Networks("source_allow", kSourceNetworksMax);
+  out.source_deny = section.Networks("source_deny", kSourceNetworksMax);
   ReadUnix(section, out);
   out.source_table_max = Natural(section, "source_table_max", out.source_table_max, 16, 1 << 24);
   out.source_prefix_v6 = static_cast<uint8_t>(Natural(section, "source_prefix_v6", 64, 1, 128));

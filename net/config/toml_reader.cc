@@ -494,6 +494,19 @@ std::vector<std::string> TomlSection::Strings(std::string_view key, size_t entri
   return out;
 }
 
+std::vector<Cidr> TomlSection::Networks(std::string_view key, size_t entries_max) const {
+  std::vector<Cidr> out;
+  for (const std::string& text : Strings(key, entries_max)) {
+    auto cidr = Cidr::Parse(text);
+    if (cidr) {
+      out.push_back(*cidr);
+    } else {
+      Error(key, cidr.error().what, cidr.error().remedy);
+    }
+  }
+  return out;
+}
+
 bool TomlSection::Bool(std::string_view key, bool fallback) const {
   const toml::node* node = impl_->Find(key);
   if (node == nullptr) return fallback;

@@ -31,6 +31,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/base/address.h"
 #include "net/base/clock.h"
 
 namespace net {
@@ -75,6 +76,8 @@ class TomlSection {
   std::string RequiredString(std::string_view key) const;
   // A string, or an array of at most `entries_max` strings.
   std::vector<std::string> Strings(std::string_view key, size_t entries_max) const;
+  // The same of networks, such as "192.0.2.0/24".
+  std::vector<Cidr> Networks(std::string_view key, size_t entries_max) const;
   bool Bool(std::string_view key, bool fallback) const;
   int64_t Int(std::string_view key, int64_t fallback, IntRange range = {}) const;
   double Float(std::string_view key, double fallback, double min, double max) const;
