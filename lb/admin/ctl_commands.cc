@@ -98,8 +98,7 @@ CtlRequest ReadCtlRequest(const net::CtlValues& values) {
                      .deadline_s = values.Number("deadline"),
                      .weight_default = values.Default("weight"),
                      .wait = values.Flag("wait"),
-                     .force = values.Flag("force"),
-                     .text = net::CtlValuesText(values)};
+                     .force = values.Flag("force")};
   if (auto weight = values.Number("weight")) request.weight = static_cast<uint32_t>(*weight);
   return request;
 }

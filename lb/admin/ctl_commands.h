@@ -45,15 +45,11 @@ struct CtlRequest {
   bool weight_default = false;
   bool wait = false;
   bool force = false;
-  std::string text;  // for the log: "drain n2 rate=50/s wait"
 };
 
 // Reads one line. The error says what is wrong and what there is.
 std::expected<CtlRequest, std::string> ParseCtlRequest(std::string_view line);
 CtlRequest ReadCtlRequest(const net::CtlValues& values);
-
-// For the log.
-inline const std::string& CtlRequestText(const CtlRequest& request) { return request.text; }
 
 std::string CtlDescription();
 

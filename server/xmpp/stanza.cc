@@ -123,13 +123,6 @@ void Stanza::End() {
   open_.pop_back();
 }
 
-void Stanza::Clear() {
-  bytes_.clear();
-  nodes_.clear();
-  attributes_.clear();
-  open_.clear();
-}
-
 void Stanza::AppendAttributes(std::string& out, const Node& node,
                               const StanzaAddress* address) const {
   uint32_t prefixes = 0;

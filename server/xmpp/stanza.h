@@ -76,8 +76,6 @@ class Stanza {
   void AddText(std::string_view text);
   void End();
   bool complete() const { return !nodes_.empty() && open_.empty(); }
-  size_t depth() const { return open_.size(); }
-  void Clear();
 
  private:
   friend class XmlElement;

@@ -19,7 +19,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(!request->deadline_s ||
           (*request->deadline_s >= 0 && *request->deadline_s <= lb::kCtlSecondsMax));
     CHECK(!request->weight || *request->weight <= lb::kCtlWeightMax);
-    CHECK(!lb::CtlRequestText(*request).empty());
+    CHECK(!net::CtlValuesText(*net::ParseCtlValues(lb::CtlCommands(), line)).empty());
   } else {
     CHECK(!request.error().empty());
     // Errors go to terminals and logs.

@@ -32,8 +32,9 @@ std::string Why(std::string_view line) {
 // --- Requests ---------------------------------------------------------------------------------
 
 TEST(CtlRequestTest, ReadsACommandWithItsArguments) {
-  auto request = ParseCtlRequest(
-      R"({"v":1,"command":"drain","node":"xmpp/n2","rate":50,"deadline":600,"wait":true})");
+  const std::string_view line =
+      R"({"v":1,"command":"drain","node":"xmpp/n2","rate":50,"deadline":600,"wait":true})";
+  auto request = ParseCtlRequest(line);
   ASSERT_TRUE(request.has_value()) << request.error();
   EXPECT_EQ(request->command->name, "drain");
   EXPECT_EQ(request->node, "xmpp/n2");
@@ -41,7 +42,8 @@ TEST(CtlRequestTest, ReadsACommandWithItsArguments) {
   EXPECT_EQ(request->deadline_s, 600);
   EXPECT_TRUE(request->wait);
   EXPECT_FALSE(request->force);
-  EXPECT_EQ(CtlRequestText(*request), "drain xmpp/n2 rate=50/s deadline=10m wait");
+  EXPECT_EQ(net::CtlValuesText(net::ParseCtlValues(CtlCommands(), line).value()),
+            "drain xmpp/n2 rate=50/s deadline=10m wait");
 }
 
 TEST(CtlRequestTest, TheVersionMayBeLeftOutButNotBeAnother) {
