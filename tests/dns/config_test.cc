@@ -8,6 +8,8 @@
 #include <fstream>
 #include <string>
 
+#include "tests/test_folder.h"
+
 namespace dns {
 namespace {
 
@@ -16,12 +18,6 @@ using ::testing::HasSubstr;
 
 class ConfigFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "dns_config_XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   // The mistakes of a good file with lines added to its sections.
   std::vector<std::string> Mistakes(const std::string& in_server, const std::string& in_pool,
                                     const std::string& in_zone, const std::string& in_use,
@@ -55,7 +51,8 @@ class ConfigFile : public ::testing::Test {
     return out + "]";
   }
 
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
   std::string balancers_ = "[[pool.xmpp.balancer]]\nname = \"lb0\"\naddresses = [\"192.0.2.1\"]\n";
 };
 

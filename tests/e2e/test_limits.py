@@ -16,6 +16,7 @@ from lib.balancer import Balancer
 from lib.case import FreshCase
 from lib.load import Load
 from lib.node import SinkNode, node_tables, start_sinks
+from lib.thread_node import ThreadNode
 from lib.wait import wait_until
 
 CHECK = {"type": "tcp", "interval": "200ms", "fast_interval": "100ms", "fall": 1, "rise": 1}
@@ -300,30 +301,19 @@ class Zones(FreshCase):
         self.assertRegex(line["client"], r"^\[fe80::77%lo\]:\d+$")
 
 
-class DeafNode:
+class DeafNode(ThreadNode):
     """Never reads; says something every tenth of a second while `speaks`."""
 
     def __init__(self):
         self.speaks = False
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.endpoint = f"127.0.0.1:{self.listener.getsockname()[1]}"
         self.over = threading.Event()
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
     def close(self):
         self.over.set()
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        super().close()
 
-    def _serve(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(sock,), daemon=True).start()
-
-    def _one(self, sock):
+    def one(self, sock):
         with sock:
             while not self.over.wait(0.1):
                 try:

@@ -16,6 +16,7 @@ from lib.case import FreshCase
 from lib.certs import Authority
 from lib.node import SinkNode, node_tables
 from lib.recorder import Recorder
+from lib.thread_node import ThreadNode
 from lib.wait import wait_until
 from test_tls import DOMAIN, OPENING, certificates, client_context, connect, read_all, read_until
 
@@ -65,7 +66,7 @@ def ended(sock):
         return True
 
 
-class TlsNode:
+class TlsNode(ThreadNode):
     """A node that ends TLS: greets with its name, and keeps what each handshake brought. `first` is
     sent in plaintext before TLS; with `starttls` it follows <proceed/>."""
 
@@ -80,28 +81,13 @@ class TlsNode:
         self.context.load_cert_chain(*certificate)
         self._asked = threading.local()
         self.context.sni_callback = self._on_name
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.endpoint = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
-
-    def close(self):
-        # A thread that waits in accept() would keep the port.
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
+        super().__init__()
 
     def _on_name(self, _socket, name, _context):
         self._asked.name = name
 
-    def _serve(self):
-        while True:
-            try:
-                raw, _ = self.listener.accept()
-            except OSError:
-                return
-            raw.settimeout(10)
-            threading.Thread(target=self._one, args=(raw,), daemon=True).start()
-
-    def _one(self, raw):
+    def one(self, raw):
+        raw.settimeout(10)
         self._asked.name = None
         try:
             if self.starttls:

@@ -3,7 +3,6 @@ does not count as one that is up. The operator reads why."""
 
 import socket
 import struct
-import threading
 import unittest
 
 from lib import net
@@ -12,6 +11,7 @@ from lib.case import EndToEndCase, FreshCase
 from lib.certs import Authority
 from lib.node import SinkNode, node_tables
 from lib.prosody import start_nodes
+from lib.thread_node import ThreadNode
 from lib.tls import read_until
 from lib.wait import wait_until
 from test_tls_attacks import TlsNode
@@ -21,30 +21,16 @@ CHECK = {"type": "tcp", "interval": "200ms", "fast_interval": "100ms", "timeout"
          "fall": 2}
 
 
-class ResettingNode:
+class ResettingNode(ThreadNode):
     """Takes connections and resets them: at once, or when they have said something."""
 
     def __init__(self, name, listens=False):
         self.name = name
         self.listens = listens
         self.count = 0
-        self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-        self.endpoint = f"127.0.0.1:{self.listener.getsockname()[1]}"
-        threading.Thread(target=self._serve, daemon=True).start()
+        super().__init__()
 
-    def close(self):
-        self.listener.shutdown(socket.SHUT_RDWR)
-        self.listener.close()
-
-    def _serve(self):
-        while True:
-            try:
-                sock, _ = self.listener.accept()
-            except OSError:
-                return
-            threading.Thread(target=self._one, args=(sock,), daemon=True).start()
-
-    def _one(self, sock):
+    def one(self, sock):
         try:
             sock.settimeout(10)
             if not self.listens or sock.recv(4096):

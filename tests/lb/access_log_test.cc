@@ -13,6 +13,7 @@
 #include <string>
 
 #include "net/io/socket.h"
+#include "tests/test_folder.h"
 
 namespace lb {
 namespace {
@@ -38,13 +39,10 @@ AccessLogEntry SomeEntry() {
 class AccessLogDaemon : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "access_log_XXXXXX";
-    folder_ = mkdtemp(pattern.data());
     name_ = net::SocketName::Unix(folder_ + "/log");
     Serve();
     sender_ = net::UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
   void Serve() {
     unlink((folder_ + "/log").c_str());
     daemon_ = net::UniqueFd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
@@ -59,7 +57,8 @@ class AccessLogDaemon : public ::testing::Test {
     return AccessLog(sender_.get(), {.sink = sink, .address = name_});
   }
 
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
   net::SocketName name_;
   net::UniqueFd daemon_;
   net::UniqueFd sender_;

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/test_folder.h"
+
 namespace lb {
 namespace {
 
@@ -17,12 +19,7 @@ using ::testing::HasSubstr;
 
 class CheckFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "check_file_XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-    std::filesystem::create_directory(folder_ + "/conf.d");
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void SetUp() override { std::filesystem::create_directory(folder_ + "/conf.d"); }
   std::vector<std::string> Mistakes() {
     std::vector<std::string> out;
     auto config = CheckFile(folder_ + "/lb.toml");
@@ -30,7 +27,8 @@ class CheckFileTest : public ::testing::Test {
     for (const net::ConfigError& error : config.error()) out.push_back(error.ToString());
     return out;
   }
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
 };
 
 TEST_F(CheckFileTest, KeysNamesAndCertificatesAreJudgedInOneRun) {

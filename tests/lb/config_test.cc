@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lb/config/reload_table.h"
+#include "tests/test_folder.h"
 
 namespace lb {
 namespace {
@@ -681,12 +682,7 @@ TEST(ConfigMistakes, ListsAreBounded) {
 
 class PasswordFile : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "config_XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-    path_ = folder_ + "/password";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void SetUp() override { path_ = folder_ + "/password"; }
   void Write(std::string_view text, mode_t mode) {
     std::ofstream(path_) << text;
     ASSERT_EQ(chmod(path_.c_str(), mode), 0);
@@ -695,7 +691,8 @@ class PasswordFile : public ::testing::Test {
     return AtEnd("[[pool.xmpp.check]]\ntype = \"http\"\nuser = \"u\"\npassword_file = \"" + path_ +
                  "\"");
   }
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
   std::string path_;
 };
 

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/test_folder.h"
+
 namespace lb {
 namespace {
 
@@ -16,12 +18,7 @@ using ::testing::IsEmpty;
 // A folder in the place of /sys/class/net.
 class FollowPacketsTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "net_XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-    Interface("lo", "unknown", {"0"});
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
+  void SetUp() override { Interface("lo", "unknown", {"0"}); }
   // With the RPS masks of its receive queues.
   void Interface(const std::string& name, const std::string& state,
                  const std::vector<std::string>& masks) {
@@ -39,7 +36,8 @@ class FollowPacketsTest : public ::testing::Test {
     return WorkerCpus(FollowPackets::kAuto, workers, cpus, folder_);
   }
 
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
 };
 
 TEST_F(FollowPacketsTest, AutoIsOnWhereEveryProcessorGetsItsPackets) {

@@ -164,22 +164,4 @@ std::string TestCertificate::OcspDer(const TestCertificate& subject,
   return text;
 }
 
-TestFolder::TestFolder() {
-  std::string pattern = (std::filesystem::temp_directory_path() / "mongoose-tls-XXXXXX").string();
-  CHECK(mkdtemp(pattern.data()) != nullptr);
-  path_ = pattern;
-}
-
-TestFolder::~TestFolder() {
-  std::error_code ignored;
-  std::filesystem::remove_all(path_, ignored);
-}
-
-std::string TestFolder::Write(const std::string& name, const std::string& content, int mode) const {
-  std::string path = Path(name);
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-  CHECK(chmod(path.c_str(), static_cast<mode_t>(mode)) == 0);
-  return path;
-}
-
 }  // namespace net

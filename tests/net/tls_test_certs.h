@@ -5,9 +5,10 @@
 #include <openssl/evp.h>
 #include <openssl/x509.h>
 
-#include <filesystem>
 #include <string>
 #include <vector>
+
+#include "tests/test_folder.h"
 
 namespace net {
 
@@ -43,17 +44,6 @@ class TestCertificate {
  private:
   X509* x509_ = nullptr;
   EVP_PKEY* key_ = nullptr;
-};
-
-class TestFolder {
- public:
-  TestFolder();
-  ~TestFolder();
-  std::string Write(const std::string& name, const std::string& content, int mode = 0600) const;
-  std::string Path(const std::string& name) const { return (path_ / name).string(); }
-
- private:
-  std::filesystem::path path_;
 };
 
 }  // namespace net

@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "tests/test_folder.h"
+
 namespace net {
 namespace {
 
@@ -362,12 +364,8 @@ TEST(TomlReader, ControlCharactersNeverReachTheMessage) {
 
 class TomlFileTest : public ::testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = ::testing::TempDir() + "toml_reader_XXXXXX";
-    folder_ = mkdtemp(pattern.data());
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
 };
 
 TEST_F(TomlFileTest, ReadsAFileAndNamesItInErrors) {

@@ -21,6 +21,7 @@
 #include "net/report/log.h"
 #include "server/node/node_rpc.h"
 #include "server/node/pages.h"
+#include "tests/test_folder.h"
 
 namespace server {
 namespace {
@@ -136,9 +137,6 @@ class TestNode {
 class ClusterHostTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "cluster_host_test.XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     // An epmd of the test's own; it ends with its last node (-relaxed_command_check lets us say
     // so).
     epmd_port_ = FreePort();
@@ -151,7 +149,6 @@ class ClusterHostTest : public ::testing::Test {
     const std::string command =
         "epmd -port " + std::to_string(epmd_port_) + " -kill >/dev/null 2>&1";
     EXPECT_EQ(std::system(command.c_str()), 0);
-    std::filesystem::remove_all(folder_);
   }
 
   TestNode& Make(const std::string& alive, const ClusterTiming& timing = {}) {
@@ -174,7 +171,8 @@ class ClusterHostTest : public ::testing::Test {
     return true;
   }
 
-  std::string folder_;
+  const net::TestFolder scratch_;
+  const std::string folder_ = scratch_.path();
   uint16_t epmd_port_ = 0;
   std::vector<std::unique_ptr<TestNode>> nodes_;
 };

@@ -15,6 +15,7 @@
 #include "server/program/node_init.h"
 #include "server/program/node_lock.h"
 #include "server/program/node_setup.h"
+#include "tests/test_folder.h"
 
 namespace server {
 namespace {
@@ -25,21 +26,18 @@ using ::testing::HasSubstr;
 class NodeFolderTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = std::filesystem::temp_directory_path() / "node_folder_test.XXXXXX";
-    ASSERT_NE(mkdtemp(pattern.data()), nullptr);
-    root_ = pattern;
     unsetenv("ERL_MAX_PORTS");
     const auto made = InitNodeFolder({.dir = root_, .name = "m1@localhost", .cookie = "C"},
                                      "/usr/bin/mongooseim");
     ASSERT_TRUE(made.has_value()) << made.error();
   }
-  void TearDown() override { std::filesystem::remove_all(root_); }
   void Append(const std::string& name, const std::string& text) const {
     std::ofstream(root_ + "/" + name, std::ios::app) << text;
   }
   NodeFolder Folder() const { return {root_}; }
 
-  std::string root_;
+  const net::TestFolder scratch_;
+  const std::string root_ = scratch_.path();
 };
 
 TEST_F(NodeFolderTest, WhatIsMadeIsGood) {
