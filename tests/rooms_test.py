@@ -36,9 +36,12 @@ FLOORS = {
     "server": [
         "server",
         "server/program",
-        "server/node server/ctl",
-        "server/cluster server/config server/c2s",
-        "server/dist server/xmpp",
+        "server/node server/ctl server/c2s",
+        "server/modules",
+        "server/im",
+        "server/store server/cluster server/config",
+        "server/dist server/sasl",
+        "server/xmpp",
     ],
 }
 

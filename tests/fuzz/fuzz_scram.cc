@@ -5,7 +5,7 @@
 #include <string_view>
 
 #include "net/base/check.h"
-#include "server/c2s/scram.h"
+#include "server/sasl/scram.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   if (size == 0) return 0;

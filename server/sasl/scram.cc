@@ -1,4 +1,4 @@
-#include "server/c2s/scram.h"
+#include "server/sasl/scram.h"
 
 #include <openssl/crypto.h>
 #include <openssl/evp.h>

@@ -1,0 +1,197 @@
+// What is durable: accounts, rosters, blocking lists, offline messages, archives, vCards, private
+// XML, last activity. One interface over SQLite and PostgreSQL.
+//
+// Asynchronous: a StoreClient belongs to a loop; every call returns at once and `done` is called on
+// that loop, later, in the order in which the calls were made for one user's writes. Bounded: above
+// `waiting_max` a call ends with kBusy at once. A StoreClient that is destroyed calls nothing more.
+//
+// "Done" means durable: a write's end comes behind its fsync (SQLite, synchronous=FULL) or COMMIT
+// (PostgreSQL). Many writes share one.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "server/sasl/scram.h"
+
+namespace server {
+
+enum class StoreError : uint8_t {
+  kBusy,      // too much waits
+  kDown,      // it cannot be reached, is full, or failed; nothing of the call was kept
+  kConflict,  // it exists already; it changed since it was read
+  kAbsent,
+  kUnknown,  // the connection broke during COMMIT, and it could not be found out in time
+};
+std::string_view ToString(StoreError error);
+
+// --- Rows. Addresses are prepared bare JIDs as text.
+
+struct Account {
+  std::array<std::optional<ScramKeys>, kScramHashes> keys;  // by ScramHash
+  std::string banned;                                       // the reason; "": not
+  int64_t created_s = 0;
+};
+
+enum class Subscription : uint8_t { kNone, kTo, kFrom, kBoth, kRemove };
+
+// RFC 6121 section 2.1.2 with what appendix A calls pending.
+struct RosterItem {
+  std::string jid;
+  std::string name;
+  std::vector<std::string> groups;
+  Subscription subscription = Subscription::kNone;
+  bool ask = false;         // pending out
+  bool approved = false;    // pre-approval, section 3.4
+  bool pending_in = false;  // not shown in the roster unless something else makes it an item
+  std::string request;      // of pending_in: the <presence/>'s content, written XML
+  uint64_t version = 0;     // of the roster when it last changed
+};
+
+struct LastActivity {
+  int64_t seconds = 0;  // since the epoch
+  std::string status;
+};
+
+// All that a login needs: one round trip.
+struct LoadedUser {
+  bool exists = false;
+  Account account;
+  uint64_t roster_version = 0;
+  std::vector<RosterItem> roster;
+  std::vector<std::string>
+      blocked;           // XEP-0191, as they were given: bare, full, domain, domain/resource
+  uint32_t offline = 0;  // messages that wait
+};
+
+// A message in an archive (XEP-0313). `id` is microseconds since the epoch << 8 | number of the
+// node: ordered by time, unique in the cluster. As text in decimal.
+struct ArchiveEntry {
+  std::string owner;
+  std::string peer;  // bare
+  uint64_t id = 0;
+  bool outgoing = false;
+  std::string origin_id;  // XEP-0359 or the stanza's id; for corrections and duplicates
+  std::string xml;        // the whole stanza
+};
+
+struct OfflineEntry {
+  std::string owner;
+  uint64_t id = 0;        // as of archives; the archived message has the same
+  int64_t expires_s = 0;  // 0: never
+  std::string from;
+  std::string xml;
+};
+
+// --- Writes. What stands in one WriteBatch is done whole or not at all.
+
+struct PutAccount {
+  std::string user;
+  Account account;
+  bool create = false;  // kConflict when it exists; else kAbsent when it does not
+};
+struct RemoveAccount {  // with all that it has
+  std::string user;
+};
+struct PutRosterItem {  // sets the roster's version to the item's
+  std::string user;
+  RosterItem item;
+};
+struct RemoveRosterItem {
+  std::string user;
+  std::string jid;
+  uint64_t version = 0;  // of the roster from now on
+};
+struct SetBlocked {
+  std::string user;
+  std::string jid;
+  bool blocked = true;
+};
+struct ClearBlocked {
+  std::string user;
+};
+struct AddOffline {
+  OfflineEntry entry;
+  uint32_t most = 0;  // of the owner's; above it the batch ends with kConflict. 0: no limit
+};
+struct RemoveOffline {
+  std::string user;
+  uint64_t up_to = 0;  // ids
+};
+struct AddArchive {
+  ArchiveEntry entry;
+};
+struct PutVcard {
+  std::string user;
+  std::string xml;
+};
+struct PutPrivate {
+  std::string user;
+  std::string name;
+  std::string space;
+  std::string xml;
+};
+struct PutLast {
+  std::string user;
+  LastActivity last;
+};
+struct PutArchivePrefs {
+  std::string user;
+  std::string xml;  // XEP-0441 <prefs/>
+};
+
+using StoreWrite = std::variant<PutAccount, RemoveAccount, PutRosterItem, RemoveRosterItem,
+                                SetBlocked, ClearBlocked, AddOffline, RemoveOffline, AddArchive,
+                                PutVcard, PutPrivate, PutLast, PutArchivePrefs>;
+using WriteBatch = std::vector<StoreWrite>;
+
+// --- Reads.
+
+struct ArchiveQuery {
+  std::string owner;
+  std::string with;        // "": all; a bare or full JID
+  int64_t start_us = 0;    // since the epoch; 0: no bound
+  int64_t end_us = 0;      // 0: no bound
+  uint64_t after = 0;      // ids, exclusive; 0: no bound
+  uint64_t before = 0;     // exclusive; 0: no bound
+  bool backwards = false;  // the last page of what is left, still told in order of time
+  uint32_t most = 50;
+  bool count = false;  // ArchivePage::count is wanted, at its price
+};
+struct ArchivePage {
+  std::vector<ArchiveEntry> entries;
+  bool complete = false;  // nothing lies beyond, in the direction of the paging
+  std::optional<uint64_t> count;
+  bool bound_known = true;  // false: `after` or `before` names no entry of the owner's
+};
+
+class StoreClient {
+ public:
+  template <typename T>
+  using Done = std::move_only_function<void(std::expected<T, StoreError>)>;
+
+  virtual ~StoreClient() = default;
+  virtual void Load(std::string user, Done<LoadedUser> done) = 0;
+  virtual void Write(WriteBatch batch, Done<std::monostate> done) = 0;
+  virtual void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) = 0;
+  virtual void Archive(ArchiveQuery query, Done<ArchivePage> done) = 0;
+  virtual void Vcard(std::string user, Done<std::string> done) = 0;  // "": none
+  virtual void Private(std::string user, std::string name, std::string space,
+                       Done<std::string> done) = 0;                  // "": none
+  virtual void Last(std::string user, Done<LastActivity> done) = 0;  // kAbsent
+  virtual void ArchivePrefs(std::string user, Done<std::string> done) = 0;
+  // For operators: names of a domain's accounts in order, `most` of them behind `after`.
+  virtual void Accounts(std::string domain, std::string after, uint32_t most,
+                        Done<std::vector<std::string>> done) = 0;
+  virtual void CountAccounts(std::string domain, Done<uint64_t> done) = 0;
+};
+
+}  // namespace server
