@@ -1,0 +1,114 @@
+// What a client's session is from its binding to its end, whatever connections it has meanwhile:
+// its address, what it was sent and has not acknowledged, what it has sent and is not settled, what
+// waits while the client is inactive (XEP-0352).
+//
+// It says what to write and what became of deliveries; it knows no connection. As one object it
+// waits for a resumption, and goes to another worker with it.
+//
+// Pure; one thread at a time. Before it is destroyed, Lose() tells what will not arrive.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/c2s/stream_management.h"
+#include "server/im/ports.h"
+
+namespace server {
+
+struct BoundLimits {
+  // Of stanzas that a client has not acknowledged, or that wait while it is inactive. Above it the
+  // session ends, and its homes find the messages another place.
+  size_t unacked_bytes_max = size_t{4} << 20U;
+  size_t unacked_max = 5'000;
+  // Different senders' presence and chat states; then all of it goes out.
+  size_t held_max = 256;
+  // From a client, not settled: it is not read from until there are fewer.
+  uint32_t unsettled_max = 1'000;
+};
+
+class BoundSession {
+ public:
+  // What a call has to say.
+  struct Out {
+    std::string xml;  // goes out, in this order
+    std::vector<TicketEnd> ended;
+    void Clear() {
+      xml.clear();
+      ended.clear();
+    }
+  };
+
+  BoundSession(const SessionId& id, Jid full, const BoundLimits* limits)
+      : id_(id), full_(std::move(full)), limits_(limits) {}
+
+  const SessionId& id() const { return id_; }
+  const Jid& full() const { return full_; }
+  bool managed() const { return managed_; }
+  bool resumable() const { return !secret_.empty(); }
+  bool active() const { return active_; }
+  SessionState State(bool detached) const {
+    return {.resumable = resumable(), .detached = detached, .active = active_};
+  }
+
+  // --- XEP-0198. `secret`: ResumeKey::kSecretBytes random ones, or none for no resumption.
+  void Manage(std::string secret) {
+    managed_ = true;
+    secret_ = std::move(secret);
+  }
+  const std::string& secret() const { return secret_; }
+  // False: the client says that it has more than it was sent.
+  bool Acknowledge(uint32_t h, Out& out);
+  uint32_t sent() const { return unacked_.sent(); }
+  uint32_t settled() const { return settled_.settled(); }
+  // Its connection is another from here on: what the client has not got goes out again.
+  bool Resume(uint32_t h, std::string_view domain, Out& out);
+  // <r/> of ours that is not answered.
+  bool asked() const { return asked_; }
+  void Ask(Out& out);
+
+  // --- From homes. False: too much is not acknowledged.
+  bool Deliver(Delivery delivery, int64_t now_us, bool attached, Out& out);
+  // A stanza of ours, which is counted as all others are.
+  void Say(std::string xml, int64_t now_us, Out& out);
+  void SetActive(bool active, bool attached, Out& out);
+  // Nobody will have what is left.
+  void Lose(std::vector<TicketEnd>& ended);
+
+  // --- From the client. The number of a stanza that came; 0 without stream management.
+  uint32_t Receive() { return managed_ ? settled_.Receive() : 0; }
+  // What is written at once: <a/> where the client has asked and all of it is settled now.
+  void Settle(uint32_t number, Out& out);
+  // <r/>: answered when all that came before it is settled, or with what there is at AnswerNow().
+  void OnAsked(Out& out);
+  void AnswerNow(Out& out);
+  bool owes_answer() const { return owes_answer_; }
+  bool crowded() const { return settled_.open() > limits_->unsettled_max; }
+
+  size_t waiting_bytes() const { return unacked_.bytes() + held_bytes_; }
+  size_t MemoryBytes() const;
+
+ private:
+  void Send(Delivery delivery, int64_t now_us, bool attached, Out& out);
+  void Hold(Delivery delivery, int64_t now_us, Out& out);
+  void Flush(bool attached, Out& out);
+
+  const SessionId id_;
+  const Jid full_;
+  const BoundLimits* limits_;
+  UnackedQueue unacked_;
+  SettledCount settled_;
+  std::string secret_;
+  std::unique_ptr<std::vector<UnackedQueue::Item>> held_;
+  size_t held_bytes_ = 0;
+  uint32_t answer_at_ = 0;  // owed when so much is settled
+  bool owes_answer_ = false;
+  bool asked_ = false;
+  bool managed_ = false;
+  bool active_ = true;
+};
+
+}  // namespace server

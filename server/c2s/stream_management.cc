@@ -1,0 +1,128 @@
+#include "server/c2s/stream_management.h"
+
+#include <openssl/crypto.h>
+
+#include <array>
+#include <charconv>
+#include <cstdio>
+#include <ctime>
+#include <optional>
+#include <utility>
+
+namespace server {
+
+bool SettledCount::Settle(uint32_t number) {
+  const uint32_t distance = number - settled_;  // 1 is the next
+  if (distance == 0 || distance > open()) return false;
+  if (distance > 1) {
+    if (ahead_.size() < distance) ahead_.resize(distance, false);
+    ahead_[distance - 1] = true;
+    return false;
+  }
+  uint32_t run = 1;
+  while (run < ahead_.size() && ahead_[run]) ++run;
+  settled_ += run;
+  if (run >= ahead_.size()) {
+    std::vector<bool>().swap(ahead_);
+  } else {
+    ahead_.erase(ahead_.begin(), ahead_.begin() + run);
+  }
+  return true;
+}
+
+void UnackedQueue::Push(Delivery delivery, int64_t now_us) {
+  bytes_ += delivery.xml.size();
+  items_.push_back({std::move(delivery), now_us});
+  ++sent_;
+}
+
+void UnackedQueue::Pop(DeliveryEnd end, std::vector<TicketEnd>& ended) {
+  Item& item = items_[head_++];
+  bytes_ -= item.delivery.xml.size();
+  if (item.delivery.ticket != 0) ended.push_back({item.delivery.ticket, end});
+  if (head_ == items_.size()) {
+    std::vector<Item>().swap(items_);
+    head_ = 0;
+    return;
+  }
+  item = {};
+  // Half of it is gone: the rest moves to the front, once for each that was taken.
+  if (head_ >= 32 && head_ * 2 >= items_.size()) {
+    items_.erase(items_.begin(), items_.begin() + static_cast<ptrdiff_t>(head_));
+    head_ = 0;
+  }
+}
+
+bool UnackedQueue::Acknowledge(uint32_t h, std::vector<TicketEnd>& ended) {
+  const uint32_t left = sent_ - h;
+  if (left > size()) {
+    // Behind what was acknowledged before: an old <a/>, which says nothing. Or ahead of all.
+    return left < UINT32_MAX / 2;
+  }
+  while (size() > left) Pop(DeliveryEnd::kTaken, ended);
+  return true;
+}
+
+void UnackedQueue::Lose(std::vector<TicketEnd>& ended) {
+  while (!empty()) Pop(DeliveryEnd::kLost, ended);
+}
+
+void AppendDelayed(std::string& out, std::string_view xml, std::string_view domain, int64_t at_us) {
+  static constexpr std::string_view kEnd = "</message>";
+  if (!xml.ends_with(kEnd) || xml.find("<delay xmlns='urn:xmpp:delay'") != xml.npos) {
+    out += xml;
+    return;
+  }
+  const std::time_t seconds = at_us / 1'000'000;
+  std::tm utc{};
+  gmtime_r(&seconds, &utc);
+  std::array<char, 40> stamp;
+  const size_t size = std::strftime(stamp.data(), stamp.size(), "%Y-%m-%dT%H:%M:%S", &utc);
+  std::array<char, 16> millis;
+  std::snprintf(millis.data(), millis.size(), ".%03dZ", static_cast<int>(at_us / 1000 % 1000));
+  out += xml.substr(0, xml.size() - kEnd.size());
+  out += "<delay xmlns='urn:xmpp:delay' from='";
+  out += domain;
+  out += "' stamp='";
+  out.append(stamp.data(), size);
+  out += millis.data();
+  out += "'/>";
+  out += kEnd;
+}
+
+std::string ResumeKey::ToString() const {
+  static constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const char c : secret) {
+    const auto byte = static_cast<unsigned char>(c);
+    text += kDigits[byte >> 4U];
+    text += kDigits[byte & 15U];
+  }
+  return text + '-' + std::to_string(worker) + '-' + std::to_string(place);
+}
+
+std::optional<ResumeKey> ResumeKey::Parse(std::string_view text) {
+  ResumeKey key;
+  if (text.size() < 2 * kSecretBytes) return std::nullopt;
+  for (size_t i = 0; i < 2 * kSecretBytes; i += 2) {
+    uint8_t byte = 0;
+    const auto [end, error] = std::from_chars(text.data() + i, text.data() + i + 2, byte, 16);
+    if (error != std::errc() || end != text.data() + i + 2) return std::nullopt;
+    key.secret += static_cast<char>(byte);
+  }
+  text.remove_prefix(2 * kSecretBytes);
+  for (uint32_t* number : {&key.worker, &key.place}) {
+    if (!text.starts_with('-')) return std::nullopt;
+    const auto [end, error] = std::from_chars(text.data() + 1, text.data() + text.size(), *number);
+    if (error != std::errc()) return std::nullopt;
+    text.remove_prefix(static_cast<size_t>(end - text.data()));
+  }
+  return text.empty() ? std::optional(std::move(key)) : std::nullopt;
+}
+
+bool ResumeKey::SameSecret(std::string_view other) const {
+  return other.size() == secret.size() && !secret.empty() &&
+         CRYPTO_memcmp(other.data(), secret.data(), secret.size()) == 0;
+}
+
+}  // namespace server

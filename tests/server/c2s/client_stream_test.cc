@@ -1,0 +1,405 @@
+#include "server/c2s/client_stream.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/server/c2s/stream_world.h"
+
+namespace server {
+namespace {
+
+using test::kOpening;
+using ::testing::ElementsAre;
+using ::testing::EndsWith;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::Pair;
+using ::testing::StartsWith;
+using State = ClientStream::State;
+
+class ClientStreamTest : public ::testing::Test, public test::StreamWorld {
+ protected:
+  static std::string Error(std::string_view condition) {
+    return "<stream:error><" + std::string(condition) +
+           " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>";
+  }
+};
+
+TEST_F(ClientStreamTest, InTheClearThereIsTlsAndNothingElse) {
+  EXPECT_EQ(Say(kOpening),
+            "<?xml version='1.0'?><stream:stream xmlns='jabber:client' "
+            "xmlns:stream='http://etherx.jabber.org/streams' "
+            "id='0102030405060708090a0b0c0d0e0f10' from='here' version='1.0' xml:lang='en'>"
+            "<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/>"
+            "</starttls></stream:features>");
+  EXPECT_EQ(Say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>="
+                "</auth>"),
+            "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><encryption-required/></failure>");
+  EXPECT_EQ(Say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+            "<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>[tls here]");
+}
+
+TEST_F(ClientStreamTest, NothingMayStandBehindStartTls) {
+  Say(kOpening);
+  EXPECT_THAT(Say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/><auth/>"),
+              StartsWith(Error("policy-violation")));
+  EXPECT_TRUE(over);
+}
+
+TEST_F(ClientStreamTest, ThereIsNoStartTlsOverTls) {
+  Connect({.secure = true});
+  EXPECT_THAT(Say(kOpening), Not(HasSubstr("starttls")));
+  EXPECT_EQ(Say("<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>"),
+            "<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/></stream:stream>");
+  EXPECT_TRUE(over);
+}
+
+struct Refused {
+  std::string bytes;
+  std::string condition;
+};
+class RefusedOpenings : public ::testing::TestWithParam<Refused> {};
+
+TEST_P(RefusedOpenings, EndWithTheRfcsError) {
+  test::StreamWorld world;
+  const std::string said = world.Say(GetParam().bytes);
+  EXPECT_THAT(said, HasSubstr("<stream:error><" + GetParam().condition + " xmlns="));
+  EXPECT_THAT(said, StartsWith("<?xml version='1.0'?><stream:stream "));
+  EXPECT_THAT(said, EndsWith("</stream:error></stream:stream>"));
+  EXPECT_EQ(said.find("<stream:stream"), said.rfind("<stream:stream"));
+  EXPECT_TRUE(world.over);
+}
+
+constexpr std::string_view kSpaces =
+    " xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' ";
+std::string Opening(std::string_view attributes) {
+  return "<stream:stream" + std::string(kSpaces) + std::string(attributes) + ">";
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, RefusedOpenings,
+    ::testing::Values(Refused{Opening("to='nowhere' version='1.0'"), "host-unknown"},
+                      Refused{Opening("version='1.0'"), "host-unknown"},  // of two
+                      Refused{Opening("to='here'"), "unsupported-version"},
+                      Refused{Opening("to='here' version='0.9'"), "unsupported-version"},
+                      Refused{Opening("to='here' version='one'"), "unsupported-version"},
+                      Refused{"<stream:stream xmlns='jabber:server' to='here' version='1.0' "
+                              "xmlns:stream='http://etherx.jabber.org/streams'>",
+                              "invalid-namespace"},
+                      Refused{"<stream:stream xmlns='jabber:client' to='here' version='1.0' "
+                              "xmlns:stream='http://example.org'>",
+                              "invalid-namespace"},
+                      Refused{"<stream:streams" + std::string(kSpaces) + "to='here' version='1.0'>",
+                              "bad-format"},
+                      Refused{"GET / HTTP/1.1\r\n\r\n", "not-well-formed"},
+                      Refused{"<!DOCTYPE x>", "restricted-xml"},
+                      Refused{Opening("to='here' version='1.0'") + "<!-- -->", "restricted-xml"},
+                      Refused{Opening("to='here' version='1.0'") + "<message/>", "not-authorized"},
+                      Refused{Opening("to='here' version='1.0'") + "text", "bad-format"},
+                      Refused{Opening("x='" + std::string(5'000, 'x') + "'"), "policy-violation"},
+                      Refused{
+                          Opening("to='here' version='1.0'") + "<auth>" + std::string(17'000, 'x'),
+                          "policy-violation"}));
+
+TEST_F(ClientStreamTest, VersionsThatAreCompatibleAndNamesThatArePreparedAreTaken) {
+  EXPECT_THAT(Say(Opening("to='HERE' version='1.7' from='Romeo@Here'")),
+              HasSubstr("from='here' to='romeo@here' version='1.0'"));
+}
+
+TEST_F(ClientStreamTest, ALoginIsTwoStreamsAndABinding) {
+  Connect({.secure = true});
+  EXPECT_THAT(Say(kOpening), HasSubstr("<mechanism>PLAIN</mechanism>"));
+  EXPECT_EQ(Say(Plain("romeo", "juliet")), "<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>");
+  EXPECT_FALSE(stream->unauthenticated());
+  const std::string features = Say(kOpening);
+  EXPECT_THAT(features, HasSubstr("<bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/>"));
+  EXPECT_THAT(features, HasSubstr("<sm xmlns='urn:xmpp:sm:3'/>"));
+  EXPECT_THAT(features, Not(HasSubstr("mechanism")));
+  EXPECT_EQ(Say("<iq type='set' id='&lt;1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"),
+            "<iq type='result' id='&lt;1'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+            "<jid>romeo@here/made</jid></bind></iq>");
+  EXPECT_EQ(Say("<iq type='set' id='s'><session "
+                "xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>"),
+            "<iq type='result' id='s' to='romeo@here/made'/>");
+  EXPECT_EQ(Say("<message to='juliet@here'><body>hi</body></message>"), "");
+  EXPECT_THAT(arrived, ElementsAre(Pair("<message to='juliet@here'><body>hi</body></message>", 0)));
+}
+
+TEST_F(ClientStreamTest, ScramRestartsInTheSameBuffer) {
+  ground.tls_need = TlsNeed::kOptional;
+  Say(kOpening);
+  const std::string first = "n=romeo,r=abc";
+  Say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='SCRAM-SHA-1'>" +
+      net::Base64Encode("n,," + first) + "</auth>");
+  EXPECT_THAT(looked, ElementsAre("romeo@here"));
+  // A wrong proof of the right size.
+  EXPECT_EQ(Say("<response xmlns='urn:ietf:params:xml:ns:xmpp-sasl'>" +
+                net::Base64Encode("c=biws,r=abcservernonce,p=" +
+                                  net::Base64Encode(std::string(20, 'x'))) +
+                "</response>"),
+            "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>");
+  EXPECT_THAT(guesses, ElementsAre("romeo@here"));
+}
+
+TEST_F(ClientStreamTest, FailuresAreFewAndTold) {
+  Connect({.secure = true});
+  Say(kOpening);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(Say(Plain("romeo", "wrong")),
+              "<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/></failure>");
+  }
+  EXPECT_THAT(Say(Plain("nobody", "juliet")),
+              StartsWith("<failure xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><not-authorized/>"
+                         "</failure>" +
+                         Error("policy-violation")));
+  EXPECT_THAT(guesses, ElementsAre("romeo@here", "romeo@here", "nobody@here"));
+}
+
+TEST_F(ClientStreamTest, WhoGuessedTooOftenIsNotEvenLookedFor) {
+  Connect({.secure = true});
+  Say(kOpening);
+  may_try = false;
+  EXPECT_THAT(Say(Plain("romeo", "juliet")), HasSubstr("<temporary-auth-failure/>"));
+  EXPECT_THAT(looked, IsEmpty());
+  may_try = true;
+  store_down = true;
+  EXPECT_THAT(Say(Plain("romeo", "juliet")), HasSubstr("<temporary-auth-failure/>"));
+  EXPECT_THAT(guesses, IsEmpty());
+}
+
+TEST_F(ClientStreamTest, AbortEndsTheExchangeAndAnotherMayBegin) {
+  Connect({.secure = true});
+  Say(kOpening);
+  Say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'/>");
+  EXPECT_THAT(Say("<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"), HasSubstr("<aborted/>"));
+  EXPECT_THAT(Say(Plain("romeo", "juliet")), StartsWith("<success"));
+}
+
+TEST_F(ClientStreamTest, WhatIsSaidBeforeTheAnswerIsSaidByNobody) {
+  Connect({.secure = true});
+  Say(kOpening);
+  EXPECT_THAT(Say(Plain("romeo", "juliet") + "<message/>"), HasSubstr(Error("policy-violation")));
+  EXPECT_THAT(arrived, IsEmpty());
+}
+
+TEST_F(ClientStreamTest, WhileItWaitsTheClientIsNotRead) {
+  Connect({.secure = true});
+  Say(kOpening);
+  stream->Receive(Plain("romeo", "juliet"));
+  EXPECT_TRUE(held);
+  Answers();
+  EXPECT_FALSE(held);
+}
+
+TEST_F(ClientStreamTest, BeforeTheBindingNothingElseIsTaken) {
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  Say(kOpening);
+  EXPECT_THAT(Say("<message/>"), HasSubstr(Error("not-authorized")));
+}
+
+TEST_F(ClientStreamTest, AnAccountOfOneHostHasNoStreamToAnother) {
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  EXPECT_THAT(Say(Opening("to='there' version='1.0'")), HasSubstr(Error("not-authorized")));
+}
+
+TEST_F(ClientStreamTest, ARefusedResourceMayBeFollowedByAnother) {
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  Say(kOpening);
+  bind_error = "<error type='wait'><resource-constraint/></error>";
+  EXPECT_EQ(Say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"),
+            "<iq type='error' id='b'><error type='wait'><resource-constraint/></error></iq>");
+  bind_error.clear();
+  EXPECT_THAT(Say("<iq type='set' id='c'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"),
+              HasSubstr("<jid>"));
+}
+
+TEST_F(ClientStreamTest, ALoginHasItsTime) {
+  EXPECT_EQ(stream->Due(), std::chrono::seconds(30));
+  Say(kOpening);
+  now += std::chrono::seconds(30);
+  stream->OnDue();
+  EXPECT_THAT(Answers(), StartsWith(Error("connection-timeout")));
+}
+
+TEST_F(ClientStreamTest, NobodySpeaksForOthers) {
+  LogIn();
+  Say("<message from='romeo@here' to='a@b'/><message from='Romeo@here/x' to='a@b'/>");
+  EXPECT_EQ(arrived.size(), 2U);
+  EXPECT_THAT(Say("<message from='juliet@here' to='a@b'/>"), StartsWith(Error("invalid-from")));
+  EXPECT_EQ(arrived.size(), 2U);
+}
+
+TEST_F(ClientStreamTest, WhatIsNoStanzaEndsTheStream) {
+  LogIn();
+  EXPECT_THAT(Say("<foo/>"), StartsWith(Error("unsupported-stanza-type")));
+  EXPECT_TRUE(over);
+}
+
+TEST_F(ClientStreamTest, AClosingIsAnswered) {
+  LogIn();
+  EXPECT_EQ(Say("<message to='a@b'/></stream:stream>"), "</stream:stream>");
+  EXPECT_EQ(arrived.size(), 1U);
+  EXPECT_EQ(stream->state(), State::kEnded);
+}
+
+TEST_F(ClientStreamTest, ManagementCountsWhatIsSettled) {
+  LogIn();
+  EXPECT_THAT(Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>"),
+              ::testing::MatchesRegex("<enabled xmlns='urn:xmpp:sm:3' id='[0-9a-f]{32}-0-7' "
+                                      "resume='true' max='3600'/>"));
+  EXPECT_EQ(states, "ar");
+  Say("<presence/><message to='a@b'/><iq type='get' id='1'><x/></iq>");
+  ASSERT_EQ(arrived.size(), 3U);
+  EXPECT_EQ(arrived[0].second, 0U);
+  EXPECT_EQ(arrived[1].second, 2U);
+  EXPECT_EQ(Say("<r xmlns='urn:xmpp:sm:3'/>"), "");
+  EXPECT_EQ(stream->Due(), std::chrono::seconds(1));
+  now += std::chrono::seconds(1);
+  stream->OnDue();
+  EXPECT_EQ(Answers(), "<a xmlns='urn:xmpp:sm:3' h='1'/>");
+  stream->Settled(2);
+  EXPECT_EQ(Answers(), "<a xmlns='urn:xmpp:sm:3' h='3'/>");
+  EXPECT_THAT(Say("<enable xmlns='urn:xmpp:sm:3'/>"), HasSubstr("unexpected-request"));
+}
+
+TEST_F(ClientStreamTest, MoreThanWasSentCannotBeAcknowledged) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  stream->Deliver({.xml = "<message/>", .ticket = 4});
+  EXPECT_EQ(Answers(), "<message/><r xmlns='urn:xmpp:sm:3'/>");
+  Say("<a xmlns='urn:xmpp:sm:3' h='1'/>");
+  EXPECT_THAT(delivered, ElementsAre(TicketEnd{4}));
+  EXPECT_THAT(Say("<a xmlns='urn:xmpp:sm:3' h='2'/>"),
+              HasSubstr("<handled-count-too-high xmlns='urn:xmpp:sm:3' h='2' send-count='1'/>"));
+  EXPECT_TRUE(over);
+}
+
+TEST_F(ClientStreamTest, ASessionGoesOnOnAnotherStream) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  stream->Deliver({.xml = "<message>1</message>", .ticket = 1});
+  stream->Deliver({.xml = "<message>2</message>", .ticket = 2});
+  Answers();
+  Say("<message to='a@b'/>");
+  parted = stream->TakeSession();
+  const std::string key = ResumeKey{parted->secret(), 0, 7}.ToString();
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  Say(kOpening);
+  EXPECT_EQ(Say("<resume xmlns='urn:xmpp:sm:3' previd='" + key + "' h='1'/>"),
+            "<resumed xmlns='urn:xmpp:sm:3' previd='" + key +
+                "' h='0'/><message>2</message><r xmlns='urn:xmpp:sm:3'/>");
+  EXPECT_THAT(delivered, ElementsAre(TicketEnd{1}));
+  EXPECT_EQ(stream->state(), State::kBound);
+  stream->Settled(1);
+  EXPECT_EQ(Say("<r xmlns='urn:xmpp:sm:3'/>"), "<a xmlns='urn:xmpp:sm:3' h='1'/>");
+}
+
+TEST_F(ClientStreamTest, WhatCannotBeResumedMayBeBound) {
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  Say(kOpening);
+  EXPECT_EQ(Say("<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/>"),
+            "<failed xmlns='urn:xmpp:sm:3' h='12'><item-not-found "
+            "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>");
+  EXPECT_THAT(Say("<resume xmlns='urn:xmpp:sm:3' previd='x' h='-1'/>"), HasSubstr("bad-request"));
+  EXPECT_THAT(Say("<iq type='set' id='c'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"),
+              HasSubstr("<jid>"));
+}
+
+TEST_F(ClientStreamTest, WhoSaysTooMuchIsReadMoreSlowly) {
+  ground.limits.stanzas_per_s = 2;
+  ground.limits.stanza_burst = std::chrono::seconds(1);
+  LogIn();
+  std::string many;
+  for (int i = 0; i < 6; ++i) many += "<message to='a@b'/>";
+  Say(many);
+  EXPECT_EQ(arrived.size(), 3U);  // the burst, and the one that was too much
+  EXPECT_TRUE(held);
+  for (int i = 0; i < 10 && held; ++i) {
+    now += stream->Due();
+    stream->OnDue();
+  }
+  EXPECT_EQ(arrived.size(), 6U);
+  EXPECT_FALSE(held);
+}
+
+TEST_F(ClientStreamTest, WhoHasTooMuchUnsettledIsNotRead) {
+  ground.limits.bound.unsettled_max = 2;
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  Say("<message to='a@b'/><message to='a@b'/><message to='a@b'/><message to='a@b'/>");
+  EXPECT_EQ(arrived.size(), 3U);
+  EXPECT_TRUE(held);
+  stream->Settled(1);
+  EXPECT_EQ(arrived.size(), 4U);
+  stream->Settled(2);
+  EXPECT_FALSE(held);
+}
+
+TEST_F(ClientStreamTest, WhoSaysNothingIsAskedAndThenGivenUp) {
+  LogIn();
+  now += stream->Due();
+  stream->OnDue();
+  EXPECT_EQ(Answers(),
+            "<iq type='get' id='node-ping' from='here' to='romeo@here/x'>"
+            "<ping xmlns='urn:xmpp:ping'/></iq>");
+  Say("<iq type='result' id='node-ping' to='here'/>");
+  EXPECT_THAT(arrived, IsEmpty());
+  now += stream->Due();
+  stream->OnDue();
+  now += stream->Due();
+  stream->OnDue();
+  EXPECT_TRUE(stream->dead());
+  EXPECT_NE(parted, nullptr);
+}
+
+TEST_F(ClientStreamTest, AWhiteSpaceKeepsItAlive) {
+  LogIn();
+  now += std::chrono::seconds(299);
+  Say(" ");
+  EXPECT_EQ(stream->Due(), ground.limits.idle_ping);
+}
+
+TEST_F(ClientStreamTest, AnInactiveClientIsSparedUntilItLooks) {
+  LogIn();
+  Say("<inactive xmlns='urn:xmpp:csi:0'/>");
+  EXPECT_EQ(states, "i-");
+  stream->Deliver({.xml = "<presence/>", .kind = StanzaKind::kPresence, .replaces = "a"});
+  EXPECT_EQ(Answers(), "");
+  EXPECT_EQ(Say("<active xmlns='urn:xmpp:csi:0'/>"), "<presence/>");
+}
+
+TEST_F(ClientStreamTest, CutAnywhereItSaysTheSame) {
+  ground.tls_need = TlsNeed::kOptional;
+  const std::string input = std::string(kOpening) +
+                            "<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='X'/>" +
+                            "<abort xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>" +
+                            "<starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
+  const auto play = [&](size_t piece) {
+    StreamWorld world;
+    world.ground.tls_need = TlsNeed::kOptional;
+    std::string said;
+    for (size_t at = 0; at < input.size(); at += piece) {
+      said += world.Say(std::string_view(input).substr(at, piece));
+    }
+    return said;
+  };
+  const std::string whole = play(input.size());
+  EXPECT_THAT(whole, EndsWith("[tls here]"));
+  for (size_t piece = 1; piece < 40; ++piece) EXPECT_EQ(play(piece), whole);
+}
+
+}  // namespace
+}  // namespace server
