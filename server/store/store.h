@@ -3,7 +3,10 @@
 //
 // Asynchronous: a StoreClient belongs to a loop; every call returns at once and `done` is called on
 // that loop, later, in the order in which the calls were made for one user's writes. Bounded: above
-// `waiting_max` a call ends with kBusy at once. A StoreClient that is destroyed calls nothing more.
+// `waiting_max` a call ends with kBusy, and so does a call that nothing was begun for within
+// `patience`: a store that stalls holds nobody for ever. A StoreClient that is destroyed calls
+// nothing more; what `done` captured may be destroyed on another thread. A read sees all writes
+// that were done when it was called, and may see later ones.
 //
 // "Done" means durable: a write's end comes behind its fsync (SQLite, synchronous=FULL) or COMMIT
 // (PostgreSQL). Many writes share one.
@@ -81,6 +84,7 @@ struct ArchiveEntry {
   bool outgoing = false;
   std::string origin_id;  // XEP-0359 or the stanza's id; for corrections and duplicates
   std::string xml;        // the whole stanza
+  std::string resource;   // the peer's, for queries `with` a full JID; "": it has none
 };
 
 struct OfflineEntry {
@@ -98,7 +102,7 @@ struct PutAccount {
   Account account;
   bool create = false;  // kConflict when it exists; else kAbsent when it does not
 };
-struct RemoveAccount {  // with all that it has
+struct RemoveAccount {  // with all that it has; kAbsent when it does not exist
   std::string user;
 };
 struct PutRosterItem {  // sets the roster's version to the item's
@@ -126,12 +130,12 @@ struct RemoveOffline {
   std::string user;
   uint64_t up_to = 0;  // ids
 };
-struct AddArchive {
+struct AddArchive {  // kConflict when the owner has an entry with that id
   ArchiveEntry entry;
 };
 struct PutVcard {
   std::string user;
-  std::string xml;
+  std::string xml;  // "": none from now on, here and in the two below
 };
 struct PutPrivate {
   std::string user;
@@ -188,7 +192,7 @@ class StoreClient {
                        Done<std::string> done) = 0;                  // "": none
   virtual void Last(std::string user, Done<LastActivity> done) = 0;  // kAbsent
   virtual void ArchivePrefs(std::string user, Done<std::string> done) = 0;
-  // For operators: names of a domain's accounts in order, `most` of them behind `after`.
+  // For operators: bare JIDs of a domain's accounts in order, `most` of them behind `after`.
   virtual void Accounts(std::string domain, std::string after, uint32_t most,
                         Done<std::vector<std::string>> done) = 0;
   virtual void CountAccounts(std::string domain, Done<uint64_t> done) = 0;

@@ -1,0 +1,38 @@
+// The machine-wide lock of a database file: FILE.lock, held for each write transaction and each
+// checkpoint. SQLite locks its file itself; this lock is there because SQLite before 3.51.3 may
+// lose commits when a checkpoint overlaps a commit of another connection that resets the log
+// (sqlite.org/wal.html#walresetbug): under it no two of them ever overlap.
+//
+// Fair: who waits gets it before its last holder gets it again. Ends with the process, however
+// that ends. One thread at a time.
+#pragma once
+
+#include <chrono>
+#include <expected>
+#include <memory>
+#include <string>
+
+namespace server {
+
+class FileLock {
+ public:
+  // Creates the file where it is missing. The error says what to do.
+  static std::expected<std::unique_ptr<FileLock>, std::string> Open(const std::string& path);
+  ~FileLock();
+  FileLock(const FileLock&) = delete;
+  FileLock& operator=(const FileLock&) = delete;
+
+  // False: another process had it for all of `limit`.
+  bool Lock(std::chrono::milliseconds limit);
+  void Unlock();
+
+ private:
+  explicit FileLock(int fd) : fd_(fd) {}
+  int fd_;
+};
+
+// Why the folder of `path` must not hold a database: a file system of the network, whose locks and
+// syncs do not hold what they promise. "": it may.
+std::string RefusedFileSystem(const std::string& path);
+
+}  // namespace server

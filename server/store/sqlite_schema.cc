@@ -1,0 +1,143 @@
+#include "server/store/sqlite_schema.h"
+
+#include <sys/random.h>
+
+#include <array>
+#include <charconv>
+#include <cstdint>
+
+#include "net/base/check.h"
+
+namespace server {
+namespace {
+
+// Step n makes version n of version n - 1. What was released is never changed.
+constexpr std::array<const char*, kSqliteSchemaVersion> kSteps = {
+    // 1: accounts, what belongs to them, archives. Names and letters as the field has them.
+    R"sql(
+CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE users (
+  jid TEXT PRIMARY KEY NOT NULL, domain TEXT NOT NULL,
+  scram_sha1 TEXT NOT NULL, scram_sha256 TEXT NOT NULL, scram_sha512 TEXT NOT NULL,
+  banned TEXT NOT NULL, created_s INTEGER NOT NULL) WITHOUT ROWID;
+CREATE INDEX users_domain ON users (domain, jid);
+CREATE TABLE roster (
+  owner TEXT NOT NULL, jid TEXT NOT NULL, name TEXT NOT NULL, group_names TEXT NOT NULL,
+  subscription TEXT NOT NULL, ask INTEGER NOT NULL, approved INTEGER NOT NULL,
+  pending_in INTEGER NOT NULL, request TEXT NOT NULL, version INTEGER NOT NULL,
+  PRIMARY KEY (owner, jid)) WITHOUT ROWID;
+CREATE TABLE roster_version (
+  owner TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE blocklist (
+  owner TEXT NOT NULL, jid TEXT NOT NULL, PRIMARY KEY (owner, jid)) WITHOUT ROWID;
+CREATE TABLE offline (
+  owner TEXT NOT NULL, id INTEGER NOT NULL, expires_s INTEGER NOT NULL, sender TEXT NOT NULL,
+  xml TEXT NOT NULL, PRIMARY KEY (owner, id)) WITHOUT ROWID;
+CREATE TABLE archive (
+  owner TEXT NOT NULL, id INTEGER NOT NULL, peer TEXT NOT NULL, resource TEXT NOT NULL,
+  outgoing INTEGER NOT NULL, origin_id TEXT NOT NULL, xml TEXT NOT NULL,
+  PRIMARY KEY (owner, id)) WITHOUT ROWID;
+CREATE INDEX archive_peer ON archive (owner, peer, id, resource);
+CREATE TABLE archive_prefs (owner TEXT PRIMARY KEY NOT NULL, xml TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE vcard (owner TEXT PRIMARY KEY NOT NULL, xml TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE private_storage (
+  owner TEXT NOT NULL, name TEXT NOT NULL, space TEXT NOT NULL, xml TEXT NOT NULL,
+  PRIMARY KEY (owner, name, space)) WITHOUT ROWID;
+CREATE TABLE last (
+  owner TEXT PRIMARY KEY NOT NULL, seconds INTEGER NOT NULL, status TEXT NOT NULL) WITHOUT ROWID;
+)sql",
+    // 2: offline messages that expired are found without reading all.
+    "CREATE INDEX offline_expires ON offline (expires_s) WHERE expires_s > 0;",
+};
+
+constexpr char kReadMeta[] = "SELECT value FROM meta WHERE name = $1";
+constexpr char kPutMeta[] =
+    "INSERT INTO meta (name, value) VALUES ($1, $2) "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
+// A UUID of version 4 (RFC 4122 section 4.4).
+std::string RandomId() {
+  std::array<uint8_t, 16> bytes{};
+  CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+  bytes[6] = static_cast<uint8_t>((bytes[6] & 0x0f) | 0x40);
+  bytes[8] = static_cast<uint8_t>((bytes[8] & 0x3f) | 0x80);
+  constexpr char kHex[] = "0123456789abcdef";
+  std::string id;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (i == 4 || i == 6 || i == 8 || i == 10) id += '-';
+    id += kHex[bytes[i] >> 4];
+    id += kHex[bytes[i] & 15];
+  }
+  return id;
+}
+
+std::string ReadMeta(SqliteDb& db, std::string_view name) {
+  SqliteQuery query = db.Query(kReadMeta);
+  query.Bind(name);
+  return query.Row() ? std::string(query.Text(0)) : std::string();
+}
+
+int PutMeta(SqliteDb& db, std::string_view name, std::string_view value) {
+  SqliteQuery query = db.Query(kPutMeta);
+  query.Bind(name).Bind(value).Row();
+  return query.code();
+}
+
+// 0: a new file. -1: not ours.
+int VersionOf(SqliteDb& db) {
+  int64_t tables = 0;
+  int64_t metas = 0;
+  {
+    SqliteQuery query =
+        db.Query("SELECT count(*), coalesce(sum(name = 'meta'), 0) FROM sqlite_schema");
+    if (!query.Row()) return -1;
+    tables = query.Int(0);
+    metas = query.Int(1);
+  }
+  if (tables == 0) return 0;
+  if (metas == 0) return -1;
+  const std::string text = ReadMeta(db, "schema_version");
+  int version = -1;
+  std::from_chars(text.data(), text.data() + text.size(), version);
+  return version >= 1 ? version : -1;
+}
+
+}  // namespace
+
+std::expected<std::string, std::string> UpgradeSqlite(SqliteDb& db, const std::string& path) {
+  const auto failed = [&] {
+    std::string text = path + " cannot be made ready: " + db.ErrorText() +
+                       "; look at the disk and at the rights of the file";
+    db.Run("ROLLBACK");
+    return std::unexpected(std::move(text));
+  };
+  if (db.Run("BEGIN IMMEDIATE") != SQLITE_OK) return failed();
+  const int version = VersionOf(db);
+  if (version < 0) {
+    db.Run("ROLLBACK");
+    return std::unexpected(path +
+                           " is a database, but not one of this server's; name another file");
+  }
+  if (version > kSqliteSchemaVersion) {
+    db.Run("ROLLBACK");
+    return std::unexpected(path + " has schema version " + std::to_string(version) +
+                           ", and this program knows " + std::to_string(kSqliteSchemaVersion) +
+                           ": a newer one wrote it; start that one, or restore a backup of before");
+  }
+  for (size_t step = static_cast<size_t>(version); step < kSteps.size(); ++step) {
+    if (db.Run(kSteps[step]) != SQLITE_OK) return failed();
+  }
+  if (version < kSqliteSchemaVersion &&
+      PutMeta(db, "schema_version", std::to_string(kSqliteSchemaVersion)) != SQLITE_OK) {
+    return failed();
+  }
+  std::string id = ReadMeta(db, "cluster_id");
+  if (id.empty()) {
+    id = RandomId();
+    if (PutMeta(db, "cluster_id", id) != SQLITE_OK) return failed();
+  }
+  if (db.Run("COMMIT") != SQLITE_OK) return failed();
+  return id;
+}
+
+}  // namespace server
