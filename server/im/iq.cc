@@ -172,4 +172,9 @@ const std::vector<std::string>& IqTable::features(IqTarget target) const {
   return features_[static_cast<size_t>(target)];
 }
 
+void IqTable::ForEach(
+    const std::function<void(IqTarget, std::string_view, std::string_view)>& visit) const {
+  for (const Entry& entry : entries_) visit(entry.target, entry.name, entry.space);
+}
+
 }  // namespace server

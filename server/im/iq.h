@@ -64,6 +64,13 @@ enum class IqTarget : uint8_t {
   kAccount,  // a bare JID of ours
 };
 
+// What a handler changed in the store, of which the home may keep something.
+enum class AccountChange : uint8_t {
+  kRemoved,       // with all that it had: its contacts are told, its sessions end (XEP-0077)
+  kVcard,         // and with it, perhaps, the photo (XEP-0153)
+  kArchivePrefs,  // XEP-0441
+};
+
 // Of the account at whose home it is asked; what handlers may know and do there.
 class AccountView {
  public:
@@ -80,10 +87,13 @@ class AccountView {
     const Jid& full;
     bool available;
     int priority;
-    bool interested;  // has asked for the roster
+    bool interested;      // has asked for the roster
+    bool secure = false;  // its stream is encrypted
   };
   virtual void ForEachSession(const std::function<void(const SessionView&)>& visit) const = 0;
   virtual void Push(const SessionId& session, std::string xml) = 0;
+  // It is durable.
+  virtual void Changed(AccountChange change) = 0;
 };
 
 class IqCall {
@@ -130,6 +140,10 @@ struct ModuleGround {
   const net::Clock& clock;           // monotonic
   std::function<int64_t()> unix_us;  // the time of day
   std::vector<std::string> domains;
+  // Runs `work`, which takes milliseconds, on some other thread and then `done` on this one; not
+  // `done` when this ends before. Null: both at once.
+  std::function<void(std::move_only_function<void()> work, std::move_only_function<void()> done)>
+      aside = nullptr;
 };
 
 // Which handler answers what, and what is advertised (XEP-0030): filled at the start, read
@@ -144,6 +158,8 @@ class IqTable {
   const IqHandler* Find(IqTarget target, std::string_view name, std::string_view space) const;
   const std::vector<std::string>& features(IqTarget target) const;  // sorted, without doubles
   const std::vector<std::string>& forms() const { return forms_; }
+  void ForEach(const std::function<void(IqTarget target, std::string_view name,
+                                        std::string_view space)>& visit) const;
 
  private:
   struct Entry {
