@@ -84,7 +84,7 @@ class ConnListener::State final : public Target,
 
   void OnOpen(Conn& conn, std::unique_ptr<TlsFacts>) override {
     if (!options_.accept_proxy) {
-      Admit(conn, {});
+      Admit(conn, {}, nullptr);
       return;
     }
     const auto& trusted = options_.proxy_trusted;
@@ -114,7 +114,7 @@ class ConnListener::State final : public Target,
     if (!said.local) conn.set_peer(said.source.ToAddress().Unmapped());
     const std::vector<uint8_t> rest(header.begin() + static_cast<ptrdiff_t>(decoded.size),
                                     header.end());
-    Admit(conn, rest);
+    Admit(conn, rest, &said);
   }
   void OnEnd(Conn& conn, PeerEnd) override { RefuseHeader(conn); }
   void OnDue(Conn& conn) override { RefuseHeader(conn); }
@@ -156,15 +156,17 @@ class ConnListener::State final : public Target,
     conn.End(EndReason::kRefused);
   }
 
-  // It may come in; `rest` stood behind its header. `conn` is a session's afterwards, or ends.
-  void Admit(Conn& conn, std::span<const uint8_t> rest) {
+  // It may come in; `rest` stood behind its header, null for none. `conn` is a session's
+  // afterwards, or ends.
+  void Admit(Conn& conn, std::span<const uint8_t> rest, const ProxyHeader* header) {
     const std::shared_ptr<State> keep = shared_from_this();
     Admission admission = std::move(door_.at(&conn).admission);
     if (!admission.EnterSource(conn.peer(), loop_.now())) {
       conn.End(EndReason::kRefused);
       return;
     }
-    ConnHost* host = acceptor_.OnAccepted(conn, std::move(admission));
+    ConnHost* host = header == nullptr ? acceptor_.OnAccepted(conn, std::move(admission))
+                                       : acceptor_.OnAnnounced(conn, std::move(admission), *header);
     if (host == nullptr) {
       conn.End(EndReason::kRefused);
       return;
@@ -172,8 +174,8 @@ class ConnListener::State final : public Target,
     conn.set_host(*host);
     door_.erase(&conn);
     if (conn.state() >= Conn::State::kClosing) return;
-    if (options_.tls) {
-      conn.StartTls(options_.tls, rest);
+    if (ConnTls tls = options_.tls_now ? options_.tls_now() : options_.tls) {
+      conn.StartTls(std::move(tls), rest);
       return;
     }
     host->OnOpen(conn, nullptr);

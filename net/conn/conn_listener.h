@@ -9,13 +9,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "net/base/address.h"
 #include "net/conn/admission.h"
 #include "net/conn/conn_worker.h"
 #include "net/io/socket.h"
+#include "net/proxy_protocol/proxy_protocol.h"
 
 namespace net {
 
@@ -24,13 +27,19 @@ class ConnAcceptor {
   // The session that serves `conn`, which it hears OnOpen() of next; it keeps `admission`. Null:
   // refused.
   virtual ConnHost* OnAccepted(Conn& conn, Admission admission) = 0;
+  // The same of one that a balancer has announced; the header's views live during the call.
+  virtual ConnHost* OnAnnounced(Conn& conn, Admission admission, const ProxyHeader&) {
+    return OnAccepted(conn, std::move(admission));
+  }
 
  protected:
   ~ConnAcceptor() = default;
 };
 
 struct ConnListenerOptions {
-  ConnTls tls;                   // spoken at once
+  ConnTls tls;  // spoken at once
+  // Instead: what is spoken from now on; asked for each connection, so that it may change.
+  std::function<ConnTls()> tls_now = {};
   uint32_t connections_max = 0;  // of all workers; 0 = none
   // A PROXY header stands before all else, from these (none: from everybody).
   bool accept_proxy = false;
