@@ -1,0 +1,128 @@
+#include "server/c2s/session.h"
+
+#include <utility>
+
+#include "server/c2s/sasl_channel.h"
+
+namespace server {
+
+Session::Session(SessionGround& worker, net::Conn& conn, net::Admission admission, uint64_t serial,
+                 std::unique_ptr<SaslChannel> behind)
+    : worker_(worker),
+      conn_(&conn),
+      admission_(std::move(admission)),
+      serial_(serial),
+      behind_(std::move(behind)),
+      stream_(worker.ground(), *this) {}
+
+Session::~Session() = default;
+
+void Session::Arm() {
+  if (stream_.state() == ClientStream::State::kEnded) return;
+  conn_->WakeIn(stream_.Due());
+}
+
+void Session::OnOpen(net::Conn&, std::unique_ptr<net::TlsFacts> facts) {
+  if (facts != nullptr) {
+    stream_.OnConnected(ChannelOf(*facts));
+  } else {
+    const auto behind = std::exchange(behind_, nullptr);
+    stream_.OnConnected(behind == nullptr ? SaslChannel{} : std::move(*behind));
+  }
+  Arm();
+}
+
+void Session::OnBytes(net::Conn&, std::span<uint8_t> bytes) {
+  if (stream_.state() == ClientStream::State::kEnded) return;
+  stream_.Receive({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  Arm();
+}
+
+void Session::OnEnd(net::Conn& conn, net::PeerEnd end) {
+  if (stream_.state() == ClientStream::State::kEnded) return;
+  Lost();
+  conn.End(end == net::PeerEnd::kGraceful ? net::EndReason::kPeerClosed
+                                          : net::EndReason::kPeerTruncated);
+}
+
+void Session::OnDue(net::Conn&) {
+  stream_.OnDue();
+  Arm();
+}
+
+void Session::OnClosed(net::Conn&, const net::Ended&) {
+  Lost();
+  worker_.Forget(*this);  // this is gone
+}
+
+// The connection is, without a word: the session may come back.
+void Session::Lost() { worker_.Park(*this, stream_.TakeSession()); }
+
+std::unique_ptr<BoundSession> Session::Yield(net::StreamError error, std::string_view text) {
+  auto session = stream_.TakeSession();
+  id_ = {};
+  stream_.End(error, text);
+  return session;
+}
+
+// --- ClientPort
+
+net::Time Session::Now() const { return worker_.Now(); }
+int64_t Session::UnixUs() const { return worker_.UnixUs(); }
+
+void Session::Write(std::string_view xml) { conn_->Send(xml); }
+
+bool Session::HasTls(std::string_view domain) const { return worker_.TlsFor(domain) != nullptr; }
+
+void Session::StartTls(std::string_view domain) {
+  conn_->StartTls({.server = worker_.TlsFor(domain)});
+}
+
+void Session::Look(const Jid& user) { worker_.Look(serial_, user); }
+void Session::Check(PasswordCheck check) { worker_.Check(serial_, std::move(check)); }
+
+bool Session::MayTry(const Jid& user) { return worker_.MayTry(user, conn_->peer()); }
+void Session::OnGuess(const Jid* user) { worker_.OnGuess(user, conn_->peer()); }
+
+void Session::Bind(const Jid& user, std::string resource,
+                   std::shared_ptr<const LoadedUser> loaded) {
+  worker_.BindSession(*this, user, std::move(resource), std::move(loaded));
+}
+
+void Session::Resume(const Jid& user, std::string previd, uint32_t h) {
+  worker_.ResumeSession(*this, user, previd, h);
+}
+
+void Session::Arrived(BoundSession& session, Stanza stanza, uint32_t number) {
+  worker_.homes().Arrive(session.id(), session.full().Bare(), std::move(stanza),
+                         number == 0 ? SenderMark{} : SenderMark{session.id(), number});
+}
+
+void Session::StateChanged(BoundSession& session) {
+  worker_.homes().Changed(session.id(), session.full().Bare(), session.State(false));
+}
+
+void Session::Delivered(BoundSession& session, std::span<const TicketEnd> ended) {
+  worker_.TellDelivered(session.id(), session.full(), ended);
+}
+
+void Session::Hold(bool hold) {
+  if (hold) {
+    conn_->Pause();
+  } else {
+    conn_->Resume();
+  }
+}
+
+void Session::OnStreamOver() {
+  if (stream_.dead()) {
+    Lost();
+    conn_->End(net::EndReason::kIdle);
+    return;
+  }
+  worker_.EndSession(*this, stream_.TakeSession());
+  conn_->WakeIn({});
+  conn_->Shutdown();
+}
+
+}  // namespace server

@@ -1,0 +1,78 @@
+// A client's connection: a Conn below, a ClientStream above, and the worker that has both.
+//
+// What it costs while nothing happens is this object, its Conn, and the BoundSession.
+//
+// Owner: the worker, which frees it in OnClosed(). One thread.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "net/conn/admission.h"
+#include "net/conn/conn.h"
+#include "server/c2s/client_stream.h"
+#include "server/c2s/session_ground.h"
+
+namespace server {
+
+class Session final : public net::ConnHost, private ClientPort {
+ public:
+  // `behind`: what a balancer has said of it, if it stands behind one.
+  Session(SessionGround& worker, net::Conn& conn, net::Admission admission, uint64_t serial,
+          std::unique_ptr<SaslChannel> behind);
+  ~Session();
+
+  ClientStream& stream() { return stream_; }
+  uint64_t serial() const { return serial_; }  // unlike any other of its worker's
+  const net::Address& peer() const { return conn_->peer(); }
+  bool secure() const { return stream_.secure(); }
+  // The place that it binds in, or is bound in.
+  const SessionId& id() const { return id_; }
+  void set_id(const SessionId& id) { id_ = id; }
+
+  // Deliveries and answers end with it: timers are set again.
+  void Arm();
+  // Its session goes on elsewhere: `error` is the last word here.
+  std::unique_ptr<BoundSession> Yield(net::StreamError error, std::string_view text);
+  void EndNow(net::EndReason reason) { conn_->End(reason); }
+
+  // --- ConnHost
+  void OnOpen(net::Conn& conn, std::unique_ptr<net::TlsFacts> facts) override;
+  void OnBytes(net::Conn& conn, std::span<uint8_t> bytes) override;
+  void OnEnd(net::Conn& conn, net::PeerEnd end) override;
+  void OnDue(net::Conn& conn) override;
+  void OnClosed(net::Conn& conn, const net::Ended& ended) override;
+
+ private:
+  // --- ClientPort
+  net::Time Now() const override;
+  int64_t UnixUs() const override;
+  void Write(std::string_view xml) override;
+  bool HasTls(std::string_view domain) const override;
+  void StartTls(std::string_view domain) override;
+  void Look(const Jid& user) override;
+  void Check(PasswordCheck check) override;
+  bool MayTry(const Jid& user) override;
+  void OnGuess(const Jid* user) override;
+  void Bind(const Jid& user, std::string resource,
+            std::shared_ptr<const LoadedUser> loaded) override;
+  void Resume(const Jid& user, std::string previd, uint32_t h) override;
+  void Arrived(BoundSession& session, Stanza stanza, uint32_t number) override;
+  void StateChanged(BoundSession& session) override;
+  void Delivered(BoundSession& session, std::span<const TicketEnd> ended) override;
+  void Hold(bool hold) override;
+  void OnStreamOver() override;
+
+  void Lost();
+
+  SessionGround& worker_;
+  net::Conn* conn_;
+  net::Admission admission_;
+  const uint64_t serial_;
+  std::unique_ptr<SaslChannel> behind_;
+  SessionId id_;
+  ClientStream stream_;
+};
+
+}  // namespace server

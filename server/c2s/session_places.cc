@@ -1,0 +1,471 @@
+// Sessions and where they are: bound, without a connection, on another worker, gone.
+#include <algorithm>
+#include <utility>
+
+#include "net/base/check.h"
+#include "server/c2s/xmpp_worker.h"
+
+namespace server {
+namespace {
+
+// Sessions that are gone, whose clients may still ask how far they got.
+constexpr size_t kTombstonesMax = 1024;
+constexpr size_t kStaleRefs = 1024;
+
+// The connection's successor is somewhere else (XEP-0198 section 5).
+constexpr std::string_view kResumedElsewhere = "the session goes on on another connection";
+
+}  // namespace
+
+XmppWorker::Place* XmppWorker::Find(const SessionId& id) {
+  if (id.worker != index_ || !places_.Live(id.place)) return nullptr;
+  Place& place = places_[id.place];
+  return place.life == id.life ? &place : nullptr;
+}
+
+void XmppWorker::Free(const SessionId& id) {
+  CHECK(Find(id) != nullptr);
+  places_.Free(id.place);
+}
+
+void XmppWorker::Record(bool gone, const SessionId& id, const Jid& full) {
+  ClientCounters::Add(counters_.sessions, gone ? static_cast<uint64_t>(-1) : 1);
+  records_.push_back({.gone = gone, .id = id, .full = full.full()});
+}
+
+// --- Binding.
+
+void XmppWorker::BindSession(Session& session, const Jid& user, std::string resource,
+                             std::shared_ptr<const LoadedUser> loaded) {
+  const uint32_t place = places_.Allocate();
+  if (place == net::kNoIndex) {
+    return session.stream().BindFailed(
+        "<error type='wait'><resource-constraint "
+        "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
+  }
+  const SessionId id{static_cast<uint32_t>(index_), place, ++last_life_};
+  places_[place].life = id.life;
+  places_[place].here = &session;
+  session.set_id(id);
+  Bind({.session = id,
+        .user = user,
+        .resource = std::move(resource),
+        .loaded = std::move(loaded),
+        .address = session.peer().ToString(),
+        .secure = session.secure()});
+}
+
+void XmppWorker::Bound(const SessionId& id, const Jid& full) {
+  if (id.worker != index_) {
+    return Post(id.worker, [=](XmppWorker& w) { w.Bound(id, full); });
+  }
+  Place* place = Find(id);
+  if (place == nullptr || place->state != PlaceState::kBinding) return;
+  if (place->here == nullptr) {  // it did not wait
+    Free(id);
+    return Gone(id, full.Bare());
+  }
+  Session& session = *place->here;
+  place->state = PlaceState::kHere;
+  Unwait(session);
+  Record(false, id, full);
+  session.stream().Bound(std::make_unique<BoundSession>(id, full, &ground_.limits.bound));
+  session.Arm();
+}
+
+void XmppWorker::BindFailed(const SessionId& id, std::string error_xml) {
+  if (id.worker != index_) {
+    return Post(id.worker, [id, error = std::move(error_xml)](XmppWorker& w) mutable {
+      w.BindFailed(id, std::move(error));
+    });
+  }
+  Place* place = Find(id);
+  if (place == nullptr || place->state != PlaceState::kBinding) return;
+  Session* session = place->here;
+  Free(id);
+  if (session == nullptr) return;
+  session->set_id({});
+  session->stream().BindFailed(error_xml);
+  session->Arm();
+}
+
+// --- What homes have for sessions.
+
+void XmppWorker::Deliver(const SessionId& id, Delivery delivery) {
+  if (id.worker == index_) return DeliverAt(id, std::move(delivery), index_);
+  Post(id.worker, [id, d = std::move(delivery), from = index_](XmppWorker& w) mutable {
+    w.DeliverAt(id, std::move(d), from);
+  });
+}
+
+void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, size_t from) {
+  Place* place = Find(id);
+  if (place == nullptr || (place->state == PlaceState::kBinding)) {
+    return LoseTicket(id, delivery.ticket, from);
+  }
+  switch (place->state) {
+    case PlaceState::kBinding:
+      break;
+    case PlaceState::kHere:
+      place->here->stream().Deliver(std::move(delivery));
+      break;
+    case PlaceState::kParked: {
+      BoundSession::Out out;
+      parked_bytes_ -= place->parked->MemoryBytes();
+      const bool fits = place->parked->Deliver(std::move(delivery), UnixUs(), false, out);
+      parked_bytes_ += place->parked->MemoryBytes();
+      TellDelivered(id, place->parked->full(), out.ended);
+      // What was told may have ended it.
+      place = Find(id);
+      if (!fits && place != nullptr && place->state == PlaceState::kParked) {
+        FinishBound(TakeParked(*place));
+      }
+      break;
+    }
+    case PlaceState::kAway: {
+      Item item = [id, d = std::move(delivery), from](XmppWorker& w) mutable {
+        w.DeliverForeign(id, std::move(d), from);
+      };
+      if (!place->away->moving) return Post(place->away->worker, std::move(item));
+      place->away->held.push_back(std::move(item));
+      break;
+    }
+  }
+}
+
+void XmppWorker::DeliverForeign(const SessionId& id, Delivery delivery, size_t from) {
+  // Held at its place, it may find it there.
+  if (id.worker == index_) return DeliverAt(id, std::move(delivery), from);
+  const auto it = foreign_.find(id);
+  if (it == foreign_.end()) return LoseTicket(id, delivery.ticket, from);
+  if (it->second.session != nullptr) {
+    return it->second.session->stream().Deliver(std::move(delivery));
+  }
+  BoundSession::Out out;
+  it->second.limbo->Deliver(std::move(delivery), UnixUs(), false, out);
+  TellDelivered(id, it->second.limbo->full(), out.ended);
+}
+
+// There is no such session any more: whoever asked hears of it where it asked.
+void XmppWorker::LoseTicket(const SessionId& id, uint64_t ticket, size_t from) {
+  if (ticket == 0) return;
+  Item item = [id, ticket](XmppWorker& w) {
+    w.home().DeliveryEnded(id, *Jid::Make({}, w.ground_.domains.front()), ticket,
+                           DeliveryEnd::kLost);
+  };
+  if (from == index_) {
+    item(*this);
+  } else {
+    Post(from, std::move(item));
+  }
+}
+
+void XmppWorker::Settled(const SenderMark& mark) {
+  if (!mark) return;
+  const SessionId id = mark.session;
+  if (id.worker == index_) return SettleAt(id, mark.number);
+  Post(id.worker, [id, number = mark.number](XmppWorker& w) { w.SettleAt(id, number); });
+}
+
+void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
+  if (id.worker != index_) {
+    const auto it = foreign_.find(id);
+    if (it == foreign_.end()) return;
+    if (it->second.session != nullptr) return it->second.session->stream().Settled(number);
+    BoundSession::Out out;
+    return it->second.limbo->Settle(number, out);
+  }
+  Place* place = Find(id);
+  if (place == nullptr) return;
+  switch (place->state) {
+    case PlaceState::kBinding:
+      return;
+    case PlaceState::kHere:
+      return place->here->stream().Settled(number);
+    case PlaceState::kParked: {
+      BoundSession::Out out;
+      return place->parked->Settle(number, out);
+    }
+    case PlaceState::kAway: {
+      Item item = [id, number](XmppWorker& w) { w.SettleAt(id, number); };
+      if (!place->away->moving) return Post(place->away->worker, std::move(item));
+      place->away->held.push_back(std::move(item));
+    }
+  }
+}
+
+void XmppWorker::Close(const SessionId& id, net::StreamError error, std::string text) {
+  if (id.worker == index_) return CloseAt(id, error, text);
+  Post(id.worker,
+       [id, error, text = std::move(text)](XmppWorker& w) { w.CloseAt(id, error, text); });
+}
+
+void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std::string& text) {
+  if (id.worker != index_) {
+    const auto it = foreign_.find(id);
+    if (it == foreign_.end()) return;
+    if (it->second.session != nullptr) return it->second.session->stream().End(error, text);
+    return FinishBound(std::move(it->second.limbo));
+  }
+  Place* place = Find(id);
+  if (place == nullptr) return;
+  switch (place->state) {
+    case PlaceState::kBinding:
+      // Its home would not have it: nothing follows.
+      if (place->here != nullptr) {
+        place->here->set_id({});
+        place->here->stream().End(error, text);
+      }
+      return Free(id);
+    case PlaceState::kHere:
+      return place->here->stream().End(error, text);
+    case PlaceState::kParked:
+      return FinishBound(TakeParked(*place));
+    case PlaceState::kAway: {
+      Item item = [id, error, text](XmppWorker& w) { w.CloseAt(id, error, text); };
+      if (!place->away->moving) return Post(place->away->worker, std::move(item));
+      place->away->held.push_back(std::move(item));
+    }
+  }
+}
+
+// --- A connection is gone.
+
+void XmppWorker::Park(Session& session, std::unique_ptr<BoundSession> bound) {
+  if (bound == nullptr || !bound->resumable() || stopping_) {
+    return EndSession(session, std::move(bound));
+  }
+  session.set_id({});
+  Changed(bound->id(), bound->full().Bare(), bound->State(true));
+  ParkBound(std::move(bound));
+}
+
+void XmppWorker::EndSession(Session& session, std::unique_ptr<BoundSession> bound) {
+  const SessionId id = session.id();
+  session.set_id({});
+  Unwait(session);
+  if (bound != nullptr) return FinishBound(std::move(bound));
+  // While it was being bound: its home's answer finds nobody.
+  Place* place = id ? Find(id) : nullptr;
+  if (place != nullptr && place->state == PlaceState::kBinding) place->here = nullptr;
+}
+
+void XmppWorker::ParkBound(std::unique_ptr<BoundSession> bound) {
+  const SessionId id = bound->id();
+  if (Place* place = Find(id); place != nullptr) return PutParked(*place, std::move(bound));
+  Foreign& foreign = foreign_[id];
+  foreign = {.session = nullptr, .limbo = std::move(bound)};
+  Post(id.worker, [id](XmppWorker& w) { w.OnParting(id); });
+}
+
+void XmppWorker::PutParked(Place& place, std::unique_ptr<BoundSession> bound) {
+  parked_bytes_ += bound->MemoryBytes();
+  ++parked_live_;
+  place.state = PlaceState::kParked;
+  place.here = nullptr;
+  place.away.reset();
+  place.parked_at = Now();
+  parked_.push_back({bound->id().place, place.life, place.parked_at});
+  place.parked = std::move(bound);
+}
+
+std::unique_ptr<BoundSession> XmppWorker::TakeParked(Place& place) {
+  parked_bytes_ -= place.parked->MemoryBytes();
+  --parked_live_;
+  return std::move(place.parked);
+}
+
+void XmppWorker::EvictParked() {
+  const net::Time oldest = Now() - ground_.limits.resume_timeout;
+  const auto stale = [&](const ParkedRef& ref) {
+    if (!places_.Live(ref.place)) return true;
+    const Place& place = places_[ref.place];
+    return place.life != ref.life || place.state != PlaceState::kParked ||
+           place.parked_at != ref.since;
+  };
+  while (!parked_.empty()) {
+    const ParkedRef ref = parked_.front();
+    const bool expired = ref.since <= oldest;
+    if (!stale(ref)) {
+      const bool evicted = parked_bytes_ > shared_.options.parked_bytes_max;
+      if (!expired && !evicted) break;
+      ClientCounters::Add(expired ? counters_.parked_expired : counters_.parked_evicted);
+      FinishBound(TakeParked(places_[ref.place]));
+    }
+    parked_.pop_front();
+  }
+  if (parked_.size() > 2 * parked_live_ + kStaleRefs) std::erase_if(parked_, stale);
+  counters_.parked.store(parked_live_, std::memory_order_relaxed);
+  counters_.parked_bytes.store(parked_bytes_, std::memory_order_relaxed);
+}
+
+void XmppWorker::FinishBound(std::unique_ptr<BoundSession> bound) {
+  const SessionId id = bound->id();
+  const Jid user = bound->full().Bare();
+  std::vector<TicketEnd> ended;
+  bound->Lose(ended);
+  const bool here = id.worker == index_;
+  if (here) {
+    if (bound->resumable()) {
+      if (tombstones_.size() >= kTombstonesMax) tombstones_.pop_front();
+      tombstones_.push_back({bound->secret(), user.full(), bound->settled()});
+    }
+    Free(id);
+    Record(true, id, bound->full());
+  } else {
+    foreign_.erase(id);
+    Post(id.worker, [id](XmppWorker& w) { w.OnAwayEnded(id); });
+  }
+  TellDelivered(id, user, ended);
+  Gone(id, user);
+}
+
+// --- It comes back.
+
+void XmppWorker::ResumeSession(Session& session, const Jid& user, std::string_view previd,
+                               uint32_t h) {
+  const auto key = ResumeKey::Parse(previd);
+  if (!key || key->worker >= out_.size() || stopping_) {
+    return session.stream().ResumeFailed(std::nullopt);
+  }
+  const Pending by{.worker = index_, .serial = session.serial(), .h = h};
+  if (key->worker == index_) return TryResume(*key, user, by);
+  Post(key->worker, [key = *key, user, by](XmppWorker& w) { w.TryResume(key, user, by); });
+}
+
+void XmppWorker::TryResume(const ResumeKey& key, const Jid& user, const Pending& by) {
+  Place* place = places_.Live(key.place) ? &places_[key.place] : nullptr;
+  const auto owns = [&](const std::string& secret, const Jid& full) {
+    return key.SameSecret(secret) && full.Bare() == user;
+  };
+  const SessionId id{static_cast<uint32_t>(index_), key.place, place == nullptr ? 0 : place->life};
+  if (place != nullptr && place->state == PlaceState::kParked &&
+      owns(place->parked->secret(), place->parked->full())) {
+    return Give(id, TakeParked(*place), by);
+  }
+  if (place != nullptr && place->state == PlaceState::kHere) {
+    const BoundSession& bound = *place->here->stream().session();
+    if (owns(bound.secret(), bound.full())) {
+      return Give(id, place->here->Yield(net::StreamError::kConflict, kResumedElsewhere), by);
+    }
+  }
+  if (place != nullptr && place->state == PlaceState::kAway && !place->away->pending &&
+      owns(place->away->secret, place->away->full)) {
+    Away& away = *place->away;
+    away.pending = by;
+    if (!std::exchange(away.moving, true)) {
+      Post(away.worker, [id](XmppWorker& w) { w.OnTakeBack(id); });
+    }
+    return;
+  }
+  std::optional<uint32_t> h;
+  for (const Tombstone& gone : tombstones_) {
+    if (key.SameSecret(gone.secret) && gone.user == user.full()) h = gone.h;
+  }
+  RefuseResume(by, h);
+}
+
+void XmppWorker::RefuseResume(const Pending& by, std::optional<uint32_t> h) {
+  if (by.worker != index_) {
+    return Post(by.worker, [by, h](XmppWorker& w) { w.RefuseResume(by, h); });
+  }
+  Session* session = Waiting(by.serial);
+  if (session == nullptr) return;
+  session->stream().ResumeFailed(h);
+  session->Arm();
+}
+
+void XmppWorker::Give(const SessionId& id, std::unique_ptr<BoundSession> bound, const Pending& by) {
+  Place& place = *Find(id);
+  place.here = nullptr;
+  if (by.worker != index_) {
+    ClientCounters::Add(counters_.moved);
+    place.state = PlaceState::kAway;
+    place.away = std::make_unique<Away>(
+        Away{.worker = by.worker, .secret = bound->secret(), .full = bound->full()});
+    return Post(by.worker, [bound = std::move(bound), by](XmppWorker& w) mutable {
+      w.ReceiveForeign(std::move(bound), by.serial, by.h);
+    });
+  }
+  Session* session = Waiting(by.serial);
+  if (session == nullptr || session->stream().state() != ClientStream::State::kBinding) {
+    return PutParked(place, std::move(bound));
+  }
+  place.state = PlaceState::kHere;
+  place.away.reset();
+  place.here = session;
+  session->set_id(id);
+  Unwait(*session);
+  session->stream().Resumed(std::move(bound), by.h);
+  session->Arm();
+}
+
+void XmppWorker::ReceiveForeign(std::unique_ptr<BoundSession> bound, uint64_t serial, uint32_t h) {
+  Session* session = Waiting(serial);
+  if (session == nullptr || stopping_ ||
+      session->stream().state() != ClientStream::State::kBinding) {
+    return ParkBound(std::move(bound));
+  }
+  const SessionId id = bound->id();
+  foreign_[id] = {.session = session, .limbo = nullptr};
+  session->set_id(id);
+  Unwait(*session);
+  session->stream().Resumed(std::move(bound), h);
+  session->Arm();
+}
+
+// --- Between a place and the worker that has its session.
+
+void XmppWorker::OnParting(const SessionId& id) {
+  Place* place = Find(id);
+  if (place == nullptr || place->state != PlaceState::kAway) return;
+  if (std::exchange(place->away->moving, true)) return;
+  Post(place->away->worker, [id](XmppWorker& w) { w.OnTakeBack(id); });
+}
+
+void XmppWorker::OnTakeBack(const SessionId& id) {
+  const auto it = foreign_.find(id);
+  if (it == foreign_.end()) return;  // its end is on its way
+  Foreign foreign = std::move(it->second);
+  foreign_.erase(it);
+  if (foreign.session != nullptr) {
+    foreign.limbo = foreign.session->Yield(net::StreamError::kConflict, kResumedElsewhere);
+  }
+  Post(id.worker, [id, bound = std::move(foreign.limbo)](XmppWorker& w) mutable {
+    w.OnReturned(id, std::move(bound));
+  });
+}
+
+void XmppWorker::OnReturned(const SessionId& id, std::unique_ptr<BoundSession> bound) {
+  Place* place = Find(id);
+  CHECK(place != nullptr && place->state == PlaceState::kAway);
+  const auto away = std::move(place->away);
+  if (away->pending) {
+    Give(id, std::move(bound), *away->pending);
+  } else if (stopping_) {
+    FinishBound(std::move(bound));
+  } else {
+    PutParked(*place, std::move(bound));
+  }
+  // What came meanwhile goes where it is now.
+  for (Item& item : away->held) {
+    place = Find(id);
+    if (place != nullptr && place->state == PlaceState::kAway) {
+      Post(place->away->worker, std::move(item));
+    } else {
+      item(*this);
+    }
+  }
+}
+
+void XmppWorker::OnAwayEnded(const SessionId& id) {
+  Place* place = Find(id);
+  if (place == nullptr || place->state != PlaceState::kAway) return;
+  const auto away = std::move(place->away);
+  Free(id);
+  Record(true, id, away->full);
+  if (away->pending) RefuseResume(*away->pending, std::nullopt);
+  for (Item& item : away->held) item(*this);
+}
+
+}  // namespace server

@@ -1,0 +1,297 @@
+#include "server/c2s/xmpp_service.h"
+
+#include <sys/random.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <chrono>
+#include <ctime>
+#include <future>
+#include <utility>
+
+#include "net/base/check.h"
+#include "net/io/socket.h"
+
+namespace server {
+namespace {
+
+void Random(std::span<uint8_t> bytes) {
+  CHECK(getrandom(bytes.data(), bytes.size(), 0) == static_cast<ssize_t>(bytes.size()));
+}
+
+std::string RandomText() {
+  static constexpr std::string_view kDigits =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+  std::array<uint8_t, 24> bytes{};
+  Random(bytes);
+  std::string text;
+  for (const uint8_t byte : bytes) text += kDigits[byte & 63U];
+  return text;
+}
+
+int64_t UnixUs() {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
+}
+
+XmppOptions Completed(XmppOptions options) {
+  options.workers = std::max<size_t>(options.workers, 1);
+  options.sasl.nonce = RandomText;
+  if (options.sasl.secret.empty()) options.sasl.secret = RandomText();
+  return options;
+}
+
+net::HashKey RandomKey() {
+  net::HashKey key{};
+  Random({reinterpret_cast<uint8_t*>(&key), sizeof key});
+  return key;
+}
+
+net::Address BoundTo(int fd, const net::Address& asked) {
+  sockaddr_storage name{};
+  socklen_t size = sizeof name;
+  if (getsockname(fd, reinterpret_cast<sockaddr*>(&name), &size) != 0) return asked;
+  return net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&name), size).value_or(asked);
+}
+
+}  // namespace
+
+std::expected<TlsByDomain, XmppErrors> MakeTls(const std::vector<XmppHost>& hosts,
+                                               std::shared_ptr<net::TlsTicketKeys> tickets) {
+  TlsByDomain by_domain;
+  XmppErrors errors;
+  for (size_t first = 0; first < hosts.size(); ++first) {
+    if (hosts[first].certificate.chain.empty()) continue;
+    net::TlsServerOptions options{.alpn = {"xmpp-client"}, .tickets = tickets};
+    // The default, for clients that name nobody, goes first.
+    for (size_t i = 0; i < hosts.size(); ++i) {
+      const XmppHost& host = hosts[(first + i) % hosts.size()];
+      if (host.certificate.chain.empty()) continue;
+      net::TlsSite site{.names = {host.domain}, .certificates = {host.certificate}};
+      if (!host.client_ca.empty()) {
+        site.client_auth = net::TlsClientAuth::kOptional;
+        site.client_ca = host.client_ca;
+      }
+      options.sites.push_back(std::move(site));
+    }
+    auto context = net::TlsServerContext::Create(options);
+    if (!context) {
+      for (const net::TlsConfigError& error : context.error()) {
+        if (std::ranges::find(errors, error.ToString()) == errors.end()) {
+          errors.push_back(error.ToString());
+        }
+      }
+      break;  // the others have the same files
+    }
+    by_domain.emplace(hosts[first].domain, std::move(*context));
+  }
+  if (!errors.empty()) return std::unexpected(std::move(errors));
+  return by_domain;
+}
+
+XmppService::XmppService(XmppSetup setup, const net::Clock& clock)
+    : hosts_(std::move(setup.hosts)),
+      listen_(std::move(setup.listen)),
+      shared_(Completed(std::move(setup.options)), clock, RandomKey()),
+      tickets_(net::TlsTicketKeys::Random()),
+      counters_(shared_.options.workers) {
+  shared_.unix_us = UnixUs;
+  shared_.random = Random;
+  shared_.make_store = std::move(setup.make_store);
+  shared_.make_home = std::move(setup.make_home);
+  shared_.on_sessions = std::move(setup.on_sessions);
+}
+
+XmppService::~XmppService() { Stop(); }
+
+std::expected<std::unique_ptr<XmppService>, XmppErrors> XmppService::Start(
+    XmppSetup setup, const net::Clock& clock) {
+  std::unique_ptr<XmppService> service(new XmppService(std::move(setup), clock));
+  auto tls = MakeTls(service->hosts_, service->tickets_);
+  if (!tls) return std::unexpected(std::move(tls.error()));
+  service->tls_ = std::move(*tls);
+  for (auto step : {&XmppService::StartThreads, &XmppService::OpenAll}) {
+    if (XmppErrors errors = (service.get()->*step)(); !errors.empty()) {
+      return std::unexpected(std::move(errors));
+    }
+  }
+  return service;
+}
+
+XmppErrors XmppService::StartThreads() {
+  const Threads::Options options{
+      .workers = shared_.options.workers,
+      .name = "xmpp",
+      .ring = {.accept_slots = shared_.options.conn.conns_max + net::kConnsReserve,
+               .outgoing_slots = 16}};
+  auto threads = Threads::Start(
+      options, shared_.clock,
+      [this](net::EventLoop& loop,
+             size_t index) -> std::expected<std::unique_ptr<XmppWorker>, std::string> {
+        auto worker = XmppWorker::Create(shared_, loop, index);
+        if (!worker) return std::unexpected(worker.error());
+        (*worker)->UseTls(tls_);
+        counters_[index] = {.streams = &(*worker)->counters(),
+                            .worker = &(*worker)->worker_counters(),
+                            .conns = &(*worker)->conn_stats()};
+        return worker;
+      },
+      [](XmppWorker& worker) { return worker.Close(kStopTime); });
+  if (!threads) return {"XMPP: " + threads.error()};
+  threads_ = std::move(*threads);
+  std::vector<XmppWorker::Box::Slot> slots;
+  threads_->AskAll([&](XmppWorker& worker) { slots.push_back(worker.slot()); });
+  threads_->AskAll([&](XmppWorker& worker) { worker.Connect(slots); });
+  return {};
+}
+
+XmppErrors XmppService::OpenAll() {
+  XmppErrors errors;
+  const auto open = [&](const std::vector<net::Address>& addresses, bool tls, bool proxy) {
+    for (const net::Address& address : addresses) {
+      XmppErrors failed = Open(address, tls, proxy);
+      errors.insert(errors.end(), failed.begin(), failed.end());
+    }
+  };
+  open(listen_.plain, false, false);
+  open(listen_.tls, true, false);
+  open(listen_.proxy, false, true);
+  return errors;
+}
+
+XmppErrors XmppService::Open(const net::Address& address, bool tls, bool proxy) {
+  net::Address at = address;
+  for (size_t worker = 0; worker < threads_->size(); ++worker) {
+    const net::SocketName name = at.ToSocketName();
+    auto socket = net::Listen(name.get(), name.size(), {.reuse_port = true});
+    if (!socket) {
+      return {"c2s: " + at.ToString() + ": " + socket.error() +
+              "; is another server there? Each node of a machine needs an address of its own"};
+    }
+    if (worker == 0) at = BoundTo(socket->get(), at);  // of port 0 the one that it became
+    net::ConnListenerOptions options{.connections_max = listen_.connections_max,
+                                     .accept_proxy = proxy,
+                                     .proxy_trusted = listen_.proxy_from};
+    threads_->Ask(worker, [&](XmppWorker& w) {
+      if (tls) options.tls_now = [&w] { return net::ConnTls{.server = w.TlsFor("")}; };
+      w.Listen(std::move(*socket), std::move(options), counts_);
+    });
+  }
+  addresses_.push_back(at);
+  return {};
+}
+
+std::expected<void, XmppErrors> XmppService::ReloadCertificates() {
+  auto tls = MakeTls(hosts_, tickets_);
+  if (!tls) return std::unexpected(std::move(tls.error()));
+  tls_ = std::move(*tls);
+  threads_->AskAll([&](XmppWorker& worker) { worker.UseTls(tls_); });
+  return {};
+}
+
+void XmppService::WithStore(std::move_only_function<void(StoreClient& store)> task) {
+  threads_->Post(0, [task = std::move(task)](XmppWorker& worker) mutable { task(worker.store()); });
+}
+
+void XmppService::Stop() {
+  if (threads_ == nullptr) return;
+  std::vector<std::future<void>> empty;
+  for (size_t worker = 0; worker < threads_->size(); ++worker) {
+    auto done = std::make_shared<std::promise<void>>();
+    empty.push_back(done->get_future());
+    threads_->Ask(worker, [&](XmppWorker& w) { w.BeginStop([done] { done->set_value(); }); });
+  }
+  const auto deadline = std::chrono::steady_clock::now() + kStopTime;
+  for (std::future<void>& one : empty) one.wait_until(deadline);
+  // What was given back goes from session to home, and from there to the store and to other homes:
+  // each is a letter, and is there when the worker has been asked once more.
+  constexpr int kLetters = 4;
+  for (int i = 0; i < kLetters; ++i) threads_->AskAll([](XmppWorker&) {});
+  counters_.clear();
+  threads_->Stop();
+  threads_.reset();
+}
+
+template <typename Of>
+uint64_t XmppService::Sum(Of of) const {
+  uint64_t sum = 0;
+  for (const Counters& one : counters_) sum += of(one).load(std::memory_order_relaxed);
+  return sum;
+}
+
+uint64_t XmppService::sessions() const {
+  return Sum([](const Counters& c) -> const auto& { return c.worker->sessions; });
+}
+
+void XmppService::WriteMetrics(net::MetricsWriter& out) const {
+  const auto streams = [&](auto member) {
+    return Sum([member](const Counters& c) -> const auto& { return c.streams->*member; });
+  };
+  const auto worker = [&](auto member) {
+    return Sum([member](const Counters& c) -> const auto& { return c.worker->*member; });
+  };
+  // MongooseIM's names, so that its dashboards go on.
+  out.Gauge("sm_node_sessions_count", "Bound sessions of this node.")
+      .Add({}, worker(&WorkerCounters::sessions));
+  out.Gauge("sm_session_logins", "Sessions bound since the start.")
+      .Add({}, streams(&ClientCounters::bound));
+  out.Gauge("c2s_auth_failed_count", "Failed authentications since the start.")
+      .Add({}, streams(&ClientCounters::auth_failed));
+  constexpr std::array<std::string_view, 3> kKinds = {"message", "presence", "iq"};
+  for (size_t kind = 0; kind < kKinds.size(); ++kind) {
+    out.Gauge("xmpp_element_in_" + std::string(kKinds[kind]) + "_count", "From clients.")
+        .Add(
+            {{"connection_type", "c2s"}, {"host_type", "localhost"}},
+            Sum([kind](const Counters& c) -> const auto& { return c.streams->elements_in[kind]; }));
+    out.Gauge("xmpp_element_out_" + std::string(kKinds[kind]) + "_count", "To clients.")
+        .Add({{"connection_type", "c2s"}, {"host_type", "localhost"}},
+             Sum([kind](const Counters& c) -> const auto& {
+               return c.streams->elements_out[kind];
+             }));
+  }
+  out.Counter("mongooseim_c2s_streams_total", "Streams opened, restarts too.")
+      .Add({}, streams(&ClientCounters::streams));
+  out.Counter("mongooseim_c2s_authenticated_total", "Successful authentications.")
+      .Add({}, streams(&ClientCounters::logins));
+  out.Counter("mongooseim_c2s_auth_limited_total", "Not tried: too many failures before.")
+      .Add({}, streams(&ClientCounters::auth_limited));
+  out.Counter("mongooseim_c2s_resumed_total", "Sessions resumed (XEP-0198).")
+      .Add({}, streams(&ClientCounters::resumed));
+  out.Counter("mongooseim_c2s_resume_failed_total", "Resumptions of what is not there.")
+      .Add({}, streams(&ClientCounters::resume_failed));
+  out.Counter("mongooseim_c2s_throttled_total", "Times that a client was read more slowly.")
+      .Add({}, streams(&ClientCounters::throttled));
+  out.Counter("mongooseim_c2s_dead_total", "Clients that did not answer a ping.")
+      .Add({}, streams(&ClientCounters::dead));
+  out.Counter("mongooseim_c2s_moved_total", "Sessions resumed on another worker.")
+      .Add({}, worker(&WorkerCounters::moved));
+  out.Counter("mongooseim_c2s_refused_unauthenticated_total",
+              "Connections closed at once: too many are not authenticated.")
+      .Add({}, worker(&WorkerCounters::refused_unauthenticated));
+  out.Gauge("mongooseim_c2s_unauthenticated", "Connections that have not said who they are.")
+      .Add({}, shared_.unauthenticated.load(std::memory_order_relaxed));
+  out.Gauge("mongooseim_c2s_detached", "Sessions without a connection, that may come back.")
+      .Add({}, worker(&WorkerCounters::parked));
+  out.Gauge("mongooseim_c2s_detached_bytes", "Memory that they hold.")
+      .Add({}, worker(&WorkerCounters::parked_bytes));
+  out.Counter("mongooseim_c2s_detached_expired_total", "That did not come back in time.")
+      .Add({}, worker(&WorkerCounters::parked_expired));
+  out.Counter("mongooseim_c2s_detached_evicted_total", "That went for want of memory.")
+      .Add({}, worker(&WorkerCounters::parked_evicted));
+  out.Gauge("mongooseim_c2s_connections", "Open connections.")
+      .Add({}, Sum([](const Counters& c) -> const auto& { return c.conns->open; }));
+  auto errors = out.Counter("mongooseim_c2s_stream_errors_total", "Streams ended with an error.");
+  for (size_t error = 1; error < net::kStreamErrors; ++error) {
+    errors.Add(
+        {{"condition", net::ToString(static_cast<net::StreamError>(error))}},
+        Sum([error](const Counters& c) -> const auto& { return c.streams->stream_errors[error]; }));
+  }
+  auto days = out.Gauge("tls_cert_remaining_days", "Until a certificate ends.");
+  const int64_t now = UnixUs() / 1'000'000;
+  for (const auto& [domain, context] : tls_) {
+    days.Add({{"domain", domain}}, context->certificates().front().DaysLeft(now));
+  }
+}
+
+}  // namespace server

@@ -1,0 +1,107 @@
+// A node's XMPP for clients: its workers, listeners on all of them, certificates by domain, and the
+// numbers of it all.
+//
+// For one thread, the node's, which is none of its workers'. Stop() takes up to kStopTime, since
+// clients are told first and what they had not is given back to their homes. The store is made
+// before it and ends behind it.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "net/base/address.h"
+#include "net/conn/worker_threads.h"
+#include "net/report/metrics.h"
+#include "server/c2s/xmpp_worker.h"
+
+namespace server {
+
+// A domain that is served.
+struct XmppHost {
+  std::string domain;  // prepared
+  net::TlsCertificateFiles certificate;
+  std::string client_ca;  // PEM; clients may show a certificate of theirs (EXTERNAL). "": none
+};
+
+struct XmppListen {
+  std::vector<net::Address> plain;  // STARTTLS
+  std::vector<net::Address> tls;    // at once (XEP-0368)
+  std::vector<net::Address> proxy;  // behind a balancer that says who the client is
+  std::vector<net::Cidr> proxy_from;
+  uint32_t connections_max = 0;
+};
+
+struct XmppSetup {
+  XmppOptions options;
+  std::vector<XmppHost> hosts;
+  XmppListen listen;
+  MakeStore make_store;
+  MakeHome make_home;
+  std::function<void(std::vector<SessionRecord> changed)> on_sessions;
+};
+
+using XmppErrors = std::vector<std::string>;
+
+// By domain, each with its own certificate first.
+std::expected<TlsByDomain, XmppErrors> MakeTls(const std::vector<XmppHost>& hosts,
+                                               std::shared_ptr<net::TlsTicketKeys> tickets);
+
+class XmppService {
+ public:
+  static constexpr net::Duration kStopTime = std::chrono::seconds(5);
+
+  // `clock` outlives it.
+  static std::expected<std::unique_ptr<XmppService>, XmppErrors> Start(XmppSetup setup,
+                                                                       const net::Clock& clock);
+  ~XmppService();
+  XmppService(const XmppService&) = delete;
+  XmppService& operator=(const XmppService&) = delete;
+
+  // As they are in the files now; nothing changes where one of them is wrong. Sessions go on.
+  std::expected<void, XmppErrors> ReloadCertificates();
+  void Stop();
+  // On one of the workers, with its store.
+  void WithStore(std::move_only_function<void(StoreClient& store)> task);
+  void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
+    threads_->PostAll(task);
+  }
+
+  // Where it listens, in the order of the setup: plain, tls, proxy.
+  const std::vector<net::Address>& addresses() const { return addresses_; }
+  uint64_t sessions() const;
+  void WriteMetrics(net::MetricsWriter& out) const;
+
+ private:
+  using Threads = net::WorkerThreads<XmppWorker>;
+  // Of a worker; they live as long as the threads.
+  struct Counters {
+    const ClientCounters* streams = nullptr;
+    const WorkerCounters* worker = nullptr;
+    const net::ConnStats* conns = nullptr;
+  };
+
+  XmppService(XmppSetup setup, const net::Clock& clock);
+  XmppErrors StartThreads();
+  XmppErrors OpenAll();
+  XmppErrors Open(const net::Address& address, bool tls, bool proxy);
+  template <typename Of>
+  uint64_t Sum(Of of) const;
+
+  const std::vector<XmppHost> hosts_;
+  const XmppListen listen_;
+  XmppShared shared_;
+  std::shared_ptr<net::TlsTicketKeys> tickets_;
+  TlsByDomain tls_;
+  // Written by each worker as it is made, which Start() waits for.
+  std::vector<Counters> counters_;
+  std::shared_ptr<net::ListenerCounts> counts_ = std::make_shared<net::ListenerCounts>();
+  std::vector<net::Address> addresses_;
+  std::unique_ptr<Threads> threads_;
+};
+
+}  // namespace server

@@ -1,0 +1,275 @@
+// The worker itself: connections, the mailboxes, the way to homes.
+#include "server/c2s/xmpp_worker.h"
+
+#include <utility>
+
+#include "net/base/check.h"
+#include "net/base/hash.h"
+#include "server/c2s/sasl_channel.h"
+
+namespace server {
+namespace {
+
+// What waits for a worker; above it whoever puts tries again in the next turn.
+constexpr size_t kMailboxMax = size_t{1} << 20U;
+constexpr net::Duration kTick = std::chrono::seconds(1);
+constexpr net::Duration kMailAgain = std::chrono::milliseconds(1);
+
+}  // namespace
+
+XmppWorker::XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index)
+    : shared_(shared),
+      loop_(loop),
+      index_(index),
+      hashing_(shared.hashing, loop),
+      box_(loop, kMailboxMax,
+           [this](std::vector<Item>& batch) {
+             for (Item& item : batch) item(*this);
+           }),
+      out_(shared.options.workers),
+      last_life_(static_cast<uint64_t>(shared.unix_us())),
+      places_(shared.options.sessions_max) {
+  const XmppOptions& options = shared.options;
+  ground_.limits = options.limits;
+  ground_.sasl = options.sasl;
+  ground_.tls_need = options.tls_need;
+  ground_.domains = options.domains;
+  ground_.features = options.features;
+  ground_.random = shared.random;
+}
+
+std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppShared& shared,
+                                                                           net::EventLoop& loop,
+                                                                           size_t index) {
+  std::unique_ptr<XmppWorker> worker(new XmppWorker(shared, loop, index));
+  auto conns = net::ConnWorker::Create(loop, shared.options.conn, shared.handshakes);
+  if (!conns) return std::unexpected(conns.error());
+  worker->conns_ = std::move(*conns);
+  worker->conns_->SetTurnEnd([w = worker.get()] { w->OnTurnEnd(); });
+  worker->store_ = shared.make_store(loop);
+  worker->home_ = shared.make_home({.worker = index,
+                                    .loop = loop,
+                                    .sessions = *worker,
+                                    .homes = *worker,
+                                    .store = *worker->store_,
+                                    .domains = shared.options.domains});
+  worker->OnTick();
+  return worker;
+}
+
+XmppWorker::~XmppWorker() {
+  box_.Close();
+  listeners_.clear();
+  home_.reset();
+  store_.reset();
+  // The slab does not destroy what lives in it.
+  places_.ForEach([this](uint32_t index, Place&) { places_.Free(index); });
+}
+
+void XmppWorker::Listen(net::UniqueFd socket, net::ConnListenerOptions options,
+                        std::shared_ptr<net::ListenerCounts> counts) {
+  listeners_.push_back(std::make_unique<net::ConnListener>(*conns_, std::move(socket),
+                                                           std::move(options), std::move(counts),
+                                                           static_cast<net::ConnAcceptor&>(*this)));
+}
+
+net::ConnHost* XmppWorker::OnAccepted(net::Conn& conn, net::Admission admission) {
+  return Accept(conn, std::move(admission), nullptr);
+}
+
+net::ConnHost* XmppWorker::OnAnnounced(net::Conn& conn, net::Admission admission,
+                                       const net::ProxyHeader& header) {
+  SaslChannel channel = ChannelOf(header);
+  return Accept(conn, std::move(admission),
+                channel.secure ? std::make_unique<SaslChannel>(std::move(channel)) : nullptr);
+}
+
+net::ConnHost* XmppWorker::Accept(net::Conn& conn, net::Admission admission,
+                                  std::unique_ptr<SaslChannel> behind) {
+  if (stopping_) return nullptr;
+  const uint32_t before = shared_.unauthenticated.fetch_add(1, std::memory_order_relaxed);
+  if (before >= shared_.options.unauthenticated_max) {
+    shared_.unauthenticated.fetch_sub(1, std::memory_order_relaxed);
+    ClientCounters::Add(counters_.refused_unauthenticated);
+    return nullptr;
+  }
+  auto* session = new Session(static_cast<SessionGround&>(*this), conn, std::move(admission),
+                              ++last_serial_, std::move(behind));
+  waiting_.emplace(session->serial(), session);
+  return session;
+}
+
+Session* XmppWorker::Waiting(uint64_t serial) {
+  const auto it = waiting_.find(serial);
+  return it == waiting_.end() ? nullptr : it->second;
+}
+
+// It is bound, or over: it counts no longer among those that nobody knows.
+void XmppWorker::Unwait(Session& session) {
+  if (waiting_.erase(session.serial()) == 0) return;
+  shared_.unauthenticated.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void XmppWorker::Forget(Session& session) {
+  Unwait(session);
+  delete &session;
+}
+
+std::shared_ptr<const net::TlsServerContext> XmppWorker::TlsFor(std::string_view domain) const {
+  const auto it = domain.empty() ? tls_.begin() : tls_.find(domain);
+  return it == tls_.end() ? nullptr : it->second;
+}
+
+// --- What a login asks for.
+
+void XmppWorker::Look(uint64_t serial, const Jid& user) {
+  store_->Load(std::string(user.bare()),
+               [this, serial, alive = std::weak_ptr<int>(alive_)](auto loaded) {
+                 if (alive.expired()) return;
+                 Session* session = Waiting(serial);
+                 if (session == nullptr) return;
+                 session->stream().Looked(std::move(loaded));
+                 session->Arm();
+               });
+}
+
+void XmppWorker::Check(uint64_t serial, PasswordCheck check) {
+  const auto answer = [this, serial](bool right) {
+    Session* session = Waiting(serial);
+    if (session == nullptr) return;
+    session->stream().Checked(right);
+    session->Arm();
+  };
+  const bool taken = hashing_.Run([check = std::move(check)] { return check.Run(); }, answer);
+  if (!taken) hashing_.Post([answer] { answer(false); });
+}
+
+bool XmppWorker::MayTry(const Jid& user, const net::Address& peer) {
+  return shared_.sasl_limits.MayTry(user.bare(), peer, Now());
+}
+
+void XmppWorker::OnGuess(const Jid* user, const net::Address& peer) {
+  shared_.sasl_limits.OnGuess(user == nullptr ? std::string_view() : user->bare(), peer, Now());
+}
+
+// --- Mail.
+
+void XmppWorker::Post(size_t worker, Item item) { out_[worker].push_back(std::move(item)); }
+
+void XmppWorker::OnTurnEnd() {
+  bool again = false;
+  for (size_t worker = 0; worker < slots_.size(); ++worker) {
+    std::vector<Item>& items = out_[worker];
+    if (items.empty()) continue;
+    switch (slots_[worker].AddAll(&items)) {
+      case Box::Put::kTaken:
+        break;
+      case Box::Put::kFull:
+        again = true;
+        break;
+      case Box::Put::kClosed:
+        items.clear();
+        break;
+    }
+  }
+  if (again) loop_.After(kMailAgain, [] {});
+  if (!records_.empty() && shared_.on_sessions) {
+    shared_.on_sessions(std::exchange(records_, {}));
+  }
+  records_.clear();
+  if (on_empty_ && conns_->size() == 0) std::exchange(on_empty_, nullptr)();
+}
+
+void XmppWorker::OnTick() {
+  EvictParked();
+  home_->Tick();
+  loop_.After(kTick, [this, alive = std::weak_ptr<int>(alive_)] {
+    if (!alive.expired()) OnTick();
+  });
+}
+
+// --- HomeGate: to the worker that has the user.
+
+size_t XmppWorker::HomeOf(std::string_view bare) const {
+  return net::StableHash(bare) % out_.size();
+}
+
+void XmppWorker::Bind(BindRequest request) {
+  const size_t worker = HomeOf(request.user.bare());
+  if (worker == index_) return home().Bind(std::move(request));
+  Post(worker, [request = std::move(request)](XmppWorker& w) mutable {
+    w.home().Bind(std::move(request));
+  });
+}
+
+void XmppWorker::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
+  const size_t worker = HomeOf(user.bare());
+  if (worker == index_) return home().Arrive(session, user, std::move(stanza), mark);
+  Post(worker, [session, user, stanza = std::move(stanza), mark](XmppWorker& w) mutable {
+    w.home().Arrive(session, user, std::move(stanza), mark);
+  });
+}
+
+void XmppWorker::Changed(const SessionId& session, const Jid& user, SessionState state) {
+  const size_t worker = HomeOf(user.bare());
+  if (worker == index_) return home().Changed(session, user, state);
+  Post(worker, [=](XmppWorker& w) { w.home().Changed(session, user, state); });
+}
+
+void XmppWorker::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
+                               DeliveryEnd end) {
+  const size_t worker = HomeOf(user.bare());
+  if (worker == index_) return home().DeliveryEnded(session, user, ticket, end);
+  Post(worker, [=](XmppWorker& w) { w.home().DeliveryEnded(session, user, ticket, end); });
+}
+
+void XmppWorker::Gone(const SessionId& session, const Jid& user) {
+  const size_t worker = HomeOf(user.bare());
+  if (worker == index_) return home().Gone(session, user);
+  Post(worker, [=](XmppWorker& w) { w.home().Gone(session, user); });
+}
+
+void XmppWorker::Route(Parcel parcel) {
+  // The server itself, and whoever is not ours, is dealt with where it comes from.
+  const bool user = !parcel.to.local().empty();
+  const size_t worker = user ? HomeOf(parcel.to.bare()) : index_;
+  if (worker == index_) return home().Route(std::move(parcel));
+  Post(worker,
+       [parcel = std::move(parcel)](XmppWorker& w) mutable { w.home().Route(std::move(parcel)); });
+}
+
+void XmppWorker::TellDelivered(const SessionId& session, const Jid& user,
+                               std::span<const TicketEnd> ended) {
+  if (ended.empty()) return;
+  const Jid bare = user.Bare();
+  for (const TicketEnd& one : ended) DeliveryEnded(session, bare, one.ticket, one.end);
+}
+
+// --- The end.
+
+void XmppWorker::BeginStop(std::function<void()> empty) {
+  stopping_ = true;
+  listeners_.clear();
+  std::vector<Session*> all;
+  for (const auto& [serial, session] : waiting_) all.push_back(session);
+  std::vector<std::unique_ptr<BoundSession>> without;
+  places_.ForEach([&](uint32_t, Place& place) {
+    if (place.state == PlaceState::kHere) all.push_back(place.here);
+    if (place.state == PlaceState::kParked) without.push_back(TakeParked(place));
+  });
+  for (auto& [id, foreign] : foreign_) {
+    if (foreign.session != nullptr) all.push_back(foreign.session);
+    if (foreign.limbo != nullptr) without.push_back(std::move(foreign.limbo));
+  }
+  for (auto& bound : without) FinishBound(std::move(bound));
+  for (Session* session : all) session->stream().End(net::StreamError::kSystemShutdown);
+  on_empty_ = std::move(empty);
+  // The end of this turn looks whether there is anybody left.
+}
+
+bool XmppWorker::Close(net::Duration limit) {
+  box_.Close();
+  return conns_->Close(net::EndReason::kDrained, limit).has_value();
+}
+
+}  // namespace server

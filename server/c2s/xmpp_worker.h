@@ -1,0 +1,296 @@
+// A thread's share of a node's XMPP: its connections and their sessions, the home of its users, and
+// the way to those of the other workers.
+//
+//   Session ─┐                                 ┌─ Session
+//            ├─ XmppWorker ◀──mailboxes──▶ XmppWorker
+//   home ────┘                                 └─ home
+//
+// It is the gate of both sides (server/im/ports.h): what is for this worker is called at once, what
+// is for another goes in one batch a turn. Order holds between each pair of workers.
+//
+// Places. A bound session has a place on the worker where it was bound, for its whole life: its
+// SessionId names it, and its home knows no other. Its connection may meanwhile be
+//   kHere    on this worker,
+//   kParked  gone, and may come back (XEP-0198),
+//   kAway    on another worker, where it was resumed; then what comes for it is sent on.
+// A session that moves is asked for and given back through its place; while it is on its way what
+// comes for it waits there, so its order holds.
+//
+// Thread: its loop's. Made by XmppService, and ended by it: BeginStop(), then Close().
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <expected>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "net/base/slab.h"
+#include "net/conn/conn_listener.h"
+#include "net/conn/conn_worker.h"
+#include "net/io/blocking_pool.h"
+#include "net/io/mailbox.h"
+#include "server/c2s/client_stream.h"
+#include "server/c2s/sasl_limits.h"
+#include "server/c2s/session.h"
+#include "server/im/ports.h"
+#include "server/store/store.h"
+
+namespace server {
+
+// What a home is made with; all outlive it.
+struct HomeGround {
+  size_t worker;
+  net::EventLoop& loop;
+  SessionGate& sessions;
+  HomeGate& homes;
+  StoreClient& store;
+  const std::vector<std::string>& domains;
+};
+// A home, with what it stands on.
+struct HomeBox {
+  virtual ~HomeBox() = default;
+  virtual HomeGate& gate() = 0;
+  virtual void Tick() {}  // once a second
+};
+using MakeHome = std::function<std::unique_ptr<HomeBox>(const HomeGround& ground)>;
+using MakeStore = std::function<std::unique_ptr<StoreClient>(net::EventLoop& loop)>;
+
+// A bound session as the whole cluster knows it.
+struct SessionRecord {
+  bool gone = false;
+  SessionId id;
+  std::string full;
+};
+
+// Server contexts by domain: who names no host gets the certificate of the domain it speaks to.
+using TlsByDomain =
+    std::map<std::string, std::shared_ptr<const net::TlsServerContext>, std::less<>>;
+
+struct XmppOptions {
+  size_t workers = 1;
+  std::vector<std::string> domains;
+  ClientLimits limits;
+  SaslPolicy sasl;
+  TlsNeed tls_need = TlsNeed::kRequired;
+  std::string features;
+  net::ConnOptions conn;                // of each worker
+  uint32_t unauthenticated_max = 4096;  // of all
+  uint32_t sessions_max = 1'000'000;    // of each worker; with those that may come back
+  // Of sessions without a connection, on each worker: above it the oldest go.
+  size_t parked_bytes_max = size_t{256} << 20U;
+  SaslLimits::Options sasl_limits;
+};
+
+// What all workers share. Outlives them.
+struct XmppShared {
+  XmppShared(XmppOptions o, const net::Clock& c, const net::HashKey& key)
+      : options(std::move(o)),
+        clock(c),
+        sasl_limits(options.sasl_limits, key),
+        hashing({.name = "password", .threads = 2, .waiting_max = 4096}) {}
+
+  const XmppOptions options;
+  const net::Clock& clock;
+  std::function<int64_t()> unix_us;
+  std::function<void(std::span<uint8_t>)> random;  // thread-safe
+  MakeStore make_store;
+  MakeHome make_home;
+  // Thread-safe, in order of each worker.
+  std::function<void(std::vector<SessionRecord> changed)> on_sessions;
+  SaslLimits sasl_limits;
+  net::BlockingPool hashing;
+  std::atomic<uint32_t> unauthenticated{0};
+  std::shared_ptr<std::atomic<uint32_t>> handshakes = std::make_shared<std::atomic<uint32_t>>(0);
+};
+
+// Beside those of its streams. Written by the worker alone.
+struct WorkerCounters {
+  using Counter = std::atomic<uint64_t>;
+  Counter sessions{0};  // bound, with or without a connection
+  Counter parked{0};
+  Counter parked_bytes{0};
+  Counter parked_expired{0};
+  Counter parked_evicted{0};
+  Counter moved{0};  // resumed on another worker
+  Counter refused_unauthenticated{0};
+};
+
+class XmppWorker final : public SessionGate,
+                         public HomeGate,
+                         private SessionGround,
+                         private net::ConnAcceptor {
+ public:
+  using Item = std::move_only_function<void(XmppWorker& worker)>;
+  using Box = net::Mailbox<Item>;
+
+  static std::expected<std::unique_ptr<XmppWorker>, std::string> Create(XmppShared& shared,
+                                                                        net::EventLoop& loop,
+                                                                        size_t index);
+  ~XmppWorker();
+
+  // --- By the service, on the thread.
+  Box::Slot slot() const { return box_.slot(); }
+  void Connect(std::vector<Box::Slot> slots) { slots_ = std::move(slots); }
+  void UseTls(TlsByDomain tls) { tls_ = std::move(tls); }
+  void Listen(net::UniqueFd socket, net::ConnListenerOptions options,
+              std::shared_ptr<net::ListenerCounts> counts);
+  // No new ones; all are told, what they had not is given back to their homes.
+  void BeginStop(std::function<void()> empty);
+  bool Close(net::Duration limit);
+  const ClientCounters& counters() const { return ground_.counters; }
+  const WorkerCounters& worker_counters() const { return counters_; }
+  const net::ConnStats& conn_stats() const { return conns_->conn_stats(); }
+  StoreClient& store() { return *store_; }
+  HomeGate& home() { return home_->gate(); }
+  std::shared_ptr<const net::TlsServerContext> TlsFor(std::string_view domain) const override;
+
+  // --- SessionGate
+  void Bound(const SessionId& session, const Jid& full) override;
+  void BindFailed(const SessionId& session, std::string error_xml) override;
+  void Deliver(const SessionId& session, Delivery delivery) override;
+  void Settled(const SenderMark& mark) override;
+  void Close(const SessionId& session, net::StreamError error, std::string text) override;
+
+  // --- HomeGate
+  void Bind(BindRequest request) override;
+  void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) override;
+  void Changed(const SessionId& session, const Jid& user, SessionState state) override;
+  void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
+                     DeliveryEnd end) override;
+  void Gone(const SessionId& session, const Jid& user) override;
+  void Route(Parcel parcel) override;
+
+ private:
+  enum class PlaceState : uint8_t { kBinding, kHere, kParked, kAway };
+  struct Pending {  // who wants to resume it
+    size_t worker;
+    uint64_t serial;
+    uint32_t h;
+  };
+  struct Away {
+    size_t worker;
+    std::string secret;
+    Jid full;
+    bool moving = false;  // asked for; what comes meanwhile is held
+    std::optional<Pending> pending;
+    std::vector<Item> held;
+  };
+  struct Place {
+    uint64_t life = 0;
+    PlaceState state = PlaceState::kBinding;
+    Session* here = nullptr;  // kBinding: null when the connection has gone meanwhile
+    std::unique_ptr<BoundSession> parked;
+    net::Time parked_at{};
+    std::unique_ptr<Away> away;
+  };
+  // A session of another worker's place that has, or had, its connection here.
+  struct Foreign {
+    Session* session = nullptr;
+    std::unique_ptr<BoundSession> limbo;  // without: on its way back
+  };
+  struct ParkedRef {
+    uint32_t place;
+    uint64_t life;
+    net::Time since;
+  };
+  struct Tombstone {
+    std::string secret;
+    std::string user;
+    uint32_t h;
+  };
+
+  XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index);
+
+  // --- SessionGround
+  ClientGround& ground() override { return ground_; }
+  net::Time Now() const override { return loop_.now(); }
+  int64_t UnixUs() const override { return shared_.unix_us(); }
+  void Look(uint64_t serial, const Jid& user) override;
+  void Check(uint64_t serial, PasswordCheck check) override;
+  bool MayTry(const Jid& user, const net::Address& peer) override;
+  void OnGuess(const Jid* user, const net::Address& peer) override;
+  void BindSession(Session& session, const Jid& user, std::string resource,
+                   std::shared_ptr<const LoadedUser> loaded) override;
+  void ResumeSession(Session& session, const Jid& user, std::string_view previd,
+                     uint32_t h) override;
+  HomeGate& homes() override { return *this; }
+  void TellDelivered(const SessionId& session, const Jid& user,
+                     std::span<const TicketEnd> ended) override;
+  void Park(Session& session, std::unique_ptr<BoundSession> bound) override;
+  void EndSession(Session& session, std::unique_ptr<BoundSession> bound) override;
+  void Forget(Session& session) override;
+
+  // --- net::ConnAcceptor
+  net::ConnHost* OnAccepted(net::Conn& conn, net::Admission admission) override;
+  net::ConnHost* OnAnnounced(net::Conn& conn, net::Admission admission,
+                             const net::ProxyHeader& header) override;
+  net::ConnHost* Accept(net::Conn& conn, net::Admission admission,
+                        std::unique_ptr<SaslChannel> behind);
+
+  // xmpp_worker.cc
+  void Post(size_t worker, Item item);
+  void OnTurnEnd();
+  void OnTick();
+  size_t HomeOf(std::string_view bare) const;
+  Session* Waiting(uint64_t serial);
+  void Unwait(Session& session);
+
+  // session_places.cc
+  Place* Find(const SessionId& id);
+  void Free(const SessionId& id);
+  void DeliverAt(const SessionId& id, Delivery delivery, size_t from);
+  void DeliverForeign(const SessionId& id, Delivery delivery, size_t from);
+  void LoseTicket(const SessionId& id, uint64_t ticket, size_t from);
+  void SettleAt(const SessionId& id, uint32_t number);
+  void CloseAt(const SessionId& id, net::StreamError error, const std::string& text);
+  void ParkBound(std::unique_ptr<BoundSession> bound);
+  void PutParked(Place& place, std::unique_ptr<BoundSession> bound);
+  std::unique_ptr<BoundSession> TakeParked(Place& place);
+  void EvictParked();
+  void FinishBound(std::unique_ptr<BoundSession> bound);
+  void TryResume(const ResumeKey& key, const Jid& user, const Pending& by);
+  void Give(const SessionId& id, std::unique_ptr<BoundSession> bound, const Pending& by);
+  void ReceiveForeign(std::unique_ptr<BoundSession> bound, uint64_t serial, uint32_t h);
+  void RefuseResume(const Pending& by, std::optional<uint32_t> h);
+  void OnParting(const SessionId& id);
+  void OnTakeBack(const SessionId& id);
+  void OnReturned(const SessionId& id, std::unique_ptr<BoundSession> bound);
+  void OnAwayEnded(const SessionId& id);
+  void Record(bool gone, const SessionId& id, const Jid& full);
+
+  XmppShared& shared_;
+  net::EventLoop& loop_;
+  const size_t index_;
+  ClientGround ground_;
+  WorkerCounters counters_;
+  std::unique_ptr<net::ConnWorker> conns_;
+  std::unique_ptr<StoreClient> store_;
+  std::unique_ptr<HomeBox> home_;
+  net::BlockingPool::Client hashing_;
+  Box box_;
+  std::vector<Box::Slot> slots_;
+  std::vector<std::vector<Item>> out_;  // by worker
+  TlsByDomain tls_;
+  std::vector<std::unique_ptr<net::ConnListener>> listeners_;
+  std::unordered_map<uint64_t, Session*> waiting_;  // not bound; by serial
+  uint64_t last_serial_ = 0;
+  uint64_t last_life_;
+  net::Slab<Place> places_;
+  std::map<SessionId, Foreign> foreign_;
+  std::deque<ParkedRef> parked_;  // oldest first; with stale ones
+  size_t parked_live_ = 0;
+  size_t parked_bytes_ = 0;
+  std::deque<Tombstone> tombstones_;
+  std::vector<SessionRecord> records_;
+  std::function<void()> on_empty_;
+  bool stopping_ = false;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+};
+
+}  // namespace server

@@ -1,0 +1,197 @@
+#include "server/c2s/xmpp_service.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "tests/server/c2s/xmpp_world.h"
+
+namespace server::test {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+std::string Message(std::string_view to, std::string_view text) {
+  return "<message to='" + std::string(to) + "'><body>" + std::string(text) + "</body></message>";
+}
+
+std::string Attribute(std::string_view xml, std::string_view name) {
+  const std::string begin = std::string(name) + "='";
+  const size_t at = xml.find(begin);
+  if (at == xml.npos) return "";
+  const size_t from = at + begin.size();
+  return std::string(xml.substr(from, xml.find('\'', from) - from));
+}
+
+class XmppServiceTest : public ::testing::TestWithParam<size_t> {};
+INSTANTIATE_TEST_SUITE_P(Workers, XmppServiceTest, ::testing::Values(1, 3));
+
+TEST_P(XmppServiceTest, ClientsChatWhicheverWorkersTheyAreOn) {
+  XmppWorld world(GetParam());
+  std::vector<Client> romeos, juliets;
+  for (int i = 0; i < 4; ++i) {
+    romeos.push_back(world.LogIn("romeo", "r" + std::to_string(i)));
+    juliets.push_back(world.LogIn("juliet", "j" + std::to_string(i)));
+  }
+  romeos[0].Say(Message("juliet@here", "hi"));
+  for (Client& juliet : juliets) juliet.Until("<body>hi</body>");
+  juliets[3].Say(Message("romeo@here", "who?"));
+  for (Client& romeo : romeos) romeo.Until("<body>who?</body>");
+  EXPECT_EQ(world.service->sessions(), 8U);
+  EXPECT_THAT(world.Metrics(), HasSubstr("sm_node_sessions_count 8"));
+  EXPECT_THAT(world.Metrics(), HasSubstr("mongooseim_c2s_unauthenticated 0"));
+  world.service->Stop();
+  for (Client& romeo : romeos) EXPECT_THAT(romeo.UntilEnd(), HasSubstr("<system-shutdown "));
+}
+
+TEST_P(XmppServiceTest, AWrongPasswordIsToldAndCounted) {
+  XmppWorld world(GetParam());
+  Client client = world.Dial();
+  client.Say(XmppWorld::kOpening);
+  client.Until("</stream:features>");
+  client.Say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+             net::Base64Encode(std::string_view("\0romeo\0wrong", 12)) + "</auth>");
+  client.Until("<not-authorized/>");
+  EXPECT_THAT(world.Metrics(), HasSubstr("c2s_auth_failed_count 1"));
+}
+
+TEST_P(XmppServiceTest, InTheClearNobodyLogsIn) {
+  XmppWorld world(GetParam());
+  Client client(world.service->addresses()[0], "");
+  client.Say(XmppWorld::kOpening);
+  EXPECT_THAT(client.Until("</stream:features>"), Not(HasSubstr("mechanism")));
+}
+
+// The client's connection breaks, many times; each time it comes to whichever worker. Nothing that
+// was sent to it is lost, doubled or out of order.
+TEST_P(XmppServiceTest, ASessionGoesOnWhereverItsClientComesBack) {
+  XmppWorld world(GetParam());
+  Client romeo = world.LogIn("romeo", "x");
+  Client juliet = world.LogIn("juliet", "y");
+  juliet.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  const std::string previd = Attribute(juliet.Until("max='3600'/>"), "id");
+  uint32_t handled = 0;
+  int next = 0;
+  for (int round = 0; round < 12; ++round) {
+    romeo.Say(Message("juliet@here", std::to_string(next)));
+    juliet.Until("<body>" + std::to_string(next++) + "</body>");
+    ++handled;
+    // This one is on its way to a connection that is gone, or half open.
+    const bool cut = round % 2 == 0;
+    Client old;
+    if (cut) {
+      juliet.Cut();
+    } else {
+      old = std::move(juliet);
+    }
+    romeo.Say(Message("juliet@here", std::to_string(next)));
+    juliet = world.Authenticated("juliet");
+    juliet.Say("<resume xmlns='urn:xmpp:sm:3' previd='" + previd + "' h='" +
+               std::to_string(handled) + "'/>");
+    juliet.Until("<resumed ");
+    juliet.Until("<body>" + std::to_string(next++) + "</body>");
+    ++handled;
+    if (!cut) {
+      EXPECT_THAT(old.UntilEnd(), HasSubstr("<conflict "));
+    }
+  }
+  juliet.Say("<a xmlns='urn:xmpp:sm:3' h='" + std::to_string(handled) + "'/>");
+  juliet.Say(Message("romeo@here", "all"));
+  romeo.Until("<body>all</body>");
+  juliet.Say("</stream:stream>");
+  EXPECT_THAT(juliet.UntilEnd(), HasSubstr("</stream:stream>"));
+  EXPECT_EQ(world.Ended(true), 0);
+  EXPECT_EQ(world.Ended(false), 25);
+  // With the kernel's choice of three, it was at home twelve times once in half a million.
+  const bool moved = world.Metrics().find("mongooseim_c2s_moved_total 0") == std::string::npos;
+  EXPECT_EQ(moved, GetParam() > 1);
+  EXPECT_TRUE(world.Within([&] { return world.service->sessions() == 1; }));
+  // It is gone for good.
+  juliet = world.Authenticated("juliet");
+  juliet.Say("<resume xmlns='urn:xmpp:sm:3' previd='" + previd + "' h='0'/>");
+  EXPECT_THAT(juliet.Until("</failed>"), HasSubstr("<item-not-found "));
+}
+
+TEST_P(XmppServiceTest, OfTwoThatResumeOneSessionOneHasIt) {
+  XmppWorld world(GetParam());
+  Client juliet = world.LogIn("juliet", "y");
+  juliet.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  const std::string previd = Attribute(juliet.Until("max='3600'/>"), "id");
+  juliet.Cut();
+  Client romeo = world.Authenticated("romeo");
+  romeo.Say("<resume xmlns='urn:xmpp:sm:3' previd='" + previd + "' h='0'/>");
+  romeo.Until("<item-not-found ");  // another's
+  std::vector<Client> both;
+  for (int i = 0; i < 2; ++i) both.push_back(world.Authenticated("juliet"));
+  for (Client& one : both) {
+    one.Say("<resume xmlns='urn:xmpp:sm:3' previd='" + previd + "' h='0'/>");
+  }
+  // The other is refused, or has it taken away.
+  std::string all;
+  for (Client& one : both) {
+    one.Say("</stream:stream>");
+    all += one.UntilEnd();
+  }
+  const bool refused = all.find("<item-not-found ") != std::string::npos;
+  const bool taken = all.find("<conflict ") != std::string::npos;
+  const bool after = all.find("<resumed ") != all.rfind("<resumed ");
+  EXPECT_TRUE(refused || taken || after) << all;
+  EXPECT_TRUE(world.Within([&] { return world.service->sessions() == 0; }));
+}
+
+TEST(XmppService, SessionsThatNobodyWantsGoWhenMemoryIsShort) {
+  XmppWorld world(1, [](XmppSetup& setup) { setup.options.parked_bytes_max = 1; });
+  Client juliet = world.LogIn("juliet", "y");
+  juliet.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  const std::string previd = Attribute(juliet.Until("max='3600'/>"), "id");
+  juliet.Cut();
+  EXPECT_TRUE(world.Within([&] { return world.service->sessions() == 0; }));
+  juliet = world.Authenticated("juliet");
+  juliet.Say("<resume xmlns='urn:xmpp:sm:3' previd='" + previd + "' h='0'/>");
+  EXPECT_THAT(juliet.Until("</failed>"), HasSubstr(" h='0'"));
+  EXPECT_THAT(world.Metrics(), HasSubstr("mongooseim_c2s_detached_evicted_total 1"));
+}
+
+TEST(XmppService, WhatItHasGoesBackWhenItStops) {
+  XmppWorld world(2);
+  Client juliet = world.LogIn("juliet", "y");
+  juliet.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  juliet.Until("max='3600'/>");
+  Client romeo = world.LogIn("romeo", "x");
+  romeo.Say(Message("juliet@here", "1"));
+  juliet.Until("<body>1</body>");
+  juliet.Cut();
+  romeo.Say("<presence/>");
+  std::map<std::string, SessionId> bound;
+  {
+    std::lock_guard lock(world.mutex);
+    bound = world.bound;
+  }
+  EXPECT_TRUE(bound.contains("juliet@here/y"));
+  std::vector<FewWords*> homes = std::exchange(world.homes, {});
+  world.service->Stop();
+  EXPECT_TRUE(world.bound.empty());
+}
+
+TEST(XmppService, WhoFailsTooOftenIsNotTried) {
+  XmppWorld world(1, [](XmppSetup& setup) {
+    setup.options.sasl_limits = {.account_per_s = 0.05, .burst = std::chrono::minutes(1)};
+  });
+  std::string said;
+  for (int i = 0; i < 5; ++i) {
+    Client client = world.Dial();
+    client.Say(XmppWorld::kOpening);
+    client.Until("</stream:features>");
+    client.Say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
+               net::Base64Encode(std::string_view("\0romeo\0wrong", 12)) + "</auth>");
+    said += client.Until("</failure>");
+  }
+  EXPECT_THAT(said, HasSubstr("<temporary-auth-failure/>"));
+  EXPECT_THAT(said, HasSubstr("<not-authorized/>"));
+  world.LogIn("juliet", "y");  // others are
+}
+
+}  // namespace
+}  // namespace server::test
