@@ -1,7 +1,11 @@
 #include "server/config/node_config.h"
 
+#include <algorithm>
+#include <array>
 #include <chrono>
 #include <utility>
+
+#include "server/xmpp/jid.h"
 
 namespace server {
 namespace {
@@ -24,18 +28,115 @@ void ReadLog(const net::TomlSection& section, NodeConfig::Log& log) {
 // Addresses of one page server: a machine has few.
 constexpr size_t kListenMax = 16;
 
-void ReadHttp(const net::TomlSection& section, NodeConfig::Http& http) {
-  if (!section.Has("listen")) {
-    http.listen = {net::Address::Parse("127.0.0.1:5280").value()};
-    return;
+std::vector<net::Address> ReadListen(const net::TomlSection& section, std::string_view key,
+                                     std::string_view fallback, std::string_view remedy) {
+  if (!section.Has(key)) {
+    if (fallback.empty()) return {};
+    return {net::Address::Parse(fallback).value()};
   }
-  for (const std::string& text : section.Strings("listen", kListenMax)) {
+  std::vector<net::Address> addresses;
+  for (const std::string& text : section.Strings(key, kListenMax)) {
     auto address = net::Address::Parse(text);
     if (address) {
-      http.listen.push_back(*address);
+      addresses.push_back(*address);
     } else {
-      section.Error("listen", address.error().what, "write \"127.0.0.1:5280\" or \"[::1]:5280\"");
+      section.Error(key, address.error().what, std::string(remedy));
     }
+  }
+  return addresses;
+}
+
+void ReadHttp(const net::TomlSection& section, NodeConfig::Http& http) {
+  http.listen =
+      ReadListen(section, "listen", "127.0.0.1:5280", "write \"127.0.0.1:5280\" or \"[::1]:5280\"");
+}
+
+void ReadHosts(const net::TomlSection& root, std::vector<NodeConfig::Host>& hosts) {
+  for (const net::TomlSection& section : root.Sections("host", NodeConfig::kHostsMax)) {
+    NodeConfig::Host host;
+    const std::string domain = section.RequiredString("domain");
+    const auto prepared = PrepareDomain(domain);
+    if (!domain.empty() && !prepared) {
+      section.Error("domain", "is no domain name", "write it as in users' addresses");
+    }
+    host.domain = prepared.value_or("");
+    host.certificate = section.String("certificate");
+    host.key = section.String("key");
+    if (host.certificate.empty() != host.key.empty()) {
+      section.Error(host.key.empty() ? "certificate" : "key", "stands alone",
+                    "give both, certificate (with its chain) and key, or none");
+    }
+    host.client_ca = section.String("client_ca");
+    if (std::ranges::any_of(hosts, [&](const auto& h) { return h.domain == host.domain; })) {
+      section.Error("domain", "is served by another [[host]]", "take one of them out");
+    }
+    hosts.push_back(std::move(host));
+  }
+}
+
+void ReadC2s(const net::TomlSection& section, NodeConfig::C2s& c2s) {
+  constexpr std::string_view kWrite = "write \"0.0.0.0:5222\" or \"[::]:5222\"";
+  c2s.listen = ReadListen(section, "listen", "0.0.0.0:5222", kWrite);
+  c2s.listen_tls = ReadListen(section, "listen_tls", "0.0.0.0:5223", kWrite);
+  c2s.listen_proxy = ReadListen(section, "listen_proxy", "", kWrite);
+  c2s.proxy_from = section.Networks("proxy_from", kListenMax);
+  if (!c2s.listen_proxy.empty() && c2s.proxy_from.empty()) {
+    section.Error("listen_proxy", "believes nobody",
+                  "set proxy_from to the balancers' networks, as [\"192.0.2.0/28\"]");
+  }
+  const auto number = [&](std::string_view key, uint32_t fallback, int64_t most) {
+    return static_cast<uint32_t>(section.Int(key, fallback, {.min = 1, .max = most}));
+  };
+  const auto bytes = [&](std::string_view key, size_t fallback, int64_t least, int64_t most) {
+    return static_cast<size_t>(
+        section.Bytes(key, static_cast<int64_t>(fallback), {.min = least, .max = most}));
+  };
+  c2s.workers = static_cast<uint32_t>(section.Int("workers", 0, {.min = 0, .max = 256}));
+  c2s.tls_required = section.Enum<bool>("tls", true, {{"required", true}, {"optional", false}});
+  c2s.connections_max = number("connections_max", c2s.connections_max, 4'000'000);
+  c2s.unauthenticated_max = number("unauthenticated_max", c2s.unauthenticated_max, 1'000'000);
+  c2s.login_timeout =
+      section.Time("login_timeout", c2s.login_timeout, seconds(1), std::chrono::minutes(10));
+  c2s.stanza_bytes_max =
+      bytes("stanza_bytes_max", c2s.stanza_bytes_max, 10'000, int64_t{16} << 20U);
+  c2s.stanza_depth_max = number("stanza_depth_max", c2s.stanza_depth_max, 200);
+  c2s.stanza_rate = section.Rate("stanza_rate", c2s.stanza_rate, 1e6);
+  c2s.stanza_burst =
+      section.Time("stanza_burst", c2s.stanza_burst, milliseconds(100), std::chrono::minutes(10));
+  c2s.idle_ping = section.Time("idle_ping", c2s.idle_ping, milliseconds(0), hours(24));
+  c2s.ping_timeout = section.Time("ping_timeout", c2s.ping_timeout, seconds(1), hours(1));
+  c2s.resume_timeout =
+      section.Time("resume_timeout", c2s.resume_timeout, milliseconds(0), hours(24 * 7));
+  c2s.resume_bytes_max =
+      bytes("resume_bytes_max", c2s.resume_bytes_max, 1 << 20U, int64_t{1} << 40U);
+  c2s.unacked_bytes_max =
+      bytes("unacked_bytes_max", c2s.unacked_bytes_max, 64 << 10U, int64_t{1} << 30U);
+}
+
+void ReadAuth(const net::TomlSection& section, NodeConfig::Auth& auth) {
+  constexpr std::array<std::string_view, 5> kKnown = {"SCRAM-SHA-512", "SCRAM-SHA-256",
+                                                      "SCRAM-SHA-1", "PLAIN", "EXTERNAL"};
+  if (section.Has("mechanisms")) {
+    auth.mechanisms = section.Strings("mechanisms", kKnown.size());
+    if (auth.mechanisms.empty()) {
+      section.Error("mechanisms", "lets nobody in", "name one, as \"SCRAM-SHA-256\"");
+    }
+  }
+  for (const std::string& name : auth.mechanisms) {
+    if (std::ranges::find(kKnown, name) != kKnown.end()) continue;
+    section.Error("mechanisms", "'" + name + "' is not known",
+                  "there are SCRAM-SHA-512, SCRAM-SHA-256, SCRAM-SHA-1 (each with its -PLUS), "
+                  "PLAIN and EXTERNAL");
+  }
+  auth.failures_per_account = section.Rate("failures_per_account", auth.failures_per_account, 1e6);
+  auth.failures_per_address = section.Rate("failures_per_address", auth.failures_per_address, 1e6);
+}
+
+void ReadStore(const net::TomlSection& section, NodeConfig::Store& store) {
+  store.url = section.String("url", store.url);
+  if (!store.url.starts_with("sqlite:") || store.url == "sqlite:") {
+    section.Error("url", "'" + store.url + "' names no store",
+                  "write \"sqlite:\" and a file, as \"sqlite:data/mongooseim.db\"");
   }
 }
 
@@ -71,6 +172,10 @@ NodeConfigResult Read(net::TomlReader reader) {
       static_cast<size_t>(dist.Int("links_max", 256, {.min = 4, .max = 4096}));
   result.config.dist.visible = dist.Bool("visible", false);
   ReadCluster(root.Section("cluster"), result.config.cluster);
+  ReadHosts(root, result.config.hosts);
+  ReadC2s(root.Section("c2s"), result.config.c2s);
+  ReadAuth(root.Section("auth"), result.config.auth);
+  ReadStore(root.Section("store"), result.config.store);
   result.errors = reader.Finish();
   return result;
 }

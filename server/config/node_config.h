@@ -38,6 +38,44 @@ struct NodeConfig {
     std::string discovery_file;  // a node's name a line; "": join_cluster only
     bool auto_join = false;      // with discovery_file: a node that stands alone joins by itself
   } cluster;
+  // A domain that is served; without any the node speaks no XMPP.
+  struct Host {
+    std::string domain;  // prepared
+    std::string certificate;
+    std::string key;
+    std::string client_ca;  // "": clients are not asked for certificates
+  };
+  static constexpr size_t kHostsMax = 64;
+  std::vector<Host> hosts;
+  struct C2s {
+    std::vector<net::Address> listen;
+    std::vector<net::Address> listen_tls;
+    std::vector<net::Address> listen_proxy;
+    std::vector<net::Cidr> proxy_from;
+    uint32_t workers = 0;  // 0: one a processor
+    bool tls_required = true;
+    uint32_t connections_max = 100'000;
+    uint32_t unauthenticated_max = 4'096;
+    net::Duration login_timeout = std::chrono::seconds(60);
+    size_t stanza_bytes_max = size_t{256} << 10U;
+    uint32_t stanza_depth_max = 64;
+    double stanza_rate = 0;  // a second; 0: no limit
+    net::Duration stanza_burst = std::chrono::seconds(5);
+    net::Duration idle_ping = std::chrono::minutes(5);
+    net::Duration ping_timeout = std::chrono::seconds(60);
+    net::Duration resume_timeout = std::chrono::hours(1);
+    size_t resume_bytes_max = size_t{1} << 30U;  // of all workers
+    size_t unacked_bytes_max = size_t{4} << 20U;
+  } c2s;
+  struct Auth {
+    std::vector<std::string> mechanisms = {"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN",
+                                           "EXTERNAL"};
+    double failures_per_account = 10.0 / 60;  // a second
+    double failures_per_address = 30.0 / 60;
+  } auth;
+  struct Store {
+    std::string url = "sqlite:data/mongooseim.db";
+  } store;
 };
 
 struct NodeConfigResult {

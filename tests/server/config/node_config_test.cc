@@ -29,6 +29,55 @@ TEST(NodeConfig, TheDocumentedFileHoldsTheDefaults) {
   EXPECT_EQ(config.cluster.isolate_after, defaults.cluster.isolate_after);
   EXPECT_EQ(config.cluster.operation_timeout, defaults.cluster.operation_timeout);
   EXPECT_EQ(config.cluster.auto_join, defaults.cluster.auto_join);
+  EXPECT_EQ(config.c2s.listen, defaults.c2s.listen);
+  EXPECT_EQ(config.c2s.listen_tls, defaults.c2s.listen_tls);
+  EXPECT_EQ(config.c2s.listen_proxy, defaults.c2s.listen_proxy);
+  EXPECT_EQ(config.c2s.workers, defaults.c2s.workers);
+  EXPECT_EQ(config.c2s.tls_required, defaults.c2s.tls_required);
+  EXPECT_EQ(config.c2s.connections_max, defaults.c2s.connections_max);
+  EXPECT_EQ(config.c2s.unauthenticated_max, defaults.c2s.unauthenticated_max);
+  EXPECT_EQ(config.c2s.login_timeout, defaults.c2s.login_timeout);
+  EXPECT_EQ(config.c2s.stanza_bytes_max, defaults.c2s.stanza_bytes_max);
+  EXPECT_EQ(config.c2s.stanza_depth_max, defaults.c2s.stanza_depth_max);
+  EXPECT_EQ(config.c2s.stanza_rate, defaults.c2s.stanza_rate);
+  EXPECT_EQ(config.c2s.stanza_burst, defaults.c2s.stanza_burst);
+  EXPECT_EQ(config.c2s.idle_ping, defaults.c2s.idle_ping);
+  EXPECT_EQ(config.c2s.ping_timeout, defaults.c2s.ping_timeout);
+  EXPECT_EQ(config.c2s.resume_timeout, defaults.c2s.resume_timeout);
+  EXPECT_EQ(config.c2s.resume_bytes_max, defaults.c2s.resume_bytes_max);
+  EXPECT_EQ(config.c2s.unacked_bytes_max, defaults.c2s.unacked_bytes_max);
+  EXPECT_EQ(config.auth.mechanisms, defaults.auth.mechanisms);
+  EXPECT_DOUBLE_EQ(config.auth.failures_per_account, defaults.auth.failures_per_account);
+  EXPECT_DOUBLE_EQ(config.auth.failures_per_address, defaults.auth.failures_per_address);
+  EXPECT_EQ(config.store.url, defaults.store.url);
+  EXPECT_THAT(config.hosts, IsEmpty());
+}
+
+TEST(NodeConfig, HostsAreReadAndTheirMistakesTold) {
+  const auto good = ParseNodeConfig(
+      "[[host]]\ndomain = \"Example.ORG\"\ncertificate = \"a\"\nkey = \"b\"\n"
+      "[[host]]\ndomain = \"localhost\"\n",
+      "m.toml");
+  EXPECT_THAT(good.errors, IsEmpty());
+  ASSERT_EQ(good.config.hosts.size(), 2U);
+  EXPECT_EQ(good.config.hosts[0].domain, "example.org");
+  EXPECT_EQ(good.config.hosts[0].key, "b");
+  std::string all;
+  for (const auto& error :
+       ParseNodeConfig("[[host]]\ndomain = \"a\"\nkey = \"b\"\n[[host]]\ndomain = \"A\"\n"
+                       "[[host]]\ndomain = \"a b@c\"\n[[host]]\n"
+                       "[c2s]\nlisten_proxy = [\"127.0.0.1:1\"]\n"
+                       "[auth]\nmechanisms = [\"DIGEST-MD5\"]\n[store]\nurl = \"mysql:\"\n",
+                       "m.toml")
+           .errors) {
+    all += error.ToString() + "\n";
+  }
+  EXPECT_THAT(all, HasSubstr("m.toml:3: host[1].key: stands alone"));
+  EXPECT_THAT(all, HasSubstr("is served by another [[host]]"));
+  EXPECT_THAT(all, HasSubstr("is no domain name"));
+  EXPECT_THAT(all, HasSubstr("set proxy_from"));
+  EXPECT_THAT(all, HasSubstr("'DIGEST-MD5' is not known"));
+  EXPECT_THAT(all, HasSubstr("names no store"));
 }
 
 TEST(NodeConfig, AllMistakesAreToldWithTheirLines) {
