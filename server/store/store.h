@@ -51,6 +51,7 @@ struct RosterItem {
   std::string jid;
   std::string name;
   std::vector<std::string> groups;
+  // kRemove: no item of the roster; the row keeps somebody's request (pending_in) alone.
   Subscription subscription = Subscription::kNone;
   bool ask = false;         // pending out
   bool approved = false;    // pre-approval, section 3.4
@@ -83,7 +84,7 @@ struct ArchiveEntry {
   uint64_t id = 0;
   bool outgoing = false;
   std::string origin_id;  // XEP-0359 or the stanza's id; for corrections and duplicates
-  std::string xml;        // the whole stanza
+  std::string xml;        // the whole stanza, with xmlns='jabber:client'
   std::string resource;   // the peer's, for queries `with` a full JID; "": it has none
 };
 

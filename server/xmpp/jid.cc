@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace server {
 namespace {
@@ -129,6 +130,16 @@ std::optional<Jid> Jid::Make(std::string_view local, std::string_view domain,
   if (!prepared) return std::nullopt;
   jid.text_ += *prepared;
   return resource.empty() ? std::optional(std::move(jid)) : jid.With(resource);
+}
+
+Jid Jid::OfPrepared(std::string text) {
+  Jid jid;
+  jid.text_ = std::move(text);
+  const size_t slash = jid.text_.find('/');
+  const size_t at = std::string_view(jid.text_).substr(0, slash).find('@');
+  if (slash != std::string::npos) jid.slash_ = static_cast<uint16_t>(slash);
+  if (at != std::string::npos) jid.at_ = static_cast<uint16_t>(at);
+  return jid;
 }
 
 Jid Jid::Bare() const {

@@ -21,6 +21,8 @@ class Jid {
   // `local` and `resource` may be empty: then there is none.
   static std::optional<Jid> Make(std::string_view local, std::string_view domain,
                                  std::string_view resource = {});
+  // Of text that full() or bare() gave, kept by us since: it is not prepared again.
+  static Jid OfPrepared(std::string text);
 
   std::string_view local() const {
     return at_ == kNone ? std::string_view() : View().substr(0, at_);

@@ -21,6 +21,18 @@ std::optional<std::string_view> XmlElement::Find(std::string_view attribute) con
   return std::nullopt;
 }
 
+std::vector<std::pair<std::string_view, std::string_view>> XmlElement::Attributes() const {
+  std::vector<std::pair<std::string_view, std::string_view>> attributes;
+  const Stanza::Node& node = stanza_->nodes_[index_];
+  for (uint32_t i = node.attributes; i < node.attributes_end; ++i) {
+    const Stanza::AttributeNode& one = stanza_->attributes_[i];
+    if (one.space.size == 0) {
+      attributes.emplace_back(stanza_->View(one.name), stanza_->View(one.value));
+    }
+  }
+  return attributes;
+}
+
 std::string_view XmlElement::lang() const {
   const Stanza::Node& node = stanza_->nodes_[index_];
   for (uint32_t i = node.attributes; i < node.attributes_end; ++i) {

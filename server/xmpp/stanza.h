@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "net/xmpp/stream_xml.h"
@@ -36,6 +37,8 @@ class XmlElement {
   std::string_view Attribute(std::string_view attribute) const {
     return Find(attribute).value_or(std::string_view());
   }
+  // Of attributes without a namespace, all.
+  std::vector<std::pair<std::string_view, std::string_view>> Attributes() const;
   std::string_view lang() const;  // xml:lang of this element itself
   std::string Text() const;       // its own, not its children's
 

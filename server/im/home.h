@@ -1,0 +1,94 @@
+// The home of the users that one worker has: their sessions' binding, their rosters, presence,
+// messages, blocking, carbons and archive copies (RFC 6120 sections 7 and 10, RFC 6121, XEP-0160,
+// 0191, 0280, 0313's copies, 0359).
+//
+//   home ── bind, dispatch by kind and address
+//    ├ presence · roster · messages · carbons · blocking   one idea each
+//    └ home_core   users, what goes out, tickets
+//
+// Pure: no sockets, no threads; time, randomness and the store are given. What goes out by the
+// gates is called at the end of each call in, and a gate may call back from there.
+//
+// One thread: of its worker. It outlives none of what it is given.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "server/im/blocking.h"
+#include "server/im/carbons.h"
+#include "server/im/home_core.h"
+#include "server/im/iq.h"
+#include "server/im/messages.h"
+#include "server/im/ports.h"
+#include "server/im/presence.h"
+#include "server/im/roster.h"
+
+namespace server {
+
+class Home final : public HomeGate {
+ public:
+  Home(HomeOptions options, SessionGate& sessions, HomeGate& homes, StoreClient& store,
+       const IqTable& handlers, const net::Clock& clock, std::function<int64_t()> unix_us,
+       std::function<uint64_t()> random);
+
+  void Bind(BindRequest request) override;
+  void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) override;
+  void Changed(const SessionId& session, const Jid& user, SessionState state) override;
+  void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
+                     DeliveryEnd end) override;
+  void Gone(const SessionId& session, const Jid& user) override;
+  void Route(Parcel parcel) override;
+
+  // Once a second or so: gives back what was kept for clients that do not ask for it.
+  void Tick();
+  // The account is no more, or others changed what is stored of it: its sessions end
+  // (not-authorized) and it is read anew.
+  void Expel(const Jid& user, std::string text);
+
+  const HomeCounters& counters() const { return core_.counters; }
+  size_t users() const { return core_.users(); }
+  size_t tickets() const { return core_.tickets(); }  // deliveries whose end is awaited
+
+ private:
+  void BindTo(User& user, BindRequest request);
+  std::string FreeResource(User& user);
+  void End(User& user, HomeSession& session);
+  void NoteLast(const User& user, std::string status);
+  void Changed(const Jid& user, AccountChange change);
+
+  void Refuse(const HomeSession& session, const Parcel& parcel, std::string error_xml);
+  bool MayGo(const User& user, const HomeSession& session, const Parcel& parcel);
+  void SendMessage(User& user, HomeSession& session, Parcel message);
+  void SendPresence(User& user, HomeSession& session, SentStanza sent);
+  void SendIq(User& user, HomeSession& session, Parcel iq);
+
+  void AskOwn(User& user, HomeSession& session, IqTarget target, Parcel iq);
+  void Ask(IqTarget target, Parcel iq);
+  IqCall::Answer AnswerTo(const Parcel& iq, SessionId session, const Jid& user);
+
+  void RouteToServer(Parcel parcel);
+  void RouteMessage(Parcel parcel);
+  void RoutePresence(const Parcel& parcel);
+  void RouteIq(Parcel parcel);
+
+  HomeCore core_;
+  const IqTable& handlers_;
+  Carbons carbons_{core_};
+  Presences presences_{core_};
+  Rosters rosters_{core_, presences_};
+  Blocking blocking_{core_, presences_};
+  Messages messages_{core_, carbons_};
+
+  struct KeptRoster {
+    Jid user;
+    net::Time until;
+  };
+  std::deque<KeptRoster> kept_rosters_;
+};
+
+// What the home answers itself, for the features that XEP-0030 tells of.
+void AddHomeFeatures(IqTable& table);
+
+}  // namespace server

@@ -1,0 +1,267 @@
+#include "server/im/home_core.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "net/base/check.h"
+
+namespace server {
+
+HomeCore::HomeCore(HomeOptions options, SessionGate& sessions, HomeGate& homes, StoreClient& store,
+                   const net::Clock& clock, std::function<int64_t()> unix_us,
+                   std::function<uint64_t()> random)
+    : options_(std::move(options)),
+      sessions_(sessions),
+      homes_(homes),
+      store_(store),
+      clock_(clock),
+      unix_us_(std::move(unix_us)),
+      random_(std::move(random)) {}
+
+// --- Out.
+
+void HomeCore::Send(Out out) {
+  DCHECK(turns_ > 0);
+  out_.push_back(std::move(out));
+}
+
+void HomeCore::Flush() {
+  if (flushing_) return;  // further down on the stack; it takes what has come
+  flushing_ = true;
+  struct Visit {
+    HomeCore& core;
+    void operator()(DeliveryOut& out) {
+      core.sessions_.Deliver(out.session, std::move(out.delivery));
+    }
+    void operator()(Parcel& parcel) { core.homes_.Route(std::move(parcel)); }
+    void operator()(SenderMark& mark) { core.sessions_.Settled(mark); }
+    void operator()(BoundOut& out) { core.sessions_.Bound(out.session, out.full); }
+    void operator()(FailedOut& out) {
+      core.sessions_.BindFailed(out.session, std::move(out.error));
+    }
+    void operator()(CloseOut& out) {
+      core.sessions_.Close(out.session, out.error, std::move(out.text));
+    }
+  };
+  while (!out_.empty()) {
+    Out out = std::move(out_.front());
+    out_.pop_front();
+    std::visit(Visit{*this}, out);
+  }
+  flushing_ = false;
+}
+
+void HomeCore::Deliver(const SessionId& session, Delivery delivery) {
+  Send(DeliveryOut{session, std::move(delivery)});
+}
+void HomeCore::Bound(const SessionId& session, const Jid& full) { Send(BoundOut{session, full}); }
+void HomeCore::BindFailed(const SessionId& session, std::string error_xml) {
+  Send(FailedOut{session, std::move(error_xml)});
+}
+void HomeCore::Close(const SessionId& session, net::StreamError error, std::string text) {
+  Send(CloseOut{session, error, std::move(text)});
+}
+void HomeCore::Settled(const SenderMark& mark) {
+  if (mark) Send(mark);
+}
+void HomeCore::Route(Parcel parcel) { Send(std::move(parcel)); }
+
+void HomeCore::Bounce(const Parcel& parcel, std::string error_xml) {
+  if (parcel.type != StanzaType::kError && parcel.type != StanzaType::kResult) {
+    ++counters.bounced;
+    Route(ErrorFor(parcel, std::move(error_xml)));
+  }
+  Settled(parcel.mark);
+}
+
+void HomeCore::DeliverParcel(const HomeSession& session, const Parcel& parcel, uint64_t ticket,
+                             std::string_view extra) {
+  Delivery delivery;
+  delivery.kind = parcel.kind;
+  delivery.ticket = ticket;
+  if (parcel.kind == StanzaKind::kPresence &&
+      (parcel.type == StanzaType::kAvailable || parcel.type == StanzaType::kUnavailable)) {
+    delivery.replaces = parcel.from.full();
+  } else if (parcel.kind == StanzaKind::kMessage) {
+    if (parcel.traits.chat_state) (delivery.replaces = "chat-state:") += parcel.from.bare();
+    delivery.message_of_people = !parcel.traits.chat_state && parcel.type != StanzaType::kError;
+  }
+  AppendParcel(delivery.xml, parcel, extra);
+  Deliver(session.id, std::move(delivery));
+}
+
+// --- Users.
+
+User* HomeCore::Find(std::string_view bare) {
+  const auto found = users_.find(bare);
+  return found == users_.end() || (*found)->loading ? nullptr : found->get();
+}
+
+void HomeCore::WithUser(const Jid& bare, UserAction then) {
+  auto found = users_.find(bare.full());
+  if (found != users_.end() && !(*found)->loading) {
+    then(found->get(), {});
+    if (User* still = Find(bare.full())) Rest(*still);
+    return;
+  }
+  if (found == users_.end()) {
+    found = users_.insert(std::make_unique<User>(bare)).first;
+    Load(**found);
+  }
+  User& user = **found;
+  if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
+  if (user.waiting->load.size() >= limits().waiting) return then(nullptr, StoreError::kBusy);
+  user.waiting->load.push_back(std::move(then));
+}
+
+void HomeCore::Load(User& user) {
+  user.loading = true;
+  user.waiting = std::make_unique<User::Waiting>();
+  const std::string bare = user.jid.full();
+  store_.Load(bare, InTurn<LoadedUser>([this, bare](std::expected<LoadedUser, StoreError> result) {
+                Loaded(bare, std::move(result));
+              }));
+}
+
+void HomeCore::Loaded(const std::string& bare, std::expected<LoadedUser, StoreError> result) {
+  const auto found = users_.find(std::string_view(bare));
+  if (found == users_.end() || !(*found)->loading) return;
+  User& user = **found;
+  auto actions = std::move(user.waiting->load);
+  user.loading = false;
+  user.waiting = nullptr;
+  if (!result || !result->exists) {
+    const StoreError error = result ? StoreError::kAbsent : result.error();
+    users_.erase(found);
+    for (UserAction& action : actions) action(nullptr, error);
+    return;
+  }
+  Fill(user, *result);
+  // The first of them is a bind or a message most often; each finds the user itself.
+  for (UserAction& action : actions) action(Find(bare), StoreError::kAbsent);
+  if (User* still = Find(bare)) Rest(*still);
+}
+
+void HomeCore::Fill(User& user, const LoadedUser& loaded) {
+  user.contacts.Set(loaded.roster, user.jid.domain());
+  user.blocked.Set(loaded.blocked);
+  user.roster_version = loaded.roster_version;
+  user.offline = loaded.offline;
+}
+
+User* HomeCore::Adopt(const Jid& bare, const std::shared_ptr<const LoadedUser>& loaded) {
+  if (User* user = Find(bare.full())) {
+    // What is at home is newer than what a login has read, never older.
+    if (user->roster_version == loaded->roster_version && !user->busy) user->loaded = loaded;
+    return user;
+  }
+  if (users_.contains(std::string_view(bare.full())) || MayBeStale(bare.full())) return nullptr;
+  User& user = **users_.insert(std::make_unique<User>(bare)).first;
+  Fill(user, *loaded);
+  user.loaded = loaded;
+  return &user;
+}
+
+void HomeCore::BeginChange(User& user, UserAction action) {
+  user.stale = true;
+  if (!user.busy) {
+    user.busy = true;
+    return action(&user, {});
+  }
+  if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
+  if (user.waiting->turn.size() >= limits().waiting) return action(nullptr, StoreError::kBusy);
+  user.waiting->turn.push_back(std::move(action));
+}
+
+void HomeCore::EndChange(std::string_view bare) {
+  User* user = Find(bare);
+  if (user == nullptr) return;
+  user->busy = false;
+  if (user->waiting == nullptr || user->waiting->turn.empty()) return Rest(*user);
+  UserAction next = std::move(user->waiting->turn.front());
+  user->waiting->turn.pop_front();
+  user->busy = true;
+  next(user, {});
+}
+
+bool HomeCore::IsIdle(const User& user) const {
+  return user.sessions.empty() && !user.loading && !user.busy && !user.offline_running &&
+         !user.offline_reading &&
+         (user.waiting == nullptr || (user.waiting->load.empty() && user.waiting->turn.empty() &&
+                                      user.waiting->messages.empty()));
+}
+
+void HomeCore::Rest(User& user) {
+  if (!IsIdle(user)) return;
+  user.loaded = nullptr;
+  user.waiting = nullptr;
+  user.idle_mark = ++idle_marks_;
+  idle_.push_back({user.jid.full(), user.idle_mark});
+  while (idle_.size() > limits().idle_users) {
+    const Idle oldest = std::move(idle_.front());
+    idle_.pop_front();
+    const auto found = users_.find(std::string_view(oldest.bare));
+    if (found != users_.end() && (*found)->idle_mark == oldest.mark && IsIdle(**found)) {
+      Evict(**found);
+    }
+  }
+}
+
+void HomeCore::Evict(User& user) {
+  const std::string bare = user.jid.full();
+  if (user.stale) {
+    const net::Time until = clock_.Now() + limits().login_max;
+    if (changed_order_.size() >= kChangedMax) {
+      all_stale_until_ = until;
+      changed_.clear();
+      changed_order_.clear();
+    }
+    changed_[bare] = until;
+    changed_order_.emplace_back(bare, until);
+  }
+  users_.erase(users_.find(std::string_view(bare)));
+}
+
+void HomeCore::Forget(std::string_view bare) {
+  const auto found = users_.find(bare);
+  if (found == users_.end()) return;
+  (*found)->stale = true;
+  Evict(**found);
+}
+
+bool HomeCore::MayBeStale(const std::string& bare) {
+  const net::Time now = clock_.Now();
+  while (!changed_order_.empty() && changed_order_.front().second <= now) {
+    const auto& [name, until] = changed_order_.front();
+    const auto found = changed_.find(name);
+    if (found != changed_.end() && found->second == until) changed_.erase(found);
+    changed_order_.pop_front();
+  }
+  return now < all_stale_until_ || changed_.contains(bare);
+}
+
+// --- The rest.
+
+bool HomeCore::IsOwn(std::string_view domain) const {
+  return std::ranges::find(options_.domains, domain) != options_.domains.end();
+}
+
+uint64_t HomeCore::NextArchiveId() {
+  last_archive_us_ = std::max(static_cast<uint64_t>(unix_us_()), last_archive_us_ + 1);
+  return last_archive_us_ << 8U | options_.node;
+}
+
+uint64_t HomeCore::NewTicket(TicketEnd end) {
+  tickets_.emplace(++last_ticket_, std::move(end));
+  return last_ticket_;
+}
+
+void HomeCore::EndTicket(uint64_t ticket, DeliveryEnd end) {
+  const auto found = tickets_.find(ticket);
+  if (found == tickets_.end()) return;
+  TicketEnd action = std::move(found->second);
+  tickets_.erase(found);
+  action(end);
+}
+
+}  // namespace server

@@ -1,0 +1,217 @@
+// What all parts of a home stand on: who is at home, what goes out, what must be durable.
+//
+// Nothing that goes out is called while the home is in the middle of something: it waits in a queue
+// until the outermost Turn ends, so that a gate may call the home back from within its own call.
+// Users are never held across such a call or across the store's answer: they are found again by
+// name.
+//
+// One thread: of the home's worker.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "net/base/clock.h"
+#include "server/im/iq.h"
+#include "server/im/ports.h"
+#include "server/im/user.h"
+
+namespace server {
+
+struct HomeLimits {
+  uint32_t sessions = 10;             // a user
+  uint32_t roster_items = 2'000;      // a user; requests that wait count
+  uint32_t blocked = 1'000;           // addresses a user
+  uint32_t offline_messages = 1'000;  // a user
+  int64_t offline_expires_s = 0;      // 0: never
+  uint32_t directed = 500;            // a session: those who have its presence out of order
+  uint32_t waiting = 256;             // of a user: what waits for the store
+  uint32_t idle_users = 4'096;        // without a session, kept for what comes next
+  // A login that read its user longer ago than this is over: what was changed since is known as
+  // long.
+  net::Duration login_max = std::chrono::minutes(2);
+  // How long the roster of a login is kept for a client that has not asked for it.
+  net::Duration roster_kept = std::chrono::seconds(30);
+};
+
+struct HomeOptions {
+  std::vector<std::string> domains;  // prepared
+  uint8_t node = 0;                  // in ids of archives, and of the home among the node's
+  HomeLimits limits;
+};
+
+// What a home lost or refused, for metrics.
+struct HomeCounters {
+  uint64_t archive_failed = 0;  // copies of delivered messages that the store did not take
+  uint64_t offline_stored = 0;
+  uint64_t bounced = 0;
+  uint64_t rerouted = 0;
+};
+
+class HomeCore {
+ public:
+  HomeCore(HomeOptions options, SessionGate& sessions, HomeGate& homes, StoreClient& store,
+           const net::Clock& clock, std::function<int64_t()> unix_us,
+           std::function<uint64_t()> random);
+  HomeCore(const HomeCore&) = delete;
+  HomeCore& operator=(const HomeCore&) = delete;
+
+  class Turn {
+   public:
+    explicit Turn(HomeCore& core) : core_(core) { ++core_.turns_; }
+    ~Turn() {
+      if (--core_.turns_ == 0) core_.Flush();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    HomeCore& core_;
+  };
+
+  // --- Out.
+  void Deliver(const SessionId& session, Delivery delivery);
+  void Bound(const SessionId& session, const Jid& full);
+  void BindFailed(const SessionId& session, std::string error_xml);
+  void Close(const SessionId& session, net::StreamError error, std::string text);
+  void Settled(const SenderMark& mark);
+  void Route(Parcel parcel);
+  // The error goes to the sender unless the parcel is of a kind that none is sent for, and its
+  // sender's count goes on.
+  void Bounce(const Parcel& parcel, std::string error_xml);
+  void Bounce(const Parcel& parcel, StanzaError error) { Bounce(parcel, ErrorXml(error)); }
+  // The parcel as it is, to one session.
+  void DeliverParcel(const HomeSession& session, const Parcel& parcel, uint64_t ticket = 0,
+                     std::string_view extra = {});
+
+  // --- Users.
+  User* Find(std::string_view bare);
+  // The user, read from the store where it is not at home; `then` at once or later, once.
+  void WithUser(const Jid& bare, UserAction then);
+  // A user whose data came with a login; nothing where it must be read again.
+  User* Adopt(const Jid& bare, const std::shared_ptr<const LoadedUser>& loaded);
+  // One at a time: `action` runs when no other change of the user is on its way, and ends with
+  // EndChange(). kBusy where too many wait.
+  void BeginChange(User& user, UserAction action);
+  void EndChange(std::string_view bare);
+  // Nobody needs it now; it may be forgotten.
+  void Rest(User& user);
+  void Forget(std::string_view bare);
+  size_t users() const { return users_.size(); }
+
+  // The store's answer comes to `then` in a turn, and not at all when the home is gone.
+  template <typename T, typename Then>
+  StoreClient::Done<T> InTurn(Then then) {
+    return [this, alive = std::weak_ptr<int>(alive_),
+            then = std::move(then)](std::expected<T, StoreError> result) mutable {
+      if (alive.expired()) return;
+      Turn turn(*this);
+      then(std::move(result));
+    };
+  }
+  std::weak_ptr<int> alive() const { return alive_; }
+
+  bool IsOwn(std::string_view domain) const;
+  uint64_t NextArchiveId();
+  int64_t unix_us() const { return unix_us_(); }
+  uint64_t random() { return random_(); }
+  const HomeLimits& limits() const { return options_.limits; }
+  const HomeOptions& options() const { return options_; }
+  StoreClient& store() { return store_; }
+  const net::Clock& clock() const { return clock_; }
+
+  // Called once for a delivery that asked for it.
+  using TicketEnd = std::move_only_function<void(DeliveryEnd end)>;
+  uint64_t NewTicket(TicketEnd end);
+  void EndTicket(uint64_t ticket, DeliveryEnd end);
+  size_t tickets() const { return tickets_.size(); }
+
+  HomeCounters counters;
+  // A handler changed what is stored of a user, whom the home may not know.
+  std::function<void(const Jid& user, AccountChange change)> on_changed;
+
+ private:
+  struct BoundOut {
+    SessionId session;
+    Jid full;
+  };
+  struct FailedOut {
+    SessionId session;
+    std::string error;
+  };
+  struct CloseOut {
+    SessionId session;
+    net::StreamError error;
+    std::string text;
+  };
+  struct DeliveryOut {
+    SessionId session;
+    Delivery delivery;
+  };
+  using Out = std::variant<DeliveryOut, Parcel, SenderMark, BoundOut, FailedOut, CloseOut>;
+
+  struct UserHash {
+    using is_transparent = void;
+    size_t operator()(std::string_view name) const { return std::hash<std::string_view>()(name); }
+    size_t operator()(const std::unique_ptr<User>& user) const {
+      return (*this)(std::string_view(user->jid.full()));
+    }
+  };
+  struct UserEqual {
+    using is_transparent = void;
+    static std::string_view Name(const std::unique_ptr<User>& user) { return user->jid.full(); }
+    static std::string_view Name(std::string_view name) { return name; }
+    bool operator()(const auto& a, const auto& b) const { return Name(a) == Name(b); }
+  };
+
+  void Flush();
+  void Send(Out out);
+  void Load(User& user);
+  void Loaded(const std::string& bare, std::expected<LoadedUser, StoreError> result);
+  void Fill(User& user, const LoadedUser& loaded);
+  bool IsIdle(const User& user) const;
+  void Evict(User& user);
+  bool MayBeStale(const std::string& bare);
+
+  HomeOptions options_;
+  SessionGate& sessions_;
+  HomeGate& homes_;
+  StoreClient& store_;
+  const net::Clock& clock_;
+  std::function<int64_t()> unix_us_;
+  std::function<uint64_t()> random_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+
+  int turns_ = 0;
+  bool flushing_ = false;
+  std::deque<Out> out_;
+
+  std::unordered_set<std::unique_ptr<User>, UserHash, UserEqual> users_;
+  struct Idle {
+    std::string bare;
+    uint64_t mark;
+  };
+  std::deque<Idle> idle_;
+  uint64_t idle_marks_ = 0;
+
+  // Users that were changed and have left since: logins that read them before must not count.
+  static constexpr size_t kChangedMax = 65'536;
+  std::unordered_map<std::string, net::Time> changed_;
+  std::deque<std::pair<std::string, net::Time>> changed_order_;
+  net::Time all_stale_until_{};
+
+  std::unordered_map<uint64_t, TicketEnd> tickets_;
+  uint64_t last_ticket_ = 0;
+  uint64_t last_archive_us_ = 0;
+};
+
+}  // namespace server

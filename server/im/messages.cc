@@ -1,0 +1,353 @@
+#include "server/im/messages.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/im/message_rules.h"
+#include "server/im/stamps.h"
+
+namespace server {
+namespace {
+
+// Of the highest priority that is not negative.
+std::vector<SessionId> MostAvailable(const User& user) {
+  int best = 0;
+  std::vector<SessionId> targets;
+  for (const HomeSession& session : user.sessions) {
+    if (!session.available || session.ending || session.priority < best) continue;
+    if (session.priority > best) targets.clear();
+    best = session.priority;
+    targets.push_back(session.id);
+  }
+  return targets;
+}
+
+std::string OriginId(const Parcel& message) { return message.id; }
+
+ArchiveEntry EntryOf(const Parcel& message, const Jid& owner, const Jid& peer, uint64_t id,
+                     bool outgoing) {
+  ArchiveEntry entry{.owner = owner.full(),
+                     .peer = std::string(peer.bare()),
+                     .id = id,
+                     .outgoing = outgoing,
+                     .origin_id = OriginId(message),
+                     .xml = {},
+                     .resource = std::string(peer.resource())};
+  AppendParcel(entry.xml, message, {}, kClientSpace);
+  return entry;
+}
+
+std::string StoreErrorXml(StoreError error) {
+  if (error == StoreError::kConflict) {
+    return ErrorXml(StanzaError::kServiceUnavailable, "too many messages wait already");
+  }
+  return ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint, "the store does not answer");
+}
+
+}  // namespace
+
+// On its way to sessions of one user, until one has it for good.
+struct Messages::Held {
+  Parcel message;
+  Jid user;       // bare
+  uint64_t id;    // in the archive, and the time that it came
+  int live = 0;   // sessions that have it and took it not yet
+  bool archived;  // the archive is to have it
+  bool writing = false;
+  bool durable = false;
+  bool taken = false;
+  bool settled = false;
+};
+
+struct Messages::Waited {
+  Jid user;
+  std::vector<uint64_t> ids;  // in order
+  std::vector<bool> taken;
+  size_t open = 0;
+};
+
+// --- Sent.
+
+void Messages::Send(User& user, const HomeSession& by, Parcel message) {
+  std::string extra;
+  const bool to_self = message.to.bare() == user.jid.full();
+  if (!to_self && IsArchived(message)) {
+    const uint64_t id = core_.NextArchiveId();
+    extra = StanzaIdXml(user.jid.full(), id);
+    WriteBatch batch;
+    batch.push_back(AddArchive{EntryOf(message, user.jid, message.to, id, true)});
+    core_.store().Write(std::move(batch), core_.InTurn<std::monostate>([this](const auto& done) {
+      if (!done) ++core_.counters.archive_failed;
+    }));
+  }
+  if (IsCopied(message)) carbons_.Sent(user, by, message, extra);
+  core_.Route(std::move(message));
+}
+
+// --- For the user.
+
+void Messages::Arrive(User& user, Parcel message) {
+  if (user.blocked.Blocks(message.from)) {
+    return core_.Bounce(message, StanzaError::kServiceUnavailable);
+  }
+  // A carbon is this server's own to make (XEP-0280 section 11).
+  if (message.traits.carbon) return core_.Settled(message.mark);
+  if (user.offline_reading && user.waiting != nullptr) {
+    if (user.waiting->messages.size() >= core_.limits().waiting) {
+      return core_.Bounce(message, StoreErrorXml(StoreError::kBusy));
+    }
+    user.waiting->messages.push_back(std::move(message));
+    return;
+  }
+  if (message.type == StanzaType::kError) return Error(user, message);
+  if (message.to.is_bare()) return ToAccount(user, std::move(message));
+  ToFull(user, std::move(message));
+}
+
+void Messages::Error(User& user, const Parcel& message) {
+  if (!message.to.is_bare()) {
+    if (const HomeSession* session = user.FindResource(message.to.resource())) {
+      core_.DeliverParcel(*session, message);
+      if (carbons_.AnswersCopied(message)) carbons_.Received(user, {{session->id}}, message, {});
+    }
+  }
+  core_.Settled(message.mark);
+}
+
+void Messages::ToFull(User& user, Parcel message) {
+  if (const HomeSession* session = user.FindResource(message.to.resource())) {
+    return Deliver(user, std::move(message), {session->id});
+  }
+  switch (message.type) {
+    case StanzaType::kChat:
+      return ToAccount(user, std::move(message));
+    case StanzaType::kHeadline:
+      return core_.Settled(message.mark);
+    default:
+      return core_.Bounce(message, StanzaError::kServiceUnavailable);
+  }
+}
+
+void Messages::ToAccount(User& user, Parcel message) {
+  if (message.type == StanzaType::kGroupchat) {
+    return core_.Bounce(message, StanzaError::kServiceUnavailable);
+  }
+  if (message.type == StanzaType::kHeadline) {
+    std::vector<SessionId> targets;
+    for (const HomeSession& session : user.sessions) {
+      if (session.available && !session.ending && session.priority >= 0)
+        targets.push_back(session.id);
+    }
+    if (targets.empty()) return core_.Settled(message.mark);
+    return Deliver(user, std::move(message), targets);
+  }
+  Deliver(user, std::move(message), MostAvailable(user));
+}
+
+void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>& targets) {
+  const bool missed = IsMissed(message);
+  if (!missed) {
+    for (const SessionId& target : targets) {
+      core_.DeliverParcel(*user.Find(target), message);
+    }
+    if (!targets.empty() && IsCopied(message)) carbons_.Received(user, targets, message, {});
+    return core_.Settled(message.mark);
+  }
+  const bool archived = IsArchived(message);
+  const auto held = std::make_shared<Held>(Held{.message = std::move(message),
+                                                .user = user.jid,
+                                                .id = core_.NextArchiveId(),
+                                                .archived = archived});
+  if (targets.empty()) return Keep(user, held);
+  const std::string extra = archived ? StanzaIdXml(user.jid.full(), held->id) : std::string();
+  Handed(user, held, targets, extra);
+  if (IsCopied(held->message)) carbons_.Received(user, targets, held->message, extra);
+  if (archived) Archive(held);
+}
+
+void Messages::Handed(const User& user, const std::shared_ptr<Held>& held,
+                      const std::vector<SessionId>& targets, std::string_view extra) {
+  for (const HomeSession& session : user.sessions) {
+    if (std::ranges::find(targets, session.id) == targets.end()) continue;
+    ++held->live;
+    const uint64_t ticket = core_.NewTicket([this, held](DeliveryEnd end) { Ended(held, end); });
+    core_.DeliverParcel(session, held->message, ticket, extra);
+  }
+}
+
+void Messages::Archive(const std::shared_ptr<Held>& held) {
+  held->writing = true;
+  WriteBatch batch;
+  batch.push_back(
+      AddArchive{EntryOf(held->message, held->user, held->message.from, held->id, false)});
+  core_.store().Write(std::move(batch),
+                      core_.InTurn<std::monostate>([this, held](const auto& done) {
+                        held->writing = false;
+                        held->durable = done.has_value();
+                        if (held->durable) {
+                          Settle(*held);
+                        } else {
+                          ++core_.counters.archive_failed;
+                        }
+                        // It was left untaken while the store was asked.
+                        if (held->live == 0 && !held->taken) GoesOn(held);
+                      }));
+}
+
+void Messages::Ended(const std::shared_ptr<Held>& held, DeliveryEnd end) {
+  --held->live;
+  if (end == DeliveryEnd::kTaken) {
+    held->taken = true;
+    return Settle(*held);
+  }
+  if (held->taken || held->live > 0 || held->writing) return;
+  GoesOn(held);
+}
+
+// No session has it any more: as if it came now, for the account.
+void Messages::GoesOn(const std::shared_ptr<Held>& held) {
+  ++core_.counters.rerouted;
+  core_.WithUser(held->user, [this, held](User* user, StoreError error) {
+    if (user == nullptr) {
+      if (!held->durable || error == StoreError::kAbsent) GiveBack(*held, StoreErrorXml(error));
+      return;
+    }
+    const auto targets = MostAvailable(*user);
+    if (targets.empty()) return Keep(*user, held);
+    std::string extra = DelayXml(user->jid.domain(), static_cast<int64_t>(held->id >> 8U));
+    if (held->archived) extra += StanzaIdXml(user->jid.full(), held->id);
+    Handed(*user, held, targets, extra);
+  });
+}
+
+void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
+  if (!IsKeptOffline(held->message)) {
+    return GiveBack(*held, ErrorXml(ErrorType::kWait, StanzaError::kRecipientUnavailable));
+  }
+  const auto us = static_cast<int64_t>(held->id >> 8U);
+  const int64_t expires = core_.limits().offline_expires_s;
+  OfflineEntry entry{.owner = user.jid.full(),
+                     .id = held->id,
+                     .expires_s = expires == 0 ? 0 : us / 1'000'000 + expires,
+                     .from = held->message.from.full(),
+                     .xml = {}};
+  std::string extra = DelayXml(user.jid.domain(), us);
+  if (held->archived) extra += StanzaIdXml(user.jid.full(), held->id);
+  AppendParcel(entry.xml, held->message, extra);
+  WriteBatch batch;
+  if (held->archived && !held->durable) {
+    batch.push_back(
+        AddArchive{EntryOf(held->message, held->user, held->message.from, held->id, false)});
+  }
+  batch.push_back(AddOffline{.entry = std::move(entry), .most = core_.limits().offline_messages});
+  user.stale = true;
+  core_.store().Write(std::move(batch),
+                      core_.InTurn<std::monostate>([this, held](const auto& done) {
+                        if (!done) {
+                          if (!held->durable) GiveBack(*held, StoreErrorXml(done.error()));
+                          return;
+                        }
+                        held->durable = true;
+                        ++core_.counters.offline_stored;
+                        Settle(*held);
+                        User* at = core_.Find(held->user.full());
+                        if (at == nullptr) return;
+                        ++at->offline;
+                        DeliverOffline(*at);  // a session came meanwhile
+                      }));
+}
+
+void Messages::Settle(Held& held) {
+  if (!std::exchange(held.settled, true)) core_.Settled(held.message.mark);
+}
+
+void Messages::GiveBack(Held& held, std::string error_xml) {
+  if (std::exchange(held.settled, true)) return;
+  core_.Bounce(held.message, std::move(error_xml));
+}
+
+void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
+  uint64_t ticket = 0;
+  if (iq.type == StanzaType::kGet || iq.type == StanzaType::kSet) {
+    ticket = core_.NewTicket([this, iq](DeliveryEnd end) {
+      if (end == DeliveryEnd::kLost) core_.Bounce(iq, StanzaError::kServiceUnavailable);
+    });
+  }
+  core_.DeliverParcel(session, iq, ticket);
+}
+
+// --- What waited (XEP-0160).
+
+void Messages::DeliverOffline(User& user) {
+  if (user.offline == 0 || user.offline_running || MostAvailable(user).empty()) return;
+  user.offline_running = true;
+  user.offline_reading = true;
+  if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
+  const std::string bare = user.jid.full();
+  core_.store().Offline(bare, core_.limits().offline_messages,
+                        core_.InTurn<std::vector<OfflineEntry>>(
+                            [this, bare](auto read) { OfflineRead(bare, std::move(read)); }));
+}
+
+void Messages::OfflineRead(const std::string& bare,
+                           std::expected<std::vector<OfflineEntry>, StoreError> read) {
+  User* user = core_.Find(bare);
+  if (user == nullptr) return;
+  user->offline_reading = false;
+  const auto targets = MostAvailable(*user);
+  const HomeSession* session = targets.empty() ? nullptr : user->Find(targets.front());
+  if (!read || read->empty() || session == nullptr) {
+    user->offline_running = false;
+    if (read && read->empty()) user->offline = 0;
+    return ReleaseWaiting(*user);
+  }
+  const auto waited = std::make_shared<Waited>(Waited{.user = user->jid, .ids = {}, .taken = {}});
+  waited->taken.resize(read->size());
+  waited->open = read->size();
+  for (size_t i = 0; i < read->size(); ++i) {
+    OfflineEntry& entry = (*read)[i];
+    waited->ids.push_back(entry.id);
+    Delivery delivery;
+    delivery.xml = std::move(entry.xml);
+    delivery.kind = StanzaKind::kMessage;
+    delivery.message_of_people = true;
+    delivery.ticket =
+        core_.NewTicket([this, waited, i](DeliveryEnd end) { OfflineEnded(waited, i, end); });
+    core_.Deliver(session->id, std::move(delivery));
+  }
+  user->offline = 0;
+  ReleaseWaiting(*user);
+}
+
+void Messages::ReleaseWaiting(User& user) {
+  if (user.waiting != nullptr) {
+    auto messages = std::exchange(user.waiting->messages, {});
+    for (Parcel& message : messages) Arrive(user, std::move(message));
+  }
+  core_.Rest(user);
+}
+
+// They leave the store when all are taken, or those before the first that is not.
+void Messages::OfflineEnded(const std::shared_ptr<Waited>& waited, size_t index, DeliveryEnd end) {
+  waited->taken[index] = end == DeliveryEnd::kTaken;
+  if (--waited->open > 0) return;
+  const auto missing = std::ranges::find(waited->taken, false);
+  const auto taken = static_cast<size_t>(missing - waited->taken.begin());
+  const size_t left = waited->ids.size() - taken;
+  const auto over = [this, waited, left] {
+    User* user = core_.Find(waited->user.full());
+    if (user == nullptr) return;
+    user->offline_running = false;
+    user->offline += static_cast<uint32_t>(left);
+    DeliverOffline(*user);
+    core_.Rest(*user);
+  };
+  if (taken == 0) return over();
+  if (User* user = core_.Find(waited->user.full())) user->stale = true;
+  WriteBatch batch;
+  batch.push_back(RemoveOffline{.user = waited->user.full(), .up_to = waited->ids[taken - 1]});
+  core_.store().Write(std::move(batch),
+                      core_.InTurn<std::monostate>([over](const auto&) { over(); }));
+}
+
+}  // namespace server

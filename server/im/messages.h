@@ -1,0 +1,64 @@
+// Messages (RFC 6121 section 8.5): to whom each goes, where it is kept, what its sender is told.
+//
+// A message to the account goes to all sessions of the highest priority that is not negative, as
+// ejabberd and Prosody do, and by carbons to others; where there is none it waits in the store
+// (XEP-0160) until a session comes. One to a session that is gone is the account's when it is chat,
+// and goes back when it is not (section 8.5.3.2.1).
+//
+// *Settlement*: the sender's count (XEP-0198) goes on when a session took the message, or the
+// archive or the offline storage has it for good, or an error went back: whichever is first. What a
+// session leaves untaken goes to another, or waits, or goes back; what another has taken is done.
+//
+// One thread, of the home.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "server/im/carbons.h"
+#include "server/im/home_core.h"
+
+namespace server {
+
+class Messages {
+ public:
+  Messages(HomeCore& core, Carbons& carbons) : core_(core), carbons_(carbons) {}
+
+  // A session of the user's sends it; not blocked.
+  void Send(User& user, const HomeSession& by, Parcel message);
+  // For the user.
+  void Arrive(User& user, Parcel message);
+  // An IQ request for one session: where it ends untaken, who asks is told.
+  void ArriveIq(const HomeSession& session, const Parcel& iq);
+  // The session became available, or its priority is not negative any more.
+  void DeliverOffline(User& user);
+
+ private:
+  struct Held;    // a message on its way
+  struct Waited;  // the messages that waited, with a session
+
+  void Error(User& user, const Parcel& message);
+  void ToFull(User& user, Parcel message);
+  void ToAccount(User& user, Parcel message);
+  void Deliver(User& user, Parcel message, const std::vector<SessionId>& targets);
+  void Handed(const User& user, const std::shared_ptr<Held>& held,
+              const std::vector<SessionId>& targets, std::string_view extra);
+  void Ended(const std::shared_ptr<Held>& held, DeliveryEnd end);
+  void Archive(const std::shared_ptr<Held>& held);
+  void GoesOn(const std::shared_ptr<Held>& held);
+  void Keep(User& user, const std::shared_ptr<Held>& held);
+  void Settle(Held& held);
+  void GiveBack(Held& held, std::string error_xml);
+
+  void OfflineRead(const std::string& bare,
+                   std::expected<std::vector<OfflineEntry>, StoreError> read);
+  void OfflineEnded(const std::shared_ptr<Waited>& waited, size_t index, DeliveryEnd end);
+  void ReleaseWaiting(User& user);
+
+  HomeCore& core_;
+  Carbons& carbons_;
+};
+
+}  // namespace server

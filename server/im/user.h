@@ -1,0 +1,92 @@
+// What a home keeps in memory of a user and of each of the user's sessions. Packed: of most users
+// this is all that an idle session costs here.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "net/base/clock.h"
+#include "server/im/block_list.h"
+#include "server/im/contacts.h"
+#include "server/im/parcel.h"
+#include "server/store/store.h"
+#include "server/xmpp/jid.h"
+
+namespace server {
+
+struct HomeSession {
+  SessionId id;
+  std::string resource;
+  // The content of its last presence while it is available; null: it has none.
+  std::shared_ptr<const std::string> presence;
+  // Who has its presence because it was sent to them alone (RFC 6121 section 4.6).
+  std::unique_ptr<std::vector<std::string>> directed;
+  int8_t priority = 0;
+  bool available : 1 = false;
+  bool interested : 1 = false;  // has asked for the roster
+  bool blocklist : 1 = false;   // has asked for the blocking list
+  bool carbons : 1 = false;
+  bool detached : 1 = false;
+  bool resumable : 1 = false;
+  bool secure : 1 = false;
+  bool ending : 1 = false;  // lost something already; its end is on its way
+};
+
+struct User;
+// With the user, or with none where the store fails (kBusy, kDown) or has no such account
+// (kAbsent).
+using UserAction = std::move_only_function<void(User* user, StoreError error)>;
+
+struct User {
+  explicit User(Jid bare) : jid(std::move(bare)) {}
+
+  HomeSession* Find(const SessionId& id) {
+    for (HomeSession& session : sessions) {
+      if (session.id == id) return &session;
+    }
+    return nullptr;
+  }
+  // One that still takes something.
+  HomeSession* FindResource(std::string_view resource) {
+    for (HomeSession& session : sessions) {
+      if (session.resource == resource && !session.ending) return &session;
+    }
+    return nullptr;
+  }
+  Jid FullOf(const HomeSession& session) const {
+    std::string full = jid.full();
+    (full += '/') += session.resource;
+    return Jid::OfPrepared(std::move(full));
+  }
+
+  const Jid jid;  // bare
+  Contacts contacts;
+  BlockList blocked;
+  std::vector<HomeSession> sessions;  // in the order of their binding
+  uint64_t roster_version = 0;
+  uint32_t offline = 0;  // messages that wait in the store
+  bool loading = false;
+  bool busy = false;             // a change of roster or blocking list is on its way to the store
+  bool offline_running = false;  // some of the waiting messages are with a session
+  bool offline_reading = false;  // they are being read: what comes meanwhile comes after them
+  bool stale = false;            // was changed since a login may have read it
+
+  // As read at the login, while the roster's names and the requests that wait may be asked for.
+  std::shared_ptr<const LoadedUser> loaded;
+
+  // What waits for it: to be loaded, for its turn to change it, for the offline messages before.
+  struct Waiting {
+    std::deque<UserAction> load;
+    std::deque<UserAction> turn;
+    std::deque<Parcel> messages;
+  };
+  std::unique_ptr<Waiting> waiting;
+  uint64_t idle_mark = 0;
+};
+
+}  // namespace server

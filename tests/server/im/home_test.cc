@@ -1,0 +1,299 @@
+// What dialogues cannot say: settlement, the store's failures, limits, memory.
+#include "server/im/home.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "server/im/block_list.h"
+#include "server/im/contacts.h"
+#include "tests/server/im/world.h"
+
+namespace server {
+namespace {
+
+constexpr std::string_view kHi =
+    "<message to='bob@a.example' type='chat'><body>hi</body></message>";
+
+class HomeTest : public testing::Test {
+ protected:
+  HomeTest() {
+    world_.Account("alice");
+    world_.Account("bob");
+  }
+  void Online(const std::string& client, const std::string& presence = "<presence/>") {
+    world_.Connect(client);
+    world_.Send(client, presence);
+    while (world_.Next(client)) {
+    }
+  }
+  std::string Next(const std::string& client) { return world_.Next(client).value_or(""); }
+  auto& Bob() { return world_.store.users["bob@a.example"]; }
+  auto& Alice() { return world_.store.users["alice@a.example"]; }
+
+  World world_;
+};
+
+TEST_F(HomeTest, MessageCountsWhenArchivedThoughNobodyTookIt) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Hold("bob/b");
+  world_.store.stalled = true;
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(world_.Count("alice/a"), 1U);  // the presence alone
+  world_.store.stalled = false;
+  world_.Run();
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+  EXPECT_EQ(Bob().archive.size(), 1U);
+  EXPECT_EQ(Alice().archive.size(), 1U);
+}
+
+TEST_F(HomeTest, MessageCountsWhenTakenThoughTheStoreStalls) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.store.stalled = true;
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+  world_.store.stalled = false;
+  world_.Run();
+  EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
+}
+
+TEST_F(HomeTest, StoreThatIsDownSendsBackWhatNobodyTook) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Leave("bob/b");
+  world_.StoreIs("down");
+  world_.Send("alice/a", std::string(kHi));
+  const std::string error = Next("alice/a");
+  EXPECT_NE(error.find("resource-constraint"), std::string::npos) << error;
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+  EXPECT_EQ(Next("alice/a"), "");
+}
+
+TEST_F(HomeTest, StoreThatIsDownDoesNotStopChat) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.StoreIs("down");
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_NE(Next("bob/b").find("<body>hi</body>"), std::string::npos);
+  EXPECT_EQ(Next("alice/a"), "");
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+}
+
+TEST_F(HomeTest, UntakenMessageWaitsOfflineWithItsArchiveId) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Hold("bob/b");
+  world_.Send("alice/a", std::string(kHi));
+  world_.Lose("bob/b");
+  ASSERT_EQ(Bob().offline.size(), 1U);
+  ASSERT_EQ(Bob().archive.size(), 1U);
+  EXPECT_EQ(Bob().offline.begin()->first, Bob().archive.begin()->first);
+  EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+}
+
+TEST_F(HomeTest, UntakenMessageGoesToAnotherSession) {
+  Online("alice/a");
+  Online("bob/b", "<presence><priority>5</priority></presence>");
+  Online("bob/c");
+  world_.Hold("bob/b");
+  world_.Send("alice/a", std::string(kHi));
+  while (world_.Next("bob/c")) {
+  }
+  world_.Lose("bob/b");
+  const std::string message = Next("bob/c");
+  EXPECT_NE(message.find("<body>hi</body>"), std::string::npos) << message;
+  EXPECT_NE(message.find("urn:xmpp:delay"), std::string::npos) << message;
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(HomeTest, TakenMessageIsNotDeliveredAgainWhenAnotherSessionLosesIt) {
+  Online("alice/a");
+  Online("bob/b");
+  Online("bob/c");
+  world_.Hold("bob/b");
+  world_.Send("alice/a", std::string(kHi));
+  while (world_.Next("bob/c")) {
+  }
+  world_.Lose("bob/b");
+  Next("bob/c");
+  EXPECT_EQ(Next("bob/c"), "");
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(HomeTest, UnstorableMessageGoesBackWhenItsSessionLosesIt) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Hold("bob/b");
+  world_.Send("alice/a",
+              "<message to='bob@a.example' type='chat'><body>hi</body>"
+              "<no-store xmlns='urn:xmpp:hints'/></message>");
+  EXPECT_EQ(world_.Count("alice/a"), 1U);
+  world_.Lose("bob/b");
+  EXPECT_NE(Next("alice/a").find("recipient-unavailable"), std::string::npos);
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+  EXPECT_TRUE(Bob().offline.empty());
+  EXPECT_TRUE(Bob().archive.empty());
+}
+
+TEST_F(HomeTest, OfflineMessagesLeaveTheStoreWhenTaken) {
+  Online("alice/a");
+  world_.Send("alice/a", std::string(kHi));
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(Bob().offline.size(), 2U);
+  world_.Connect("bob/b");
+  world_.Hold("bob/b");
+  world_.Send("bob/b", "<presence/>");
+  EXPECT_EQ(Bob().offline.size(), 2U);
+  world_.Lose("bob/b");
+  EXPECT_EQ(Bob().offline.size(), 2U);
+  Online("bob/c");
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(HomeTest, OfflineMessagesHaveALimit) {
+  HomeLimits limits;
+  limits.offline_messages = 1;
+  World world(2, limits);
+  world.Account("alice");
+  world.Account("bob");
+  world.Connect("alice/a");
+  world.Send("alice/a", std::string(kHi));
+  world.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(world.store.users["bob@a.example"].offline.size(), 1U);
+  EXPECT_EQ(world.store.users["bob@a.example"].archive.size(), 1U);
+  EXPECT_NE(world.Next("alice/a").value_or("").find("service-unavailable"), std::string::npos);
+  EXPECT_EQ(world.Count("alice/a"), 2U);
+}
+
+TEST_F(HomeTest, LoginReadsNothingMoreAndWritesNothing) {
+  world_.Friends("alice", "bob", "both");
+  const int loads = world_.store.loads;
+  world_.Connect("alice/a");
+  world_.Send("alice/a", "<iq type='get' id='1'><query xmlns='jabber:iq:roster'/></iq>");
+  world_.Send("alice/a", "<presence/>");
+  EXPECT_NE(Next("alice/a").find("bob@a.example"), std::string::npos);
+  EXPECT_EQ(world_.store.loads, loads);
+  EXPECT_EQ(world_.store.writes, 0);
+}
+
+// What a login read is older than what was written behind it.
+TEST_F(HomeTest, LoginThatReadBeforeAChangeSeesTheChange) {
+  for (const uint32_t idle : {4'096U, 0U}) {
+    HomeLimits limits;
+    limits.idle_users = idle;
+    World world(1, limits);
+    world.Account("alice");
+    world.Account("bob");
+    const auto before = std::make_shared<const LoadedUser>(world.store.Read("bob@a.example"));
+    world.Connect("alice/a");
+    world.Send("alice/a", "<presence to='bob@a.example' type='subscribe'/>");
+    world.Send("alice/a", std::string(kHi));
+    world.Connect("bob/b");  // makes the client; its session is bound anew with what was read
+    world.Leave("bob/b");
+    world.At("bob/b").open = true;
+    BindRequest request{.session = world.At("bob/b").id,
+                        .user = *Jid::Parse("bob@a.example"),
+                        .resource = "b",
+                        .loaded = before,
+                        .address = {}};
+    world.Bind(std::move(request));
+    world.Run();
+    world.Send("bob/b", "<presence/>");
+    std::string all;
+    while (const auto next = world.Next("bob/b")) all += *next;
+    EXPECT_NE(all.find("type='subscribe'"), std::string::npos) << all;
+    EXPECT_NE(all.find("<body>hi</body>"), std::string::npos) << all;
+  }
+}
+
+TEST_F(HomeTest, SessionsOfAUserHaveALimit) {
+  HomeLimits limits;
+  limits.sessions = 2;
+  World world(1, limits);
+  world.Account("bob");
+  world.Connect("bob/a");
+  world.Connect("bob/b");
+  world.Connect("bob/c");
+  EXPECT_NE(world.Closed("bob/c").find("resource-constraint"), std::string::npos);
+  world.Detach("bob/b");
+  world.Connect("bob/d");
+  EXPECT_EQ(world.At("bob/d").full, "bob@a.example/d");
+  EXPECT_EQ(world.Closed("bob/b"), "policy-violation");
+}
+
+TEST_F(HomeTest, ServerMakesResources) {
+  world_.Connect("bob");
+  EXPECT_EQ(world_.At("bob").full.size(), std::string("bob@a.example/").size() + 12);
+}
+
+TEST_F(HomeTest, SessionThatBindsTwiceEndsTheFirst) {
+  Online("bob/b");
+  auto first = world_.At("bob/b").id;
+  world_.Connect("bob/b");
+  EXPECT_NE(world_.At("bob/b").id, first);
+  EXPECT_EQ(world_.At("bob/b").full, "bob@a.example/b");
+  EXPECT_EQ(world_.Closed("bob/b"), "");
+}
+
+TEST_F(HomeTest, RosterThatTheStoreDoesNotTakeHasNotChanged) {
+  Online("alice/a");
+  world_.StoreIs("down");
+  world_.Send("alice/a",
+              "<iq type='set' id='1'><query xmlns='jabber:iq:roster'>"
+              "<item jid='bob@a.example'/></query></iq>");
+  EXPECT_NE(Next("alice/a").find("resource-constraint"), std::string::npos);
+  world_.StoreIs("up");
+  world_.Send("alice/a", "<iq type='get' id='2'><query xmlns='jabber:iq:roster' ver='0'/></iq>");
+  EXPECT_EQ(Next("alice/a").find("<query"), std::string::npos);
+}
+
+TEST_F(HomeTest, NothingIsKeptOfWhoHasGone) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Send("alice/a", std::string(kHi));
+  world_.Leave("alice/a");
+  world_.Leave("bob/b");
+  EXPECT_EQ(world_.HomeOf("bob@a.example").tickets(), 0U);
+  EXPECT_EQ(world_.HomeOf("alice@a.example").tickets(), 0U);
+}
+
+TEST(Contacts, KeepWhatWasPut) {
+  Contacts contacts;
+  ContactState both{.subscription = Subscription::kBoth};
+  ContactState asks{.pending_in = true};
+  contacts.Put("bob@a.example", both, "a.example");
+  contacts.Put("bob@b.example", asks, "a.example");
+  contacts.Put("b.example", both, "a.example");
+  EXPECT_EQ(contacts.size(), 3U);
+  EXPECT_EQ(contacts.pending_in(), 1U);
+  EXPECT_EQ(contacts.Find("bob@a.example", "a.example"), both);
+  EXPECT_EQ(contacts.Find("bob@b.example", "a.example"), asks);
+  EXPECT_EQ(contacts.Find("carol@b.example", "a.example"), ContactState());
+  std::string all;
+  contacts.ForEach("a.example", [&](const std::string& jid, ContactState) { all += jid + ","; });
+  EXPECT_EQ(all, "bob@a.example,bob@b.example,b.example,");
+  contacts.Put("bob@b.example", ContactState(), "a.example");
+  EXPECT_EQ(contacts.size(), 2U);
+  EXPECT_EQ(contacts.pending_in(), 0U);
+}
+
+TEST(BlockList, MatchesAsTheXepSays) {
+  BlockList list;
+  list.Set({"bob@a.example/x", "carol@a.example", "b.example/r", "c.example"});
+  const auto blocks = [&](std::string_view jid) { return list.Blocks(*Jid::Parse(jid)); };
+  EXPECT_TRUE(blocks("bob@a.example/x"));
+  EXPECT_FALSE(blocks("bob@a.example/y"));
+  EXPECT_FALSE(blocks("bob@a.example"));
+  EXPECT_TRUE(blocks("carol@a.example"));
+  EXPECT_TRUE(blocks("carol@a.example/z"));
+  EXPECT_TRUE(blocks("someone@b.example/r"));
+  EXPECT_FALSE(blocks("someone@b.example"));
+  EXPECT_TRUE(blocks("c.example"));
+  EXPECT_TRUE(blocks("anyone@c.example/q"));
+}
+
+}  // namespace
+}  // namespace server

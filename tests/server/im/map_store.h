@@ -1,0 +1,120 @@
+// A store in memory for tests: answers when it is told to, or fails.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "server/store/store.h"
+
+namespace server {
+
+class MapStore final : public StoreClient {
+ public:
+  struct Rows {
+    Account account;
+    uint64_t version = 0;
+    std::map<std::string, RosterItem> roster;
+    std::vector<std::string> blocked;
+    std::map<uint64_t, OfflineEntry> offline;
+    std::map<uint64_t, ArchiveEntry> archive;
+    std::optional<LastActivity> last;
+    std::string vcard;
+  };
+
+  std::map<std::string, Rows> users;
+  std::optional<StoreError> fails;  // all calls
+  bool stalled = false;             // answers wait
+  int loads = 0;
+  int writes = 0;
+
+  // Runs what was asked, in order; whether there was any.
+  bool Answer() {
+    if (stalled || asked_.empty()) return false;
+    auto asked = std::exchange(asked_, {});
+    for (auto& one : asked) one();
+    return true;
+  }
+
+  LoadedUser Read(const std::string& user) const;
+
+  void Load(std::string user, Done<LoadedUser> done) override {
+    ++loads;
+    Ask<LoadedUser>(std::move(done),
+                    [this, user = std::move(user)]() -> std::expected<LoadedUser, StoreError> {
+                      return Read(user);
+                    });
+  }
+  void Write(WriteBatch batch, Done<std::monostate> done) override {
+    ++writes;
+    Ask<std::monostate>(std::move(done), [this, batch = std::move(batch)] { return Apply(batch); });
+  }
+  void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
+    Ask<std::vector<OfflineEntry>>(
+        std::move(done),
+        [this, user = std::move(user),
+         most]() -> std::expected<std::vector<OfflineEntry>, StoreError> {
+          std::vector<OfflineEntry> entries;
+          for (const auto& [id, entry] : users[user].offline) {
+            if (entries.size() < most) entries.push_back(entry);
+          }
+          return entries;
+        });
+  }
+  void Archive(ArchiveQuery query, Done<ArchivePage> done) override {
+    Ask<ArchivePage>(std::move(done), [this, query]() -> std::expected<ArchivePage, StoreError> {
+      ArchivePage page;
+      for (const auto& [id, entry] : users[query.owner].archive) page.entries.push_back(entry);
+      page.complete = true;
+      return page;
+    });
+  }
+  void Vcard(std::string user, Done<std::string> done) override {
+    Ask<std::string>(std::move(done), [this, user]() -> std::expected<std::string, StoreError> {
+      return users[user].vcard;
+    });
+  }
+  void Private(std::string, std::string, std::string, Done<std::string> done) override {
+    Ask<std::string>(std::move(done),
+                     []() -> std::expected<std::string, StoreError> { return std::string(); });
+  }
+  void Last(std::string user, Done<LastActivity> done) override {
+    Ask<LastActivity>(std::move(done), [this, user]() -> std::expected<LastActivity, StoreError> {
+      if (!users[user].last) return std::unexpected(StoreError::kAbsent);
+      return *users[user].last;
+    });
+  }
+  void ArchivePrefs(std::string, Done<std::string> done) override {
+    Ask<std::string>(std::move(done),
+                     []() -> std::expected<std::string, StoreError> { return std::string(); });
+  }
+  void Accounts(std::string, std::string, uint32_t, Done<std::vector<std::string>> done) override {
+    Ask<std::vector<std::string>>(std::move(done),
+                                  []() -> std::expected<std::vector<std::string>, StoreError> {
+                                    return std::vector<std::string>();
+                                  });
+  }
+  void CountAccounts(std::string, Done<uint64_t> done) override {
+    Ask<uint64_t>(std::move(done),
+                  [this]() -> std::expected<uint64_t, StoreError> { return users.size(); });
+  }
+
+ private:
+  template <typename T, typename Work>
+  void Ask(Done<T> done, Work work) {
+    asked_.emplace_back([this, done = std::move(done), work = std::move(work)]() mutable {
+      if (fails) return done(std::unexpected(*fails));
+      done(work());
+    });
+  }
+  std::expected<std::monostate, StoreError> Apply(const WriteBatch& batch);
+  void ApplyOne(const StoreWrite& write);
+
+  std::deque<std::move_only_function<void()>> asked_;
+};
+
+}  // namespace server

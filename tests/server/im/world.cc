@@ -1,0 +1,240 @@
+#include "tests/server/im/world.h"
+
+#include <stdexcept>
+
+#include "net/base/random.h"
+
+namespace server {
+
+World::World(size_t homes, HomeLimits limits) {
+  AddHomeFeatures(handlers);
+  for (size_t i = 0; i < homes; ++i) {
+    HomeOptions options{.domains = {domain()}, .node = static_cast<uint8_t>(i), .limits = limits};
+    homes_.push_back(std::make_unique<Home>(
+        std::move(options), *this, *this, store, handlers, clock, [this] { return unix_us; },
+        [random = net::FastRandom(i)]() mutable { return random.Next(); }));
+  }
+}
+
+World::~World() = default;
+
+Home& World::HomeOf(std::string_view bare) {
+  return *homes_[std::hash<std::string_view>()(bare) % homes_.size()];
+}
+
+void World::Run() {
+  do {
+    while (!on_its_way_.empty()) {
+      auto next = std::move(on_its_way_.front());
+      on_its_way_.pop_front();
+      next();
+    }
+  } while (store.Answer() || !on_its_way_.empty());
+}
+
+World::Client* World::Find(const SessionId& id) {
+  for (auto& [name, client] : clients_) {
+    if (client->id == id) return client.get();
+  }
+  for (auto& client : old_) {
+    if (client->id == id) return client.get();
+  }
+  return nullptr;
+}
+
+Stanza World::Read(const std::string& xml) {
+  auto stanza = ParseStanza(xml, kClientSpace);
+  if (!stanza) throw std::invalid_argument("not well-formed: " + xml);
+  return std::move(*stanza);
+}
+
+// --- Stage.
+
+void World::Account(const std::string& name) { store.users[name + "@" + domain()]; }
+
+void World::Friends(const std::string& a, const std::string& b, const std::string& how) {
+  const auto put = [&](const std::string& owner, const std::string& other, Subscription is) {
+    auto& rows = store.users[owner + "@" + domain()];
+    RosterItem item;
+    item.jid = other + "@" + domain();
+    item.subscription = is;
+    item.version = ++rows.version;
+    rows.roster[item.jid] = item;
+  };
+  if (how == "both") {
+    put(a, b, Subscription::kBoth);
+    put(b, a, Subscription::kBoth);
+  } else if (how == "to") {  // a sees b
+    put(a, b, Subscription::kTo);
+    put(b, a, Subscription::kFrom);
+  } else {
+    throw std::invalid_argument("friends: both or to, not " + how);
+  }
+}
+
+void World::Connect(const std::string& name) {
+  const size_t slash = name.find('/');
+  auto client = std::make_unique<Client>();
+  client->id = {.worker = 0, .place = 0, .life = ++lives_};
+  client->user = name.substr(0, slash) + "@" + domain();
+  BindRequest request{.session = client->id,
+                      .user = *Jid::Parse(client->user),
+                      .resource = slash == std::string::npos ? "" : name.substr(slash + 1),
+                      .loaded = std::make_shared<const LoadedUser>(store.Read(client->user)),
+                      .resumable = false,
+                      .address = {},
+                      .secure = true};
+  auto& at = clients_[name];
+  if (at != nullptr) old_.push_back(std::move(at));
+  at = std::move(client);
+  Bind(std::move(request));
+  Run();
+}
+
+void World::Send(const std::string& name, const std::string& xml) {
+  Client& client = At(name);
+  Arrive(client.id, *Jid::Parse(client.user), Read(xml), {client.id, ++client.sent});
+  Run();
+}
+
+std::optional<std::string> World::Next(const std::string& name) {
+  Client& client = At(name);
+  if (client.inbox.empty()) return std::nullopt;
+  std::string xml = std::move(client.inbox.front().xml);
+  client.inbox.pop_front();
+  return xml;
+}
+
+void World::End(Client& client) {
+  client.open = false;
+  const Jid user = *Jid::Parse(client.user);
+  for (const uint64_t ticket : client.untaken) {
+    DeliveryEnded(client.id, user, ticket, DeliveryEnd::kLost);
+  }
+  client.untaken.clear();
+  Gone(client.id, user);
+}
+
+void World::Leave(const std::string& name) {
+  End(At(name));
+  Run();
+}
+
+void World::Lose(const std::string& name) { Leave(name); }
+
+void World::Take(const std::string& name) {
+  Client& client = At(name);
+  client.takes = true;
+  for (const uint64_t ticket : client.untaken) {
+    DeliveryEnded(client.id, *Jid::Parse(client.user), ticket, DeliveryEnd::kTaken);
+  }
+  client.untaken.clear();
+  Run();
+}
+
+void World::Detach(const std::string& name) {
+  Client& client = At(name);
+  Changed(client.id, *Jid::Parse(client.user),
+          {.resumable = true, .detached = true, .active = true});
+  Run();
+}
+
+uint32_t World::Count(const std::string& name) {
+  uint32_t count = 0;
+  const Client& client = At(name);
+  while (client.settled.contains(count + 1)) ++count;
+  return count;
+}
+
+std::string World::Closed(const std::string& name) {
+  const Client& client = At(name);
+  if (client.closed != net::StreamError::kNone) return std::string(net::ToString(client.closed));
+  return client.bind_error;
+}
+
+void World::StoreIs(const std::string& state) {
+  store.stalled = state == "stalled";
+  store.fails = state == "down" ? std::optional(StoreError::kDown) : std::nullopt;
+  if (state != "stalled" && state != "down" && state != "up") {
+    throw std::invalid_argument("the store is stalled, down or up");
+  }
+  Run();
+}
+
+// --- Gates.
+
+void World::Bound(const SessionId& session, const Jid& full) {
+  on_its_way_.emplace_back([this, session, full] { Find(session)->full = full.full(); });
+}
+
+void World::BindFailed(const SessionId& session, std::string error_xml) {
+  on_its_way_.emplace_back([this, session, error_xml] { Find(session)->bind_error = error_xml; });
+}
+
+void World::Deliver(const SessionId& session, Delivery delivery) {
+  on_its_way_.emplace_back([this, session, delivery = std::move(delivery)]() mutable {
+    Client& client = *Find(session);
+    const Jid user = *Jid::Parse(client.user);
+    const uint64_t ticket = delivery.ticket;
+    if (!client.open) {
+      if (ticket != 0) DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
+      return;
+    }
+    client.inbox.push_back(std::move(delivery));
+    if (ticket == 0) return;
+    if (client.takes) return DeliveryEnded(session, user, ticket, DeliveryEnd::kTaken);
+    client.untaken.push_back(ticket);
+  });
+}
+
+void World::Settled(const SenderMark& mark) {
+  on_its_way_.emplace_back([this, mark] {
+    Client* client = Find(mark.session);
+    if (!client->settled.insert(mark.number).second) ++client->settled_twice;
+  });
+}
+
+void World::Close(const SessionId& session, net::StreamError error, std::string) {
+  on_its_way_.emplace_back([this, session, error] {
+    Client& client = *Find(session);
+    client.closed = error;
+    if (client.open) End(client);
+  });
+}
+
+void World::Bind(BindRequest request) {
+  on_its_way_.emplace_back([this, request = std::move(request)]() mutable {
+    HomeOf(request.user.full()).Bind(std::move(request));
+  });
+}
+
+void World::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
+  on_its_way_.emplace_back([this, session, user, stanza = std::move(stanza), mark]() mutable {
+    HomeOf(user.full()).Arrive(session, user, std::move(stanza), mark);
+  });
+}
+
+void World::Changed(const SessionId& session, const Jid& user, SessionState state) {
+  on_its_way_.emplace_back(
+      [this, session, user, state] { HomeOf(user.full()).Changed(session, user, state); });
+}
+
+void World::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
+                          DeliveryEnd end) {
+  on_its_way_.emplace_back([this, session, user, ticket, end] {
+    HomeOf(user.full()).DeliveryEnded(session, user, ticket, end);
+  });
+}
+
+void World::Gone(const SessionId& session, const Jid& user) {
+  on_its_way_.emplace_back([this, session, user] { HomeOf(user.full()).Gone(session, user); });
+}
+
+void World::Route(Parcel parcel) {
+  on_its_way_.emplace_back([this, parcel = std::move(parcel)]() mutable {
+    const std::string bare(parcel.to.bare());
+    HomeOf(bare).Route(std::move(parcel));
+  });
+}
+
+}  // namespace server
