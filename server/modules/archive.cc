@@ -36,10 +36,8 @@ bool Matches(const ArchiveEntry& entry, const ArchiveQuery& query) {
       (query.before != 0 && entry.id >= query.before)) {
     return false;
   }
-  if (query.with.empty() || query.with == entry.peer) return true;
-  if (query.with.find('/') == std::string::npos) return false;
-  const auto stanza = ParseStanza(entry.xml, kClientSpace);
-  return stanza && stanza->root().Attribute(entry.outgoing ? "to" : "from") == query.with;
+  return query.with.empty() || query.with == entry.peer ||
+         (!entry.resource.empty() && query.with == entry.peer + "/" + entry.resource);
 }
 
 // One query on its way through the store. Owned by whatever call to the store is under way; when

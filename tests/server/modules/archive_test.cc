@@ -10,6 +10,8 @@
 #include "server/modules/rsm.h"
 #include "server/xmpp/date_time.h"
 #include "tests/server/modules/asking.h"
+#include "tests/server/store/store_kind.h"
+#include "tests/server/store/store_loop.h"
 
 namespace server {
 namespace {
@@ -17,30 +19,62 @@ namespace {
 constexpr int64_t kSecond = 1'000'000;
 constexpr int64_t kStart = 1'600'000'000 * kSecond;
 
-class ArchiveTest : public Asking {
+// Where the archive is.
+enum class Kind : uint8_t { kMaps, kSqlite };
+
+class ArchiveTest : public Asking, public ::testing::WithParamInterface<Kind> {
  protected:
-  // Message 0 to 9, one a second, by turns from romeo and to the nurse.
   ArchiveTest() {
+    Fill(Entries());
+    Add();
+  }
+
+  // Message 0 to 9, one a second, by turns from romeo and to the nurse; and somebody else's.
+  static std::vector<ArchiveEntry> Entries() {
+    std::vector<ArchiveEntry> entries;
     for (uint64_t i = 0; i < 10; ++i) {
       const bool out = i % 2 == 1;
-      store.archive.push_back(
+      const std::string body = "<body>" + std::to_string(i) + "</body></message>";
+      entries.push_back(
           {.owner = "juliet@example.org",
            .peer = out ? "nurse@example.org" : "romeo@example.org",
            .id = Id(i),
            .outgoing = out,
            .origin_id = {},
-           .xml = out ? "<message to='nurse@example.org'><body>" + std::to_string(i) +
-                            "</body></message>"
-                      : "<message xmlns='jabber:client' from='romeo@example.org/a'><body>" +
-                            std::to_string(i) + "</body></message>"});
-      store.archive.push_back({.owner = "nurse@example.org",
-                               .peer = "juliet@example.org",
-                               .id = Id(i) + 1,
-                               .outgoing = false,
-                               .origin_id = {},
-                               .xml = "<message><body>secret</body></message>"});
+           .xml = out ? "<message to='nurse@example.org'>" + body
+                      : "<message xmlns='jabber:client' from='romeo@example.org/a'>" + body,
+           .resource = out ? "" : "a"});
+      entries.push_back({.owner = "nurse@example.org",
+                         .peer = "juliet@example.org",
+                         .id = Id(i) + 1,
+                         .outgoing = false,
+                         .origin_id = {},
+                         .xml = "<message><body>secret</body></message>",
+                         .resource = {}});
     }
-    Add();
+    return entries;
+  }
+
+  // These and no others.
+  void Fill(std::vector<ArchiveEntry> entries) {
+    if (GetParam() == Kind::kMaps) {
+      store.archive = std::move(entries);
+      return;
+    }
+    client_.reset();
+    sqlite_.reset();
+    kind_ = std::make_unique<test::SqliteKind>();
+    sqlite_ = kind_->Open(nullptr);
+    client_ = sqlite_->Client(loop_.loop());
+    forward.to = client_.get();
+    WriteBatch batch;
+    for (ArchiveEntry& entry : entries) batch.emplace_back(AddArchive{std::move(entry)});
+    EXPECT_TRUE(loop_.Write(*client_, std::move(batch)).has_value());
+  }
+
+  void Settle(const std::string& answer) override {
+    if (GetParam() == Kind::kMaps) return Asking::Settle(answer);
+    EXPECT_TRUE(loop_.RunUntil([&] { return !answer.empty(); }));
   }
 
   static uint64_t Id(uint64_t i) {
@@ -97,13 +131,24 @@ class ArchiveTest : public Asking {
     if (const XmlElement count = set.Child("count", kRsmSpace)) text += " count=" + count.Text();
     return text;
   }
+
+ private:
+  test::StoreLoop loop_;
+  std::unique_ptr<test::SqliteKind> kind_;
+  std::unique_ptr<StoreBackend> sqlite_;
+  std::unique_ptr<StoreClient> client_;
 };
 
-TEST_F(ArchiveTest, AllOfIt) {
+INSTANTIATE_TEST_SUITE_P(Stores, ArchiveTest, ::testing::Values(Kind::kMaps, Kind::kSqlite),
+                         [](const auto& of) {
+                           return of.param == Kind::kMaps ? "Maps" : "Sqlite";
+                         });
+
+TEST_P(ArchiveTest, AllOfIt) {
   EXPECT_EQ(Query(""), "0 1 2 3 4 5 6 7 8 9 | complete first=0 index=0 last=9 count=10");
 }
 
-TEST_F(ArchiveTest, AResultIsWholeAndComesFromTheAccount) {
+TEST_P(ArchiveTest, AResultIsWholeAndComesFromTheAccount) {
   Query(Set("<max>1</max>"), " queryid='f&apos;27'");
   EXPECT_EQ(juliet->pushed.at(0),
             "<message from='juliet@example.org' to='juliet@example.org/balcony'>"
@@ -115,7 +160,7 @@ TEST_F(ArchiveTest, AResultIsWholeAndComesFromTheAccount) {
                 "</forwarded></result></message>");
 }
 
-TEST_F(ArchiveTest, Filters) {
+TEST_P(ArchiveTest, Filters) {
   EXPECT_EQ(Query(Form(Field("with", "ROMEO@example.org"))),
             "0 2 4 6 8 | complete first=0 index=0 last=8 count=5");
   EXPECT_EQ(Query(Form(Field("with", "romeo@example.org/a"))),
@@ -139,7 +184,7 @@ TEST_F(ArchiveTest, Filters) {
       "0 1 2 3 4 5 6 7 8 9 | complete first=0 index=0 last=9 count=10");
 }
 
-TEST_F(ArchiveTest, PagesForwards) {
+TEST_P(ArchiveTest, PagesForwards) {
   EXPECT_EQ(Query(Set("<max>4</max>")), "0 1 2 3 | first=0 index=0 last=3");
   EXPECT_EQ(Query(Set("<max>4</max><after>" + IdText(3) + "</after>")), "4 5 6 7 | first=4 last=7");
   EXPECT_EQ(Query(Set("<max>4</max><after>" + IdText(7) + "</after>")),
@@ -147,7 +192,7 @@ TEST_F(ArchiveTest, PagesForwards) {
   EXPECT_EQ(Query(Set("<max>4</max><after>" + IdText(9) + "</after>")), "| complete");
 }
 
-TEST_F(ArchiveTest, PagesBackwards) {
+TEST_P(ArchiveTest, PagesBackwards) {
   EXPECT_EQ(Query(Set("<max>4</max><before/>")), "6 7 8 9 | first=6 last=9");
   EXPECT_EQ(Query(Set("<max>4</max><before>" + IdText(6) + "</before>")),
             "2 3 4 5 | first=2 last=5");
@@ -157,19 +202,19 @@ TEST_F(ArchiveTest, PagesBackwards) {
             "7 9 | first=7 last=9");
 }
 
-TEST_F(ArchiveTest, APageMayBeFlipped) {
+TEST_P(ArchiveTest, APageMayBeFlipped) {
   EXPECT_EQ(Query(Set("<max>4</max><before/>") + "<flip-page/>"), "9 8 7 6 | first=6 last=9");
   EXPECT_EQ(Query(Set("<max>2</max>") + "<flip-page/>"), "1 0 | first=0 index=0 last=1");
 }
 
-TEST_F(ArchiveTest, TheNumberAlone) {
+TEST_P(ArchiveTest, TheNumberAlone) {
   EXPECT_EQ(Query(Set("<max>0</max>")), "| count=10");
   EXPECT_EQ(Query(Form(Field("with", "romeo@example.org")) + Set("<max>0</max>")), "| count=5");
   EXPECT_EQ(Query(Form(Field("with", "paris@example.org")) + Set("<max>0</max>")),
             "| complete count=0");
 }
 
-TEST_F(ArchiveTest, NamedEntries) {
+TEST_P(ArchiveTest, NamedEntries) {
   const auto ids = [](std::initializer_list<uint64_t> numbers) {
     std::string field = "<field var='ids'>";
     for (const uint64_t i : numbers) field += "<value>" + IdText(i) + "</value>";
@@ -180,6 +225,8 @@ TEST_F(ArchiveTest, NamedEntries) {
   EXPECT_EQ(Query(Form(ids({1, 2, 3})) + Set("<max>2</max><before/>")), "2 3 | first=2 last=3");
   EXPECT_EQ(Query(Form(ids({1, 2, 3}) + Field("with", "nurse@example.org"))),
             "1 3 | complete first=1 index=0 last=3 count=2");
+  EXPECT_EQ(Query(Form(ids({1, 2, 3}) + Field("with", "romeo@example.org/a"))),
+            "2 | complete first=2 index=0 last=2 count=1");
   EXPECT_EQ(Query(Form(ids({1, 2, 3})) + Set("<after>" + IdText(1) + "</after>")),
             "2 3 | complete first=2 last=3");
   EXPECT_EQ(Query(Form(ids({1, 11}))), "error cancel item-not-found");
@@ -193,7 +240,7 @@ TEST_F(ArchiveTest, NamedEntries) {
   EXPECT_EQ(Query(Form(many + "</field>")), "error modify policy-violation");
 }
 
-TEST_F(ArchiveTest, AnIdThatIsNotThereIsNotFound) {
+TEST_P(ArchiveTest, AnIdThatIsNotThereIsNotFound) {
   const std::string missing = std::to_string(Id(4) + 1);
   for (const std::string& id :
        {missing, std::string("0"), std::string("-1"), std::string("28482-98726-73623"),
@@ -209,7 +256,7 @@ TEST_F(ArchiveTest, AnIdThatIsNotThereIsNotFound) {
   }
 }
 
-TEST_F(ArchiveTest, WhatMakesNoSenseIsRefused) {
+TEST_P(ArchiveTest, WhatMakesNoSenseIsRefused) {
   const std::string large(10'000'000, '1');
   const std::string sql = "&apos;; DROP TABLE archive; --";
   const std::vector<std::pair<std::string, std::string>> rows = {
@@ -237,31 +284,34 @@ TEST_F(ArchiveTest, WhatMakesNoSenseIsRefused) {
   for (const auto& [inner, answer] : rows) {
     EXPECT_EQ(Query(inner), answer) << inner.substr(0, 200);
   }
-  EXPECT_EQ(store.calls, 0U);
+  EXPECT_EQ(forward.calls, 0U);
   EXPECT_EQ(Query("", " queryid='" + std::string(kArchiveQueryIdBytesMax + 1, 'q') + "'"),
             "error modify bad-request");
   EXPECT_EQ(Query("", " node='princely_musings'"), "error cancel item-not-found");
 }
 
-TEST_F(ArchiveTest, APageIsBounded) {
+TEST_P(ArchiveTest, APageIsBounded) {
   Add({.archive = {.limits = {.page = 3, .page_max = 5}}});
   EXPECT_EQ(Query(""), "0 1 2 | first=0 index=0 last=2");
   EXPECT_EQ(Query(Set("<max>1000000</max>")), "0 1 2 3 4 | first=0 index=0 last=4");
 }
 
-TEST_F(ArchiveTest, APageIsBoundedInBytes) {
-  for (ArchiveEntry& entry : store.archive) {
+TEST_P(ArchiveTest, APageIsBoundedInBytes) {
+  auto entries = Entries();
+  for (ArchiveEntry& entry : entries) {
     entry.xml.insert(entry.xml.find("</message>"),
                      "<x xmlns='y'>" + std::string(kArchivePageBytesMax / 3, 'x') + "</x>");
   }
+  Fill(entries);
   EXPECT_EQ(Query(""), "0 1 | first=0 index=0 last=1");
   EXPECT_EQ(Query(Set("<before/>")), "8 9 | first=8 last=9");
   // One that alone is too large goes alone.
-  store.archive.front().xml.insert(8, " a='" + std::string(2 * kArchivePageBytesMax, 'x') + "'");
+  entries.front().xml.insert(8, " a='" + std::string(2 * kArchivePageBytesMax, 'x') + "'");
+  Fill(entries);
   EXPECT_EQ(Query(""), "0 | first=0 index=0 last=0");
 }
 
-TEST_F(ArchiveTest, NobodyElseAsks) {
+TEST_P(ArchiveTest, NobodyElseAsks) {
   for (const char* other : {"nurse@example.org/a", "romeo@elsewhere.example/b", "example.org"}) {
     juliet->seen_by.insert(std::string(Jid::Parse(other)->bare()));
     for (const char* xml : {"<query xmlns='urn:xmpp:mam:2'/>", "<metadata xmlns='urn:xmpp:mam:2'/>",
@@ -271,11 +321,11 @@ TEST_F(ArchiveTest, NobodyElseAsks) {
       }
     }
   }
-  EXPECT_EQ(store.calls, 0U);
+  EXPECT_EQ(forward.calls, 0U);
   EXPECT_TRUE(juliet->pushed.empty());
 }
 
-TEST_F(ArchiveTest, TheFormSaysWhatMayBeAsked) {
+TEST_P(ArchiveTest, TheFormSaysWhatMayBeAsked) {
   EXPECT_EQ(Own("get", "<query xmlns='urn:xmpp:mam:2'/>"),
             "result <query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='form'>"
             "<field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value></field>"
@@ -289,18 +339,18 @@ TEST_F(ArchiveTest, TheFormSaysWhatMayBeAsked) {
             "<open/></validate></field></x></query>");
 }
 
-TEST_F(ArchiveTest, Metadata) {
+TEST_P(ArchiveTest, Metadata) {
   EXPECT_EQ(Own("get", "<metadata xmlns='urn:xmpp:mam:2'/>"),
             "result <metadata xmlns='urn:xmpp:mam:2'><start id='" + IdText(0) +
                 "' timestamp='2020-09-13T12:26:40Z'/><end id='" + IdText(9) +
                 "' timestamp='2020-09-13T12:26:49Z'/></metadata>");
-  store.archive.clear();
+  Fill({});
   EXPECT_EQ(Own("get", "<metadata xmlns='urn:xmpp:mam:2'/>"),
             "result <metadata xmlns='urn:xmpp:mam:2'></metadata>");
   EXPECT_EQ(Query(""), "| complete count=0");
 }
 
-TEST_F(ArchiveTest, Preferences) {
+TEST_P(ArchiveTest, Preferences) {
   EXPECT_EQ(Own("get", "<prefs xmlns='urn:xmpp:mam:2'/>"),
             "result <prefs xmlns='urn:xmpp:mam:2' default='always'><always/><never/></prefs>");
   const std::string prefs =

@@ -96,7 +96,7 @@ TEST_F(RegistrationTest, WhatIsRefused) {
   juliet->secure = false;
   EXPECT_EQ(Own("set", Change("juliet", "new secret")), "error auth not-authorized");
   EXPECT_EQ(Own("set", Query("<remove/>")), "error auth not-authorized");
-  EXPECT_EQ(store.calls, 0U);
+  EXPECT_EQ(forward.calls, 0U);
 }
 
 TEST_F(RegistrationTest, PasswordsChangeSoOftenAndNoMore) {

@@ -128,7 +128,7 @@ TEST_F(Requests, PrivateStorageIsBoundedAndDoneWholeOrNotAtAll) {
           "error modify policy-violation"},
          {kJuliet, kHer, "set", "<query xmlns='jabber:iq:private'>" + large + "</query>",
           "error modify policy-violation"}});
-  EXPECT_EQ(store.calls, 0U);
+  EXPECT_EQ(forward.calls, 0U);
 }
 
 TEST_F(Requests, Vcard) {

@@ -24,7 +24,6 @@ class StoreFake final : public StoreClient {
   std::map<std::string, std::string> prefs;
   std::vector<ArchiveEntry> archive;  // sorted by id
   std::optional<StoreError> error;    // of every call from now on
-  size_t calls = 0;
 
   // Ends what waits, and what that leads to.
   void Run() {
@@ -96,7 +95,6 @@ class StoreFake final : public StoreClient {
  private:
   template <typename T>
   void End(Done<T> done, std::expected<T, StoreError> result) {
-    ++calls;
     if (error) result = std::unexpected(*error);
     waiting_.emplace_back([done = std::move(done), result = std::move(result)]() mutable {
       done(std::move(result));
@@ -165,7 +163,7 @@ class StoreFake final : public StoreClient {
     for (const ArchiveEntry& one : archive) {
       const auto time = static_cast<int64_t>(one.id >> 8U);
       const bool with = query.with.empty() || query.with == one.peer ||
-                        one.xml.find("='" + query.with + "'") != std::string::npos;
+                        query.with == one.peer + "/" + one.resource;
       if (one.owner == query.owner && with && time >= query.start_us &&
           (query.end_us == 0 || time <= query.end_us) && one.id > query.after &&
           (query.before == 0 || one.id < query.before)) {
