@@ -576,6 +576,7 @@ void ProxyWorker::Starved(Pair& pair) {
     std::erase_if(starved_, [this](const Waiting& waiting) { return !IsStarved(waiting); });
   }
   starved_.push_back({IndexOf(pair), pair.started_ms()});
+  ring().Hurry();  // buffers of what has been sent are with us
 }
 
 bool ProxyWorker::IsStarved(const Waiting& waiting) {

@@ -237,9 +237,15 @@ void Pair::MaybeSend(unsigned direction) {
 
 void Pair::StartSend(unsigned direction) {
   const Chain& chain = chain_[direction];
-  worker_.ring().Send(slot_[1 - direction],
-                      worker_.buffers_->Bytes(chain.head).subspan(chain.offset),
-                      Begin(kSend + direction));
+  const std::span<const uint8_t> bytes = worker_.buffers_->Bytes(chain.head).subspan(chain.offset);
+  // The last of what was said, of a side that goes on: nothing follows its being sent.
+  const bool last = state_ == State::kOpen && chain.count == 1 && !Has(kEof, direction) &&
+                    !Has(kPaused, direction) && !Has(kBulk, direction) && !AnyLost();
+  if (last) {
+    worker_.ring().SendQuietly(slot_[1 - direction], bytes, Begin(kSend + direction));
+  } else {
+    worker_.ring().Send(slot_[1 - direction], bytes, Begin(kSend + direction));
+  }
 }
 
 void Pair::OnSend(unsigned direction, int32_t result) {

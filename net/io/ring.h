@@ -75,6 +75,7 @@ struct RingFeatures {
   bool bind = false;            // bind on direct descriptors (6.11)
   bool fd_install = false;      // a plain descriptor for a direct one (6.8)
   bool gather = false;          // a minimal time to wait (6.12)
+  bool quiet_sends = false;     // SendQuietly() is more than Send(): used from 6.12 on
 };
 
 // What a new outgoing socket gets before it connects.
@@ -161,6 +162,13 @@ class Ring {
   void Recv(Slot slot, std::span<uint8_t> into, Tag tag);
   // Sends all of it unless the peer fails; the result may still be short.
   void Send(Slot slot, std::span<const uint8_t> data, Tag tag);
+  // The same, for who has nothing to do when it is done but to give the bytes back: when it goes
+  // out at once, as all but the ones to slow readers do, that is told with whatever comes next, and
+  // no wait ends for it. This is so only while nothing else is queued in the turn and the target is
+  // told of nothing else: who then may wait for its end is told at once.
+  void SendQuietly(Slot slot, std::span<const uint8_t> data, Tag tag);
+  // Somebody does wait for such an end, in this turn.
+  void Hurry();
   // The same from several places in one call, in order. `parts` (at most kPartsMax) must live until
   // the completion, as what they point to must.
   static constexpr size_t kPartsMax = 1024;  // IOV_MAX
@@ -219,6 +227,10 @@ class Ring {
   void ShutdownByThread(Slot slot, int how);
   void OnShutdownFd(Slot slot, int how, int fd);
   void OnShutdownDone(Slot slot, int result);
+  unsigned DeliverQuiet();
+  void SendAgain(Slot slot, std::span<const uint8_t> bytes, uint64_t data);
+  bool IsTold(uint64_t data, int32_t result);
+  void Tell(uint64_t data, Completion completion);
 
   std::unique_ptr<Impl> impl_;
   RingFeatures features_;

@@ -17,6 +17,7 @@
 #include <thread>
 
 #include "net/base/check.h"
+#include "net/io/quiet_sends.h"
 #include "net/io/submit.h"
 
 namespace net {
@@ -30,7 +31,9 @@ constexpr uint32_t kCmdUnsent = 1;  // as ioctl SIOCOUTQ
 constexpr uint32_t kCmdGetSockOpt = 2;
 constexpr uint32_t kCmdSetSockOpt = 3;
 constexpr uint32_t kFeatureMinTimeout = 1U << 15U;
+constexpr uint32_t kFeatureNoIoWait = 1U << 17U;
 constexpr uint32_t kEnterRegisteredRing = 1U << 4U;
+constexpr uint32_t kEnterNoIoWait = 1U << 7U;
 // struct io_uring_getevents_arg with the field that 6.12 made of its padding.
 struct WaitArgument {
   uint64_t signal_mask;
@@ -87,7 +90,7 @@ const char* SetupRemedy(int error) {
 struct Ring::Impl {
   io_uring ring{};
   bool open = false;
-  bool registered = false;  // ring.enter_ring_fd is an index, not a descriptor
+  uint32_t enter_flags = 0;  // of every wait
   uint32_t accept_slots = 0;
 
   struct BufferRing {
@@ -146,7 +149,17 @@ struct Ring::Impl {
     if (error != 0) Broken(error);
   }
 
+  QuietSends quiet;
+  // Something besides quiet sends was queued, or somebody waits for the end of one: Wait() must not
+  // sleep before these were told.
+  bool hurry = false;
+
   io_uring_sqe* Get(RingStats& stats) {
+    hurry = true;
+    return GetQuietly(stats);
+  }
+
+  io_uring_sqe* GetQuietly(RingStats& stats) {
     io_uring_sqe* sqe = io_uring_get_sqe(&ring);
     if (sqe == nullptr) [[unlikely]] {
       Submit(stats);
@@ -156,9 +169,12 @@ struct Ring::Impl {
     return sqe;
   }
 
-  // What liburing's submit-and-wait does, with a minimal wait besides, which 2.3 does not know:
-  // returns with kGatherMax completions, or with any after `gather`, or at the timeout.
-  int GatherAndWait(__kernel_timespec* timeout, Duration gather) {
+  bool Overflown() const { return (*ring.sq.kflags & IORING_SQ_CQ_OVERFLOW) != 0; }
+
+  // What liburing's submit-and-wait does, with what 2.3 does not know besides: a minimal wait,
+  // after which any completion ends it, and none of the time counted as waiting for a disk. Returns
+  // with `count` completions, or with any after `gather`, or at the timeout.
+  int SubmitAndWait(__kernel_timespec* timeout, unsigned count, Duration gather) {
     io_uring_sq& sq = ring.sq;
     unsigned tail = *sq.ktail;
     for (; sq.sqe_head != sq.sqe_tail; ++sq.sqe_head, ++tail) {
@@ -172,10 +188,8 @@ struct Ring::Impl {
         .min_wait_usec = static_cast<uint32_t>(gather / std::chrono::microseconds(1)),
         .timeout = reinterpret_cast<uint64_t>(timeout),
     };
-    return io_uring_enter2(
-        static_cast<unsigned>(ring.enter_ring_fd), submit, kGatherMax,
-        IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (registered ? kEnterRegisteredRing : 0),
-        reinterpret_cast<sigset_t*>(&argument), sizeof argument);
+    return io_uring_enter2(static_cast<unsigned>(ring.enter_ring_fd), submit, count, enter_flags,
+                           reinterpret_cast<sigset_t*>(&argument), sizeof argument);
   }
 
   void Reserve(unsigned count, RingStats& stats) {
@@ -216,6 +230,9 @@ void PrepareInstall(io_uring_sqe* sqe, Slot slot, uint64_t data) {
   sqe->user_data = data;
 }
 
+// This marks the failure of a quiet send.
+constexpr uint64_t kQuiet = uint64_t{1} << 61U;
+
 // Nobody waits for this one: no completion when it succeeds.
 void Silent(io_uring_sqe* sqe) {
   sqe->flags |= IOSQE_CQE_SKIP_SUCCESS;
@@ -246,7 +263,9 @@ std::expected<std::unique_ptr<Ring>, std::string> Ring::Create(const RingOptions
   impl->open = true;
   impl->accept_slots = options.accept_slots;
   // Saves a file look-up a call; fine without.
-  impl->registered = io_uring_register_ring_fd(&impl->ring) == 1;
+  const bool registered = io_uring_register_ring_fd(&impl->ring) == 1;
+  impl->enter_flags =
+      IORING_ENTER_GETEVENTS | IORING_ENTER_EXT_ARG | (registered ? kEnterRegisteredRing : 0);
 
   uint32_t slots = options.accept_slots + options.outgoing_slots;
   result = io_uring_register_files_sparse(&impl->ring, slots);
@@ -267,6 +286,8 @@ std::expected<std::unique_ptr<Ring>, std::string> Ring::Create(const RingOptions
   }
   if (options.baseline_only) return ring;
   ring->features_.gather = (params.features & kFeatureMinTimeout) != 0;
+  ring->features_.quiet_sends = ring->features_.gather;  // as new, and nothing else tells of it
+  if ((params.features & kFeatureNoIoWait) != 0) ring->impl_->enter_flags |= kEnterNoIoWait;
   io_uring_probe* probe = io_uring_get_probe_ring(&ring->impl_->ring);
   if (probe != nullptr) {
     auto has = [&](unsigned op) {
@@ -397,6 +418,22 @@ void Ring::Send(Slot slot, std::span<const uint8_t> data, Tag tag) {
   sqe->flags |= IOSQE_FIXED_FILE;
   sqe->user_data = Encode(tag);
 }
+
+void Ring::SendQuietly(Slot slot, std::span<const uint8_t> data, Tag tag) {
+  if (!features_.quiet_sends) {
+    Send(slot, data, tag);
+    return;
+  }
+  // MSG_DONTWAIT: as it is submitted it succeeds or fails. MSG_WAITALL: a part is a failure.
+  io_uring_sqe* sqe = impl_->GetQuietly(stats_);
+  io_uring_prep_send(sqe, static_cast<int>(slot), data.data(), data.size(),
+                     MSG_NOSIGNAL | MSG_WAITALL | MSG_DONTWAIT);
+  sqe->flags |= IOSQE_FIXED_FILE | IOSQE_CQE_SKIP_SUCCESS;
+  sqe->user_data = Encode(tag) | kQuiet;
+  impl_->quiet.Add({.data = sqe->user_data, .slot = slot, .bytes = data});
+}
+
+void Ring::Hurry() { impl_->hurry = true; }
 
 void Ring::SendParts(Slot slot, const msghdr* parts, Tag tag) {
   DCHECK(parts->msg_iovlen > 0 && parts->msg_iovlen <= kPartsMax);
@@ -574,16 +611,14 @@ void Ring::PublishBuffers(uint16_t group) {
 void Ring::Wait(Duration timeout, Duration gather) {
   io_uring* ring = &impl_->ring;
   int result = 0;
-  if (io_uring_cq_ready(ring) == 0 && impl_->stash.empty()) {
+  const bool untold = impl_->quiet.any() && impl_->hurry;
+  if (io_uring_cq_ready(ring) == 0 && impl_->stash.empty() && !untold) {
     __kernel_timespec spec{};
     spec.tv_sec = timeout.count() / 1'000'000'000;
     spec.tv_nsec = timeout.count() % 1'000'000'000;
-    if (features_.gather && gather > Duration::zero() && gather < timeout) {
-      result = impl_->GatherAndWait(&spec, gather);
-    } else {
-      io_uring_cqe* first = nullptr;
-      result = io_uring_submit_and_wait_timeout(ring, &first, 1, &spec, nullptr);
-    }
+    const bool gathers = features_.gather && gather > Duration::zero() && gather < timeout;
+    result = gathers ? impl_->SubmitAndWait(&spec, kGatherMax, gather)
+                     : impl_->SubmitAndWait(&spec, 1, Duration::zero());
   } else {
     result = io_uring_submit_and_get_events(ring);
   }
@@ -596,9 +631,64 @@ void Ring::Wait(Duration timeout, Duration gather) {
   }
   if (io_uring_sq_ready(ring) > 0) [[unlikely]]
     impl_->Submit(stats_);
-  if ((*ring->sq.kflags & IORING_SQ_CQ_OVERFLOW) != 0) [[unlikely]] {
+  impl_->hurry = false;
+  if (impl_->Overflown()) [[unlikely]] {
     ++stats_.overflows;
+    impl_->hurry = true;
   }
+}
+
+// What is done of the quiet sends: those whose failure is not here. Where the kernel still holds
+// completions back, that is not known yet.
+unsigned Ring::DeliverQuiet() {
+  QuietSends& quiet = impl_->quiet;
+  if (!quiet.any() || impl_->Overflown()) return 0;
+  quiet.Begin();
+  for (const Impl::Stashed& stashed : impl_->stash) {
+    if ((stashed.data & kQuiet) != 0) quiet.Failed(stashed.data, stashed.completion.result);
+  }
+  const io_uring_cq& cq = impl_->ring.cq;
+  const unsigned ready = io_uring_cq_ready(&impl_->ring);
+  for (unsigned i = 0; i < ready; ++i) {
+    const io_uring_cqe& cqe = cq.cqes[(*cq.khead + i) & cq.ring_mask];
+    if ((cqe.user_data & kQuiet) != 0) quiet.Failed(cqe.user_data, cqe.res);
+  }
+  // Before anybody acts: who cancels it then cancels this one.
+  for (const QuietSend& send : quiet.Again()) SendAgain(send.slot, send.bytes, send.data);
+  unsigned done = 0;
+  for (const QuietSend& send : quiet.Taken()) {
+    if (send.data == 0) continue;
+    ++done;
+    const uint64_t data = send.data & ~kQuiet;
+    Tell(data, {.result = static_cast<int32_t>(send.bytes.size())});
+  }
+  return done;
+}
+
+// The receiver has no room: as Send().
+void Ring::SendAgain(Slot slot, std::span<const uint8_t> bytes, uint64_t data) {
+  io_uring_sqe* sqe = impl_->Get(stats_);
+  io_uring_prep_send(sqe, static_cast<int>(slot), bytes.data(), bytes.size(),
+                     MSG_NOSIGNAL | MSG_WAITALL);
+  sqe->flags |= IOSQE_FIXED_FILE;
+  sqe->user_data = data & ~kQuiet;
+}
+
+// The failure of a quiet send; false when it is being sent again instead of told.
+bool Ring::IsTold(uint64_t data, int32_t result) {
+  const std::optional<QuietSend> early = impl_->quiet.Remove(data);
+  if (early && result == -EAGAIN) SendAgain(early->slot, early->bytes, data);
+  return result != -EAGAIN;
+}
+
+void Ring::Tell(uint64_t data, Completion completion) {
+  constexpr uint64_t kOpBits = kMaxOps - 1;
+  // Who is told of something may from then on wait for what it sent.
+  if (impl_->quiet.any() && impl_->quiet.Concerns(data & ~kOpBits, kQuiet | kOpBits)) {
+    impl_->hurry = true;
+  }
+  auto* target = reinterpret_cast<Target*>(data & ~kOpBits);
+  target->OnCompletion(static_cast<unsigned>(data & kOpBits), completion);
 }
 
 Delivered Ring::Deliver() {
@@ -607,6 +697,7 @@ Delivered Ring::Deliver() {
   uint64_t last = 0;
   unsigned run = 0;
   int alone = 0;
+  const unsigned quiet = DeliverQuiet();
   // A handler may fill the submission queue, and what that takes out of the kernel's queue stands
   // behind what was stashed before it.
   size_t stashed = 0;
@@ -645,11 +736,15 @@ Delivered Ring::Deliver() {
       ++stats_.silent_errors;
       continue;
     }
-    auto* target = reinterpret_cast<Target*>(data & ~uint64_t{kMaxOps - 1});
-    target->OnCompletion(static_cast<unsigned>(data & (kMaxOps - 1)), completion);
+    if ((data & kQuiet) != 0) [[unlikely]] {
+      if (!IsTold(data, completion.result)) continue;
+      data &= ~kQuiet;
+    }
+    Tell(data, completion);
   }
   impl_->stash.clear();
-  delivered.alone = static_cast<unsigned>(std::max(alone, 0));
+  delivered.completions += quiet;
+  delivered.alone = static_cast<unsigned>(std::max(alone, 0)) + quiet;
   stats_.completions += delivered.completions;
   return delivered;
 }

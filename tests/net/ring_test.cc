@@ -386,6 +386,130 @@ TEST_P(RingEndsTest, WhatIsUnsentIsToldUntilThePeerHasAcknowledgedIt) {
   EXPECT_EQ(recorder_.seen[7][0].result, 0);
 }
 
+// An echo's send must not end the wait for the next bytes: half of the loop's turns would be for
+// it.
+TEST_P(RingEndsTest, AQuietSendIsToldWithWhatComesNextAndEndsNoWait) {
+  const uint8_t word[5] = {'h', 'e', 'l', 'l', 'o'};
+  ring_->RecvMultishot(slot_, 0, false, {&recorder_, 4});
+  Settled(4);
+  char into[8];
+  for (int i = 1; i <= 20; ++i) {
+    ring_->SendQuietly(slot_, word, {&recorder_, 5});
+    std::thread far([&] {  // it answers when it has got the word, so the ring waits for the answer
+      ASSERT_EQ(recv(far_.get(), into, sizeof word, MSG_WAITALL), 5);
+      ASSERT_EQ(write(far_.get(), into, 5), 5);
+    });
+    const uint64_t before = ring_->stats().enters;
+    ring_->Wait(std::chrono::seconds(10));
+    far.join();
+    ring_->Deliver();
+    ASSERT_TRUE(WaitFor(4, static_cast<size_t>(i)));
+    ASSERT_EQ(recorder_.seen[5].size(), static_cast<size_t>(i));
+    EXPECT_EQ(recorder_.seen[5].back().result, 5);
+    if (ring_->features().quiet_sends) {
+      EXPECT_EQ(ring_->stats().enters - before, 1U);
+    }
+  }
+}
+
+TEST_P(RingEndsTest, WhoIsToldOfSomethingElseOrQueuesItDoesNotWaitForItsQuietSend) {
+  const uint8_t word[1] = {'x'};
+  ring_->RecvMultishot(slot_, 0, false, {&recorder_, 4});
+  Settled(4);
+  ring_->SendQuietly(slot_, word, {&recorder_, 5});
+  ring_->Cancel({&recorder_, 4});
+  ring_->Wait(std::chrono::seconds(100));
+  ring_->Deliver();
+  EXPECT_EQ(recorder_.seen[5].size(), 1U);
+  ASSERT_TRUE(WaitFor(4, 1));
+  ring_->SendQuietly(slot_, word, {&recorder_, 5});
+  ring_->Hurry();
+  ring_->Wait(std::chrono::seconds(100));
+  ring_->Deliver();
+  EXPECT_EQ(recorder_.seen[5].size(), 2U);
+  // Told of the end of the poll in the turn in which it sends: one target, another operation.
+  class Sender final : public Target {
+   public:
+    explicit Sender(Ring& ring, Slot slot) : ring_(ring), slot_(slot) {}
+    void OnCompletion(unsigned op, Completion) override {
+      ++told[op];
+      if (op == 1) ring_.SendQuietly(slot_, word_, {this, 3});
+    }
+    std::map<unsigned, int> told;
+
+   private:
+    Ring& ring_;
+    const Slot slot_;
+    const uint8_t word_[1] = {'y'};
+  } sender(*ring_, slot_);
+  ring_->Poll(slot_, POLLOUT, {&sender, 1});
+  ring_->Poll(slot_, POLLOUT, {&sender, 2});
+  ring_->Wait(std::chrono::seconds(10));
+  ring_->Deliver();
+  ASSERT_EQ(sender.told[1], 1);
+  ASSERT_EQ(sender.told[2], 1);
+  ring_->Wait(std::chrono::seconds(100));
+  ring_->Deliver();
+  EXPECT_EQ(sender.told[3], 1);
+}
+
+TEST_P(RingEndsTest, AQuietSendToASlowReaderGoesOnAsAnyOther) {
+  const int small = 65'536;
+  setsockopt(far_.get(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+  std::vector<uint8_t> much(12'000'000);
+  for (size_t i = 0; i < much.size(); ++i) much[i] = static_cast<uint8_t>(i * 7 + i / 251);
+  std::vector<uint8_t> read_bytes;
+  std::vector<uint8_t> into(1'000'000);
+  size_t sent = 0;
+  size_t told = 0;
+  bool again = true;
+  for (int i = 0; i < 100'000 && read_bytes.size() < much.size(); ++i) {
+    if (again && sent < much.size()) {
+      ring_->SendQuietly(slot_, std::span(much).subspan(sent), {&recorder_, 5});
+      again = false;
+    }
+    ring_->Wait(std::chrono::milliseconds(1));
+    ring_->Deliver();
+    if (recorder_.seen[5].size() > told) {
+      ASSERT_EQ(recorder_.seen[5].size(), ++told);
+      ASSERT_GT(recorder_.seen[5].back().result, 0);
+      sent += static_cast<size_t>(recorder_.seen[5].back().result);
+      again = true;
+    }
+    const ssize_t count = recv(far_.get(), into.data(), into.size(), MSG_DONTWAIT);
+    if (count > 0) read_bytes.insert(read_bytes.end(), into.begin(), into.begin() + count);
+  }
+  EXPECT_EQ(sent, much.size());
+  EXPECT_TRUE(read_bytes == much);
+}
+
+TEST_P(RingEndsTest, AQuietSendThatIsCancelledWhileItWaitsForRoomCompletesAsCancelled) {
+  if (!ring_->features().quiet_sends) return;
+  std::vector<uint8_t> much(16'000'000);
+  ring_->SendQuietly(slot_, much, {&recorder_, 5});  // fills what there is room for
+  ASSERT_TRUE(WaitFor(5, 1));
+  ASSERT_LT(recorder_.seen[5][0].result, static_cast<int32_t>(much.size()));
+  ring_->SendQuietly(slot_, much, {&recorder_, 6});
+  ring_->Wait(std::chrono::milliseconds(1));
+  ring_->Deliver();
+  ASSERT_TRUE(recorder_.seen[6].empty());
+  ring_->Cancel({&recorder_, 6});
+  ASSERT_TRUE(WaitFor(6, 1));
+  EXPECT_EQ(recorder_.seen[6][0].result, -ECANCELED);
+}
+
+TEST_P(RingEndsTest, TheFailureOfAQuietSendIsToldAtOnce) {
+  FarResets();
+  const uint8_t word[1] = {'x'};
+  ring_->Poll(slot_, POLLERR, {&recorder_, 4});
+  ASSERT_TRUE(WaitFor(4, 1));
+  ring_->SendQuietly(slot_, word, {&recorder_, 5});
+  ring_->Wait(std::chrono::seconds(100));
+  ring_->Deliver();
+  ASSERT_EQ(recorder_.seen[5].size(), 1U);
+  EXPECT_LT(recorder_.seen[5][0].result, 0);
+}
+
 INSTANTIATE_TEST_SUITE_P(Kernels, RingEndsTest, testing::Bool(),
                          [](const auto& with) { return with.param ? "AsLinux6_1" : "AsItIs"; });
 
