@@ -136,12 +136,6 @@ void ReadServer(const net::TomlSection& server, Config& config) {
   }
   config.user = server.String("user");
   config.group = server.String("group");
-  for (const FixedKey& key : FixedKeys()) {
-    size_t dot = key.name.find('.');
-    if (key.name.substr(0, dot) == "server") {
-      config.lines[std::string(key.name)] = server.LineOf(key.name.substr(dot + 1));
-    }
-  }
   config.state_file = Resolve(config.path, server.String("state_file"));
   config.query_log_every =
       static_cast<uint32_t>(server.Int("query_log_every", 0, {.min = 0, .max = 1'000'000'000}));
@@ -172,7 +166,6 @@ void ReadLimits(const net::TomlSection& root, Config& config) {
       std::chrono::duration_cast<milliseconds>(config.tcp.idle_timeout).count());
   net::TomlSection tls = root.Section("tls");
   config.tls.listen = Listeners(tls, "listen", 853, kListenMax);
-  config.lines["tls.listen"] = tls.LineOf("listen");
   config.tls.certificate = Resolve(config.path, tls.String("certificate"));
   config.tls.key = Resolve(config.path, tls.String("key"));
   config.tls.transfer_client_ca = Resolve(config.path, tls.String("transfer_client_ca"));
@@ -625,42 +618,6 @@ bool SecondaryConfig::MayTransfer(const net::Address& client, const Name* signed
       std::ranges::any_of(networks, [&](const net::Cidr& cidr) { return cidr.Contains(client); });
   // Where a key is asked for, an address is not enough; one that signs need not, elsewhere.
   return from && (!key || (signed_with != nullptr && *signed_with == *key));
-}
-
-namespace {
-
-std::string Texts(const std::vector<net::Address>& addresses) {
-  std::string text;
-  for (const net::Address& address : addresses) text += address.ToString() + " ";
-  return text;
-}
-
-constexpr FixedKey kFixedKeys[] = {
-    {"server.listen", [](const Config& c) { return Texts(c.listen); }},
-    {"server.workers", [](const Config& c) { return std::to_string(c.workers); }},
-    {"server.admin_listen", [](const Config& c) { return c.admin_listen; }},
-    {"server.ctl_socket", [](const Config& c) { return c.ctl_socket; }},
-    {"server.user", [](const Config& c) { return c.user; }},
-    {"server.group", [](const Config& c) { return c.group; }},
-    {"tls.listen", [](const Config& c) { return Texts(c.tls.listen); }},
-};
-
-}  // namespace
-
-std::span<const FixedKey> FixedKeys() { return kFixedKeys; }
-
-std::vector<std::string> WhatNeedsARestart(const Config& now, const Config& next) {
-  std::vector<std::string> errors;
-  for (const FixedKey& key : kFixedKeys) {
-    if (key.value(now) == key.value(next)) continue;
-    auto line = next.lines.find(std::string(key.name));
-    bool known = line != next.lines.end() && line->second > 0;
-    errors.push_back(next.path + (known ? ":" + std::to_string(line->second) : "") + ": " +
-                     std::string(key.name) +
-                     ": changes by an upgrade or a restart, not by a reload (mongoosedns ctl "
-                     "upgrade)");
-  }
-  return errors;
 }
 
 std::vector<PoolConfig> Config::PoolConfigs() const {

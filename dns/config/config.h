@@ -8,10 +8,8 @@
 #include <array>
 #include <expected>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -105,21 +103,11 @@ struct Config {
   std::optional<Name> fleet_key;  // signs orders between the nodes
   net::Duration peer_interval = std::chrono::seconds(2);
 
-  std::map<std::string, int, std::less<>> lines;  // where the FixedKeys() stand
   // What is right but should be looked at, each with its file and line.
   std::vector<std::string> warnings;
 
   std::vector<PoolConfig> PoolConfigs() const;
 };
-
-// Keys that a reload cannot apply, and therefore refuses. Every other key is applied.
-struct FixedKey {
-  std::string_view name;  // "server.listen"
-  std::string (*value)(const Config&);
-};
-std::span<const FixedKey> FixedKeys();
-// For each of them that differs, an error with file, line, key and remedy.
-std::vector<std::string> WhatNeedsARestart(const Config& now, const Config& next);
 
 std::expected<Config, std::vector<std::string>> LoadConfig(const std::string& path);
 

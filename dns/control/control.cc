@@ -6,6 +6,7 @@
 #include <numeric>
 #include <utility>
 
+#include "dns/config/reload_table.h"
 #include "dns/pool/pool_sets.h"
 #include "dns/serve/now.h"
 #include "dns/zone/digest.h"
@@ -251,7 +252,7 @@ void Control::TakeCompiler(ZoneBuilder::Built built) {
 std::string Control::ApplyLoaded(ZoneBuilder::Built built) {
   std::string refused;
   std::vector<std::string> errors = std::move(built.errors);
-  if (built.config) errors = WhatNeedsARestart(*config_, *built.config);
+  if (built.config) errors = RefusedKeys(*config_, *built.config);
   for (const std::string& error : errors) refused += (refused.empty() ? "" : "\n") + error;
   std::shared_ptr<const net::TlsServerContext> tls;
   if (refused.empty()) {

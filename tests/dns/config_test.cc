@@ -6,8 +6,12 @@
 
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <string>
+#include <string_view>
+#include <vector>
 
+#include "dns/config/reload_table.h"
 #include "tests/test_folder.h"
 
 namespace dns {
@@ -113,6 +117,92 @@ TEST_F(ConfigFile, CookieSecretsAreBounded) {
   secrets.close();
   EXPECT_THAT(Mistakes("[server.cookies]\nsecret_file = \"secrets\"", "", "", ""),
               Contains(HasSubstr("secret_file: holds more secrets")));
+}
+
+// --- What a reload does with each key ------------------------------------------------------------
+
+// Every key that the readers ask for, by section: each section of a file has a key that nobody
+// knows, and the error lists those that are known.
+std::set<std::string> KeysOfReaders(const std::string& path) {
+  const std::string unknown = "zzzzzzzzzzzzzzzzzzzz";
+  const std::string it = unknown + " = 1\n";
+  std::string text = it;
+  for (const char* section : {"server", "server.cookies", "rate_limit", "tcp", "tls", "dnssec",
+                              "log", "tsig", "quorum", "pool.p", "zone.own", "zone.own.soa"}) {
+    text += "[" + std::string(section) + "]\n" + it;
+  }
+  text += "[zone.had]\nprimary = [\"192.0.2.1\"]\n" + it;
+  for (const char* section :
+       {"pool.p.balancer", "pool.p.check", "zone.own.pool", "zone.own.secondary"}) {
+    text += "[[" + std::string(section) + "]]\n" + it;
+    if (std::string_view(section) == "zone.own.pool") text += "pool = \"p\"\n";
+  }
+  std::ofstream(path) << text;
+  auto config = LoadConfig(path);
+  std::set<std::string> keys;
+  if (config) return keys;
+  const std::string known = "known here: ";
+  for (const std::string& error : config.error()) {
+    const size_t at = error.find(unknown);
+    const size_t list = error.find(known);
+    if (at == std::string::npos || list == std::string::npos) continue;
+    // "dns.toml:5: pool.p.check[1].zzz" is of "pool.*.check."
+    const size_t begin = error.rfind(' ', at) + 1;
+    std::string section = error.substr(begin, at - begin);
+    if (const size_t bracket = section.find('['); bracket != std::string::npos) {
+      section.erase(bracket, section.find(']') + 1 - bracket);
+    }
+    for (std::string_view name : {"pool.p", "zone.own", "zone.had"}) {
+      if (!section.starts_with(name)) continue;
+      section = section.substr(0, section.find('.') + 1) + "*" + section.substr(name.size());
+    }
+    std::string_view rest = std::string_view(error).substr(list + known.size());
+    while (!rest.empty()) {
+      const size_t end = std::min(rest.find(", "), rest.size());
+      keys.insert(section + std::string(rest.substr(0, end)));
+      rest.remove_prefix(std::min(end + 2, rest.size()));
+    }
+  }
+  return keys;
+}
+
+TEST_F(ConfigFile, TheReloadTableNamesEveryKeyThatTheReadersKnowAndNoOther) {
+  const std::set<std::string> read = KeysOfReaders(folder_ + "/keys.toml");
+  EXPECT_GT(read.size(), 80U);
+  const std::vector<std::string> rows = net::KeysOfTable(ReloadTable());
+  const std::set<std::string> told(rows.begin(), rows.end());
+  EXPECT_EQ(told.size(), rows.size()) << "a key stands in two rows";
+  for (const std::string& key : read) {
+    EXPECT_TRUE(told.contains(key))
+        << key << " is in no row of the table: is it applied by a reload?";
+  }
+  for (const std::string& key : told) {
+    EXPECT_TRUE(read.contains(key)) << key << " is in the table, and nobody reads it";
+  }
+}
+
+TEST_F(ConfigFile, AReloadRefusesWithNameLineAndRemedyAndOnlyWhatDiffers) {
+  const std::string path = folder_ + "/dns.toml";
+  auto load = [&](const std::string& server, const std::string& rest) {
+    std::ofstream(path) << "[server]\n"
+                        << server << rest << "[zone.\"example.org\"]\nns = [\"ns1\"]\n";
+    auto config = LoadConfig(path);
+    EXPECT_TRUE(config.has_value()) << config.error()[0];
+    return std::move(*config);
+  };
+  const Config now = load("listen = [\"127.0.0.1:0\"]\n", "");
+  EXPECT_THAT(RefusedKeys(now, now), ::testing::IsEmpty());
+  const Config next =
+      load("# listen = []\nlisten = [\"127.0.0.1:1\"]\nuser = \"nobody\"\nworkers = 3\n",
+           "nsid = \"x\"\n[tls]\n\nlisten = [\"127.0.0.1:2\"]\ncertificate = \"c\"\nkey = \"k\"\n");
+  const std::string cannot = ": cannot change while the process runs; ";
+  const std::string upgrade =
+      cannot + "take the change over without losing a query by `mongoosedns ctl upgrade`";
+  EXPECT_THAT(RefusedKeys(now, next),
+              ::testing::ElementsAre(path + ":3: server.listen" + upgrade,
+                                     path + ":5: server.workers" + upgrade,
+                                     path + ":4: server.user" + cannot + "restart the service",
+                                     path + ":9: tls.listen" + upgrade));
 }
 
 }  // namespace
