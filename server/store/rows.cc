@@ -95,16 +95,16 @@ std::string_view SubscriptionColumn(Subscription subscription) {
     case Subscription::kBoth:
       return "B";
     case Subscription::kRemove:
-      break;  // a word of pushes: what is removed has no row
+      return "R";  // no item: somebody's request alone
   }
-  CHECK(subscription != Subscription::kRemove);
-  return "N";
+  CHECK(false);
 }
 
 Subscription ReadSubscriptionColumn(std::string_view column) {
   if (column == "T") return Subscription::kTo;
   if (column == "F") return Subscription::kFrom;
   if (column == "B") return Subscription::kBoth;
+  if (column == "R") return Subscription::kRemove;
   return Subscription::kNone;
 }
 

@@ -178,8 +178,8 @@ TEST_P(StoreContractTest, ARosterComesBackAsItWasPutWithTheLastVersion) {
 }
 
 TEST_P(StoreContractTest, EverySubscriptionHasItsLetter) {
-  for (const auto subscription :
-       {Subscription::kNone, Subscription::kTo, Subscription::kFrom, Subscription::kBoth}) {
+  for (const auto subscription : {Subscription::kNone, Subscription::kTo, Subscription::kFrom,
+                                  Subscription::kBoth, Subscription::kRemove}) {
     ASSERT_TRUE(
         Write({PutRosterItem{kRomeo, {.jid = "x@example.org", .subscription = subscription}}}));
     EXPECT_EQ(Load(kRomeo).roster.at(0).subscription, subscription);
