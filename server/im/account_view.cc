@@ -18,7 +18,7 @@ class View final : public AccountView {
   }
   bool Blocks(const Jid& other) const override {
     const User* user = Find();
-    return user != nullptr && user->blocked.Blocks(other);
+    return user != nullptr && user->Blocks(other);
   }
   size_t sessions() const override {
     const User* user = Find();

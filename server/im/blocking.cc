@@ -122,7 +122,7 @@ void Blocking::ForVisible(const User& user, const std::vector<std::string>& addr
   std::vector<Jid> contacts;
   user.contacts.ForEach(user.jid.domain(), [&](const std::string& jid, const ContactState& state) {
     Jid contact = Jid::OfPrepared(jid);
-    if (!changed.Blocks(contact) || user.blocked.Blocks(contact)) return;
+    if (!changed.Blocks(contact) || user.Blocks(contact)) return;
     if (state.from()) {
       if (block) {
         presences_.Hide(user, contact);

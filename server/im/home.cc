@@ -55,6 +55,9 @@ void Home::Bind(BindRequest request) {
   const Jid bare = request.user;
   core_.WithUser(bare, [this, request = std::move(request)](User* user, StoreError error) mutable {
     if (user == nullptr) return core_.BindFailed(request.session, StoreFailureXml(error));
+    if (user->roster_version == request.loaded->roster_version && !user->busy) {
+      user->loaded = request.loaded;
+    }
     BindTo(*user, std::move(request));
   });
 }
@@ -160,11 +163,20 @@ void Home::NoteLast(const User& user, std::string status) {
 }
 
 void Home::Changed(const Jid& user, AccountChange change) {
-  if (change != AccountChange::kRemoved) return;
   User* at = core_.Find(user.full());
   if (at == nullptr) return;
+  if (change == AccountChange::kArchivePrefs) return ReadArchivePrefs(*at);
+  if (change != AccountChange::kRemoved) return;
   rosters_.RemoveAll(*at);
   Expel(user, "the account was removed");
+}
+
+void Home::ReadArchivePrefs(User& user) {
+  core_.store().ArchivePrefs(user.jid.full(),
+                             core_.InTurn<std::string>([this, bare = user.jid](const auto& xml) {
+                               User* at = core_.Find(bare.full());
+                               if (at != nullptr && xml) at->SetArchivePrefs(*xml);
+                             }));
 }
 
 void Home::Expel(const Jid& user, std::string text) {
@@ -208,7 +220,7 @@ void Home::Refuse(const HomeSession& session, const Parcel& parcel, std::string 
 
 // Whether it may go where it is to go; refused else.
 bool Home::MayGo(const User& user, const HomeSession& session, const Parcel& parcel) {
-  if (user.blocked.Blocks(parcel.to)) {
+  if (user.Blocks(parcel.to)) {
     Refuse(session, parcel, BlockedByYouXml());
     return false;
   }
@@ -354,7 +366,7 @@ void Home::RouteIq(Parcel parcel) {
     User* user = core_.Find(parcel.to.bare());
     const HomeSession* session =
         user == nullptr ? nullptr : user->FindResource(parcel.to.resource());
-    if (session == nullptr || user->blocked.Blocks(parcel.from)) {
+    if (session == nullptr || user->Blocks(parcel.from)) {
       return core_.Bounce(parcel, StanzaError::kServiceUnavailable);
     }
     return messages_.ArriveIq(*session, parcel);
@@ -363,7 +375,7 @@ void Home::RouteIq(Parcel parcel) {
   const Jid bare = parcel.to;
   core_.WithUser(bare, [this, parcel = std::move(parcel)](User* user, StoreError error) mutable {
     if (user == nullptr) return core_.Bounce(parcel, StoreFailureXml(error));
-    if (user->blocked.Blocks(parcel.from)) {
+    if (user->Blocks(parcel.from)) {
       return core_.Bounce(parcel, StanzaError::kServiceUnavailable);
     }
     Ask(IqTarget::kAccount, std::move(parcel));

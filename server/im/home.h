@@ -57,6 +57,7 @@ class Home final : public HomeGate {
   void End(User& user, HomeSession& session);
   void NoteLast(const User& user, std::string status);
   void Changed(const Jid& user, AccountChange change);
+  void ReadArchivePrefs(User& user);
 
   void Refuse(const HomeSession& session, const Parcel& parcel, std::string error_xml);
   bool MayGo(const User& user, const HomeSession& session, const Parcel& parcel);

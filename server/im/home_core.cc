@@ -98,29 +98,28 @@ User* HomeCore::Find(std::string_view bare) {
 }
 
 void HomeCore::WithUser(const Jid& bare, UserAction then) {
-  auto found = users_.find(bare.full());
+  const auto found = users_.find(std::string_view(bare.full()));
   if (found != users_.end() && !(*found)->loading) {
     then(found->get(), {});
     if (User* still = Find(bare.full())) Rest(*still);
     return;
   }
-  if (found == users_.end()) {
-    found = users_.insert(std::make_unique<User>(bare)).first;
-    Load(**found);
+  if (found != users_.end()) {
+    auto& load = (*found)->waiting->load;
+    if (load.size() >= limits().waiting) return then(nullptr, StoreError::kBusy);
+    load.push_back(std::move(then));
+    return;
   }
-  User& user = **found;
-  if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
-  if (user.waiting->load.size() >= limits().waiting) return then(nullptr, StoreError::kBusy);
-  user.waiting->load.push_back(std::move(then));
-}
-
-void HomeCore::Load(User& user) {
+  User& user = **users_.insert(std::make_unique<User>(bare)).first;
   user.loading = true;
   user.waiting = std::make_unique<User::Waiting>();
-  const std::string bare = user.jid.full();
-  store_.Load(bare, InTurn<LoadedUser>([this, bare](std::expected<LoadedUser, StoreError> result) {
-                Loaded(bare, std::move(result));
-              }));
+  user.waiting->load.push_back(std::move(then));
+  // The store may refuse at once: nothing of the user is touched behind this.
+  store_.Load(
+      bare.full(),
+      InTurn<LoadedUser>([this, bare = bare.full()](std::expected<LoadedUser, StoreError> result) {
+        Loaded(bare, std::move(result));
+      }));
 }
 
 void HomeCore::Loaded(const std::string& bare, std::expected<LoadedUser, StoreError> result) {
@@ -147,6 +146,7 @@ void HomeCore::Fill(User& user, const LoadedUser& loaded) {
   user.blocked.Set(loaded.blocked);
   user.roster_version = loaded.roster_version;
   user.offline = loaded.offline;
+  user.SetArchivePrefs(loaded.archive_prefs);
 }
 
 User* HomeCore::Adopt(const Jid& bare, const std::shared_ptr<const LoadedUser>& loaded) {
@@ -223,10 +223,12 @@ void HomeCore::Evict(User& user) {
 }
 
 void HomeCore::Forget(std::string_view bare) {
-  const auto found = users_.find(bare);
-  if (found == users_.end()) return;
-  (*found)->stale = true;
-  Evict(**found);
+  User* user = Find(bare);
+  if (user == nullptr) return;
+  user->stale = true;
+  // What waits for its turn is answered when the user is not to be found any more.
+  const auto waiting = std::move(user->waiting);
+  Evict(*user);
 }
 
 bool HomeCore::MayBeStale(const std::string& bare) {

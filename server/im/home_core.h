@@ -175,7 +175,6 @@ class HomeCore {
 
   void Flush();
   void Send(Out out);
-  void Load(User& user);
   void Loaded(const std::string& bare, std::expected<LoadedUser, StoreError> result);
   void Fill(User& user, const LoadedUser& loaded);
   bool IsIdle(const User& user) const;

@@ -71,7 +71,7 @@ struct Messages::Waited {
 void Messages::Send(User& user, const HomeSession& by, Parcel message) {
   std::string extra;
   const bool to_self = message.to.bare() == user.jid.full();
-  if (!to_self && IsArchived(message)) {
+  if (!to_self && IsArchived(message) && user.Archives(message.to)) {
     const uint64_t id = core_.NextArchiveId();
     extra = StanzaIdXml(user.jid.full(), id);
     WriteBatch batch;
@@ -87,7 +87,7 @@ void Messages::Send(User& user, const HomeSession& by, Parcel message) {
 // --- For the user.
 
 void Messages::Arrive(User& user, Parcel message) {
-  if (user.blocked.Blocks(message.from)) {
+  if (user.Blocks(message.from)) {
     return core_.Bounce(message, StanzaError::kServiceUnavailable);
   }
   // A carbon is this server's own to make (XEP-0280 section 11).
@@ -153,7 +153,7 @@ void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>&
     if (!targets.empty() && IsCopied(message)) carbons_.Received(user, targets, message, {});
     return core_.Settled(message.mark);
   }
-  const bool archived = IsArchived(message);
+  const bool archived = IsArchived(message) && user.Archives(message.from);
   const auto held = std::make_shared<Held>(Held{.message = std::move(message),
                                                 .user = user.jid,
                                                 .id = core_.NextArchiveId(),

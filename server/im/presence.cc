@@ -35,7 +35,7 @@ void Presences::Tell(const User& user, const HomeSession& session, const Parcel&
   user.contacts.ForEach(user.jid.domain(), [&](const std::string& jid, const ContactState& state) {
     if (!state.from()) return;
     Jid contact = Jid::OfPrepared(jid);
-    if (user.blocked.Blocks(contact)) return;
+    if (user.Blocks(contact)) return;
     core_.Route(WithTo(told, std::move(contact)));
   });
   for (const HomeSession& other : user.sessions) {
@@ -57,7 +57,7 @@ void Presences::ProbeContacts(const User& user, const Jid& full) {
   user.contacts.ForEach(user.jid.domain(), [&](const std::string& jid, const ContactState& state) {
     if (!state.to()) return;
     Jid contact = Jid::OfPrepared(jid);
-    if (user.blocked.Blocks(contact)) return;
+    if (user.Blocks(contact)) return;
     core_.Route(MakePresence(StanzaType::kProbe, full, std::move(contact)));
   });
 }
@@ -92,7 +92,7 @@ void Presences::GoUnavailable(User& user, HomeSession& session,
                           [&](const std::string& jid, const ContactState& state) {
                             if (!state.from()) return;
                             Jid contact = Jid::OfPrepared(jid);
-                            if (user.blocked.Blocks(contact)) return;
+                            if (user.Blocks(contact)) return;
                             core_.Route(WithTo(told, std::move(contact)));
                           });
     for (const HomeSession& other : user.sessions) {
@@ -103,7 +103,7 @@ void Presences::GoUnavailable(User& user, HomeSession& session,
   if (directed == nullptr) return;
   for (const std::string& address : *directed) {
     Jid to = Jid::OfPrepared(address);
-    if (user.blocked.Blocks(to)) continue;
+    if (user.Blocks(to)) continue;
     const Jid bare = to.Bare();
     if (was && user.contacts.Find(bare.full(), user.jid.domain()).from()) continue;
     core_.Route(WithTo(told, std::move(to)));
@@ -142,7 +142,7 @@ void Presences::Direct(User& user, HomeSession& session, Parcel parcel) {
 }
 
 void Presences::Arrive(User& user, const Parcel& parcel) {
-  if (user.blocked.Blocks(parcel.from)) return;
+  if (user.Blocks(parcel.from)) return;
   if (parcel.type == StanzaType::kProbe) return AnswerProbe(user, parcel);
   if (!parcel.to.is_bare()) {
     HomeSession* session = user.FindResource(parcel.to.resource());
@@ -173,7 +173,7 @@ void Presences::AnswerProbe(User& user, const Parcel& probe) {
 }
 
 void Presences::Show(const User& user, const Jid& contact) {
-  if (user.blocked.Blocks(contact)) return;
+  if (user.Blocks(contact)) return;
   for (const HomeSession& session : user.sessions) {
     if (!session.available) continue;
     core_.Route(

@@ -265,7 +265,7 @@ void Rosters::Arrive(const Parcel& parcel) {
       }
       return;
     }
-    if (user->blocked.Blocks(parcel.from)) return;
+    if (user->Blocks(parcel.from)) return;
     core_.BeginChange(*user, [this, parcel](User* at, StoreError) {
       if (at == nullptr) return core_.Bounce(parcel, FailureXml());
       Inbound(*at, parcel);

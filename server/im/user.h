@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "net/base/clock.h"
+#include "server/im/archive_prefs.h"
 #include "server/im/block_list.h"
 #include "server/im/contacts.h"
 #include "server/im/parcel.h"
@@ -58,6 +59,21 @@ struct User {
     }
     return nullptr;
   }
+  // XEP-0191; never the user's own sessions, nor the server that answers for the account.
+  bool Blocks(const Jid& other) const {
+    if (blocked.addresses().empty() || other.bare() == jid.full()) return false;
+    return other != Jid::OfPrepared(std::string(jid.domain())) && blocked.Blocks(other);
+  }
+  // XEP-0441, as the store has it.
+  void SetArchivePrefs(std::string_view xml) {
+    const auto prefs = ParseArchivePrefs(xml, ArchiveDefault::kAlways);
+    archive_prefs = xml.empty() || !prefs ? nullptr : std::make_unique<ArchivePrefs>(*prefs);
+  }
+  bool Archives(const Jid& peer) const {
+    if (archive_prefs == nullptr) return true;
+    const bool in_roster = contacts.Find(peer.bare(), jid.domain()).listed();
+    return WantsArchive(*archive_prefs, peer, in_roster);
+  }
   Jid FullOf(const HomeSession& session) const {
     std::string full = jid.full();
     (full += '/') += session.resource;
@@ -67,7 +83,8 @@ struct User {
   const Jid jid;  // bare
   Contacts contacts;
   BlockList blocked;
-  std::vector<HomeSession> sessions;  // in the order of their binding
+  std::unique_ptr<ArchivePrefs> archive_prefs;  // null: all is kept
+  std::vector<HomeSession> sessions;            // in the order of their binding
   uint64_t roster_version = 0;
   uint32_t offline = 0;  // messages that wait in the store
   bool loading = false;

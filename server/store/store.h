@@ -72,8 +72,9 @@ struct LoadedUser {
   uint64_t roster_version = 0;
   std::vector<RosterItem> roster;
   std::vector<std::string>
-      blocked;           // XEP-0191, as they were given: bare, full, domain, domain/resource
-  uint32_t offline = 0;  // messages that wait
+      blocked;                // XEP-0191, as they were given: bare, full, domain, domain/resource
+  uint32_t offline = 0;       // messages that wait
+  std::string archive_prefs;  // XEP-0441 <prefs/>; "": none
 };
 
 // A message in an archive (XEP-0313). `id` is microseconds since the epoch << 8 | number of the

@@ -29,9 +29,13 @@ TEST_P(Dialogues, HoldInEachScene) {
   const auto scenes = ReadScenes(path);
   EXPECT_FALSE(scenes.empty()) << path;
   for (const Scene& scene : scenes) {
-    World world;
-    const auto wrong = Play(scene, world);
-    EXPECT_FALSE(wrong) << path << ": " << scene.title << ": " << *wrong;
+    for (const bool direct : {false, true}) {
+      World world;
+      world.direct = direct;
+      const auto wrong = Play(scene, world);
+      EXPECT_FALSE(wrong) << path << ": " << scene.title << (direct ? " (direct)" : "") << ": "
+                          << *wrong;
+    }
   }
 }
 

@@ -20,6 +20,7 @@ LoadedUser MapStore::Read(const std::string& user) const {
   loaded.roster_version = rows.version;
   for (const auto& [jid, item] : rows.roster) loaded.roster.push_back(item);
   loaded.blocked = rows.blocked;
+  loaded.archive_prefs = rows.archive_prefs;
   loaded.offline = static_cast<uint32_t>(rows.offline.size());
   return loaded;
 }
@@ -64,7 +65,7 @@ void MapStore::ApplyOne(const StoreWrite& write) {
           [&](const PutVcard& put) { users[put.user].vcard = put.xml; },
           [&](const PutPrivate&) {},
           [&](const PutLast& put) { users[put.user].last = put.last; },
-          [&](const PutArchivePrefs&) {},
+          [&](const PutArchivePrefs& put) { users[put.user].archive_prefs = put.xml; },
       },
       write);
 }

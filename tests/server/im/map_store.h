@@ -24,6 +24,7 @@ class MapStore final : public StoreClient {
     std::map<uint64_t, ArchiveEntry> archive;
     std::optional<LastActivity> last;
     std::string vcard;
+    std::string archive_prefs;
   };
 
   std::map<std::string, Rows> users;
@@ -88,9 +89,10 @@ class MapStore final : public StoreClient {
       return *users[user].last;
     });
   }
-  void ArchivePrefs(std::string, Done<std::string> done) override {
-    Ask<std::string>(std::move(done),
-                     []() -> std::expected<std::string, StoreError> { return std::string(); });
+  void ArchivePrefs(std::string user, Done<std::string> done) override {
+    Ask<std::string>(std::move(done), [this, user]() -> std::expected<std::string, StoreError> {
+      return users[user].archive_prefs;
+    });
   }
   void Accounts(std::string, std::string, uint32_t, Done<std::vector<std::string>> done) override {
     Ask<std::vector<std::string>>(std::move(done),

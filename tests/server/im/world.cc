@@ -8,6 +8,16 @@ namespace server {
 
 World::World(size_t homes, HomeLimits limits) {
   AddHomeFeatures(handlers);
+  const auto pong = [](IqCall call) { call.Result(); };
+  handlers.Add(IqTarget::kServer, "ping", "urn:xmpp:ping", pong);
+  handlers.Add(IqTarget::kAccount, "ping", "urn:xmpp:ping", pong);
+  // Who is seen, as handlers are told it.
+  handlers.Add(IqTarget::kAccount, "seen", "test:seen", [](IqCall call) {
+    call.Result(call.account().SeenBy(call.request().from.Bare()) ? "<yes xmlns='test:seen'/>"
+                                                                  : "<no xmlns='test:seen'/>");
+  });
+  // Forgets to answer.
+  handlers.Add(IqTarget::kServer, "silence", "test:silence", [](IqCall) {});
   for (size_t i = 0; i < homes; ++i) {
     HomeOptions options{.domains = {domain()}, .node = static_cast<uint8_t>(i), .limits = limits};
     homes_.push_back(std::make_unique<Home>(
@@ -20,6 +30,11 @@ World::~World() = default;
 
 Home& World::HomeOf(std::string_view bare) {
   return *homes_[std::hash<std::string_view>()(bare) % homes_.size()];
+}
+
+void World::Post(std::move_only_function<void()> call) {
+  if (direct) return call();
+  on_its_way_.push_back(std::move(call));
 }
 
 void World::Run() {
@@ -164,15 +179,15 @@ void World::StoreIs(const std::string& state) {
 // --- Gates.
 
 void World::Bound(const SessionId& session, const Jid& full) {
-  on_its_way_.emplace_back([this, session, full] { Find(session)->full = full.full(); });
+  Post([this, session, full] { Find(session)->full = full.full(); });
 }
 
 void World::BindFailed(const SessionId& session, std::string error_xml) {
-  on_its_way_.emplace_back([this, session, error_xml] { Find(session)->bind_error = error_xml; });
+  Post([this, session, error_xml] { Find(session)->bind_error = error_xml; });
 }
 
 void World::Deliver(const SessionId& session, Delivery delivery) {
-  on_its_way_.emplace_back([this, session, delivery = std::move(delivery)]() mutable {
+  Post([this, session, delivery = std::move(delivery)]() mutable {
     Client& client = *Find(session);
     const Jid user = *Jid::Parse(client.user);
     const uint64_t ticket = delivery.ticket;
@@ -188,14 +203,14 @@ void World::Deliver(const SessionId& session, Delivery delivery) {
 }
 
 void World::Settled(const SenderMark& mark) {
-  on_its_way_.emplace_back([this, mark] {
+  Post([this, mark] {
     Client* client = Find(mark.session);
     if (!client->settled.insert(mark.number).second) ++client->settled_twice;
   });
 }
 
 void World::Close(const SessionId& session, net::StreamError error, std::string) {
-  on_its_way_.emplace_back([this, session, error] {
+  Post([this, session, error] {
     Client& client = *Find(session);
     client.closed = error;
     if (client.open) End(client);
@@ -203,35 +218,34 @@ void World::Close(const SessionId& session, net::StreamError error, std::string)
 }
 
 void World::Bind(BindRequest request) {
-  on_its_way_.emplace_back([this, request = std::move(request)]() mutable {
+  Post([this, request = std::move(request)]() mutable {
     HomeOf(request.user.full()).Bind(std::move(request));
   });
 }
 
 void World::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
-  on_its_way_.emplace_back([this, session, user, stanza = std::move(stanza), mark]() mutable {
+  Post([this, session, user, stanza = std::move(stanza), mark]() mutable {
     HomeOf(user.full()).Arrive(session, user, std::move(stanza), mark);
   });
 }
 
 void World::Changed(const SessionId& session, const Jid& user, SessionState state) {
-  on_its_way_.emplace_back(
-      [this, session, user, state] { HomeOf(user.full()).Changed(session, user, state); });
+  Post([this, session, user, state] { HomeOf(user.full()).Changed(session, user, state); });
 }
 
 void World::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                           DeliveryEnd end) {
-  on_its_way_.emplace_back([this, session, user, ticket, end] {
+  Post([this, session, user, ticket, end] {
     HomeOf(user.full()).DeliveryEnded(session, user, ticket, end);
   });
 }
 
 void World::Gone(const SessionId& session, const Jid& user) {
-  on_its_way_.emplace_back([this, session, user] { HomeOf(user.full()).Gone(session, user); });
+  Post([this, session, user] { HomeOf(user.full()).Gone(session, user); });
 }
 
 void World::Route(Parcel parcel) {
-  on_its_way_.emplace_back([this, parcel = std::move(parcel)]() mutable {
+  Post([this, parcel = std::move(parcel)]() mutable {
     const std::string bare(parcel.to.bare());
     HomeOf(bare).Route(std::move(parcel));
   });

@@ -64,6 +64,9 @@ class World final : public SessionGate, public HomeGate, public DialogueStage {
   net::ManualClock clock;
   IqTable handlers;
   int64_t unix_us = 1'800'000'000'000'000;
+  // Calls between the sides are made at once, on the stack of whoever makes them, as they may be on
+  // one thread.
+  bool direct = false;
 
   // --- SessionGate
   void Bound(const SessionId& session, const Jid& full) override;
@@ -82,6 +85,7 @@ class World final : public SessionGate, public HomeGate, public DialogueStage {
 
  private:
   Client* Find(const SessionId& id);
+  void Post(std::move_only_function<void()> call);
   void End(Client& client);
 
   std::vector<std::unique_ptr<Home>> homes_;
