@@ -47,6 +47,8 @@ const char* ToString(ArrivalKind kind) {
       return "constant";
     case ArrivalKind::kPoisson:
       return "poisson";
+    case ArrivalKind::kJittered:
+      return "jittered";
   }
   return "?";
 }
@@ -90,7 +92,10 @@ std::optional<std::int64_t> Arrivals::Next() {
     // A hair of tolerance, so that 10/s over 1 s means 10 starts and not 9.
     if (gap <= in_step + 1e-9) {
       // Constant arrivals sit at the start of their interval, so that the first is at once.
-      const double at = kind_ == ArrivalKind::kConstant ? position_ : position_ + gap;
+      double at = kind_ == ArrivalKind::kPoisson ? position_ + gap : position_;
+      if (kind_ == ArrivalKind::kJittered) {
+        at += std::uniform_real_distribution<double>(0, 1)(random_);
+      }
       position_ += gap;
       return static_cast<std::int64_t>(step_start_ns_ + at / step.per_second * kNsPerSecond);
     }
@@ -98,7 +103,7 @@ std::optional<std::int64_t> Arrivals::Next() {
     step_start_ns_ += static_cast<double>(step.duration_ns);
     position_ = 0;
     ++step_;
-    if (kind_ == ArrivalKind::kConstant) gap = 1;
+    if (kind_ != ArrivalKind::kPoisson) gap = 1;
   }
   return std::nullopt;
 }

@@ -16,7 +16,9 @@
 
 namespace bench {
 
-enum class ArrivalKind : std::uint8_t { kConstant, kPoisson };
+// Jittered: each start lies somewhere in its even interval, as clients do that wait a random while
+// before they come back.
+enum class ArrivalKind : std::uint8_t { kConstant, kPoisson, kJittered };
 
 const char* ToString(ArrivalKind kind);
 

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -18,8 +17,6 @@ namespace {
 constexpr std::size_t kBufferBytes = std::size_t{256} * 1024;
 constexpr int kEventsMax = 512;
 constexpr std::int64_t kHousekeepingNs = 1'000'000'000;
-
-std::atomic<bool> g_stop{false};
 
 // Results of ReceiveSome beside a count of bytes.
 constexpr std::int64_t kWouldBlock = -1;
@@ -42,6 +39,8 @@ const char* ToString(FailReason reason) {
       return "timeout";
     case FailReason::kMismatch:
       return "mismatch";
+    case FailReason::kRefused:
+      return "refused";
     case FailReason::kResources:
       return "resources";
   }
@@ -65,14 +64,13 @@ const char* ToString(ConnState state) {
 }
 
 Engine::Engine(EngineOptions options)
-    : options_(std::move(options)),
+    : Meter(options.watched),
+      options_(std::move(options)),
       conns_(options_.connections),
-      buffer_(kBufferBytes),
-      cpu_(options_.watched) {
+      buffer_(kBufferBytes) {
   for (std::size_t i = 0; i < conns_.size(); ++i) conns_[i].index = static_cast<std::uint32_t>(i);
   result_.tls = options_.tls.enabled;
   result_.resume = options_.tls.resume;
-  result_.watched = options_.watched;
   result_.target = options_.targets.front().ToString();
 }
 
@@ -102,8 +100,6 @@ Engine::~Engine() {
   if (epoll_ >= 0) close(epoll_);
 }
 
-void Engine::RequestStop() { g_stop.store(true, std::memory_order_relaxed); }
-
 void Engine::Run(Scenario& scenario, std::int64_t stop_ns) {
   scenario_ = &scenario;
   now_ns_ = MonotonicNs();
@@ -113,7 +109,7 @@ void Engine::Run(Scenario& scenario, std::int64_t stop_ns) {
   scenario.OnStart(*this);
   while (!scenario.Done()) {
     now_ns_ = MonotonicNs();
-    if (g_stop.load(std::memory_order_relaxed) || now_ns_ >= stop_ns) {
+    if (StopRequested() || now_ns_ >= stop_ns) {
       result_.interrupted = true;
       break;
     }
@@ -131,7 +127,7 @@ void Engine::Run(Scenario& scenario, std::int64_t stop_ns) {
       if (options_.live) ShowLive();
     }
   }
-  if (measuring_) StopWindow();
+  if (Measuring()) StopWindow();
   if (options_.live) std::fputs("\r\x1b[K", stderr);
 }
 
@@ -144,7 +140,7 @@ void Engine::Open(Conn& conn, std::int64_t intended_ns) {
   conn.intended_ns = intended_ns;
   conn.phase_ns = MonotonicNs();
   conn.state = ConnState::kConnecting;
-  if (measuring_) ++result_.started;
+  if (Measuring()) ++result_.started;
   const auto fd = Connect(to, from);
   ++open_;
   result_.held_max = std::max<std::uint64_t>(result_.held_max, open_);
@@ -227,7 +223,7 @@ void Engine::ContinueHandshake(Conn& conn) {
     if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) return;
     return Fail(conn, FailReason::kHandshake);
   }
-  if (measuring_) {
+  if (Measuring()) {
     ++result_.handshakes;
     if (SSL_session_reused(conn.ssl) == 1) ++result_.resumed;
   }
@@ -328,26 +324,11 @@ bool Engine::Accept(Conn& conn, std::size_t received) {
     return true;
   }
   conn.received += received;
-  if (measuring_) result_.bytes += received;
+  if (Measuring()) result_.bytes += received;
   if (conn.wanted != 0 && conn.received < conn.wanted) return false;
   conn.state = ConnState::kIdle;
   scenario_->OnReply(*this, conn);
   return true;
-}
-
-void Engine::Record(Histogram& histogram, std::int64_t since_ns) {
-  if (measuring_) histogram.Record(MonotonicNs() - since_ns);
-}
-
-void Engine::StartWindow() {
-  measuring_ = true;
-  cpu_.Start();
-}
-
-void Engine::StopWindow() {
-  if (!measuring_) return;
-  result_.window = cpu_.Stop();
-  measuring_ = false;
 }
 
 void Engine::ExpireSlow() {

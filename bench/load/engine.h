@@ -12,12 +12,10 @@
 #include <vector>
 
 #include "bench/load/endpoint.h"
-#include "bench/load/result.h"
+#include "bench/load/meter.h"
 #include "bench/load/tls_client.h"
 
 namespace bench {
-
-inline constexpr std::int64_t kNever = INT64_MAX;
 
 enum class ConnState : std::uint8_t { kFree, kConnecting, kHandshaking, kIdle, kBusy };
 const char* ToString(ConnState state);
@@ -64,7 +62,7 @@ struct EngineOptions {
   std::string prime_request;  // echoed once to take the session that resumed handshakes use
 };
 
-class Engine {
+class Engine final : public Meter {
  public:
   static std::expected<std::unique_ptr<Engine>, std::string> Create(EngineOptions options);
   ~Engine();
@@ -73,21 +71,14 @@ class Engine {
 
   // Until the scenario is done or `stop_ns` has come or a signal asked to stop (RequestStop).
   void Run(Scenario& scenario, std::int64_t stop_ns);
-  static void RequestStop();
 
   std::vector<Conn>& Conns() { return conns_; }
-  Result& Out() { return result_; }
-  std::int64_t Now() const { return now_ns_; }
 
   void Open(Conn& conn, std::int64_t intended_ns);
   // `request` must outlive the reply. The reply has `reply_bytes` (0: whatever comes first); with
   // `verify` it must repeat the request.
   void Request(Conn& conn, std::string_view request, std::uint64_t reply_bytes, bool verify);
   void Close(Conn& conn);
-
-  void StartWindow();
-  void StopWindow();
-  bool Measuring() const { return measuring_; }
 
   bool NextOpenIsPossible() const { return open_ < options_.connections; }
   std::size_t OpenCount() const { return open_; }
@@ -106,7 +97,6 @@ class Engine {
   void Fail(Conn& conn, FailReason reason);
   void ExpireSlow();
   void ShowLive();
-  void Record(Histogram& histogram, std::int64_t since_ns);
 
   EngineOptions options_;
   std::unique_ptr<TlsClient> tls_;
@@ -114,12 +104,8 @@ class Engine {
   int epoll_ = -1;
   std::vector<Conn> conns_;
   std::vector<char> buffer_;
-  CpuWindow cpu_;
-  Result result_;
-  bool measuring_ = false;
   std::size_t open_ = 0;
   std::uint64_t opened_ = 0;
-  std::int64_t now_ns_ = 0;
   std::int64_t run_start_ns_ = 0;
   std::int64_t next_housekeeping_ns_ = 0;
   std::uint64_t live_completed_ = 0;

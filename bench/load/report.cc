@@ -53,11 +53,15 @@ struct NamedPhase {
 };
 
 std::vector<NamedPhase> Phases(const Result& result) {
-  return {{"tcp_connect", result.tcp_connect},
-          {"tls_handshake", result.tls_handshake},
-          {"reply", result.reply},
-          {"total", result.total},
-          {"pacing_lag", result.pacing_lag}};
+  std::vector<NamedPhase> phases = {{"tcp_connect", result.tcp_connect},
+                                    {"tls_handshake", result.tls_handshake},
+                                    {"reply", result.reply},
+                                    {"total", result.total},
+                                    {"pacing_lag", result.pacing_lag}};
+  for (const NamedHistogram& more : result.phases) {
+    phases.push_back({more.name.c_str(), more.histogram});
+  }
+  return phases;
 }
 
 std::expected<json, std::string> ReadObject(const std::string& path) {
@@ -75,6 +79,23 @@ void AddPhase(const json& phase, Histogram& histogram) {
     if (!histogram.Restore(bucket.at(0).get<std::size_t>(), bucket.at(1).get<std::uint64_t>())) {
       throw json::other_error::create(500, "no such bucket", nullptr);
     }
+  }
+}
+
+void AddPhases(const json& phases, Result& sum) {
+  AddPhase(phases.at("tcp_connect"), sum.tcp_connect);
+  AddPhase(phases.at("tls_handshake"), sum.tls_handshake);
+  AddPhase(phases.at("reply"), sum.reply);
+  AddPhase(phases.at("total"), sum.total);
+  AddPhase(phases.at("pacing_lag"), sum.pacing_lag);
+  static constexpr std::string_view kKnown[] = {"tcp_connect", "tls_handshake", "reply", "total",
+                                                "pacing_lag"};
+  for (const auto& [name, phase] : phases.items()) {
+    if (std::find(std::begin(kKnown), std::end(kKnown), name) != std::end(kKnown)) continue;
+    auto found = std::find_if(sum.phases.begin(), sum.phases.end(),
+                              [&](const NamedHistogram& more) { return more.name == name; });
+    if (found == sum.phases.end()) found = sum.phases.insert(found, {name, {}});
+    AddPhase(phase, found->histogram);
   }
 }
 
@@ -103,16 +124,14 @@ void AddRun(const json& run, Result& sum) {
   sum.retries += count("retries");
   sum.handshakes += count("handshakes");
   sum.resumed += count("resumed");
+  sum.resumptions += run.value("resumptions", std::uint64_t{0});
+  sum.resumptions_refused += run.value("resumptions_refused", std::uint64_t{0});
+  sum.deliveries += run.value("deliveries", std::uint64_t{0});
   AddFailures(run.at("failures"), sum);
   const auto wall_ns = static_cast<std::int64_t>(run.at("seconds").get<double>() * 1e9);
   sum.window.wall_ns = std::max(sum.window.wall_ns, wall_ns);
   sum.window.own_ns += static_cast<std::int64_t>(run.at("generator_cpu_s").get<double>() * 1e9);
-  const json& phases = run.at("phases");
-  AddPhase(phases.at("tcp_connect"), sum.tcp_connect);
-  AddPhase(phases.at("tls_handshake"), sum.tls_handshake);
-  AddPhase(phases.at("reply"), sum.reply);
-  AddPhase(phases.at("total"), sum.total);
-  AddPhase(phases.at("pacing_lag"), sum.pacing_lag);
+  AddPhases(run.at("phases"), sum);
 }
 
 std::expected<std::vector<Measure>, std::string> FromCompareForm(const json& document) {
@@ -137,12 +156,11 @@ std::expected<std::vector<Measure>, std::string> FromRunForm(const json& documen
       {"achieved_per_s", Better::kHigher, document.at("achieved_per_s").get<double>()});
   measures.push_back({"failed", Better::kLower, document.at("failed").get<double>()});
   measures.push_back({"lost", Better::kLower, document.at("lost").get<double>()});
-  for (const char* phase : {"tcp_connect", "tls_handshake", "reply", "total"}) {
-    const json& values = document.at("phases").at(phase);
-    if (values.at("count").get<std::uint64_t>() == 0) continue;
+  for (const auto& [phase, values] : document.at("phases").items()) {
+    if (phase == "pacing_lag" || values.at("count").get<std::uint64_t>() == 0) continue;
     for (const char* quantile : {"p50_us", "p99_us"}) {
       measures.push_back(
-          {std::string(phase) + "_" + quantile, Better::kLower, values.at(quantile).get<double>()});
+          {phase + "_" + quantile, Better::kLower, values.at(quantile).get<double>()});
     }
   }
   double server_us = 0;
@@ -170,6 +188,11 @@ void JudgeResult(Result& result) {
   health.handshakes = result.handshakes;
   health.resumed = result.resumed;
   result.invalid = Judge(health, HealthLimits{});
+  if (result.resumptions_refused != 0) {
+    result.invalid.push_back(std::to_string(result.resumptions_refused) + " of " +
+                             std::to_string(result.resumptions) +
+                             " sessions were not resumed but made anew");
+  }
   if (result.completed == 0) result.invalid.emplace_back("no operation was completed");
   if (result.shed != 0) {
     result.invalid.push_back(std::to_string(result.shed) + " starts were shed: the queue was full");
@@ -218,6 +241,10 @@ std::string ToJson(const Result& result) {
       {"failures", FailuresJson(result)},
       {"handshakes", result.handshakes},
       {"resumed", result.resumed},
+      {"resumptions", result.resumptions},
+      {"resumptions_refused", result.resumptions_refused},
+      {"deliveries", result.deliveries},
+      {"examples", result.examples},
       {"generator_cpu_s", static_cast<double>(result.window.own_ns) / 1e9},
       {"machine_busy_s", result.window.machine_busy_ns < 0
                              ? json(nullptr)
@@ -267,6 +294,7 @@ std::string ToText(const Result& result) {
     add(std::snprintf(line, sizeof(line), "  process %d: %.3f s CPU, %.2f us an operation\n",
                       result.watched[i], cpu / 1e9, cpu / 1e3 / ops));
   }
+  for (const std::string& example : result.examples) text += "  failed: " + example + "\n";
   for (const std::string& reason : result.invalid) text += "  INVALID: " + reason + "\n";
   return text;
 }

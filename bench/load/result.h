@@ -20,10 +20,18 @@ enum class FailReason : std::uint8_t {
   kClosed,
   kTimeout,
   kMismatch,
+  kRefused,  // the server said no
   kResources
 };
-inline constexpr std::size_t kFailReasons = 7;
+inline constexpr std::size_t kFailReasons = 8;
 const char* ToString(FailReason reason);
+
+struct NamedHistogram {
+  std::string name;
+  Histogram histogram;
+};
+
+inline constexpr std::size_t kExamplesMax = 3;
 
 struct Result {
   std::string mode;
@@ -50,12 +58,17 @@ struct Result {
   std::array<std::uint64_t, kFailReasons> failed{};
   std::uint64_t handshakes = 0;
   std::uint64_t resumed = 0;
+  std::uint64_t resumptions = 0;          // of XMPP streams that were asked for
+  std::uint64_t resumptions_refused = 0;  // of these, answered by a new session
+  std::uint64_t deliveries = 0;           // stanzas that reached a receiver, in the window
+  std::vector<std::string> examples;      // what the first failures looked like
 
   Histogram tcp_connect;    // from the call of connect
   Histogram tls_handshake;  // from the TCP connection
   Histogram reply;          // from the request's first byte sent to the reply's first byte
   Histogram total;          // from the INTENDED start to the end of the operation
   Histogram pacing_lag;     // from the intended start to the generator getting to it
+  std::vector<NamedHistogram> phases;  // those that only some modes have
 
   CpuWindow::Reading window;
   std::vector<pid_t> watched;

@@ -16,46 +16,6 @@ void FillFree(Engine& engine, std::vector<std::uint32_t>& list) {
 
 }  // namespace
 
-// ---- open loop and window ----------------------------------------------------------------------
-
-void OpenLoop::Start(std::int64_t now_ns) {
-  start_ns_ = now_ns;
-  Advance();
-}
-
-void OpenLoop::Advance() {
-  const std::optional<std::int64_t> next = arrivals_->Next();
-  next_ns_ = next ? start_ns_ + *next : kNever;
-}
-
-std::optional<std::int64_t> OpenLoop::Take(Engine& engine) {
-  const std::int64_t now = engine.Now();
-  if (next_ns_ > now) return std::nullopt;
-  const std::int64_t intended = next_ns_;
-  if (engine.Measuring()) {
-    ++engine.Out().offered;
-    engine.Out().pacing_lag.Record(now - intended);
-  }
-  Advance();
-  return intended;
-}
-
-bool Window::Update(Engine& engine, std::int64_t now_ns) {
-  if (over_) return true;
-  if (opened_ns_ == 0 && now_ns >= start_ns_ + timing_.warmup_ns) {
-    opened_ns_ = now_ns;
-    engine.StartWindow();
-  }
-  if (opened_ns_ == 0) return false;
-  over_ = now_ns >= opened_ns_ + timing_.duration_ns || engine.Out().completed >= timing_.count_max;
-  if (over_) engine.StopWindow();
-  return over_;
-}
-
-std::int64_t Window::NextEdgeNs() const {
-  return opened_ns_ == 0 ? start_ns_ + timing_.warmup_ns : opened_ns_ + timing_.duration_ns;
-}
-
 // ---- connect -----------------------------------------------------------------------------------
 
 ConnectScenario::ConnectScenario(Timing timing, Payload payload, std::optional<Arrivals> arrivals)

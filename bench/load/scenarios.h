@@ -14,8 +14,8 @@
 #include <string>
 #include <vector>
 
-#include "bench/load/arrivals.h"
 #include "bench/load/engine.h"
+#include "bench/load/pacing.h"
 
 namespace bench {
 
@@ -24,53 +24,10 @@ inline constexpr std::size_t kQueuedStartsMax = 200'000;
 // Connections that are being opened at one time while a standing set is built up.
 inline constexpr std::size_t kOpeningMax = 128;
 
-struct Timing {
-  std::int64_t warmup_ns = 500'000'000;
-  std::int64_t duration_ns = 5'000'000'000;
-  std::uint64_t count_max = UINT64_MAX;  // operations in the window
-};
-
 struct Payload {
   std::string request;
   std::uint64_t reply_bytes = 0;  // 0: any reply
   bool verify = true;             // the reply must repeat the request
-};
-
-// The arrival side of an open-loop run: which starts are due, and by how much we are late.
-class OpenLoop {
- public:
-  explicit OpenLoop(std::optional<Arrivals> arrivals) : arrivals_(std::move(arrivals)) {}
-
-  bool Active() const { return arrivals_.has_value(); }
-  void Start(std::int64_t now_ns);
-  // The intended start of the next operation that is due; counts it as offered and notes the lag.
-  // Nothing: none is due.
-  std::optional<std::int64_t> Take(Engine& engine);
-  std::int64_t NextNs() const { return next_ns_; }
-  bool Exhausted() const { return next_ns_ == kNever; }
-
- private:
-  void Advance();
-
-  std::optional<Arrivals> arrivals_;
-  std::int64_t start_ns_ = 0;
-  std::int64_t next_ns_ = kNever;
-};
-
-// Warm-up, window, end.
-class Window {
- public:
-  explicit Window(Timing timing) : timing_(timing) {}
-  void Start(std::int64_t now_ns) { start_ns_ = now_ns; }
-  // Opens and closes the engine's measuring window; true once the run is over.
-  bool Update(Engine& engine, std::int64_t now_ns);
-  std::int64_t NextEdgeNs() const;
-
- private:
-  Timing timing_;
-  std::int64_t start_ns_ = 0;
-  std::int64_t opened_ns_ = 0;
-  bool over_ = false;
 };
 
 class ConnectScenario final : public Scenario {

@@ -103,6 +103,19 @@ TEST(Arrivals, PoissonCarriesOverTheEdgeOfAStepWithoutAGap) {
   EXPECT_NEAR(static_cast<double>(total), 400 * 30, 5 * std::sqrt(400.0 * 30));
 }
 
+TEST(Arrivals, JitteredOnesLieSomewhereInTheirIntervals) {
+  const auto starts = All(Arrivals({{1000, kSecond}}, ArrivalKind::kJittered, 5));
+  ASSERT_EQ(starts.size(), 1000U);
+  double offsets = 0;
+  for (std::size_t i = 0; i < starts.size(); ++i) {
+    const double offset = static_cast<double>(starts[i]) / 1e6 - static_cast<double>(i);
+    ASSERT_GE(offset, 0) << i;
+    ASSERT_LT(offset, 1) << i;
+    offsets += offset;
+  }
+  EXPECT_NEAR(offsets / 1000, 0.5, 0.05);
+}
+
 TEST(Arrivals, TheSameSeedGivesTheSameStorm) {
   const std::vector<RateStep> profile = {{200, kSecond}};
   EXPECT_EQ(All(Arrivals(profile, ArrivalKind::kPoisson, 3)),

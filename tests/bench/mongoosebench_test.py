@@ -56,11 +56,21 @@ class Usage(unittest.TestCase):
         self.check("is no duration", "echo", "127.0.0.1:1", "-d", "5")
         self.check("--resume needs --tls", "connect", "127.0.0.1:1", "--resume")
         self.check("no process", "connect", "127.0.0.1:1", "--watch", "99999999")
+        xmpp = ("127.0.0.1:1", "--users", "u%d@d", "--password", "p")
+        self.check("A subcommand is required", "xmpp")
+        self.check("--users is required", "xmpp", "login", "127.0.0.1:1", "--password", "p")
+        self.check("put a %d", "xmpp", "login", "127.0.0.1:1", "--users", "u@d", "--password", "p")
+        self.check("--accounts", "xmpp", "register", *xmpp)
+        self.check("needs --rate or --profile", "xmpp", "storm", *xmpp)
+        self.check("is without --no-sm", "xmpp", "login", *xmpp, "--resume", "--no-sm")
+        self.check("is without --no-sm", "xmpp", "message", *xmpp, "--ack-every", "1", "--no-sm")
         self.check("is no mode", "sink", "127.0.0.1:1=mirror")
 
     def test_more_connections_than_descriptors_are_refused_with_the_remedy(self):
         self.check("ulimit -n", "idle", "127.0.0.1:1", "-c", "1000000", "--source",
                    "127.0.0.1-127.0.0.200")
+        self.check("ulimit -n", "xmpp", "idle", "127.0.0.1:1", "-c", "1000000", "--source",
+                   "127.0.0.1-127.0.0.200", "--users", "u%d@d", "--password", "p")
 
     def test_help_is_no_error(self):
         status, out, _ = call("echo", "--help")

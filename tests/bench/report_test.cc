@@ -53,6 +53,36 @@ TEST_F(ReportTest, WhatIsWrittenCanBeReadAndComparedWithItself) {
   EXPECT_DOUBLE_EQ(cpu->value, 20);
 }
 
+TEST_F(ReportTest, PhasesOfOneModeAreReportedComparedAndMerged) {
+  Result result = Good();
+  for (int i = 0; i < 10; ++i) {
+    result.phases.push_back({i == 0 ? "sasl" : "phase" + std::to_string(i), {}});
+    result.phases.back().histogram.Record(2'000'000);
+  }
+  result.deliveries = 7;
+  JudgeResult(result);
+  const std::string path = Write(ToJson(result));
+  const auto measures = ReadMeasures(path);
+  ASSERT_TRUE(measures.has_value()) << measures.error();
+  EXPECT_TRUE(std::any_of(measures->begin(), measures->end(),
+                          [](const Measure& m) { return m.name == "sasl_p99_us"; }));
+  const auto sum = Merge({path, path});
+  ASSERT_TRUE(sum.has_value()) << sum.error();
+  ASSERT_EQ(sum->phases.size(), 10U);
+  EXPECT_EQ(sum->deliveries, 14U);
+  for (const NamedHistogram& phase : sum->phases) EXPECT_EQ(phase.histogram.Count(), 2U);
+}
+
+TEST_F(ReportTest, SessionsThatWereNotResumedMakeARunInvalid) {
+  Result result = Good();
+  result.resumptions = 100;
+  JudgeResult(result);
+  EXPECT_THAT(result.invalid, testing::IsEmpty());
+  result.resumptions_refused = 1;
+  JudgeResult(result);
+  EXPECT_THAT(result.invalid, testing::Contains(HasSubstr("1 of 100 sessions")));
+}
+
 TEST_F(ReportTest, MergedGeneratorsHaveSummedCountsAndTheQuantilesOfTheUnion) {
   Result result = Good();
   for (int i = 0; i < 3; ++i) result.total.Record(50'000'000);

@@ -38,7 +38,7 @@ allow_registration = true
 c2s_require_encryption = true
 smacks_hibernation_time = 60
 authentication = "internal_hashed"
-storage = "sql"
+storage = "{storage}"
 sql = {{ driver = "SQLite3"; database = "{database}" }}
 limits = {{ }}
 
@@ -81,7 +81,7 @@ class Prosody:
     USER = "prosody"
 
     def __init__(self, workspace, authority, name, address, domain="chat.example",
-                 routes=None):
+                 routes=None, storage="sql"):
         self.workspace = workspace
         self.name = name
         self.address = address
@@ -92,13 +92,13 @@ class Prosody:
         self.s2s_tls_port = net.free_port(address)
         plugins = workspace.make_dir("prosody-plugins")
         workspace.write("prosody-plugins/mod_e2e_routes.lua", ROUTES_MODULE)
-        data = workspace.make_dir(name, user=self.USER)
+        data = self.data = workspace.make_dir(name, user=self.USER)
         shared = workspace.make_dir("prosody-accounts", user=self.USER)
         certificate, key = authority.issue(name, [domain], user=self.USER)
         self.config = workspace.write(f"{name}/prosody.cfg.lua", CONFIG.format(
             data=data, database=f"{shared}/accounts.sqlite", address=address, domain=domain,
             c2s_port=self.c2s_port, c2s_tls_port=self.c2s_tls_port, certificate=certificate,
-            key=key, plugins=plugins, **self._s2s(routes or {})), user=self.USER)
+            key=key, plugins=plugins, storage=storage, **self._s2s(routes or {})), user=self.USER)
         self.process = None
 
     def _s2s(self, routes):

@@ -1,0 +1,56 @@
+// What every kind of run measures by: the result under way, the measuring window over it, and the
+// time that the loop took last. The engines are meters; pacing.h works on any.
+#pragma once
+
+#include <atomic>
+#include <utility>
+#include <vector>
+
+#include "bench/load/cpu_clock.h"
+#include "bench/load/result.h"
+
+namespace bench {
+
+inline constexpr std::int64_t kNever = INT64_MAX;
+
+class Meter {
+ public:
+  explicit Meter(std::vector<pid_t> watched) : cpu_(watched) {
+    result_.watched = std::move(watched);
+  }
+
+  // From a signal handler: every run ends soon.
+  static void RequestStop() { stop_requested_.store(true, std::memory_order_relaxed); }
+
+  Result& Out() { return result_; }
+  std::int64_t Now() const { return now_ns_; }
+
+  void StartWindow() {
+    measuring_ = true;
+    cpu_.Start();
+  }
+  void StopWindow() {
+    if (!measuring_) return;
+    result_.window = cpu_.Stop();
+    measuring_ = false;
+  }
+  bool Measuring() const { return measuring_; }
+  void Record(Histogram& histogram, std::int64_t since_ns) {
+    if (measuring_) histogram.Record(MonotonicNs() - since_ns);
+  }
+
+ protected:
+  ~Meter() = default;
+  static bool StopRequested() { return stop_requested_.load(std::memory_order_relaxed); }
+
+  Result result_;
+  std::int64_t now_ns_ = 0;
+
+ private:
+  inline static std::atomic<bool> stop_requested_{false};
+
+  CpuWindow cpu_;
+  bool measuring_ = false;
+};
+
+}  // namespace bench
