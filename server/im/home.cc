@@ -115,6 +115,7 @@ void Home::Tick() {
     if (User* user = core_.Find(kept_rosters_.front().user.full())) user->loaded = nullptr;
     kept_rosters_.pop_front();
   }
+  messages_.Tick();
 }
 
 void Home::Changed(const SessionId& session, const Jid& user, SessionState state) {
@@ -168,7 +169,7 @@ void Home::Changed(const Jid& user, AccountChange change) {
   if (change == AccountChange::kArchivePrefs) return ReadArchivePrefs(*at);
   if (change != AccountChange::kRemoved) return;
   rosters_.RemoveAll(*at);
-  Expel(user, "the account was removed");
+  Expel(*at, "the account was removed");
 }
 
 void Home::ReadArchivePrefs(User& user) {
@@ -179,15 +180,21 @@ void Home::ReadArchivePrefs(User& user) {
                              }));
 }
 
-void Home::Expel(const Jid& user, std::string text) {
+void Home::Expel(const Jid& user, const std::string& text) {
   const HomeCore::Turn turn(core_);
   User* at = core_.Find(user.full());
   if (at == nullptr) return;
-  while (!at->sessions.empty()) {
-    core_.Close(at->sessions.front().id, net::StreamError::kNotAuthorized, text);
-    End(*at, at->sessions.front());
+  Expel(*at, text);
+}
+
+void Home::Expel(User& user, const std::string& text) {
+  while (!user.sessions.empty()) {
+    HomeSession& session = user.sessions.front();
+    core_.Close(session.id, net::StreamError::kNotAuthorized, text);
+    presences_.End(user, session);
+    user.sessions.erase(user.sessions.begin());
   }
-  core_.Forget(user.full());
+  core_.Forget(user.jid.full());
 }
 
 // --- From sessions.
@@ -323,6 +330,11 @@ void Home::Ask(IqTarget target, Parcel iq) {
 
 void Home::Route(Parcel parcel) {
   const HomeCore::Turn turn(core_);
+  if (!core_.IsOwn(parcel.to.domain())) {
+    // Contacts of before may be elsewhere; nobody waits for what presence says of that.
+    if (parcel.kind == StanzaKind::kPresence) return core_.Settled(parcel.mark);
+    return core_.Bounce(parcel, StanzaError::kRemoteServerNotFound);
+  }
   if (parcel.to.local().empty()) return RouteToServer(std::move(parcel));
   switch (parcel.kind) {
     case StanzaKind::kMessage:

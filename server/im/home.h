@@ -41,11 +41,12 @@ class Home final : public HomeGate {
   void Gone(const SessionId& session, const Jid& user) override;
   void Route(Parcel parcel) override;
 
-  // Once a second or so: gives back what was kept for clients that do not ask for it.
+  // Once a second or so: gives back what was kept for clients that do not ask for it, tries again
+  // what the store did not take.
   void Tick();
   // The account is no more, or others changed what is stored of it: its sessions end
   // (not-authorized) and it is read anew.
-  void Expel(const Jid& user, std::string text);
+  void Expel(const Jid& user, const std::string& text);
 
   const HomeCounters& counters() const { return core_.counters; }
   size_t users() const { return core_.users(); }
@@ -58,6 +59,7 @@ class Home final : public HomeGate {
   void NoteLast(const User& user, std::string status);
   void Changed(const Jid& user, AccountChange change);
   void ReadArchivePrefs(User& user);
+  void Expel(User& user, const std::string& text);
 
   void Refuse(const HomeSession& session, const Parcel& parcel, std::string error_xml);
   bool MayGo(const User& user, const HomeSession& session, const Parcel& parcel);

@@ -151,7 +151,9 @@ void HomeCore::Fill(User& user, const LoadedUser& loaded) {
 
 User* HomeCore::Adopt(const Jid& bare, const std::shared_ptr<const LoadedUser>& loaded) {
   if (User* user = Find(bare.full())) {
-    // What is at home is newer than what a login has read, never older.
+    // What is at home is newer than what a login has read, never older; but for messages that a
+    // store in trouble kept though somebody took them: reading once for nothing is no harm.
+    if (user->sessions.empty()) user->offline = std::max(user->offline, loaded->offline);
     if (user->roster_version == loaded->roster_version && !user->busy) user->loaded = loaded;
     return user;
   }
@@ -186,7 +188,7 @@ void HomeCore::EndChange(std::string_view bare) {
 
 bool HomeCore::IsIdle(const User& user) const {
   return user.sessions.empty() && !user.loading && !user.busy && !user.offline_running &&
-         !user.offline_reading &&
+         user.offline_taken == 0 && !user.offline_reading &&
          (user.waiting == nullptr || (user.waiting->load.empty() && user.waiting->turn.empty() &&
                                       user.waiting->messages.empty()));
 }

@@ -35,6 +35,7 @@ struct HomeLimits {
   int64_t offline_expires_s = 0;      // 0: never
   uint32_t directed = 500;            // a session: those who have its presence out of order
   uint32_t waiting = 256;             // of a user: what waits for the store
+  uint32_t unkept = 10'000;           // a home: archived, to wait offline when the store is back
   uint32_t idle_users = 4'096;        // without a session, kept for what comes next
   // A login that read its user longer ago than this is over: what was changed since is known as
   // long.
@@ -53,6 +54,7 @@ struct HomeOptions {
 struct HomeCounters {
   uint64_t archive_failed = 0;  // copies of delivered messages that the store did not take
   uint64_t offline_stored = 0;
+  uint64_t offline_failed = 0;  // in the archive alone
   uint64_t bounced = 0;
   uint64_t rerouted = 0;
 };

@@ -22,7 +22,15 @@ std::vector<SessionId> MostAvailable(const User& user) {
   return targets;
 }
 
-std::string OriginId(const Parcel& message) { return message.id; }
+// The newest of them, whose connection is there if there is one.
+const HomeSession* ForOffline(User& user) {
+  const HomeSession* best = nullptr;
+  for (const SessionId& id : MostAvailable(user)) {
+    const HomeSession* session = user.Find(id);
+    if (best == nullptr || !session->detached || best->detached) best = session;
+  }
+  return best;
+}
 
 ArchiveEntry EntryOf(const Parcel& message, const Jid& owner, const Jid& peer, uint64_t id,
                      bool outgoing) {
@@ -30,7 +38,7 @@ ArchiveEntry EntryOf(const Parcel& message, const Jid& owner, const Jid& peer, u
                      .peer = std::string(peer.bare()),
                      .id = id,
                      .outgoing = outgoing,
-                     .origin_id = OriginId(message),
+                     .origin_id = message.id,
                      .xml = {},
                      .resource = std::string(peer.resource())};
   AppendParcel(entry.xml, message, {}, kClientSpace);
@@ -208,10 +216,7 @@ void Messages::Ended(const std::shared_ptr<Held>& held, DeliveryEnd end) {
 void Messages::GoesOn(const std::shared_ptr<Held>& held) {
   ++core_.counters.rerouted;
   core_.WithUser(held->user, [this, held](User* user, StoreError error) {
-    if (user == nullptr) {
-      if (!held->durable || error == StoreError::kAbsent) GiveBack(*held, StoreErrorXml(error));
-      return;
-    }
+    if (user == nullptr) return NotKept(held, error);
     const auto targets = MostAvailable(*user);
     if (targets.empty()) return Keep(*user, held);
     std::string extra = DelayXml(user->jid.domain(), static_cast<int64_t>(held->id >> 8U));
@@ -243,10 +248,7 @@ void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
   user.stale = true;
   core_.store().Write(std::move(batch),
                       core_.InTurn<std::monostate>([this, held](const auto& done) {
-                        if (!done) {
-                          if (!held->durable) GiveBack(*held, StoreErrorXml(done.error()));
-                          return;
-                        }
+                        if (!done) return NotKept(held, done.error());
                         held->durable = true;
                         ++core_.counters.offline_stored;
                         Settle(*held);
@@ -255,6 +257,25 @@ void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
                         ++at->offline;
                         DeliverOffline(*at);  // a session came meanwhile
                       }));
+}
+
+// What the archive has, its sender counts already: it is tried again while the store is away.
+void Messages::NotKept(const std::shared_ptr<Held>& held, StoreError error) {
+  if (!held->durable) return GiveBack(*held, StoreErrorXml(error));
+  if (error == StoreError::kAbsent || error == StoreError::kConflict) return;
+  if (unkept_.size() >= core_.limits().unkept) {
+    unkept_.pop_front();
+    ++core_.counters.offline_failed;
+  }
+  unkept_.push_back(held);
+}
+
+void Messages::Tick() {
+  for (const auto& held : std::exchange(unkept_, {})) GoesOn(held);
+  for (const std::string& bare : std::exchange(unremoved_, {})) {
+    User* user = core_.Find(bare);
+    if (user != nullptr && !user->offline_running) RemoveTaken(*user);
+  }
 }
 
 void Messages::Settle(Held& held) {
@@ -279,7 +300,8 @@ void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
 // --- What waited (XEP-0160).
 
 void Messages::DeliverOffline(User& user) {
-  if (user.offline == 0 || user.offline_running || MostAvailable(user).empty()) return;
+  if (user.offline == 0 || user.offline_running || user.offline_taken != 0) return;
+  if (MostAvailable(user).empty()) return;
   user.offline_running = true;
   user.offline_reading = true;
   if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
@@ -294,8 +316,7 @@ void Messages::OfflineRead(const std::string& bare,
   User* user = core_.Find(bare);
   if (user == nullptr) return;
   user->offline_reading = false;
-  const auto targets = MostAvailable(*user);
-  const HomeSession* session = targets.empty() ? nullptr : user->Find(targets.front());
+  const HomeSession* session = ForOffline(*user);
   if (!read || read->empty() || session == nullptr) {
     user->offline_running = false;
     if (read && read->empty()) user->offline = 0;
@@ -315,7 +336,8 @@ void Messages::OfflineRead(const std::string& bare,
         core_.NewTicket([this, waited, i](DeliveryEnd end) { OfflineEnded(waited, i, end); });
     core_.Deliver(session->id, std::move(delivery));
   }
-  user->offline = 0;
+  // There may be more than are read at a time.
+  user->offline = read->size() >= core_.limits().offline_messages ? 1 : 0;
   ReleaseWaiting(*user);
 }
 
@@ -334,20 +356,34 @@ void Messages::OfflineEnded(const std::shared_ptr<Waited>& waited, size_t index,
   const auto missing = std::ranges::find(waited->taken, false);
   const auto taken = static_cast<size_t>(missing - waited->taken.begin());
   const size_t left = waited->ids.size() - taken;
-  const auto over = [this, waited, left] {
-    User* user = core_.Find(waited->user.full());
-    if (user == nullptr) return;
+  if (User* user = core_.Find(waited->user.full())) {
     user->offline_running = false;
     user->offline += static_cast<uint32_t>(left);
-    DeliverOffline(*user);
-    core_.Rest(*user);
-  };
-  if (taken == 0) return over();
-  if (User* user = core_.Find(waited->user.full())) user->stale = true;
+    if (taken > 0) user->offline_taken = std::max(user->offline_taken, waited->ids[taken - 1]);
+    RemoveTaken(*user);
+  }
+}
+
+// Until they have left the store no more are read.
+void Messages::RemoveTaken(User& user) {
+  if (user.offline_taken == 0) {
+    DeliverOffline(user);
+    return core_.Rest(user);
+  }
+  user.stale = true;
+  user.offline_running = true;
+  const uint64_t up_to = user.offline_taken;
   WriteBatch batch;
-  batch.push_back(RemoveOffline{.user = waited->user.full(), .up_to = waited->ids[taken - 1]});
-  core_.store().Write(std::move(batch),
-                      core_.InTurn<std::monostate>([over](const auto&) { over(); }));
+  batch.push_back(RemoveOffline{.user = user.jid.full(), .up_to = up_to});
+  core_.store().Write(std::move(batch), core_.InTurn<std::monostate>([this, bare = user.jid.full(),
+                                                                      up_to](const auto& done) {
+    User* at = core_.Find(bare);
+    if (at == nullptr) return;
+    at->offline_running = false;
+    if (!done) return unremoved_.push_back(bare);
+    if (at->offline_taken == up_to) at->offline_taken = 0;
+    RemoveTaken(*at);
+  }));
 }
 
 }  // namespace server

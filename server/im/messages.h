@@ -12,6 +12,7 @@
 // One thread, of the home.
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -34,6 +35,8 @@ class Messages {
   void ArriveIq(const HomeSession& session, const Parcel& iq);
   // The session became available, or its priority is not negative any more.
   void DeliverOffline(User& user);
+  // Once a second or so.
+  void Tick();
 
  private:
   struct Held;    // a message on its way
@@ -49,16 +52,20 @@ class Messages {
   void Archive(const std::shared_ptr<Held>& held);
   void GoesOn(const std::shared_ptr<Held>& held);
   void Keep(User& user, const std::shared_ptr<Held>& held);
+  void NotKept(const std::shared_ptr<Held>& held, StoreError error);
   void Settle(Held& held);
   void GiveBack(Held& held, std::string error_xml);
 
   void OfflineRead(const std::string& bare,
                    std::expected<std::vector<OfflineEntry>, StoreError> read);
   void OfflineEnded(const std::shared_ptr<Waited>& waited, size_t index, DeliveryEnd end);
+  void RemoveTaken(User& user);
   void ReleaseWaiting(User& user);
 
   HomeCore& core_;
   Carbons& carbons_;
+  std::deque<std::shared_ptr<Held>> unkept_;  // archived, untaken, and not yet offline
+  std::vector<std::string> unremoved_;        // users whose offline_taken the store did not remove
 };
 
 }  // namespace server

@@ -86,7 +86,8 @@ struct User {
   std::unique_ptr<ArchivePrefs> archive_prefs;  // null: all is kept
   std::vector<HomeSession> sessions;            // in the order of their binding
   uint64_t roster_version = 0;
-  uint32_t offline = 0;  // messages that wait in the store
+  uint32_t offline = 0;        // messages that wait in the store
+  uint64_t offline_taken = 0;  // up to which id they are to leave the store, and have not yet
   bool loading = false;
   bool busy = false;             // a change of roster or blocking list is on its way to the store
   bool offline_running = false;  // some of the waiting messages are with a session

@@ -1,6 +1,7 @@
 #include "tests/server/im/world.h"
 
 #include <stdexcept>
+#include <utility>
 
 #include "net/base/random.h"
 
@@ -35,6 +36,11 @@ Home& World::HomeOf(std::string_view bare) {
 void World::Post(std::move_only_function<void()> call) {
   if (direct) return call();
   on_its_way_.push_back(std::move(call));
+}
+
+void World::Tick() {
+  for (const auto& home : homes_) home->Tick();
+  Run();
 }
 
 void World::Run() {
@@ -123,10 +129,10 @@ std::optional<std::string> World::Next(const std::string& name) {
 void World::End(Client& client) {
   client.open = false;
   const Jid user = *Jid::Parse(client.user);
-  for (const uint64_t ticket : client.untaken) {
+  const auto untaken = std::exchange(client.untaken, {});
+  for (const auto& [ticket, xml] : untaken) {
     DeliveryEnded(client.id, user, ticket, DeliveryEnd::kLost);
   }
-  client.untaken.clear();
   Gone(client.id, user);
 }
 
@@ -140,11 +146,15 @@ void World::Lose(const std::string& name) { Leave(name); }
 void World::Take(const std::string& name) {
   Client& client = At(name);
   client.takes = true;
-  for (const uint64_t ticket : client.untaken) {
-    DeliveryEnded(client.id, *Jid::Parse(client.user), ticket, DeliveryEnd::kTaken);
-  }
-  client.untaken.clear();
+  while (!client.untaken.empty()) TakeOne(client);
   Run();
+}
+
+void World::TakeOne(Client& client) {
+  const Client::Untaken taken = std::move(client.untaken.front());
+  client.untaken.pop_front();
+  if (on_taken) on_taken(client, taken.xml);
+  DeliveryEnded(client.id, *Jid::Parse(client.user), taken.ticket, DeliveryEnd::kTaken);
 }
 
 void World::Detach(const std::string& name) {
@@ -195,10 +205,10 @@ void World::Deliver(const SessionId& session, Delivery delivery) {
       if (ticket != 0) DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
       return;
     }
+    if (on_delivered) on_delivered(client, delivery.xml);
+    if (ticket != 0) client.untaken.push_back({ticket, delivery.xml});
     client.inbox.push_back(std::move(delivery));
-    if (ticket == 0) return;
-    if (client.takes) return DeliveryEnded(session, user, ticket, DeliveryEnd::kTaken);
-    client.untaken.push_back(ticket);
+    if (client.takes && ticket != 0) TakeOne(client);
   });
 }
 
@@ -245,6 +255,7 @@ void World::Gone(const SessionId& session, const Jid& user) {
 }
 
 void World::Route(Parcel parcel) {
+  if (on_routed) on_routed(parcel);
   Post([this, parcel = std::move(parcel)]() mutable {
     const std::string bare(parcel.to.bare());
     HomeOf(bare).Route(std::move(parcel));

@@ -30,8 +30,12 @@ class World final : public SessionGate, public HomeGate, public DialogueStage {
     std::string full;  // "": not bound
     std::string bind_error;
     std::deque<Delivery> inbox;
-    std::deque<uint64_t> untaken;  // tickets
-    bool takes = true;             // what it gets, at once
+    struct Untaken {
+      uint64_t ticket;
+      std::string xml;
+    };
+    std::deque<Untaken> untaken;
+    bool takes = true;  // what it gets, at once
     bool open = true;
     net::StreamError closed = net::StreamError::kNone;
     uint32_t sent = 0;
@@ -49,13 +53,22 @@ class World final : public SessionGate, public HomeGate, public DialogueStage {
   void Lose(const std::string& client) override;
   void Hold(const std::string& client) override { At(client).takes = false; }
   void Take(const std::string& client) override;
+  void TakeOne(Client& client);
   uint32_t Count(const std::string& client) override;
   std::string Closed(const std::string& client) override;
   void StoreIs(const std::string& state) override;
   std::string domain() const override { return "a.example"; }
 
   Client& At(const std::string& client) { return *clients_.at(client); }
+  bool HasClient(const std::string& client) const { return clients_.contains(client); }
+  // Those that were replaced by others of their name, too.
+  template <typename Visit>
+  void ForEachClient(Visit visit) const {
+    for (const auto& client : old_) visit(*client);
+    for (const auto& [name, client] : clients_) visit(*client);
+  }
   Home& HomeOf(std::string_view bare);
+  void Tick();
   void Run();  // until nothing is on its way
   Stanza Read(const std::string& xml);
   void Detach(const std::string& client);
@@ -67,6 +80,10 @@ class World final : public SessionGate, public HomeGate, public DialogueStage {
   // Calls between the sides are made at once, on the stack of whoever makes them, as they may be on
   // one thread.
   bool direct = false;
+  // See what happens, where they are set.
+  std::function<void(const Client& client, const std::string& xml)> on_delivered;
+  std::function<void(const Client& client, const std::string& xml)> on_taken;
+  std::function<void(const Parcel& parcel)> on_routed;
 
   // --- SessionGate
   void Bound(const SessionId& session, const Jid& full) override;
