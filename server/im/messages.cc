@@ -64,6 +64,7 @@ struct Messages::Held {
   bool writing = false;
   bool durable = false;
   bool taken = false;
+  bool tried = false;  // with a session, or with the store
   bool settled = false;
 };
 
@@ -167,6 +168,7 @@ void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>&
                                                 .id = core_.NextArchiveId(),
                                                 .archived = archived});
   if (targets.empty()) return Keep(user, held);
+  held->tried = true;
   const std::string extra = archived ? StanzaIdXml(user.jid.full(), held->id) : std::string();
   Handed(user, held, targets, extra);
   if (IsCopied(held->message)) carbons_.Received(user, targets, held->message, extra);
@@ -231,8 +233,11 @@ void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
   }
   const auto us = static_cast<int64_t>(held->id >> 8U);
   const int64_t expires = core_.limits().offline_expires_s;
+  // They leave the store by their ids: one that comes here late stands behind those that came
+  // meanwhile.
+  const uint64_t id = std::exchange(held->tried, true) ? core_.NextArchiveId() : held->id;
   OfflineEntry entry{.owner = user.jid.full(),
-                     .id = held->id,
+                     .id = id,
                      .expires_s = expires == 0 ? 0 : us / 1'000'000 + expires,
                      .from = held->message.from.full(),
                      .xml = {}};

@@ -91,7 +91,7 @@ struct ArchiveEntry {
 
 struct OfflineEntry {
   std::string owner;
-  uint64_t id = 0;        // as of archives; the archived message has the same
+  uint64_t id = 0;        // made as those of archives, in the order in which they are stored
   int64_t expires_s = 0;  // 0: never
   std::string from;
   std::string xml;

@@ -89,9 +89,28 @@ TEST_F(HomeTest, UntakenMessageWaitsOfflineWithItsArchiveId) {
   world_.Lose("bob/b");
   ASSERT_EQ(Bob().offline.size(), 1U);
   ASSERT_EQ(Bob().archive.size(), 1U);
-  EXPECT_EQ(Bob().offline.begin()->first, Bob().archive.begin()->first);
+  const std::string id = "id='" + std::to_string(Bob().archive.begin()->first) + "'";
+  EXPECT_NE(Bob().offline.begin()->second.xml.find(id), std::string::npos);
   EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
   EXPECT_EQ(world_.Count("alice/a"), 2U);
+}
+
+// What waits leaves the store up to an id: what comes late must not have an early one.
+TEST_F(HomeTest, UntakenMessageOutlivesTheRemovalOfNewerOnes) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Hold("bob/b");
+  world_.Send("alice/a", std::string(kHi));  // held
+  world_.Send("bob/b", "<presence type='unavailable'/>");
+  world_.Send("alice/a", std::string(kHi));  // waits
+  world_.Connect("bob/c");
+  world_.Hold("bob/c");
+  world_.Send("bob/c", "<presence><priority>1</priority></presence>");  // has what waited
+  world_.Send("bob/c", "<presence><priority>-1</priority></presence>");
+  world_.Lose("bob/b");
+  EXPECT_EQ(Bob().offline.size(), 2U);
+  world_.Take("bob/c");
+  EXPECT_EQ(Bob().offline.size(), 1U);
 }
 
 TEST_F(HomeTest, UntakenMessageGoesToAnotherSession) {
