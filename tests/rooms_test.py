@@ -36,7 +36,7 @@ FLOORS = {
     "server": [
         "server",
         "server/program",
-        "server/node server/ctl server/c2s",
+        "server/node server/ctl server/c2s server/transfer",
         "server/modules",
         "server/im",
         "server/store server/cluster server/config",

@@ -7,6 +7,7 @@
 #include "server/modules/guards.h"
 #include "server/modules/rsm.h"
 #include "server/xmpp/date_time.h"
+#include "server/xmpp/forwarded.h"
 #include "server/xmpp/xml_text.h"
 
 namespace server {
@@ -15,19 +16,6 @@ namespace {
 constexpr uint32_t kNodesMax = 256;  // that can give out an id in one microsecond
 
 int64_t TimeOf(uint64_t id) { return static_cast<int64_t>(id >> 8U); }
-
-// <forwarded/> puts a stanza where jabber:client is not the default.
-void AppendClientStanza(std::string& out, std::string_view xml) {
-  const size_t name_end = xml.find_first_of(" />");
-  const std::string_view tag = xml.substr(0, xml.find('>'));
-  if (name_end == std::string_view::npos || tag.find(" xmlns='") != std::string_view::npos) {
-    out += xml;  // "xmlns='" cannot stand in a value: apostrophes are escaped there
-    return;
-  }
-  out += xml.substr(0, name_end);
-  AppendXmlAttribute(out, "xmlns", kClientSpace);
-  out += xml.substr(name_end);
-}
 
 bool Matches(const ArchiveEntry& entry, const ArchiveQuery& query) {
   const int64_t time = TimeOf(entry.id);
@@ -153,11 +141,9 @@ class ArchiveRun : public std::enable_shared_from_this<ArchiveRun> {
     AppendXmlAttribute(xml, "xmlns", kArchiveSpace);
     if (!request_.query_id.empty()) AppendXmlAttribute(xml, "queryid", request_.query_id);
     AppendXmlAttribute(xml, "id", ArchiveIdText(entry.id));
-    xml += "><forwarded xmlns='urn:xmpp:forward:0'><delay xmlns='urn:xmpp:delay'";
-    AppendXmlAttribute(xml, "stamp", DateTimeText(TimeOf(entry.id)));
-    xml += "/>";
-    AppendClientStanza(xml, entry.xml);
-    xml += "</forwarded></result></message>";
+    xml += '>';
+    AppendForwarded(xml, entry.xml, TimeOf(entry.id));
+    xml += "</result></message>";
     call_.account().Push(call_.session(), std::move(xml));
   }
 
