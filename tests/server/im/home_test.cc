@@ -279,6 +279,160 @@ TEST_F(HomeTest, NothingIsKeptOfWhoHasGone) {
   EXPECT_EQ(world_.HomeOf("alice@a.example").tickets(), 0U);
 }
 
+TEST_F(HomeTest, AccountsChooseWhatIsArchived) {
+  Alice().archive_prefs = "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>";
+  Online("alice/a");
+  Online("bob/b");
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_TRUE(Alice().archive.empty());
+  EXPECT_EQ(Bob().archive.size(), 1U);
+  EXPECT_NE(Next("bob/b").find("stanza-id"), std::string::npos);
+  world_.Send("bob/b", "<message to='alice@a.example' type='chat'><body>ho</body></message>");
+  EXPECT_TRUE(Alice().archive.empty());
+  EXPECT_EQ(Next("alice/a").find("stanza-id"), std::string::npos);
+}
+
+TEST_F(HomeTest, RemovedAccountsLeaveTheirContacts) {
+  world_.Friends("alice", "bob", "both");
+  Online("bob/b");
+  world_.Send("bob/b", "<iq type='get' id='1'><query xmlns='jabber:iq:roster'/></iq>");
+  Online("alice/a");
+  world_.handlers.Add(IqTarget::kAccount, "remove", "test:remove", [this](IqCall call) {
+    world_.store.users.erase("alice@a.example");
+    call.Result();
+    call.account().Changed(AccountChange::kRemoved);
+  });
+  while (world_.Next("bob/b")) {
+  }
+  world_.Send("alice/a", "<iq type='set' id='2'><remove xmlns='test:remove'/></iq>");
+  EXPECT_EQ(world_.Closed("alice/a"), "not-authorized");
+  EXPECT_EQ(Bob().roster.at("alice@a.example").subscription, Subscription::kNone);
+  EXPECT_FALSE(world_.store.users.contains("alice@a.example"));
+  std::string all;
+  while (const auto next = world_.Next("bob/b")) all += *next;
+  EXPECT_NE(all.find("<presence from='alice@a.example/a' to='bob@a.example' type='unavailable'/>"),
+            std::string::npos)
+      << all;
+}
+
+TEST_F(HomeTest, ExpelledSessionsAreClosedAndTheUserIsReadAnew) {
+  Online("alice/a");
+  const int loads = world_.store.loads;
+  world_.HomeOf("alice@a.example").Expel(*Jid::Parse("alice@a.example"), "banned");
+  world_.Run();
+  EXPECT_EQ(world_.Closed("alice/a"), "not-authorized");
+  Online("alice/b");
+  EXPECT_EQ(world_.store.loads, loads + 1);
+}
+
+TEST_F(HomeTest, ContactElsewhereIsListedAndNotAsked) {
+  RosterItem item;
+  item.jid = "carol@elsewhere.example";
+  item.subscription = Subscription::kBoth;
+  Alice().roster[item.jid] = item;
+  Online("alice/a");
+  EXPECT_EQ(world_.store.loads, 0);
+  world_.Send("alice/a", "<presence to='carol@elsewhere.example' type='subscribe'/>");
+  EXPECT_NE(Next("alice/a").find("remote-server-not-found"), std::string::npos);
+}
+
+TEST_F(HomeTest, RosterHasALimit) {
+  HomeLimits limits;
+  limits.roster_items = 1;
+  World world(2, limits);
+  for (const char* name : {"alice", "bob", "carol"}) world.Account(name);
+  world.Connect("alice/a");
+  const auto add = [&](const std::string& jid) {
+    world.Send("alice/a", "<iq type='set' id='1'><query xmlns='jabber:iq:roster'><item jid='" +
+                              jid + "'/></query></iq>");
+    return world.Next("alice/a").value_or("");
+  };
+  EXPECT_NE(add("bob@a.example").find("type='result'"), std::string::npos);
+  EXPECT_NE(add("bob@a.example").find("type='result'"), std::string::npos);
+  EXPECT_NE(add("carol@a.example").find("not-acceptable"), std::string::npos);
+  world.Send("alice/a", "<presence to='carol@a.example' type='subscribe'/>");
+  EXPECT_NE(world.Next("alice/a").value_or("").find("not-acceptable"), std::string::npos);
+  // Who asks her fills no more than that, either.
+  world.Connect("carol/c");
+  world.Send("carol/c", "<presence to='alice@a.example' type='subscribe'/>");
+  EXPECT_EQ(world.store.users["alice@a.example"].roster.size(), 1U);
+}
+
+TEST_F(HomeTest, BlockingListHasALimit) {
+  HomeLimits limits;
+  limits.blocked = 1;
+  World world(1, limits);
+  world.Account("alice");
+  world.Connect("alice/a");
+  world.Send("alice/a",
+             "<iq type='set' id='1'><block xmlns='urn:xmpp:blocking'><item jid='a@b.example'/>"
+             "<item jid='c@b.example'/></block></iq>");
+  EXPECT_NE(world.Next("alice/a").value_or("").find("not-acceptable"), std::string::npos);
+  EXPECT_TRUE(world.store.users["alice@a.example"].blocked.empty());
+}
+
+TEST_F(HomeTest, DirectedPresenceHasALimit) {
+  HomeLimits limits;
+  limits.directed = 1;
+  World world(1, limits);
+  world.Account("alice");
+  world.Connect("alice/a");
+  world.Send("alice/a", "<presence to='x@a.example/1'/>");
+  EXPECT_FALSE(world.Next("alice/a"));
+  world.Send("alice/a", "<presence to='x@a.example/1'/>");
+  EXPECT_FALSE(world.Next("alice/a"));
+  world.Send("alice/a", "<presence to='x@a.example/2'/>");
+  EXPECT_NE(world.Next("alice/a").value_or("").find("resource-constraint"), std::string::npos);
+}
+
+TEST_F(HomeTest, WhatWaitsForTheStoreIsBounded) {
+  HomeLimits limits;
+  limits.waiting = 2;
+  World world(2, limits);
+  world.Account("alice");
+  world.Account("bob");
+  world.Connect("alice/a");
+  world.store.stalled = true;
+  for (int i = 0; i < 5; ++i) world.Send("alice/a", std::string(kHi));
+  int refused = 0;
+  while (const auto next = world.Next("alice/a")) {
+    EXPECT_NE(next->find("resource-constraint"), std::string::npos);
+    ++refused;
+  }
+  EXPECT_EQ(refused, 3);
+  world.store.stalled = false;
+  world.Run();
+  EXPECT_EQ(world.store.users["bob@a.example"].offline.size(), 2U);
+  EXPECT_EQ(world.Count("alice/a"), 5U);
+}
+
+TEST_F(HomeTest, ChangesOfARosterAreWrittenInOrderWithEachItsVersion) {
+  Online("alice/a");
+  world_.store.stalled = true;
+  for (const char* name : {"b", "c", "d"}) {
+    world_.Send("alice/a", "<iq type='set' id='" + std::string(name) +
+                               "'><query xmlns='jabber:iq:roster'><item jid='" + name +
+                               "@a.example'/></query></iq>");
+  }
+  EXPECT_EQ(Next("alice/a"), "");
+  world_.store.stalled = false;
+  world_.Run();
+  EXPECT_EQ(Alice().roster.at("b@a.example").version, 1U);
+  EXPECT_EQ(Alice().roster.at("c@a.example").version, 2U);
+  EXPECT_EQ(Alice().roster.at("d@a.example").version, 3U);
+}
+
+TEST_F(HomeTest, LastActivityIsWrittenWhenTheLastSessionLeaves) {
+  Online("alice/a");
+  Online("alice/b");
+  world_.Leave("alice/a");
+  EXPECT_FALSE(Alice().last);
+  world_.Send("alice/b", "<presence type='unavailable'><status>home</status></presence>");
+  ASSERT_TRUE(Alice().last);
+  EXPECT_EQ(Alice().last->status, "home");
+  EXPECT_EQ(Alice().last->seconds, world_.unix_us / 1'000'000);
+}
+
 TEST(Contacts, KeepWhatWasPut) {
   Contacts contacts;
   ContactState both{.subscription = Subscription::kBoth};
