@@ -116,6 +116,7 @@ void Home::Tick() {
     kept_rosters_.pop_front();
   }
   messages_.Tick();
+  rosters_.Tick();
 }
 
 void Home::Changed(const SessionId& session, const Jid& user, SessionState state) {

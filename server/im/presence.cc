@@ -52,13 +52,19 @@ void Presences::GreetFromOthers(User& user, const HomeSession& session) {
   }
 }
 
-// Section 4.3.1; from the full address, so that the answers come to who asks for them.
-void Presences::ProbeContacts(const User& user, const Jid& full) {
+// Section 4.3.1; from the full address, so that the answers come to who asks for them. A request
+// that is not answered yet is made again: who has it or has granted it loses nothing by that, and
+// what was lost on the way between two accounts is mended.
+void Presences::AskContacts(const User& user, const Jid& full) {
   user.contacts.ForEach(user.jid.domain(), [&](const std::string& jid, const ContactState& state) {
-    if (!state.to()) return;
+    if (!state.to() && !state.ask) return;
     Jid contact = Jid::OfPrepared(jid);
     if (user.Blocks(contact)) return;
-    core_.Route(MakePresence(StanzaType::kProbe, full, std::move(contact)));
+    if (state.ask) {
+      core_.Route(MakePresence(StanzaType::kSubscribe, user.jid, std::move(contact)));
+    } else {
+      core_.Route(MakePresence(StanzaType::kProbe, full, std::move(contact)));
+    }
   });
 }
 
@@ -75,7 +81,7 @@ Presences::Change Presences::Broadcast(User& user, HomeSession& session, const S
   Tell(user, session, WithTo(sent.parcel, user.jid));
   if (!initial) return Change::kNone;
   GreetFromOthers(user, session);
-  ProbeContacts(user, sent.parcel.from);
+  AskContacts(user, sent.parcel.from);
   return Change::kAvailable;
 }
 

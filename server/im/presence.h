@@ -37,7 +37,7 @@ class Presences {
  private:
   void Tell(const User& user, const HomeSession& session, const Parcel& told);
   void GreetFromOthers(User& user, const HomeSession& session);
-  void ProbeContacts(const User& user, const Jid& full);
+  void AskContacts(const User& user, const Jid& full);
   void GoUnavailable(User& user, HomeSession& session, std::shared_ptr<const std::string> content,
                      bool itself);
   void AnswerProbe(User& user, const Parcel& probe);

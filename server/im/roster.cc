@@ -261,16 +261,26 @@ void Rosters::Arrive(const Parcel& parcel) {
       if (error == StoreError::kAbsent && parcel.type == StanzaType::kSubscribe) {
         core_.Route(MakePresence(StanzaType::kUnsubscribed, parcel.to.Bare(), parcel.from.Bare()));
       } else if (error != StoreError::kAbsent) {
-        core_.Bounce(parcel, FailureXml());
+        Again(parcel);
       }
       return;
     }
     if (user->Blocks(parcel.from)) return;
     core_.BeginChange(*user, [this, parcel](User* at, StoreError) {
-      if (at == nullptr) return core_.Bounce(parcel, FailureXml());
+      if (at == nullptr) return Again(parcel);
       Inbound(*at, parcel);
     });
   });
+}
+
+// The contact's side has it written: it is tried again until this side has, too.
+void Rosters::Again(const Parcel& parcel) {
+  if (again_.size() >= core_.limits().unkept) again_.pop_front();
+  again_.push_back(parcel);
+}
+
+void Rosters::Tick() {
+  for (const Parcel& parcel : std::exchange(again_, {})) Arrive(parcel);
 }
 
 void Rosters::Inbound(User& user, const Parcel& parcel) {
@@ -292,7 +302,9 @@ void Rosters::Inbound(User& user, const Parcel& parcel) {
     if (approved) core_.Route(MakePresence(StanzaType::kSubscribed, user.jid, contact));
     return core_.EndChange(user.jid.full());
   }
-  const auto failure = [this, parcel](StoreError) { core_.Bounce(parcel, FailureXml()); };
+  const auto failure = [this, parcel](StoreError error) {
+    if (error != StoreError::kAbsent) Again(parcel);
+  };
   ReadItem(user, contact, failure, [=, this](User& at, RosterItem item) {
     if (next.pending_in && asks) item.request = parcel.content_view();
     WriteItem(at, std::move(item), next, failure, [=, this](User& changed) {

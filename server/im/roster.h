@@ -10,6 +10,7 @@
 // One thread, of the home.
 #pragma once
 
+#include <deque>
 #include <functional>
 
 #include "server/im/home_core.h"
@@ -28,6 +29,8 @@ class Rosters {
   void Send(User& user, Parcel parcel);
   // For the user.
   void Arrive(const Parcel& parcel);
+  // Once a second or so.
+  void Tick();
   // A session became available: it hears who waits for an answer.
   void TellRequests(User& user, const SessionId& session);
   // The account is no more: its contacts see all subscriptions end (XEP-0077 section 3.2).
@@ -43,6 +46,7 @@ class Rosters {
   void Remove(User& user, const RosterOrder& order, IqCall call);
   void Outbound(User& user, const Parcel& parcel, const Jid& sender);
   void Inbound(User& user, const Parcel& parcel);
+  void Again(const Parcel& parcel);
 
   // The item as the store has it, or a new one; within a change.
   void ReadItem(User& user, const Jid& contact, Failure failure, ItemAction then);
@@ -56,6 +60,7 @@ class Rosters {
   HomeCore& core_;
   Presences& presences_;
   uint64_t pushes_ = 0;
+  std::deque<Parcel> again_;  // what came and the store did not take
 };
 
 }  // namespace server

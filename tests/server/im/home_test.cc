@@ -422,6 +422,39 @@ TEST_F(HomeTest, ChangesOfARosterAreWrittenInOrderWithEachItsVersion) {
   EXPECT_EQ(Alice().roster.at("d@a.example").version, 3U);
 }
 
+TEST_F(HomeTest, SubscriptionThatTheContactsStoreDidNotTakeIsTriedAgain) {
+  Online("alice/a");
+  world_.store.stalled = true;
+  world_.Send("alice/a", "<presence to='bob@a.example' type='subscribe'/>");
+  // Hers is written, and then the store goes away.
+  world_.store.stalled = false;
+  world_.on_routed = [this](const Parcel& parcel) {
+    if (parcel.type == StanzaType::kSubscribe) world_.store.fails = StoreError::kDown;
+  };
+  world_.Run();
+  EXPECT_TRUE(Alice().roster.at("bob@a.example").ask);
+  EXPECT_TRUE(Bob().roster.empty());
+  world_.on_routed = nullptr;
+  world_.StoreIs("up");
+  world_.Tick();
+  EXPECT_TRUE(Bob().roster.at("alice@a.example").pending_in);
+}
+
+TEST_F(HomeTest, RequestThatIsNotAnsweredIsMadeAgainAtTheNextLogin) {
+  RosterItem asked;
+  asked.jid = "bob@a.example";
+  asked.ask = true;
+  asked.version = 1;
+  Alice().roster[asked.jid] = asked;
+  Alice().version = 1;
+  Online("alice/a");
+  EXPECT_TRUE(Bob().roster.at("alice@a.example").pending_in);
+  EXPECT_EQ(Bob().roster.at("alice@a.example").version, 1U);
+  world_.Leave("alice/a");
+  Online("alice/a");
+  EXPECT_EQ(Bob().roster.at("alice@a.example").version, 1U);  // nothing was written again
+}
+
 TEST_F(HomeTest, LastActivityIsWrittenWhenTheLastSessionLeaves) {
   Online("alice/a");
   Online("alice/b");
