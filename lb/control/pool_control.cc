@@ -521,9 +521,10 @@ void PoolControl::StepWarmups() {
   }
 }
 
-// A node that is down serves nobody, and who stays with it learns of that by its own timeouts only.
+// A node that is down or cut off serves nobody, and who stays with it learns of that by its own
+// timeouts only.
 void PoolControl::StepDown(PoolNode& entry) {
-  if (!config_.close_on_down || entry.health->condition() != NodeCondition::kDown) {
+  if (!config_.close_on_down || !entry.health->loses_sessions()) {
     if (entry.down_pace && entry.down_pace->ended() > 0) {
       net::Log(net::LogLevel::kInfo, "lb", "sessions of a node that was down were ended",
                {{"pool", name()},

@@ -143,6 +143,14 @@ class NodeHealth {
   Changed SetAdmin(AdminState state);
 
   NodeCondition condition() const { return condition_; }
+  // Whether on_down = "close" ends its sessions: it is dead, or cut off from the cluster, by the
+  // balancer's judgement or its own word (isolated). A node that says that it drains or stops ends
+  // its own at its own pace, one that starts has none, and what an administrator said stands above.
+  bool loses_sessions() const {
+    return condition_ == NodeCondition::kDown || condition_ == NodeCondition::kSplit ||
+           (condition_ == NodeCondition::kNotRunning && cluster_ &&
+            cluster_->state == ClusterState::kIsolated);
+  }
   NodeAvailability availability() const {
     return name_ == Name::kKnown ? AvailabilityOf(condition_) : NodeAvailability::kOut;
   }

@@ -198,6 +198,33 @@ TEST(NodeHealthTest, OnlyARunningClusterStateIsChoosable) {
   }
 }
 
+TEST(NodeHealthTest, WhoIsDeadOrCutOffLosesItsSessionsAndWhoDrainsOrStopsItselfDoesNot) {
+  NodeHealthConfig config = Checks(1);
+  config.cluster_status = true;
+  NodeHealth health(config);
+  EXPECT_FALSE(health.loses_sessions());
+  health.OnCheckResult(0, true, "connected");
+  for (auto state : {ClusterState::kStarting, ClusterState::kJoining, ClusterState::kRunning,
+                     ClusterState::kDraining, ClusterState::kStopping}) {
+    health.OnClusterStatus(Status(state));
+    EXPECT_FALSE(health.loses_sessions()) << ClusterStateName(state);
+  }
+  health.OnClusterStatus(Status(ClusterState::kIsolated));
+  EXPECT_TRUE(health.loses_sessions());
+  health.SetAdmin(AdminState::kDrain);
+  EXPECT_FALSE(health.loses_sessions()) << "the administrator's drain has its own pace";
+  health.SetAdmin(AdminState::kReady);
+  health.OnClusterStatus(Status(ClusterState::kRunning));
+  EXPECT_FALSE(health.loses_sessions());
+  health.OnSplit(SplitVerdict::kOut, "netsplit");
+  EXPECT_TRUE(health.loses_sessions());
+  health.OnSplit(SplitVerdict::kIn, "");
+  EXPECT_FALSE(health.loses_sessions());
+  for (int i = 0; i < 3; ++i) health.OnClusterError("timeout");
+  ASSERT_EQ(health.condition(), NodeCondition::kDown);
+  EXPECT_TRUE(health.loses_sessions());
+}
+
 TEST(NodeHealthTest, AStatusApiThatFailsTakesTheNodeDownAfterFall) {
   NodeHealthConfig config = Checks(0);
   config.cluster_status = true;
