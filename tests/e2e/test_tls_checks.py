@@ -9,6 +9,7 @@ from lib import net
 from lib.balancer import Balancer
 from lib.case import EndToEndCase, FreshCase
 from lib.certs import Authority
+from lib.ejabberd import start_cluster
 from lib.node import SinkNode, node_tables
 from lib.prosody import start_nodes
 from lib.thread_node import ThreadNode
@@ -154,12 +155,20 @@ class TlsChecks(FreshCase):
         self.assertEqual({state for state, _ in self.states()["p"].values()}, {"up"})
 
 
-class RealServer(EndToEndCase):
-    """Checks of Prosody, by STARTTLS and by direct TLS."""
+class RealServers(EndToEndCase):
+    """Checks of Prosody and ejabberd, by STARTTLS and by direct TLS."""
 
     def test_checks_go_through_prosodys_tls_and_mind_its_certificate(self):
         authority = Authority(self.workspace)
-        node, = start_nodes(self.workspace, authority, 1, DOMAIN)
+        self.checks_mind_the_certificate(
+            authority, *start_nodes(self.workspace, authority, 1, DOMAIN))
+
+    def test_checks_go_through_ejabberds_tls_and_mind_its_certificate(self):
+        authority = Authority(self.workspace)
+        self.checks_mind_the_certificate(
+            authority, *start_cluster(self.workspace, authority, 1, DOMAIN))
+
+    def checks_mind_the_certificate(self, authority, node):
         xmpp = {**CHECK, "type": "xmpp", "to": DOMAIN}
 
         def pool(port, check, **more):
