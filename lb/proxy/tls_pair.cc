@@ -178,7 +178,7 @@ void Pair::OnHelloBytes(uint16_t buffer) {
       break;
   }
   RouteBy(parser.server_name(), parser.alpn());
-  worker_.NoteTls(*this, 0, parser.server_name());
+  worker_.NoteTls(*this, parser.version(), parser.server_name());
   FreeTls();  // from here on a plain connection
   Choose();
 }
@@ -236,6 +236,12 @@ bool Pair::StartHandshake() {
   const ListenerSettings& listener = *worker_.ListenerOf(*this);
   if (listener.tls == nullptr) return false;  // a reload took TLS away meanwhile
   DCHECK(tls.slot);
+  if (worker_.hooks_.access_log != nullptr) {  // what it asked for, should nothing come of it
+    net::ClientHelloParser parser;
+    if (parser.Feed(tls.opening->early) == net::ClientHelloStatus::kOk) {
+      worker_.NoteTls(*this, parser.version(), parser.server_name());
+    }
+  }
   tls.engine[0] = worker_.tls_->NewServer(listener.tls);
   return tls.engine[0] != nullptr;
 }

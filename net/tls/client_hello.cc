@@ -15,6 +15,7 @@ constexpr uint16_t kServerNameExtension = 0;
 constexpr uint16_t kAlpnExtension = 16;
 constexpr uint16_t kSessionTicketExtension = 35;
 constexpr uint16_t kPreSharedKeyExtension = 41;
+constexpr uint16_t kSupportedVersionsExtension = 43;
 
 bool IsHostNameByte(uint8_t c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
@@ -96,6 +97,8 @@ bool ClientHelloParser::ParseHello(std::span<const uint8_t> hello) {
       ciphers.size() % 2 != 0 || compression.empty()) {
     return false;
   }
+  // Of TLS 1.3 the field says nothing (RFC 8446, 4.2.1).
+  version_ = static_cast<uint16_t>(std::min<size_t>(version, 0x0303));
   if (reader.empty()) return true;  // extensions may be left out before TLS 1.3
   ByteReader extensions(reader.Vector(2));
   if (!reader.ok() || !reader.empty()) return false;
@@ -108,6 +111,7 @@ bool ClientHelloParser::ParseHello(std::span<const uint8_t> hello) {
     if (!body.empty() && (type == kPreSharedKeyExtension || type == kSessionTicketExtension)) {
       offers_resumption_ = true;
     }
+    if (type == kSupportedVersionsExtension) ParseVersions(body);
     bool* seen = type == kServerNameExtension ? &seen_name
                  : type == kAlpnExtension     ? &seen_alpn
                                               : nullptr;
@@ -134,6 +138,19 @@ void ClientHelloParser::ParseServerName(std::span<const uint8_t> extension) {
   for (uint8_t c : name) {
     server_name_.push_back(static_cast<char>(c >= 'A' && c <= 'Z' ? c + 32 : c));
   }
+}
+
+void ClientHelloParser::ParseVersions(std::span<const uint8_t> extension) {
+  ByteReader reader(extension);
+  ByteReader list(reader.Vector(1));
+  if (!reader.ok() || !reader.empty()) return;
+  size_t highest = 0;
+  while (!list.empty()) {
+    const size_t version = list.Number(2);
+    if (!list.ok()) return;
+    if (version >= 0x0301 && version <= 0x0304) highest = std::max(highest, version);  // no GREASE
+  }
+  if (highest != 0) version_ = static_cast<uint16_t>(highest);
 }
 
 void ClientHelloParser::ParseAlpn(std::span<const uint8_t> extension) {

@@ -47,6 +47,8 @@ class ClientHelloParser {
   // As offered, in the client's order, at most kAlpnMax.
   const std::vector<std::string>& alpn() const { return alpn_; }
   bool Offers(std::string_view protocol) const;
+  // The highest version that it offers and we have heard of (0x0304: TLS 1.3); 0 before kOk.
+  uint16_t version() const { return version_; }
   // Brings a ticket of an earlier connection: a pre-shared key (TLS 1.3) or a session ticket (TLS
   // 1.2). Whether it is taken is another matter.
   bool offers_resumption() const { return offers_resumption_; }
@@ -57,6 +59,7 @@ class ClientHelloParser {
   bool ParseHello(std::span<const uint8_t> hello);
   void ParseServerName(std::span<const uint8_t> extension);
   void ParseAlpn(std::span<const uint8_t> extension);
+  void ParseVersions(std::span<const uint8_t> extension);
 
   ClientHelloStatus status_ = ClientHelloStatus::kNeedMore;
   size_t input_bytes_ = 0;
@@ -67,6 +70,7 @@ class ClientHelloParser {
   std::string server_name_;
   std::vector<std::string> alpn_;
   bool offers_resumption_ = false;
+  uint16_t version_ = 0;
 };
 
 }  // namespace net

@@ -71,6 +71,7 @@ TEST(ClientHello, NameAndProtocolsOfARealOne) {
   EXPECT_THAT(parser.alpn(), ElementsAre("xmpp-client", "h2"));
   EXPECT_TRUE(parser.Offers("h2"));
   EXPECT_FALSE(parser.Offers("xmpp-server"));
+  EXPECT_EQ(parser.version(), 0x0304);
   ClientHelloParser bare;
   ASSERT_EQ(Parse(bare, RealHello("", "")), ClientHelloStatus::kOk);
   EXPECT_EQ(bare.server_name(), "");
