@@ -180,6 +180,7 @@ std::expected<std::string, std::vector<net::ConfigError>> Control::Reload() {
   auto prepared = Prepare(*config, nullptr);
   if (!prepared) return fail(prepared.error());
   Commit(std::move(*config), std::move(*prepared));
+  engine_->Settle();  // "reloaded" is said when it holds in every worker
   ++reloads_;
   last_reload_at_s_ = static_cast<int64_t>(std::time(nullptr));
   last_reload_error_.clear();

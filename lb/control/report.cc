@@ -187,7 +187,7 @@ struct ConnectionNames {
             .node = pair.node() == nullptr ? "" : pair.node()->name,
             .state = std::string(PairStateName(pair.state())),
             .age_ms = worker.WallMs() - pair.started_ms(),
-            .idle_ms = worker.NowMs() - pair.active_ms(),
+            .idle_ms = pair.idle_ms(),
             .bytes_in = pair.bytes(0),
             .bytes_out = pair.bytes(1)};
   }

@@ -91,7 +91,7 @@ bool Pair::MarkLost(unsigned side, int32_t error) {
   if (!SideHas(kLost, side)) {
     NoteError(side, error);
     if (end_ == EndReason::kNone) end_ = SideFailed(side);
-    if (std::chrono::milliseconds(Elapsed()) >= kReadTime) SetSide(kQuiet, 1);
+    if (std::chrono::milliseconds(idle_ms()) >= kReadTime) SetSide(kQuiet, 1);
     Touch(side);
     SetSide(kLost, side);
     if (SideHas(kLost, 1 - side)) {
@@ -151,7 +151,7 @@ void Pair::DropWay(unsigned direction) {
 bool Pair::OnDueLost() {
   const unsigned side = SideHas(kLost, 0) ? 0 : 1;
   const net::Duration limit = LostLimit(worker_.SettingsOf(*this));
-  if (std::chrono::milliseconds(Elapsed()) >= limit) {
+  if (std::chrono::milliseconds(idle_ms()) >= limit) {
     End(end_);
     return true;
   }
@@ -185,14 +185,14 @@ void Pair::FinishDirection(unsigned direction, bool truncated) {
     return;
   }
   worker_.ring().Shutdown(slot_[1 - direction], SHUT_WR);
-  active_ms_ = worker_.NowMs();
+  active_ = Moment();
   Schedule(worker_.SettingsOf(*this).fin_timeout);
 }
 
 // The reset of `side`, as a reset of the other. May free the Pair.
 void Pair::PassOnReset(unsigned side) {
   if (InFlight(kLocal)) return;  // the wheel comes back here
-  const net::Duration since = std::chrono::milliseconds(Elapsed());
+  const net::Duration since = std::chrono::milliseconds(idle_ms());
   if (!SideHas(kQuiet, 1) && since < ReadTime(worker_.SettingsOf(*this))) return;  // likewise
   if (!worker_.ring().features().socket_options) {
     End(end_);  // the kernel cannot say what was acknowledged
@@ -212,7 +212,7 @@ void Pair::OnUnsent(int32_t result) {
   // acknowledged within that time it never will.
   const unsigned other = SideHas(kLost, 0) ? 1 : 0;
   const bool gone = Has(kShut, other) &&
-                    std::chrono::milliseconds(Elapsed()) >= ReadTime(worker_.SettingsOf(*this));
+                    std::chrono::milliseconds(idle_ms()) >= ReadTime(worker_.SettingsOf(*this));
   if (result <= 0 || gone) End(end_);
 }
 

@@ -73,6 +73,7 @@ void Engine::FitToLimits(const Options& options) {
   connections_max_ = static_cast<uint32_t>(
       std::min<uint64_t>(options.connections_max, uint64_t{each} * options.workers));
   shared_.connections_max = connections_max_;
+  shared_.half_open.Seed(options.seed);
   // The limit is the process's. The kernel does not spread connections evenly, and who goes on for
   // days less so: each worker has room for more than its part.
   pairs_max_ = std::min(std::max(kUneven * each, each + kUnevenLeast), options.connections_max);
@@ -175,6 +176,10 @@ void Engine::AskAll(const std::function<void(ProxyWorker&)>& task) {
   }
 }
 
+void Engine::Settle() {
+  AskAll([](ProxyWorker&) {});
+}
+
 uint64_t Engine::SumAt(size_t index, auto from) const {
   uint64_t sum = 0;
   for (const auto& thread : threads_) {
@@ -201,7 +206,7 @@ Engine::Connections Engine::List(const std::function<bool(const Pair&)>& wanted,
                              .node = pair.node() == nullptr ? "" : pair.node()->name,
                              .state = pair.state(),
                              .age_ms = worker.WallMs() - pair.started_ms(),
-                             .idle_ms = worker.NowMs() - pair.active_ms(),
+                             .idle_ms = pair.idle_ms(),
                              .bytes_in = pair.bytes(0),
                              .bytes_out = pair.bytes(1)});
     });
@@ -226,7 +231,7 @@ uint32_t Engine::ShutNode(const Node* node, uint32_t count, EndReason reason) {
   std::vector<std::pair<uint32_t, size_t>> idle;  // for how long, at which worker
   size_t index = 0;
   AskAll([&](ProxyWorker& worker) {
-    for (uint32_t time : worker.IdleTimes(node, count, reason)) idle.emplace_back(time, index);
+    for (uint64_t time : worker.IdleTimes(node, count, reason)) idle.emplace_back(time, index);
     ++index;
   });
   const size_t take = std::min<size_t>(count, idle.size());

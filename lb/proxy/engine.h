@@ -54,6 +54,8 @@ class Engine {
   void PostAll(const std::function<void(ProxyWorker&)>& task);
   // Runs `task` on each worker, one after the other, and waits.
   void AskAll(const std::function<void(ProxyWorker&)>& task);
+  // Until the workers have done what was posted before.
+  void Settle();
 
   // --- Connections, for operators.
   struct Connection {

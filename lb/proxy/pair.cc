@@ -35,8 +35,6 @@ uint32_t Milliseconds(net::Duration duration) {
   return static_cast<uint32_t>(duration / std::chrono::milliseconds(1));
 }
 
-uint16_t Clamped(uint32_t ms) { return static_cast<uint16_t>(std::min(ms, 65'535U)); }
-
 }  // namespace
 
 std::string_view EndReasonName(EndReason reason) {
@@ -139,7 +137,7 @@ Pair::Pair(ProxyWorker& worker, uint16_t listener, uint16_t pool, net::Slot clie
     : worker_(worker),
       slot_{client, net::kNoSlot},
       born_(worker.Birth()),
-      active_ms_(worker.NowMs()),
+      active_(worker.NowMs()),
       listener_(listener),
       pool_(pool) {}
 
@@ -147,10 +145,17 @@ void Pair::Enter(State to) {
   // From kClosing nothing leads back, and only a new Pair is in kNaming.
   DCHECK(state_ != State::kClosing && to != State::kNaming);
   state_ = to;
-  active_ms_ = worker_.NowMs();
+  active_ = Moment();
 }
 
-uint32_t Pair::Elapsed() const { return worker_.NowMs() - active_ms_; }
+uint32_t Pair::Moment() const {
+  return state_ == State::kOpen ? worker_.NowSlow() : worker_.NowMs();
+}
+
+uint64_t Pair::Since(uint32_t moment) const {
+  const uint32_t passed = Moment() - moment;
+  return state_ == State::kOpen ? uint64_t{ProxyWorker::kSlowMs} * passed : passed;
+}
 
 // --- Who is it? -------------------------------------------------------------------------------
 
@@ -348,7 +353,7 @@ void Pair::Place(const PickResult& picked) {
 bool Pair::OnDequeued() {
   const PickResult picked = PickNode();
   if (picked.node == nullptr && picked.failure == PickFailure::kAllFull) return false;
-  queue_ms_ = Clamped(queue_ms_ + Elapsed());
+  queue_time_ = ShortMs(queue_ms() + idle_ms());
   worker_.LeftQueue(*this);
   // Out of the queue's state, so that an end from here does not leave it a second time.
   Enter(State::kRetryWait);
@@ -431,11 +436,11 @@ void Pair::Retry(EndReason reason, int error) {
 // --- Open -------------------------------------------------------------------------------------
 
 void Pair::Open() {
-  const uint32_t connect_ms = Elapsed();
+  const uint64_t connect_ms = idle_ms();
   const bool greeted = state_ == State::kSecuring;
   Enter(State::kOpen);
-  if (worker_.sides_timed_) worker_.QuietMs(*this) = active_ms_;
-  connect_ms_ = Clamped(connect_ms);
+  if (worker_.sides_timed_) worker_.QuietAt(*this) = active_;
+  connect_time_ = ShortMs(connect_ms);
   bytes_[1] = 0;
   node_->OnConnected();
   // Received from since before it stood: a look is due when the timers are set.
@@ -494,13 +499,13 @@ void Pair::OnTimesChanged() {
 void Pair::Touch(unsigned direction) {
   if (AnyLost()) return;
   if (worker_.sides_timed_) TouchSide(direction);
-  active_ms_ = worker_.NowMs();
+  active_ = Moment();
 }
 
-// Before active_ms_ is set: it is the time of whoever spoke last.
+// Before active_ is set: it is the time of whoever spoke last.
 void Pair::TouchSide(unsigned side) {
   if (Has(kNodeLast, 1) == (side == 1)) return;
-  worker_.QuietMs(*this) = active_ms_;
+  worker_.QuietAt(*this) = active_;
   if (side == 1) {
     Set(kNodeLast, 1);
   } else {
@@ -508,9 +513,9 @@ void Pair::TouchSide(unsigned side) {
   }
 }
 
-uint32_t Pair::SilentMs(unsigned side) const {
+uint64_t Pair::SilentMs(unsigned side) const {
   const bool last = Has(kNodeLast, 1) == (side == 1);
-  return worker_.NowMs() - (last ? active_ms_ : worker_.QuietMs(*this));
+  return Since(last ? active_ : worker_.QuietAt(*this));
 }
 
 // True when that was the end, and the Pair may be gone. Else `next` is no later than its time.
@@ -527,10 +532,10 @@ bool Pair::EndIfSilent(unsigned side, net::Duration limit, EndReason reason, net
 
 void Pair::OnDue() {
   const PoolSettings& settings = worker_.SettingsOf(*this);
-  // Comes back when this much has passed since active_ms_; true when it has.
+  // Comes back when this much has passed since active_; true when it has.
   auto passed = [&](net::Duration limit) {
     if (limit <= net::Duration::zero()) return false;
-    const uint32_t elapsed = Elapsed();
+    const uint64_t elapsed = idle_ms();
     if (elapsed >= Milliseconds(limit)) return true;
     Schedule(limit - std::chrono::milliseconds(elapsed));
     return false;
@@ -596,7 +601,7 @@ void Pair::OnDueOpen() {
   SetNodeTimers();
   if (bytes_[1] > 0) node_->OnSpoke();
   LookAtSides();
-  const net::Duration elapsed = std::chrono::milliseconds(Elapsed());
+  const net::Duration elapsed = std::chrono::milliseconds(idle_ms());
   net::Duration next = net::Duration::max();
   if (settings.idle_timeout > net::Duration::zero()) {
     if (elapsed >= settings.idle_timeout) {

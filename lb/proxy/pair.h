@@ -27,6 +27,7 @@
 
 #include "lb/balance/balancer.h"
 #include "lb/proxy/runtime.h"
+#include "lb/proxy/short_ms.h"
 #include "net/base/address.h"
 #include "net/io/buffer_pool.h"
 #include "net/io/ring.h"
@@ -136,9 +137,13 @@ class alignas(128) Pair final : public net::Target {
   uint64_t started_ms() const { return born_ >> kBirthBits; }  // wall clock
   // Unlike any other's of its worker.
   uint64_t birth() const { return born_; }
-  uint32_t active_ms() const { return active_ms_; }
-  uint32_t connect_ms() const { return connect_ms_; }
-  uint32_t queue_ms() const { return queue_ms_; }
+  // Since its last byte, or change of state.
+  uint64_t idle_ms() const { return Since(active_); }
+  // Now, as idle_ms() counts from it: once open, connections last longer than milliseconds do in 32
+  // bits.
+  uint32_t Moment() const;
+  uint64_t connect_ms() const { return connect_time_.ms(); }
+  uint64_t queue_ms() const { return queue_time_.ms(); }
   uint32_t retries() const { return retries_; }
   EndReason end_reason() const { return end_; }
   int error() const { return error_; }  // the errno that began the end; 0 for none
@@ -188,7 +193,7 @@ class alignas(128) Pair final : public net::Target {
     kTimers = 1U << 7U,    // (direction 0 only) the node's socket has its TCP timers
     kTls = 1U << 5U,       // (direction 1 only) extra_ is a Tls
     kNoName = 1U << 7U,    // (direction 1 only) our PROXY header waits for the client's address
-    kNodeLast = 1U << 6U,  // (direction 1 only) active_ms_ is the node's (ProxyWorker::QuietMs)
+    kNodeLast = 1U << 6U,  // (direction 1 only) active_ is the node's (ProxyWorker::QuietAt)
   };
 
   // Bits of sides_; those of side 1 stand four higher.
@@ -254,12 +259,12 @@ class alignas(128) Pair final : public net::Target {
   void Schedule(net::Duration from_now);
   void ScheduleBy(net::Duration from_now);  // unless it comes up sooner anyway
   void Retry(EndReason reason, int error);
-  uint32_t Elapsed() const;  // milliseconds since active_ms_
+  uint64_t Since(uint32_t moment) const;  // milliseconds
   // Bytes of that side moved. Once a side is lost the time of that stands: what is left is bounded
   // by it.
   void Touch(unsigned direction);
   void TouchSide(unsigned side);
-  uint32_t SilentMs(unsigned side) const;  // since its last byte
+  uint64_t SilentMs(unsigned side) const;  // since its last byte
   bool EndIfSilent(unsigned side, net::Duration limit, EndReason reason, net::Duration* next);
 
   // ends.cc: how a side ends, and the Pair.
@@ -399,10 +404,10 @@ class alignas(128) Pair final : public net::Target {
   // Payload received from each side. Until a node is found the second one holds, as bits, which
   // nodes were tried.
   uint64_t bytes_[2] = {0, 0};
-  const uint64_t born_;     // the time of its start, above a count of kBirthBits
-  uint32_t active_ms_ = 0;  // worker clock; the last byte or change of state
-  uint16_t connect_ms_ = 0;
-  uint16_t queue_ms_ = 0;
+  const uint64_t born_;  // the time of its start, above a count of kBirthBits
+  uint32_t active_ = 0;  // Moment() of the last byte or change of state
+  ShortMs connect_time_;
+  ShortMs queue_time_;
   uint16_t listener_;
   uint16_t pool_;
   uint16_t in_flight_ = 0;

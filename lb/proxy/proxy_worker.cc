@@ -37,6 +37,10 @@ std::string_view TlsName(int version) {
       return "TLSv1.3";
     case 0x0303:
       return "TLSv1.2";
+    case 0x0302:
+      return "TLSv1.1";
+    case 0x0301:
+      return "TLSv1";
     default:
       return "";
   }
@@ -77,7 +81,11 @@ ProxyWorker::ProxyWorker(net::EventLoop& loop, const Options& options, Hooks hoo
       preludes_(options.pairs_max + kPairsReserve),
       tls_pairs_(options.pairs_max + kPairsReserve),
       feds_(2 * (options.pairs_max + kPairsReserve)),
-      public_id_(PublicId(options.seed)) {}
+      public_id_(PublicId(options.seed)) {
+  if (hooks_.process != nullptr) return;
+  own_process_ = std::make_unique<ProcessShared>();
+  hooks_.process = own_process_.get();
+}
 
 ProxyWorker::~ProxyWorker() {
   CHECK(pairs_.size() == 0);
@@ -109,13 +117,13 @@ void ProxyWorker::TimeSides(const PoolSettings& settings) {
   if (sides_timed_ || !wanted) return;
   // Of who is there it is not known: they count from now on.
   sides_timed_ = true;
-  pairs_.ForEach([this](uint32_t, Pair& pair) { QuietMs(pair) = NowMs(); });
+  pairs_.ForEach([this](uint32_t, Pair& pair) { QuietAt(pair) = pair.Moment(); });
 }
 
-uint32_t& ProxyWorker::QuietMs(const Pair& pair) {
+uint32_t& ProxyWorker::QuietAt(const Pair& pair) {
   const uint32_t index = IndexOf(pair);
-  if (quiet_ms_.size() <= index) quiet_ms_.resize(index + size_t{1});
-  return quiet_ms_[index];
+  if (quiet_at_.size() <= index) quiet_at_.resize(index + size_t{1});
+  return quiet_at_[index];
 }
 
 void ProxyWorker::OnPoolSettings(uint16_t id, const PoolSettings& before) {
@@ -186,9 +194,8 @@ void ProxyWorker::StopAccepting() {
 
 bool ProxyWorker::Full() const {
   return pairs_.size() >= options_.pairs_max ||
-         (hooks_.process != nullptr &&
-          hooks_.process->connections.load(std::memory_order_relaxed) >=
-              hooks_.process->connections_max);
+         hooks_.process->connections.load(std::memory_order_relaxed) >=
+             hooks_.process->connections_max;
 }
 
 bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
@@ -197,9 +204,7 @@ bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
   const uint16_t pool = listener_settings_[listener.id()]->pool;
   const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
   if (index == net::kNoIndex) return false;
-  if (hooks_.process != nullptr) {
-    hooks_.process->connections.fetch_add(1, std::memory_order_relaxed);
-  }
+  hooks_.process->connections.fetch_add(1, std::memory_order_relaxed);
   WorkerStats::Add(stats_.accepted);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
@@ -307,9 +312,7 @@ void ProxyWorker::Free(Pair& pair) {
                 [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   if (!tls_notes_.empty()) tls_notes_.erase(IndexOf(pair));
   pairs_.Free(IndexOf(pair));
-  if (hooks_.process != nullptr) {
-    hooks_.process->connections.fetch_sub(1, std::memory_order_relaxed);
-  }
+  hooks_.process->connections.fetch_sub(1, std::memory_order_relaxed);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   if (pools_[pool]->queued > 0) queues_waiting_ = true;
 }
@@ -355,11 +358,11 @@ bool ProxyWorker::IsMeant(const Pair& pair, const Node* node, EndReason reason) 
                                         : pair.state() != Pair::State::kClosing;
 }
 
-std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count, EndReason reason) {
-  std::vector<uint32_t> times;
+std::vector<uint64_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count, EndReason reason) {
+  std::vector<uint64_t> times;
   pairs_.ForEach([&](uint32_t, Pair& pair) {
     if (IsMeant(pair, node, reason)) {
-      times.push_back(NowMs() - pair.active_ms());
+      times.push_back(pair.idle_ms());
     }
   });
   const size_t take = std::min<size_t>(count, times.size());
@@ -370,10 +373,10 @@ std::vector<uint32_t> ProxyWorker::IdleTimes(const Node* node, uint32_t count, E
 }
 
 uint32_t ProxyWorker::ShutNode(const Node* node, uint32_t count, EndReason reason) {
-  std::vector<std::pair<uint32_t, uint32_t>> found;  // idle for, index
+  std::vector<std::pair<uint64_t, uint32_t>> found;  // idle for, index
   pairs_.ForEach([&](uint32_t index, Pair& pair) {
     if (IsMeant(pair, node, reason)) {
-      found.emplace_back(NowMs() - pair.active_ms(), index);
+      found.emplace_back(pair.idle_ms(), index);
     }
   });
   const size_t take = std::min<size_t>(count, found.size());
@@ -469,7 +472,7 @@ void ProxyWorker::ClientSilent(Pair& pair, uint64_t source, uint32_t since_ms, b
   }
   line.push_back({{IndexOf(pair), pair.started_ms()}, source, since_ms});
   if (!first || source == 0) return;
-  const uint32_t half_open = ++half_open_[source];
+  const uint32_t half_open = hooks_.process->half_open.Enter(source);
   if (half_open <= kHalfOpen) return;
   for (const Silent& silent : line) {
     if (half_open <= kHalfOpenMax && NowMs() - silent.since_ms < kSilenceMs) return;
@@ -481,8 +484,7 @@ void ProxyWorker::ClientSilent(Pair& pair, uint64_t source, uint32_t since_ms, b
 }
 
 void ProxyWorker::ClientNotSilent(uint64_t source) {
-  const auto found = half_open_.find(source);
-  if (found != half_open_.end() && --found->second == 0) half_open_.erase(found);
+  if (source != 0) hooks_.process->half_open.Leave(source);
 }
 
 // Somebody waits for a place at this listener. False: all who hold one here are at work, or have

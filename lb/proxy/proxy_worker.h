@@ -141,7 +141,7 @@ class ProxyWorker {
   bool ShutConnection(uint32_t index, uint64_t started_ms, EndReason reason);
   // For how long each connection to that node (null: to any, or none yet) has been idle, the
   // longest first; up to `count`.
-  std::vector<uint32_t> IdleTimes(const Node* node, uint32_t count, EndReason reason);
+  std::vector<uint64_t> IdleTimes(const Node* node, uint32_t count, EndReason reason);
   // Ends up to `count` connections to that node (null: to any, or none yet), those idle for longest
   // first; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
@@ -170,9 +170,15 @@ class ProxyWorker {
   }
   // Since 1970, as the machine's clock has it now.
   uint64_t LoggedMs() const { return options_.wall_ms != nullptr ? options_.wall_ms() : WallMs(); }
-  // Since the worker was made; wraps after 49 days, as all differences allow.
+  // Since the worker was made; wraps after 49 days. For what is over long before: how long a
+  // connection has been at rest is Pair::idle_ms().
   uint32_t NowMs() const {
     return static_cast<uint32_t>((loop_.now() - epoch_) / std::chrono::milliseconds(1));
+  }
+  // The same in steps of kSlowMs; wraps after two years.
+  static constexpr uint32_t kSlowMs = 16;
+  uint32_t NowSlow() const {
+    return static_cast<uint32_t>((loop_.now() - epoch_) / std::chrono::milliseconds(kSlowMs));
   }
 
  private:
@@ -235,9 +241,9 @@ class ProxyWorker {
   Pair* HandshakeOf(const Waiting& waiting);
   // Half-open handshakes: the client has the word. Those of OpenSSL hold places, 50 KB each: in a
   // crowd that waits for one, whoever has been silent for longest, and longer than a slow client
-  // takes, gives its place up. Of one source (a /64 of IPv6) a worker has no more than kHalfOpen
-  // that are silent for so long, and never more than kHalfOpenMax: its longest silent ends for a
-  // new one.
+  // takes, gives its place up. Of one source (a /64 of IPv6) the process has no more than kHalfOpen
+  // that are silent for so long, and never more than kHalfOpenMax: for a new one, the longest
+  // silent of its worker ends.
   static constexpr uint32_t kSilenceMs = 2000;
   static constexpr uint32_t kHalfOpen = 512;
   static constexpr uint32_t kHalfOpenMax = 4096;
@@ -269,6 +275,7 @@ class ProxyWorker {
   net::EventLoop& loop_;
   const Options options_;
   Hooks hooks_;
+  std::unique_ptr<ProcessShared> own_process_;  // where the hooks name none
   const net::Time epoch_;
   WorkerStats stats_;
   std::unique_ptr<net::BufferPool> buffers_;
@@ -287,9 +294,8 @@ class ProxyWorker {
     uint32_t since_ms;
   };
   Pair* SilentOf(const Silent& silent);
-  std::deque<Silent> handshakes_silent_;              // the longest first
-  std::unordered_map<uint64_t, uint32_t> half_open_;  // by source
-  bool tls_used_ = false;                             // in this turn
+  std::deque<Silent> handshakes_silent_;  // the longest first
+  bool tls_used_ = false;                 // in this turn
   net::TimerWheel<> wheel_{0};
   bool tick_armed_ = false;
   bool closed_ = false;
@@ -309,9 +315,9 @@ class ProxyWorker {
   // When the side of each connection that did not speak last had spoken, by index; kept from the
   // moment on that a pool has a time of silence for one side. An idle connection needs no more room
   // without.
-  uint32_t& QuietMs(const Pair& pair);
+  uint32_t& QuietAt(const Pair& pair);
   bool sides_timed_ = false;
-  std::vector<uint32_t> quiet_ms_;
+  std::vector<uint32_t> quiet_at_;
   // What the access log says of TLS, by index; nothing without a log.
   struct TlsNote {
     int version = 0;

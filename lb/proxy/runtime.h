@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "lb/balance/node_state.h"
+#include "lb/proxy/half_open.h"
 #include "net/base/address.h"
 #include "net/base/clock.h"
 #include "net/io/socket.h"
@@ -149,6 +150,7 @@ struct ListenerShared {
 struct ProcessShared {
   std::atomic<uint32_t> connections{0};
   uint32_t connections_max = UINT32_MAX;
+  HalfOpen half_open;
 };
 
 // Where a name or a protocol goes; "" matches all.

@@ -263,12 +263,12 @@ def first_flight(context, name=DOMAIN):
 class Words(FreshCase):
     """What a client is told that begins or goes on wrongly, and who waits for whom."""
 
-    def start(self, listener=None):
+    def start(self, listener=None, workers=1):
         self.authority = Authority(self.workspace)
         self.echo = SinkNode(self.workspace, "echo", "127.0.0.2").start()
         self.ports = {name: net.free_port() for name in ("tls", "sni")}
         self.balancer = Balancer(self.workspace, {
-            "process": {"workers": 1},
+            "process": {"workers": workers},
             "listener": {
                 "tls": {"bind": f"127.0.0.1:{self.ports['tls']}", "pool": "echo", "mode": "tls",
                         "certificates": certificates(self.authority.issue("front", [DOMAIN])),
@@ -359,6 +359,21 @@ class Words(FreshCase):
                 sender.join()
                 self.assertRegex(alert.lower(), "bad.record.mac")
 
+    def test_the_log_has_name_and_version_of_handshakes_that_failed_and_of_what_passed_as_it_was(self):
+        self.start({"tls_min": "1.3"})
+        old = client_context(self.authority.ca_file, version=ssl.TLSVersion.TLSv1_2)
+        with self.assertRaises((ssl.SSLError, ConnectionError)):
+            connect(self.ports["tls"], old).close()
+        line = self.balancer.access_log.wait_for(1, listener="tls", end="tls_handshake_failed")[0]
+        self.assertEqual((line["sni"], line["tls"]), (DOMAIN, "TLSv1.2"))
+        for version, offered in ((ssl.TLSVersion.TLSv1_2, "TLSv1.2"),
+                                 (ssl.TLSVersion.TLSv1_3, "TLSv1.3")):
+            with socket.create_connection(("127.0.0.1", self.ports["sni"]), timeout=10) as sock:
+                sock.sendall(first_flight(client_context(self.authority.ca_file, version=version)))
+                self.assertTrue(sock.recv(1), "it came to the node")
+            line = self.balancer.access_log.wait_for(1, listener="sni", tls=offered)[0]
+            self.assertEqual(line["sni"], DOMAIN)
+
     def test_clients_that_fall_silent_in_their_handshake_keep_nobody_out(self):
         self.start({"handshakes_max": 8, "handshake_timeout": "60s"})
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
@@ -379,7 +394,13 @@ class Words(FreshCase):
     def test_half_open_handshakes_of_one_source_are_bounded_and_no_other_source_notices(self):
         """One that has said its hello and stopped holds little, and may take its time; but one address
         holds no more than 512 of them that are silent for two seconds: the longest silent leaves."""
-        self.start({"handshakes_max": 0, "handshake_timeout": "120s"})
+        self.bounded_half_open(workers=1)
+
+    def test_the_bound_of_half_open_handshakes_is_the_process_s_however_many_workers_there_are(self):
+        self.bounded_half_open(workers=4)
+
+    def bounded_half_open(self, workers):
+        self.start({"handshakes_max": 0, "handshake_timeout": "120s"}, workers)
         words = first_flight(client_context(self.authority.ca_file,
                                             version=ssl.TLSVersion.TLSv1_3))
         held = []
@@ -416,8 +437,10 @@ class Words(FreshCase):
                 return False
             except OSError:
                 return True
-        self.assertEqual([closed(sock) for sock in first[:41]], [True] * 40 + [False],
-                         "those who were silent for longest")
+        gone = [closed(sock) for sock in first]
+        self.assertEqual(sum(gone), 40, "of those who were silent for long")
+        if workers == 1:
+            self.assertEqual(gone[:41], [True] * 40 + [False], "those who were silent for longest")
         self.assertFalse(any(closed(sock) for sock in other))
         with connect(self.ports["tls"], client_context(self.authority.ca_file)) as sock:
             self.assertTrue(read_until(sock, b"\n"), "who goes on is served")

@@ -425,6 +425,57 @@ TEST(ProxyEnds, AfterMoreThanFortyNineDaysTimesAndAgesAreTrue) {
   world.Finish();
 }
 
+TEST(ProxyEnds, HowLongOneHasBeenAtRestIsToldBeyondFortyNineDays) {
+  WorldOptions options;
+  options.pool.idle_timeout = {};
+  World world(options);
+  world.Answers(0, Accepts({}, {.bytes = 10, .ends = Ends::kHold}));
+  world.Dial(1, {.bytes = 10, .ends = Ends::kHold});
+  world.RunFor(seconds(5));
+  world.network.clock().Advance(std::chrono::hours(24 * 60));
+  world.RunFor(seconds(1));
+  const uint64_t days60 = 60ULL * 24 * 3'600'000;
+  world.worker->ForEachPair([&](lb::Pair& pair) {
+    EXPECT_GE(pair.idle_ms(), days60);
+    EXPECT_LE(pair.idle_ms(), days60 + 10'000);
+  });
+  const std::vector<uint64_t> times = world.worker->IdleTimes(nullptr, 10, lb::EndReason::kDrained);
+  ASSERT_EQ(times.size(), 1U);
+  EXPECT_GE(times[0], days60);
+  world.Finish();
+}
+
+TEST(ProxyEnds, TheLogTellsWaitsAndConnectsOfMinutes) {
+  WorldOptions options;
+  options.node_connections_max = 1;
+  options.pool.queue_timeout = seconds(600);
+  options.pool.connect_timeout = seconds(600);
+  options.pool.idle_timeout = {};
+  options.pool.fin_timeout = seconds(1);
+  World world(options);
+  uint32_t met = 0;
+  world.network.AddNode(world.nodes[0]->address(), [&met](uint32_t) {
+    return met++ == 0 ? Accepts({}, {.ends = Ends::kHold, .reset_after = seconds(100)})
+                      : Answer{.kind = Answer::Kind::kAccepts, .after = seconds(200)};
+  });
+  world.Dial(1, {.bytes = 20, .ends = Ends::kHold});
+  world.Dial(2, {.bytes = 20, .ends = Ends::kHold}, milliseconds(100));
+  EXPECT_TRUE(world.RunUntil(
+      [&] {
+        bool open = false;
+        world.worker->ForEachPair(
+            [&](lb::Pair& pair) { open |= met == 2 && pair.state() == lb::Pair::State::kOpen; });
+        return open;
+      },
+      seconds(400)));
+  world.worker->ShutNode(nullptr, 1, lb::EndReason::kShut);
+  world.RunFor(seconds(1));
+  const LogLine line = world.Log().back();
+  EXPECT_NEAR(std::stod(line["queue_ms"]), 100'000, 300);
+  EXPECT_NEAR(std::stod(line["connect_ms"]), 200'000, 300);
+  world.Finish();
+}
+
 TEST(ProxyEnds, AtItsLimitAListenerLeavesClientsInTheListenQueueWhenToldAndServesThemInTurn) {
   for (const bool one_by_one : {true, false}) {
     WorldOptions options;
