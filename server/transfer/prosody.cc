@@ -197,6 +197,7 @@ class UserReader {
         if (item == nullptr) continue;
         if (list[0] == 'a') {
           item->approved = true;
+          if (item->subscription == Subscription::kRemove) item->subscription = Subscription::kNone;
         } else {
           item->pending_in = true;
           ReadRequest(one.value, *item);
@@ -208,7 +209,8 @@ class UserReader {
   static void ReadItem(const LuaValue& table, RosterItem& item) {
     static constexpr std::array<std::string_view, 4> kNames = {"none", "to", "from", "both"};
     const auto* at = std::ranges::find(kNames, table.Text("subscription"));
-    if (at != kNames.end()) item.subscription = static_cast<Subscription>(at - kNames.begin());
+    item.subscription =
+        at == kNames.end() ? Subscription::kNone : static_cast<Subscription>(at - kNames.begin());
     item.ask = table.Text("ask") == "subscribe";
     item.name = table.Text("name");
     const LuaValue* groups = table.Find("groups");

@@ -56,6 +56,7 @@ RosterItem* RosterItemOf(UserData& data, std::string_view jid) {
   if (at != data.roster.end()) return &*at;
   RosterItem& item = data.roster.emplace_back();
   item.jid = parsed->full();
+  item.subscription = Subscription::kRemove;  // until something makes it a contact
   item.version = data.roster.size();
   return &item;
 }

@@ -268,7 +268,8 @@ void Xep0227Source::TakeRoster(const XmlElement& query) {
       continue;
     }
     const auto* at = std::ranges::find(kNames, child.Attribute("subscription"));
-    if (at != kNames.end()) item->subscription = static_cast<Subscription>(at - kNames.begin());
+    item->subscription =
+        at == kNames.end() ? Subscription::kNone : static_cast<Subscription>(at - kNames.begin());
     item->ask = child.Attribute("ask") == "subscribe";
     item->approved = child.Attribute("approved") == "true" || child.Attribute("approved") == "1";
     item->name = child.Attribute("name");

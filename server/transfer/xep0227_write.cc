@@ -42,10 +42,7 @@ void AppendKeys(std::string& out, ScramHash hash, const ScramKeys& keys) {
 }
 
 // A request alone makes no contact.
-bool IsContact(const RosterItem& item) {
-  return !item.pending_in || item.subscription != Subscription::kNone || item.ask ||
-         item.approved || !item.name.empty() || !item.groups.empty();
-}
+bool IsContact(const RosterItem& item) { return item.subscription != Subscription::kRemove; }
 
 void AppendItem(std::string& out, const RosterItem& item) {
   out += "<item";

@@ -59,8 +59,8 @@ std::string Told(const UserData& data, bool with_kept) {
 const std::string kRoster =
     "juliet@prosody.example 'Juliet \"J\" <3\nline' 3 [Friends] [W\xc3\xb6rk]\n"
     "nurse@prosody.example '' 0 ask\n"
-    "old@prosody.example '' 0 pending\n"
-    "paris@prosody.example '' 0 pending\n";
+    "old@prosody.example '' 4 pending\n"
+    "paris@prosody.example '' 4 pending\n";
 const std::string kRest =
     "<vCard xmlns='vcard-temp'><FN>Romeo &amp; co</FN><PHOTO><BINVAL>YWJj</BINVAL></PHOTO>"
     "</vCard>\n"
