@@ -143,6 +143,15 @@ struct SqlSteps::Translate {
   }
 };
 
+std::vector<SqlValue> ValuesOf(const SqlOwned& owned) {
+  std::vector<SqlValue> values;
+  values.reserve(owned.values.size());
+  for (const auto& value : owned.values) {
+    std::visit([&values](const auto& v) { values.emplace_back(v); }, value);
+  }
+  return values;
+}
+
 SqlSteps::SqlSteps(const StoreWrite& write) { std::visit(Translate{*this}, write); }
 
 std::vector<const char*> StepsThatMustChange() {

@@ -27,6 +27,14 @@ struct SqlStep {
   std::optional<StoreError> unchanged;  // the batch's error where no row was changed
 };
 
+// Statements with values of their own: what is no StoreWrite (retention, copies of whole stores).
+struct SqlOwned {
+  const char* sql = nullptr;
+  std::vector<std::variant<int64_t, std::string>> values;
+};
+using SqlScript = std::vector<SqlOwned>;
+std::vector<SqlValue> ValuesOf(const SqlOwned& owned);
+
 // The statements of a write, in order. Refers to `write`.
 class SqlSteps {
  public:

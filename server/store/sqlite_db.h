@@ -11,6 +11,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "server/store/sql.h"
 
@@ -64,8 +65,11 @@ class SqliteDb {
 class SqliteQuery {
  public:
   ~SqliteQuery();
-  SqliteQuery(const SqliteQuery&) = delete;
-  SqliteQuery& operator=(const SqliteQuery&) = delete;
+  SqliteQuery(SqliteQuery&& other) noexcept
+      : statement_(std::exchange(other.statement_, nullptr)),
+        code_(other.code_),
+        bound_(other.bound_) {}
+  SqliteQuery& operator=(SqliteQuery&&) = delete;
 
   SqliteQuery& Bind(const SqlValue& value);
   SqliteQuery& BindAll(const std::vector<SqlValue>& values);

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "net/report/log.h"
-#include "server/store/rows.h"
 
 namespace server {
 namespace {
@@ -15,11 +14,6 @@ constexpr char kFence[] =
     "INSERT INTO meta (name, value) VALUES ('fence', '1') "
     "ON CONFLICT (name) DO UPDATE SET value = value + 1";
 constexpr std::chrono::milliseconds kFencePause{50};
-
-size_t BytesOf(const SqliteWriter::Work& work) {
-  const WriteBatch* batch = std::get_if<WriteBatch>(&work);
-  return batch == nullptr ? 0 : BatchBytes(*batch);
-}
 
 // The commit's last page did not get into the log: it will be read as if it had not been written.
 bool SurelyNotCommitted(int code) {
@@ -41,7 +35,11 @@ bool SurelyNotCommitted(int code) {
 
 SqliteWriter::SqliteWriter(const Options& options, std::unique_ptr<SqliteDb> db,
                            std::unique_ptr<FileLock> lock, StoreMetrics& metrics)
-    : options_(options), db_(std::move(db)), lock_(std::move(lock)), metrics_(metrics) {
+    : options_(options),
+      db_(std::move(db)),
+      lock_(std::move(lock)),
+      metrics_(metrics),
+      queue_(options.limits, metrics) {
   thread_ = std::jthread([this] {
     pthread_setname_np(pthread_self(), "store-write");
     Loop();
@@ -49,45 +47,18 @@ SqliteWriter::SqliteWriter(const Options& options, std::unique_ptr<SqliteDb> db,
 }
 
 SqliteWriter::~SqliteWriter() {
-  {
-    std::lock_guard lock(mutex_);
-    stopping_ = true;
-  }
-  wake_.notify_all();
+  queue_.Stop();
   thread_.join();
 }
 
-bool SqliteWriter::Add(Work work, std::shared_ptr<Call> call,
-                       std::move_only_function<void()> good) {
-  const size_t bytes = BytesOf(work);
-  {
-    std::lock_guard lock(mutex_);
-    if (stopping_ || queue_.size() >= options_.waiting_max ||
-        queued_bytes_ + bytes > options_.waiting_bytes_max) {
-      return false;
-    }
-    queued_bytes_ += bytes;
-    queue_.push_back({std::move(work), std::move(call), std::move(good), bytes});
-    metrics_.waiting = queue_.size();
-    metrics_.waiting_bytes = queued_bytes_;
-  }
-  wake_.notify_one();
-  return true;
-}
-
 void SqliteWriter::Loop() {
-  while (true) {
-    {
-      std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return stopping_ || !queue_.empty(); });
-      if (queue_.empty()) break;
-    }
+  while (queue_.Wait()) {
     // The lock first: what comes while another process writes is part of the same transaction.
     const bool locked = lock_->Lock(options_.lock_limit);
-    Jobs jobs = Take();
+    Jobs jobs = queue_.Take();
     if (!locked) {
       Failed(SQLITE_BUSY, "another process keeps the database's lock");
-      Fail(jobs, StoreError::kDown);
+      EndBadly(jobs, StoreError::kDown, metrics_);
       continue;
     }
     if (!jobs.empty()) Transact(jobs);
@@ -101,97 +72,63 @@ void SqliteWriter::Loop() {
   }
 }
 
-SqliteWriter::Jobs SqliteWriter::Take() {
-  Jobs jobs;
-  std::lock_guard lock(mutex_);
-  while (!queue_.empty() && jobs.size() < options_.transaction_batches_max) {
-    Job job = std::move(queue_.front());
-    queue_.pop_front();
-    queued_bytes_ -= job.bytes;
-    // Whoever is gone asked for it all the same; whoever was told that it is not done must not
-    // find it done.
-    if (job.call->Claim()) jobs.push_back(std::move(job));
-  }
-  metrics_.waiting = queue_.size();
-  metrics_.waiting_bytes = queued_bytes_;
-  return jobs;
-}
-
 void SqliteWriter::Transact(Jobs& jobs) {
-  if (db_ == nullptr && !Open()) return Fail(jobs, StoreError::kDown);
-  int code = Apply(jobs);
+  if (db_ == nullptr && !Open()) return EndBadly(jobs, StoreError::kDown, metrics_);
+  Ends ends(jobs.size());
+  int code = Apply(jobs, &ends);
   bool sure = true;
   if (code == SQLITE_OK) {
-    code = Commit(jobs.size());
+    code = Commit();
     sure = SurelyNotCommitted(code);
   }
-  if (code == SQLITE_OK) return Answer(jobs);
+  if (code == SQLITE_OK) return Answer(jobs, ends);
   Failed(code, db_->ErrorText());
   db_->Run("ROLLBACK");
   // Not closed before: whoever opens the file next may read the log, and find the commit in doubt.
   sure = sure || Fence();
   if (code != SQLITE_FULL) db_.reset();
-  Fail(jobs, sure ? StoreError::kDown : StoreError::kUnknown);
+  EndBadly(jobs, sure ? StoreError::kDown : StoreError::kUnknown, metrics_);
 }
 
-int SqliteWriter::Apply(Jobs& jobs) {
+int SqliteWriter::Apply(const Jobs& jobs, Ends* ends) {
   int code = db_->Run("BEGIN IMMEDIATE");
-  for (Job& job : jobs) {
-    if (code == SQLITE_OK) code = db_->Run("SAVEPOINT batch");
-    if (code == SQLITE_OK) job.applied = ApplyOne(job.work, &code);
-    if (code == SQLITE_OK && !job.applied) code = db_->Run("ROLLBACK TO batch");
+  for (size_t i = 0; i < jobs.size() && code == SQLITE_OK; ++i) {
+    std::expected<void, StoreError>& end = (*ends)[i];
+    code = db_->Run("SAVEPOINT batch");
+    if (code == SQLITE_OK) end = ApplyOne(jobs[i].work, &code);
+    if (code == SQLITE_OK && !end) code = db_->Run("ROLLBACK TO batch");
     if (code == SQLITE_OK) code = db_->Run("RELEASE batch");
   }
   return code;
 }
 
-void SqliteWriter::Answer(Jobs& jobs) {
+std::expected<void, StoreError> SqliteWriter::ApplyOne(const WriteWork& work, int* code) {
+  std::vector<std::unique_ptr<SqlSteps>> keep;
+  for (const SqlStep& step : StepsOf(work, keep)) {
+    SqliteQuery query = db_->Query(step.sql);
+    query.BindAll(step.values).Row();
+    *code = query.code();
+    if (*code != SQLITE_OK) return {};
+    if (step.unchanged && db_->Changes() == 0) return std::unexpected(*step.unchanged);
+  }
+  return {};
+}
+
+void SqliteWriter::Answer(Jobs& jobs, const Ends& ends) {
   if (was_down_) net::Log(net::LogLevel::kInfo, "store", "writes go on", {});
   was_down_ = false;
-  for (Job& job : jobs) {
-    if (job.applied) {
-      job.good();
+  for (size_t i = 0; i < jobs.size(); ++i) {
+    if (ends[i]) {
+      ++metrics_.batches;
+      jobs[i].good();
     } else {
       ++metrics_.conflicts;
-      job.call->Fail(job.applied.error());
+      jobs[i].call->Fail(ends[i].error());
     }
   }
 }
 
-std::expected<void, StoreError> SqliteWriter::ApplyOne(const Work& work, int* code) {
-  if (const WriteBatch* batch = std::get_if<WriteBatch>(&work)) return ApplyBatch(*batch, code);
-  const Doomed& doomed = std::get<Doomed>(work);
-  const auto remove = [this, code](const char* sql, const std::vector<SqlValue>& values) {
-    if (*code != SQLITE_OK) return;
-    SqliteQuery query = db_->Query(sql);
-    query.BindAll(values).Row();
-    *code = query.code();
-  };
-  for (const Doomed::Range& range : doomed.archive) {
-    remove(sql::kDeleteArchive, {std::string_view(range.owner), static_cast<int64_t>(range.first),
-                                 static_cast<int64_t>(range.last)});
-  }
-  for (const auto& [owner, id] : doomed.offline) {
-    remove(sql::kDeleteOffline, {std::string_view(owner), static_cast<int64_t>(id)});
-  }
-  return {};
-}
-
-std::expected<void, StoreError> SqliteWriter::ApplyBatch(const WriteBatch& batch, int* code) {
-  for (const StoreWrite& write : batch) {
-    const SqlSteps steps(write);
-    for (const SqlStep& step : steps.steps()) {
-      SqliteQuery query = db_->Query(step.sql);
-      query.BindAll(step.values).Row();
-      *code = query.code();
-      if (*code != SQLITE_OK) return {};
-      if (step.unchanged && db_->Changes() == 0) return std::unexpected(*step.unchanged);
-    }
-  }
-  return {};
-}
-
-int SqliteWriter::Commit(size_t batches) {
+int SqliteWriter::Commit() {
   const auto begin = std::chrono::steady_clock::now();
   const int code = db_->Run("COMMIT");
   const auto us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
@@ -199,7 +136,6 @@ int SqliteWriter::Commit(size_t batches) {
                                             .count());
   if (code != SQLITE_OK) return code;
   ++metrics_.transactions;
-  metrics_.batches += batches;
   metrics_.commit_us += us;
   metrics_.commit_us_max = std::max(metrics_.commit_us_max.load(), us);
   return code;
@@ -236,11 +172,6 @@ void SqliteWriter::Failed(int code, const std::string& what) {
              {{"file", options_.path}, {"code", code}, {"reason", what}});
   }
   was_down_ = true;
-}
-
-void SqliteWriter::Fail(Jobs& jobs, StoreError error) {
-  (error == StoreError::kUnknown ? metrics_.unknown : metrics_.failures) += jobs.size();
-  for (Job& job : jobs) job.call->Fail(error);
 }
 
 void SqliteWriter::CheckpointIfLong() {

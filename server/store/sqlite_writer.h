@@ -9,73 +9,53 @@
 #pragma once
 
 #include <chrono>
-#include <condition_variable>
-#include <deque>
 #include <expected>
-#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
-#include <variant>
 #include <vector>
 
 #include "server/store/backend.h"
-#include "server/store/call.h"
 #include "server/store/file_lock.h"
 #include "server/store/sqlite_db.h"
-#include "server/store/sqlite_reads.h"
+#include "server/store/write_queue.h"
 
 namespace server {
 
-class SqliteWriter {
+class SqliteWriter final : public StoreWriter {
  public:
   struct Options {
     std::string path;
-    size_t waiting_max = 8'192;            // batches
-    size_t waiting_bytes_max = 64U << 20;  // in them
-    size_t transaction_batches_max = 1'024;
+    WriteLimits limits;
     std::chrono::milliseconds lock_limit{10'000};  // for other processes to end theirs
     std::chrono::milliseconds fence_limit{5'000};  // for a disk whose sync failed
     int checkpoint_pages = 1'000;                  // of the log
   };
 
-  // What a queued call does within its savepoint.
-  using Work = std::variant<WriteBatch, Doomed>;
-
   // `db` and `lock` were opened with the schema; the metrics outlive this.
   SqliteWriter(const Options& options, std::unique_ptr<SqliteDb> db, std::unique_ptr<FileLock> lock,
                StoreMetrics& metrics);
-  ~SqliteWriter();
+  ~SqliteWriter() override;
   SqliteWriter(const SqliteWriter&) = delete;
   SqliteWriter& operator=(const SqliteWriter&) = delete;
 
-  // False: too much waits. Any thread.
-  bool Add(Work work, std::shared_ptr<Call> call, std::move_only_function<void()> good);
+  WriteQueue& queue() override { return queue_; }
 
  private:
-  struct Job {
-    Work work;
-    std::shared_ptr<Call> call;
-    std::move_only_function<void()> good;  // ends the call well
-    size_t bytes = 0;
-    std::expected<void, StoreError> applied{};  // what it ends with if the rest is committed
-  };
-  using Jobs = std::vector<Job>;
+  using Jobs = std::vector<WriteJob>;
+  // What each of the jobs ends with if the transaction is committed.
+  using Ends = std::vector<std::expected<void, StoreError>>;
 
   void Loop();
-  Jobs Take();
   void Transact(Jobs& jobs);
   // 0, or the code with which the whole transaction failed.
-  int Apply(Jobs& jobs);
-  std::expected<void, StoreError> ApplyOne(const Work& work, int* code);
-  std::expected<void, StoreError> ApplyBatch(const WriteBatch& batch, int* code);
-  int Commit(size_t batches);
-  void Answer(Jobs& jobs);
+  int Apply(const Jobs& jobs, Ends* ends);
+  std::expected<void, StoreError> ApplyOne(const WriteWork& work, int* code);
+  int Commit();
+  void Answer(Jobs& jobs, const Ends& ends);
   bool Fence();
   bool Open();
   void Failed(int code, const std::string& what);
-  void Fail(Jobs& jobs, StoreError error);
   void CheckpointIfLong();
 
   const Options options_;
@@ -83,12 +63,7 @@ class SqliteWriter {
   std::unique_ptr<FileLock> lock_;
   StoreMetrics& metrics_;
   bool was_down_ = false;
-
-  std::mutex mutex_;
-  std::condition_variable wake_;
-  std::deque<Job> queue_;    // guarded by mutex_
-  size_t queued_bytes_ = 0;  // guarded by mutex_
-  bool stopping_ = false;    // guarded by mutex_
+  WriteQueue queue_;
   std::jthread thread_;
 };
 

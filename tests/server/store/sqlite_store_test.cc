@@ -207,8 +207,8 @@ TEST_F(SqliteStoreTest, ADiskThatSyncsNoMoreLeavesWritesUnknownAndGoesOnWhenItDo
 // --- Bounds -------------------------------------------------------------------------------------
 
 TEST_F(SqliteStoreTest, TheQueueIsBoundedByCountAndByBytes) {
-  options_.writer.waiting_max = 10;
-  options_.writer.waiting_bytes_max = 100'000;
+  options_.writer.limits.waiting_max = 10;
+  options_.writer.limits.waiting_bytes_max = 100'000;
   Open();
   auto ends =
       Together(15, [](size_t i) -> WriteBatch { return {AddArchive{Entry(kRomeo, i + 1)}}; });
@@ -229,7 +229,7 @@ TEST_F(SqliteStoreTest, TheQueueIsBoundedByCountAndByBytes) {
 }
 
 TEST_F(SqliteStoreTest, AStalledStoreKeepsNobodyWaitingBeyondHisPatience) {
-  options_.patience = std::chrono::milliseconds(100);
+  options_.shared.patience = std::chrono::milliseconds(100);
   Open();
   ASSERT_TRUE(Write({AddArchive{Entry(kRomeo, 1)}}));
   auto lock = FileLock::Open(options_.path + ".lock");

@@ -6,7 +6,7 @@
 #include <set>
 
 #include "server/store/rows.h"
-#include "tests/server/store/store_kind.h"
+#include "tests/server/store/pg_kind.h"
 
 namespace server {
 namespace {
@@ -22,7 +22,7 @@ constexpr char kJuliet[] = "juliet@example.com";
 class StoreContractTest : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    kind_ = std::make_unique<test::SqliteKind>();
+    kind_ = test::MakeKind(GetParam());
     Reopen();
   }
   void Reopen() {
@@ -68,7 +68,7 @@ class StoreContractTest : public testing::TestWithParam<const char*> {
   std::unique_ptr<StoreKeeper> keeper_;
 };
 
-INSTANTIATE_TEST_SUITE_P(, StoreContractTest, testing::Values("sqlite"),
+INSTANTIATE_TEST_SUITE_P(, StoreContractTest, testing::Values("sqlite", "postgresql"),
                          [](const auto& param) { return std::string(param.param); });
 
 Account SomeAccount() {
@@ -446,7 +446,7 @@ class RetentionTest : public StoreContractTest {
     return *Archive({.owner = owner, .most = 0, .count = true}).count;
   }
 };
-INSTANTIATE_TEST_SUITE_P(, RetentionTest, testing::Values("sqlite"),
+INSTANTIATE_TEST_SUITE_P(, RetentionTest, testing::Values("sqlite", "postgresql"),
                          [](const auto& param) { return std::string(param.param); });
 
 TEST_P(RetentionTest, WhatIsTooOldGoesFromEveryArchiveInSlices) {

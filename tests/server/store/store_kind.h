@@ -20,7 +20,8 @@ class StoreKind {
 class SqliteKind final : public StoreKind {
  public:
   std::unique_ptr<StoreBackend> Open(std::function<int64_t()> now_s) override {
-    auto store = SqliteStore::Open({.path = folder_.Path("store.db"), .now_s = std::move(now_s)});
+    auto store = SqliteStore::Open(
+        {.path = folder_.Path("store.db"), .shared = {.now_s = std::move(now_s)}});
     EXPECT_TRUE(store.has_value()) << (store ? "" : store.error());
     return store ? std::move(*store) : nullptr;
   }

@@ -1,0 +1,231 @@
+#include "server/store/reads.h"
+
+#include <algorithm>
+
+#include "server/store/rows.h"
+
+namespace server {
+namespace {
+
+using std::string_view;
+
+uint64_t Id(int64_t column) { return static_cast<uint64_t>(column); }
+
+void TakeAccount(SqlAnswers& rows, LoadedUser* into) {
+  if (!rows.Row()) return;
+  into->exists = true;
+  for (size_t i = 0; i < kScramHashes; ++i) {
+    into->account.keys[i] = ReadScramColumn(rows.Text(static_cast<int>(i)));
+  }
+  into->account.banned = rows.Text(3);
+  into->account.created_s = rows.Int(4);
+}
+
+void TakeRoster(SqlAnswers& rows, LoadedUser* into) {
+  while (rows.Row()) {
+    RosterItem& item = into->roster.emplace_back();
+    item.jid = rows.Text(0);
+    item.name = rows.Text(1);
+    item.groups = ReadGroupsColumn(rows.Text(2));
+    item.subscription = ReadSubscriptionColumn(rows.Text(3));
+    item.ask = rows.Int(4) != 0;
+    item.approved = rows.Int(5) != 0;
+    item.pending_in = rows.Int(6) != 0;
+    item.request = rows.Text(7);
+    item.version = Id(rows.Int(8));
+  }
+}
+
+void TakeEntries(SqlAnswers& rows, const std::string& owner, ArchivePage* page) {
+  while (rows.Row()) {
+    ArchiveEntry& entry = page->entries.emplace_back();
+    entry.owner = owner;
+    entry.id = Id(rows.Int(0));
+    entry.peer = rows.Text(1);
+    entry.resource = rows.Text(2);
+    entry.outgoing = rows.Int(3) != 0;
+    entry.origin_id = rows.Text(4);
+    entry.xml = rows.Text(5);
+  }
+}
+
+// A page's last entry too many, and the order of time.
+void Trim(const ArchiveQuery& query, ArchivePage* page) {
+  page->complete = page->entries.size() <= PageLimit(query);
+  if (!page->complete) page->entries.pop_back();
+  if (query.backwards) std::reverse(page->entries.begin(), page->entries.end());
+}
+
+// Below which of `owner`'s ids all may go; 0: nothing may.
+ReadResult<uint64_t> KeptFrom(SqlSource& db, const Retention& retention, const std::string& owner) {
+  const uint64_t by_age = FirstArchiveId(retention.archive_before_us);
+  if (retention.archive_most == 0) return by_age;
+  const auto by_count = ReadInt(
+      db,
+      {sql::kNewestButN, {string_view(owner), static_cast<int64_t>(retention.archive_most - 1)}});
+  if (!by_count) return std::nullopt;
+  return std::max(by_age, Id(*by_count));
+}
+
+// At most `room` of an owner's entries that may go. Their number.
+ReadResult<uint32_t> DoomArchive(SqlSource& db, const Retention& retention,
+                                 const std::string& owner, uint32_t room, Doomed* doomed) {
+  const auto below = KeptFrom(db, retention, owner);
+  if (!below) return std::nullopt;
+  const auto rows =
+      db.Ask({{sql::kIdsBelow, {string_view(owner), static_cast<int64_t>(*below), int64_t{room}}}});
+  rows->Next();
+  uint32_t count = 0;
+  int64_t first = 0;
+  int64_t last = 0;
+  while (rows->Row()) {
+    last = rows->Int(0);
+    if (count++ == 0) first = last;
+  }
+  if (!rows->good()) return std::nullopt;
+  if (count > 0) doomed->script.push_back({sql::kDeleteArchive, {owner, first, last}});
+  return count;
+}
+
+bool DoomOffline(SqlSource& db, int64_t now_s, uint32_t room, Doomed* doomed) {
+  const auto rows = db.Ask({{sql::kExpired, {now_s, int64_t{room}}}});
+  rows->Next();
+  while (rows->Row()) {
+    doomed->script.push_back({sql::kDeleteOffline, {std::string(rows->Text(0)), rows->Int(1)}});
+    ++doomed->retired.offline;
+  }
+  doomed->retired.more = doomed->retired.more || doomed->retired.offline == room;
+  return rows->good();
+}
+
+}  // namespace
+
+ReadResult<LoadedUser> ReadUser(SqlSource& db, const std::string& user, int64_t now_s) {
+  const string_view name = user;
+  const auto rows = db.Ask({{sql::kReadAccount, {name}},
+                            {sql::kReadRosterVersion, {name}},
+                            {sql::kReadRoster, {name}},
+                            {sql::kReadBlocked, {name}},
+                            {sql::kCountOffline, {name, now_s}}});
+  LoadedUser loaded;
+  rows->Next();
+  TakeAccount(*rows, &loaded);
+  rows->Next();
+  if (rows->Row()) loaded.roster_version = Id(rows->Int(0));
+  rows->Next();
+  TakeRoster(*rows, &loaded);
+  rows->Next();
+  while (rows->Row()) loaded.blocked.emplace_back(rows->Text(0));
+  rows->Next();
+  if (rows->Row()) loaded.offline = static_cast<uint32_t>(rows->Int(0));
+  if (!rows->good()) return std::nullopt;
+  return loaded;
+}
+
+ReadResult<std::vector<OfflineEntry>> ReadOffline(SqlSource& db, const std::string& user,
+                                                  uint32_t most, int64_t now_s) {
+  const auto rows = db.Ask({{sql::kReadOffline, {string_view(user), now_s, int64_t{most}}}});
+  rows->Next();
+  std::vector<OfflineEntry> entries;
+  while (rows->Row()) {
+    OfflineEntry& entry = entries.emplace_back();
+    entry.owner = user;
+    entry.id = Id(rows->Int(0));
+    entry.expires_s = rows->Int(1);
+    entry.from = rows->Text(2);
+    entry.xml = rows->Text(3);
+  }
+  if (!rows->good()) return std::nullopt;
+  return entries;
+}
+
+ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query) {
+  ArchivePage page;
+  const ArchiveSql made = PageSql(query);
+  std::vector<SqlAsk> asked = {{made.page, made.values}};
+  for (const uint64_t bound : {query.after, query.before}) {
+    if (bound == 0) continue;
+    page.bound_known = page.bound_known && bound <= uint64_t{INT64_MAX};
+    asked.push_back({sql::kArchiveHas, {string_view(query.owner), static_cast<int64_t>(bound)}});
+  }
+  if (!page.bound_known) return page;
+  const size_t bounds = asked.size() - 1;
+  if (query.count) asked.push_back({made.count, made.count_values});
+  const auto rows = db.Ask(asked);
+  rows->Next();
+  TakeEntries(*rows, query.owner, &page);
+  for (size_t i = 0; i < bounds; ++i) {
+    rows->Next();
+    if (!rows->Row()) page.bound_known = false;
+  }
+  rows->Next();
+  if (query.count && rows->Row()) page.count = Id(rows->Int(0));
+  if (!rows->good()) return std::nullopt;
+  if (!page.bound_known) return ArchivePage{.bound_known = false};
+  Trim(query, &page);
+  return page;
+}
+
+ReadResult<std::optional<LastActivity>> ReadLast(SqlSource& db, const std::string& user) {
+  const auto rows = db.Ask({{sql::kReadLast, {string_view(user)}}});
+  rows->Next();
+  std::optional<LastActivity> last;
+  if (rows->Row()) {
+    last = LastActivity{.seconds = rows->Int(0), .status = std::string(rows->Text(1))};
+  }
+  if (!rows->good()) return std::nullopt;
+  return std::make_optional(std::move(last));
+}
+
+ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::string& domain,
+                                                  const std::string& after, uint32_t most) {
+  const auto rows =
+      db.Ask({{sql::kReadAccounts, {string_view(domain), string_view(after), int64_t{most}}}});
+  rows->Next();
+  std::vector<std::string> names;
+  while (rows->Row()) names.emplace_back(rows->Text(0));
+  if (!rows->good()) return std::nullopt;
+  return names;
+}
+
+ReadResult<std::string> ReadText(SqlSource& db, const SqlAsk& asked) {
+  const auto rows = db.Ask({asked});
+  rows->Next();
+  std::string text(rows->Row() ? rows->Text(0) : string_view());
+  if (!rows->good()) return std::nullopt;
+  return text;
+}
+
+ReadResult<int64_t> ReadInt(SqlSource& db, const SqlAsk& asked) {
+  const auto rows = db.Ask({asked});
+  rows->Next();
+  const int64_t number = rows->Row() ? rows->Int(0) : 0;
+  if (!rows->good()) return std::nullopt;
+  return number;
+}
+
+ReadResult<Doomed> ReadDoomed(SqlSource& db, const Retention& retention) {
+  Doomed doomed;
+  Retired& retired = doomed.retired;
+  uint32_t room = kRetireSlice;
+  std::string owner = retention.after_owner;
+  retired.more = retention.archive_before_us > 0 || retention.archive_most > 0;
+  for (uint32_t looked = 0; retired.more && looked < kRetireOwners && room > 0; ++looked) {
+    const auto next = ReadText(db, {sql::kNextOwner, {string_view(owner)}});
+    if (!next) return std::nullopt;
+    retired.more = !next->empty();
+    if (!retired.more) break;
+    const auto count = DoomArchive(db, retention, *next, room, &doomed);
+    if (!count) return std::nullopt;
+    retired.archive += *count;
+    room -= *count;
+    if (room > 0) owner = *next;  // else there may be more of this one
+  }
+  retired.next_owner = owner;
+  if (retention.now_s > 0 && room > 0 && !DoomOffline(db, retention.now_s, room, &doomed)) {
+    return std::nullopt;
+  }
+  return doomed;
+}
+
+}  // namespace server

@@ -1,0 +1,229 @@
+#include "server/store/sql_store.h"
+
+#include <ctime>
+#include <optional>
+#include <utility>
+
+#include "net/report/log.h"
+#include "server/store/call.h"
+#include "server/store/reads.h"
+#include "server/store/sql.h"
+
+namespace server {
+namespace {
+
+SqlStoreOptions WithClock(SqlStoreOptions options) {
+  if (!options.now_s) options.now_s = [] { return static_cast<int64_t>(time(nullptr)); };
+  return options;
+}
+
+}  // namespace
+
+template <typename CallT, typename Work>
+void SqlStore::RunRead(CallT& call, Work& work) {
+  ++metrics_.reads;
+  for (auto source = TakeIdle();; source = nullptr) {
+    // A connection that lay idle may have died meanwhile: then a new one is asked, once.
+    const bool fresh = source == nullptr;
+    if (fresh) source = OpenNew();
+    if (source == nullptr) break;
+    auto result = work(*source);
+    if (result) {
+      Give(std::move(source));
+      return call.End(std::move(*result));
+    }
+    if (fresh || !source->lost()) {
+      ReadFailed(source->ErrorText());
+      break;
+    }
+    DropIdle();
+  }
+  ++metrics_.failures;
+  call.Fail(StoreError::kDown);
+}
+
+// Both of a loop's interfaces. Reads run on the pool, writes in the writer.
+class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
+ public:
+  ClientOf(SqlStore& store, net::EventLoop& loop)
+      : store_(store),
+        answers_(loop, SIZE_MAX,
+                 [](std::vector<net::Task>& batch) {
+                   for (net::Task& answer : batch) answer();
+                 }),
+        reads_(*store.readers_, loop),
+        patience_(loop, store.options_.patience, store.metrics_.refused) {}
+
+  void Load(std::string user, Done<LoadedUser> done) override {
+    ++store_.metrics_.login_store_roundtrips;
+    Read<LoadedUser>(
+        [user = std::move(user), now = Now()](SqlSource& db) { return ReadUser(db, user, now); },
+        std::move(done));
+  }
+  void Write(WriteBatch batch, Done<std::monostate> done) override {
+    Add<std::monostate>(std::move(batch), {}, std::move(done));
+  }
+  void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
+    Read<std::vector<OfflineEntry>>([user = std::move(user), most, now = Now()](
+                                        SqlSource& db) { return ReadOffline(db, user, most, now); },
+                                    std::move(done));
+  }
+  void Archive(ArchiveQuery query, Done<ArchivePage> done) override {
+    Read<ArchivePage>([query = std::move(query)](SqlSource& db) { return ReadArchive(db, query); },
+                      std::move(done));
+  }
+  void Vcard(std::string user, Done<std::string> done) override {
+    ReadOne(sql::kReadVcard, {std::move(user)}, std::move(done));
+  }
+  void Private(std::string user, std::string name, std::string space,
+               Done<std::string> done) override {
+    ReadOne(sql::kReadPrivate, {std::move(user), std::move(name), std::move(space)},
+            std::move(done));
+  }
+  void Last(std::string user, Done<LastActivity> done) override {
+    Read<std::optional<LastActivity>>(
+        [user = std::move(user)](SqlSource& db) { return ReadLast(db, user); },
+        [done = std::move(done)](auto result) mutable {
+          if (!result) return done(std::unexpected(result.error()));
+          if (!*result) return done(std::unexpected(StoreError::kAbsent));
+          done(std::move(**result));
+        });
+  }
+  void ArchivePrefs(std::string user, Done<std::string> done) override {
+    ReadOne(sql::kReadArchivePrefs, {std::move(user)}, std::move(done));
+  }
+  void Accounts(std::string domain, std::string after, uint32_t most,
+                Done<std::vector<std::string>> done) override {
+    Read<std::vector<std::string>>(
+        [domain = std::move(domain), after = std::move(after), most](SqlSource& db) {
+          return ReadAccounts(db, domain, after, most);
+        },
+        std::move(done));
+  }
+  void CountAccounts(std::string domain, Done<uint64_t> done) override {
+    Read<int64_t>(
+        [domain = std::move(domain)](SqlSource& db) {
+          return ReadInt(db, {sql::kCountAccounts, {std::string_view(domain)}});
+        },
+        [done = std::move(done)](std::expected<int64_t, StoreError> result) mutable {
+          if (!result) return done(std::unexpected(result.error()));
+          done(static_cast<uint64_t>(*result));
+        });
+  }
+
+  // What may go is looked for beside the writer, and taken away by it.
+  void Retire(Retention retention, Done<Retired> done) override {
+    Read<Doomed>(
+        [retention = std::move(retention)](SqlSource& db) { return ReadDoomed(db, retention); },
+        [this, done = std::move(done)](std::expected<Doomed, StoreError> doomed) mutable {
+          if (!doomed) return done(std::unexpected(doomed.error()));
+          if (doomed->script.empty()) return done(std::move(doomed->retired));
+          Add<Retired>(std::move(doomed->script), std::move(doomed->retired), std::move(done));
+        });
+  }
+
+ private:
+  template <typename T>
+  void Add(WriteWork work, T result, Done<T> done) {
+    auto call = std::make_shared<CallOf<T>>(answers_.slot(), std::move(done));
+    const bool taken = store_.writer_->queue().Add(
+        std::move(work), call,
+        [call, result = std::move(result)]() mutable { call->End(std::move(result)); });
+    Watch(std::move(call), taken);
+  }
+
+  template <typename T, typename Work>
+  void Read(Work work, Done<T> done) {
+    auto call = std::make_shared<CallOf<T>>(answers_.slot(), std::move(done));
+    const bool taken = reads_.Run(
+        [store = &store_, call, work = std::move(work)]() mutable {
+          if (call->abandoned() || !call->Claim()) return;
+          store->RunRead(*call, work);
+        },
+        [] {});
+    Watch(std::move(call), taken);
+  }
+
+  void ReadOne(const char* sql, std::vector<std::string> values, Done<std::string> done) {
+    Read<std::string>(
+        [sql, values = std::move(values)](SqlSource& db) {
+          return ReadText(db, {sql, std::vector<SqlValue>(values.begin(), values.end())});
+        },
+        std::move(done));
+  }
+
+  void Watch(std::shared_ptr<Call> call, bool taken) {
+    if (taken) return patience_.Watch(std::move(call));
+    ++store_.metrics_.refused;
+    if (call->Claim()) call->Fail(StoreError::kBusy);
+  }
+
+  int64_t Now() const { return store_.options_.now_s(); }
+
+  SqlStore& store_;
+  Answers answers_;
+  net::BlockingPool::Client reads_;
+  Patience patience_;
+};
+
+SqlStore::SqlStore(SqlStoreOptions options, std::string cluster_id, OpenSource open)
+    : options_(WithClock(std::move(options))),
+      cluster_id_(std::move(cluster_id)),
+      open_(std::move(open)),
+      readers_(std::make_unique<net::BlockingPool>(
+          net::BlockingPool::Options{.name = "store-read",
+                                     .threads = options_.readers,
+                                     .waiting_max = options_.reads_waiting_max})) {}
+
+// The readers first: the writer's last checkpoint waits for nobody then.
+SqlStore::~SqlStore() {
+  readers_.reset();
+  idle_.clear();
+  writer_.reset();
+}
+
+std::unique_ptr<StoreClient> SqlStore::Client(net::EventLoop& loop) {
+  return std::make_unique<ClientOf>(*this, loop);
+}
+
+std::unique_ptr<StoreKeeper> SqlStore::Keeper(net::EventLoop& loop) {
+  return std::make_unique<ClientOf>(*this, loop);
+}
+
+std::unique_ptr<SqlSource> SqlStore::TakeIdle() {
+  std::lock_guard lock(mutex_);
+  if (idle_.empty()) return nullptr;
+  auto source = std::move(idle_.back());
+  idle_.pop_back();
+  return source;
+}
+
+std::unique_ptr<SqlSource> SqlStore::OpenNew() {
+  auto opened = open_();
+  if (opened) return std::move(*opened);
+  ReadFailed(opened.error());
+  return nullptr;
+}
+
+void SqlStore::Give(std::unique_ptr<SqlSource> source) {
+  std::lock_guard lock(mutex_);
+  if (std::exchange(reads_down_, false)) {
+    net::Log(net::LogLevel::kInfo, "store", "reads go on", {{"store", options_.name}});
+  }
+  idle_.push_back(std::move(source));
+}
+
+void SqlStore::DropIdle() {
+  std::vector<std::unique_ptr<SqlSource>> dropped;
+  std::lock_guard lock(mutex_);
+  dropped.swap(idle_);
+}
+
+void SqlStore::ReadFailed(const std::string& what) {
+  std::lock_guard lock(mutex_);
+  if (std::exchange(reads_down_, true)) return;
+  net::Log(net::LogLevel::kError, "store", "reads fail",
+           {{"store", options_.name}, {"reason", what}});
+}
+
+}  // namespace server
