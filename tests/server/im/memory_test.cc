@@ -77,6 +77,12 @@ void Login(Home& home, int number) {
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kCounts = false;  // another allocator
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+constexpr bool kCounts = false;
+#else
+constexpr bool kCounts = true;
+#endif
 #else
 constexpr bool kCounts = true;
 #endif
