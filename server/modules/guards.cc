@@ -32,9 +32,9 @@ IqHandler SeenOnly(IqHandler handler, StanzaError refusal) {
 }
 
 bool AsksForItself(const IqCall& call) {
-  if (call.target() == IqTarget::kAccount) return call.own();
-  const auto account = call.shared_account();
-  return account != nullptr && account->user().full() == call.request().from.bare();
+  if (!call.session()) return false;  // strangers have a view, too, of an account that is not ours
+  return call.target() == IqTarget::kAccount ||
+         call.account().user().full() == call.request().from.bare();
 }
 
 void AppendXmlElement(std::string& out, std::string_view name, std::string_view text) {

@@ -18,7 +18,7 @@ IqHandler GetOnly(IqHandler handler);
 IqHandler OwnerOnly(IqHandler handler);
 // Who may see the account's presence.
 IqHandler SeenOnly(IqHandler handler, StanzaError refusal = StanzaError::kServiceUnavailable);
-// Who asks is an account of ours, and `account()` its own: of the server's handlers.
+// Who asks is a session of ours, and `account()` its own; of the server's handlers, too.
 bool AsksForItself(const IqCall& call);
 
 // <name>text</name>
