@@ -110,4 +110,9 @@ std::string RefusedFileSystem(const std::string& path) {
          "PostgreSQL for nodes of several machines";
 }
 
+void MakePrivateFile(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd >= 0) close(fd);
+}
+
 }  // namespace server

@@ -35,4 +35,8 @@ class FileLock {
 // syncs do not hold what they promise. "": it may.
 std::string RefusedFileSystem(const std::string& path);
 
+// Makes an empty file that only its user may read, where there is none: it will hold keys of
+// passwords. SQLite gives its log the same rights. What fails shows when the file is opened.
+void MakePrivateFile(const std::string& path);
+
 }  // namespace server

@@ -34,6 +34,7 @@ std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::Open(Sqlit
     return std::unexpected("another process keeps " + options.path +
                            ".lock; end it, or see what it waits for");
   }
+  MakePrivateFile(options.path);
   auto db = SqliteDb::Open(options.path, SqliteDb::Mode::kWriter);
   if (!db) {
     return std::unexpected(options.path + " cannot be opened: " + db.error().text +

@@ -1,0 +1,98 @@
+#include "server/store/open_store.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <string_view>
+
+#include "server/store/file_lock.h"
+#include "server/store/pg_store.h"
+#include "server/store/sqlite_store.h"
+
+namespace server {
+namespace {
+
+constexpr std::string_view kSqlite = "sqlite:";
+
+// The file's content or the folder's names.
+bool SyncPath(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return false;
+  const bool synced = fsync(fd) == 0;
+  close(fd);
+  return synced;
+}
+
+// All pages in one read transaction: writers go on beside it, in the log.
+std::string CopyPages(SqliteDb& from, const std::string& to) {
+  sqlite3* raw = nullptr;
+  int code = sqlite3_open_v2(to.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, nullptr);
+  if (code == SQLITE_OK) {
+    sqlite3_backup* copy = sqlite3_backup_init(raw, "main", from.raw(), "main");
+    code = SQLITE_ERROR;
+    if (copy != nullptr) {
+      sqlite3_backup_step(copy, -1);
+      code = sqlite3_backup_finish(copy);
+    }
+  }
+  std::string error = code == SQLITE_OK ? ""
+                      : raw == nullptr  ? "out of memory"
+                                        : sqlite3_errmsg(raw);
+  sqlite3_close_v2(raw);
+  return error;
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<StoreBackend>, std::string> OpenStore(const StoreOptions& options) {
+  const std::string_view url = options.url;
+  if (url.starts_with(kSqlite) && url.size() > kSqlite.size()) {
+    SqliteOptions sqlite;
+    sqlite.path = (std::filesystem::path(options.folder) / url.substr(kSqlite.size())).string();
+    sqlite.shared.patience = options.patience;
+    auto store = SqliteStore::Open(std::move(sqlite));
+    if (!store) return std::unexpected(store.error());
+    return std::move(*store);
+  }
+  if (url.starts_with("postgresql://") || url.starts_with("postgres://")) {
+    PgStoreOptions pg;
+    pg.connection.url = options.url;
+    pg.shared.patience = options.patience;
+    auto store = PgStore::Open(std::move(pg));
+    if (!store) return std::unexpected(store.error());
+    return std::move(*store);
+  }
+  return std::unexpected(
+      "the store's URL names no store; write \"sqlite:\" and a file, as "
+      "\"sqlite:data/mongooseim.db\", or \"postgresql://USER@HOST/DATABASE\"");
+}
+
+std::expected<void, std::string> BackupSqlite(const std::string& file, const std::string& to) {
+  if (std::filesystem::exists(to)) {
+    return std::unexpected(to + " exists; name a new file for the backup");
+  }
+  auto from = SqliteDb::Open(file, SqliteDb::Mode::kReader);
+  if (!from) return std::unexpected(file + " cannot be opened: " + from.error().text);
+  const std::string part = to + ".part";
+  std::error_code ignored;
+  std::filesystem::remove(part, ignored);
+  MakePrivateFile(part);
+  const std::string error = CopyPages(**from, part);
+  if (!error.empty()) {
+    std::filesystem::remove(part, ignored);
+    return std::unexpected(file + " cannot be copied to " + to + ": " + error +
+                           "; look at the room there and at the rights of the folder");
+  }
+  const std::string folder = std::filesystem::path(to).parent_path().string();
+  if (!SyncPath(part) || std::rename(part.c_str(), to.c_str()) != 0 ||
+      !SyncPath(folder.empty() ? "." : folder)) {
+    return std::unexpected(to + " cannot be written: " + std::strerror(errno));
+  }
+  return {};
+}
+
+}  // namespace server
