@@ -358,8 +358,8 @@ def server_cpu_s(result):
 class IdleLoad:
     """Connections at rest while the `with` block runs."""
 
-    def __init__(self, arguments):
-        self.command = _generator_command(["idle", *arguments, "--hold", "stdin"])
+    def __init__(self, arguments, mode=("idle",)):
+        self.command = _generator_command([*mode, *arguments, "--hold", "stdin"])
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,

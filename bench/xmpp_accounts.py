@@ -8,11 +8,14 @@ there, whichever groups are logged in.
 """
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import os
 import pwd
 import re
+import sqlite3
+import time
 
 ITERATIONS = 4096
 SALT = b"mongoose-bench-1"
@@ -87,23 +90,96 @@ def _give(path, user):
             os.chown(os.path.join(folder, name), entry.pw_uid, entry.pw_gid)
 
 
-# ---- ejabberd: records of mnesia, as terms that erl reads back -------------------------------------
+# ---- ejabberd: records of mnesia, written by the node itself ---------------------------------------
 
 
-def ejabberd_records(accounts):
-    """The records as Erlang terms, each with its dot: passwd and roster of 23.01's ejabberd."""
+def ejabberd_fill(accounts):
+    """An Erlang expression that makes them in a node that runs (auth_method: internal, rosters in
+    mnesia), with the records of ejabberd 23.01."""
     stored, server = scram_keys(accounts.password)
-    key = (f'{{scram, <<"{_b64(stored)}">>, <<"{_b64(server)}">>, <<"{_b64(SALT)}">>, sha, '
-           f"{ITERATIONS}}}")
-    domain = f'<<"{accounts.domain}">>'
-    for number in range(accounts.count):
-        user = f'<<"{accounts.user(number)}">>'
-        yield f"{{passwd, {{{user}, {domain}}}, {key}}}."
-        for contact in accounts.contacts_of(number):
-            jid = f'{{<<"{accounts.user(contact)}">>, {domain}, <<>>}}'
-            yield (f"{{roster, {{{user}, {domain}, {jid}}}, {{{user}, {domain}}}, {jid}, <<>>, both, "
-                   "none, [], <<>>, []}.")
+    return f"""
+D = <<"{accounts.domain}">>,
+K = {{scram, <<"{_b64(stored)}">>, <<"{_b64(server)}">>, <<"{_b64(SALT)}">>, sha, {ITERATIONS}}},
+U = fun(I) -> iolist_to_binary(["user", integer_to_list(I)]) end,
+lists:foreach(fun(I) ->
+  mnesia:dirty_write({{passwd, {{U(I), D}}, K}}),
+  F = I - I rem {accounts.contacts + 1},
+  lists:foreach(fun(C) when C =:= I -> ok; (C) ->
+    J = {{U(C), D, <<>>}},
+    mnesia:dirty_write({{roster, {{U(I), D, J}}, {{U(I), D}}, J, <<>>, both, none, [], <<>>, []}})
+  end, lists:seq(F, min(F + {accounts.contacts}, {accounts.count - 1})))
+end, lists:seq(0, {accounts.count - 1}))"""
 
 
 def _b64(raw):
     return base64.b64encode(raw).decode()
+
+
+# ---- ours: rows of its SQLite file -----------------------------------------------------------------
+
+
+def write_ours(accounts, database):
+    """Into the file that the node has made, while it is stopped."""
+    def column(digest):
+        stored, server = scram_keys(accounts.password, digest)
+        return f"{ITERATIONS}:{_b64(SALT)}${_b64(stored)}:{_b64(server)}"
+    keys = (column("sha1"), column("sha256"), column("sha512"))
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany(
+            "INSERT INTO users (jid, domain, scram_sha1, scram_sha256, scram_sha512, banned, "
+            "created_s) VALUES (?, ?, ?, ?, ?, '', ?)",
+            ((accounts.jid(i), accounts.domain, *keys, int(time.time()))
+             for i in range(accounts.count)))
+        connection.executemany(
+            "INSERT INTO roster (owner, jid, name, group_names, subscription, ask, approved, "
+            "pending_in, request, version) VALUES (?, ?, '', '', 'B', 0, 0, 0, '', 1)",
+            ((accounts.jid(i), accounts.jid(contact))
+             for i in range(accounts.count) for contact in accounts.contacts_of(i)))
+        connection.executemany("INSERT INTO roster_version (owner, version) VALUES (?, 1)",
+                               ((accounts.jid(i),) for i in range(accounts.count)))
+
+
+# ---- archives: rows of the SQLite files of all three -----------------------------------------------
+
+ARCHIVE_OWNERS = 100
+ARCHIVE_BEGIN_S = 1_700_000_000
+
+
+def archive_entries(accounts, rows):
+    """(owner's number, contact's number, number of the row): one a second, each owner in turn."""
+    for row in range(rows):
+        owner = row % ARCHIVE_OWNERS
+        contacts = accounts.contacts_of(owner)
+        yield owner, contacts[row // ARCHIVE_OWNERS % len(contacts)], row
+
+
+def _message(accounts, owner, contact, row):
+    return (f"<message xmlns='jabber:client' type='chat' id='a{row}' to='{accounts.jid(owner)}' "
+            f"from='{accounts.jid(contact)}/r'><body>{'x' * 100}</body></message>")
+
+
+def fill_archive(kind, accounts, rows, database):
+    """`rows` messages of 100 bytes in the archives of the first accounts; the server is stopped."""
+    statement, row_of = {
+        "prosody": (
+            'INSERT INTO prosodyarchive (host, user, store, key, "when", "with", type, value) '
+            "VALUES (?, ?, 'archive', ?, ?, ?, 'xml', ?)",
+            lambda o, c, r: (accounts.domain, accounts.user(o), f"k{r:012}", ARCHIVE_BEGIN_S + r,
+                             accounts.jid(c), _message(accounts, o, c, r))),
+        "ejabberd": (
+            "INSERT INTO archive (username, timestamp, peer, bare_peer, xml, txt, kind, nick) "
+            "VALUES (?, ?, ?, ?, ?, ?, 'chat', '')",
+            lambda o, c, r: (accounts.user(o), (ARCHIVE_BEGIN_S + r) * 1_000_000,
+                             accounts.jid(c) + "/r", accounts.jid(c), _message(accounts, o, c, r),
+                             "x" * 100)),
+        "ours": (
+            "INSERT INTO archive (owner, id, peer, resource, outgoing, origin_id, xml) "
+            "VALUES (?, ?, ?, 'r', 0, '', ?)",
+            lambda o, c, r: (accounts.jid(o), (ARCHIVE_BEGIN_S + r) * 1_000_000 << 8,
+                             accounts.jid(c), _message(accounts, o, c, r))),
+    }[kind]
+    with contextlib.closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA synchronous = OFF")
+        with connection:
+            connection.executemany(statement, (row_of(*entry)
+                                               for entry in archive_entries(accounts, rows)))

@@ -135,13 +135,17 @@ void AddXmppCommands(CLI::App& app, XmppArguments& args, int& status) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}))
       ->capture_default_str();
   presence->add_option("--window", args.window, "presences under way [16], without --rate");
+  CLI::App* archive = command("archive", "sessions that read their archives, newest first", 1,
+                              [&] { return RunXmppArchive(args); });
+  count_option(*archive, "sessions [1]");
+  archive->add_option("--page", args.page, "messages a page")->capture_default_str();
   CLI::App* idle =
       command("idle", "sessions that log in and rest", 1000, [&] { return RunXmppIdle(args); });
   CLI::App* storm = command("storm", "sessions arrive by a profile and stay; failures back off",
                             10000, [&] { return RunXmppStorm(args); });
   count_option(*idle, "how many [1000]");
   count_option(*storm, "how many [10000]");
-  for (CLI::App* sub : {login, message, presence, storm, idle}) {
+  for (CLI::App* sub : {login, message, presence, archive, storm, idle}) {
     AddArrivalOptions(*sub, args.common);
     AddTimingOptions(*sub, args.common);
   }

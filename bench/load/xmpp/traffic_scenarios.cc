@@ -136,7 +136,9 @@ void MessageScenario::OnElement(XmppEngine& engine, Session& session, std::strin
 void MessageScenario::OnMessage(XmppEngine& engine, std::size_t index, std::string_view element) {
   const auto number = NumberOf(Attribute(element, "id"), 'm');
   if (!number) return;
-  if (Attribute(element, "type") == "error") return engine.CountFailure(FailReason::kRefused);
+  if (Attribute(element, "type") == "error") {
+    return engine.CountFailure(FailReason::kRefused, element);
+  }
   Pair& pair = pairs_[index];
   // Those before it were lost, since a stream keeps its order.
   while (!pair.messages.empty() && pair.messages.front().number < *number) {

@@ -21,6 +21,7 @@ struct TrafficOptions {
   std::size_t body_bytes = 100;
   std::size_t ack_every = 0;  // ask for an acknowledgement after so many messages; 0: never
   std::size_t contacts = 20;
+  std::size_t page = 50;  // of an archive
 };
 
 // The common part: build up, warm up, window, wait for what is under way.

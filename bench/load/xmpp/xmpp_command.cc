@@ -4,6 +4,7 @@
 #include <iostream>
 
 #include "bench/load/report.h"
+#include "bench/load/xmpp/archive_scenario.h"
 #include "bench/load/xmpp/hold_scenario.h"
 #include "bench/load/xmpp/login_scenarios.h"
 #include "bench/load/xmpp/traffic_scenarios.h"
@@ -118,6 +119,7 @@ int RunTraffic(const XmppArguments& args, const char* mode, std::size_t sessions
   traffic.body_bytes = args.body;
   traffic.ack_every = args.ack_every;
   traffic.contacts = args.contacts;
+  traffic.page = args.page;
   Scenario scenario(traffic, std::move(course->arrivals));
   return RunScenario(args, mode, std::move(*options), scenario, LongestNs(course->timing));
 }
@@ -184,6 +186,10 @@ int RunXmppPresence(const XmppArguments& args) {
   if (args.no_presence) return Complain("presence is without --no-presence");
   return RunTraffic<PresenceScenario>(args, "presence", args.common.connections, kPresenceWindow,
                                       true);
+}
+
+int RunXmppArchive(const XmppArguments& args) {
+  return RunTraffic<ArchiveScenario>(args, "archive", args.common.connections, 1, false);
 }
 
 int RunXmppIdle(const XmppArguments& args) { return RunHold(args, false); }

@@ -26,12 +26,14 @@ struct XmppArguments {
   std::size_t body = 100;
   std::size_t ack_every = 0;
   std::size_t contacts = 20;
+  std::size_t page = 50;
 };
 
 int RunXmppRegister(const XmppArguments& args);
 int RunXmppLogin(const XmppArguments& args);
 int RunXmppMessage(const XmppArguments& args);
 int RunXmppPresence(const XmppArguments& args);
+int RunXmppArchive(const XmppArguments& args);
 int RunXmppIdle(const XmppArguments& args);
 int RunXmppStorm(const XmppArguments& args);
 

@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t kBufferBytes = std::size_t{128} * 1024;
 // A server that never ends an element would else fill our memory.
 constexpr std::size_t kElementBytesMax = std::size_t{8} * 1024 * 1024;
+constexpr std::size_t kExampleBytesMax = 200;
 constexpr int kEventsMax = 512;
 constexpr std::int64_t kHousekeepingNs = 1'000'000'000;
 constexpr std::int64_t kGoodbyesNs = 10'000'000'000;
@@ -230,6 +231,11 @@ void XmppEngine::Fail(Session& session, FailReason reason) {
     ++result_.failed[static_cast<std::size_t>(reason)];
   }
   if (!leaving_) scenario_->OnFail(*this, session, was_ready);
+}
+
+void XmppEngine::CountFailure(FailReason reason, std::string_view example) {
+  ++result_.failed[static_cast<std::size_t>(reason)];
+  if (!example.empty()) Example(example.substr(0, kExampleBytesMax));
 }
 
 void XmppEngine::Example(std::string_view text) {
@@ -453,7 +459,7 @@ bool XmppEngine::AnswerBySelf(Session& session, std::string_view element) {
 void XmppEngine::OnStanza(Session& session, std::string_view element) {
   if (session.state == SessionState::kClosing) return;  // we have said our last word
   if (element.starts_with("<stream:error")) {
-    Example(element.substr(0, 200));
+    Example(element.substr(0, kExampleBytesMax));
     return Ended(session, FailReason::kClosed);
   }
   if (AnswerBySelf(session, element)) return;

@@ -117,7 +117,7 @@ class XmppEngine final : public Meter {
   // Closes without a goodbye; the stream may be resumed.
   void Cut(Session& session);
   // Counts a failure of an operation that ended no connection.
-  void CountFailure(FailReason reason) { ++result_.failed[static_cast<std::size_t>(reason)]; }
+  void CountFailure(FailReason reason, std::string_view example = {});
   Histogram& Phase(std::string_view name);
 
  private:

@@ -21,7 +21,7 @@ use_libevent = false
 network_backend = "epoll"
 
 modules_enabled = {{ "roster"; "saslauth"; "tls"; "disco"; "posix"; "ping"; "register"; "smacks";
-  "carbons"; "pep"; "blocklist"; "private"; "vcard4"{s2s_modules} }}
+  "carbons"; "pep"; "blocklist"; "private"; "vcard4"{s2s_modules}{modules} }}
 modules_disabled = {{ "offline"; "http"; "http_files"; "bosh"; "websocket"; "admin_shell"; "admin_socket"{no_s2s_modules} }}
 
 interfaces = {{ "{address}" }}
@@ -81,7 +81,7 @@ class Prosody:
     USER = "prosody"
 
     def __init__(self, workspace, authority, name, address, domain="chat.example",
-                 routes=None, storage="sql"):
+                 routes=None, storage="sql", modules=()):
         self.workspace = workspace
         self.name = name
         self.address = address
@@ -98,7 +98,8 @@ class Prosody:
         self.config = workspace.write(f"{name}/prosody.cfg.lua", CONFIG.format(
             data=data, database=f"{shared}/accounts.sqlite", address=address, domain=domain,
             c2s_port=self.c2s_port, c2s_tls_port=self.c2s_tls_port, certificate=certificate,
-            key=key, plugins=plugins, storage=storage, **self._s2s(routes or {})), user=self.USER)
+            key=key, plugins=plugins, storage=storage,
+            modules="".join(f'; "{module}"' for module in modules), **self._s2s(routes or {})), user=self.USER)
         self.process = None
 
     def _s2s(self, routes):
