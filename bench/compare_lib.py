@@ -344,7 +344,7 @@ def load(arguments, watch, limit_s=120):
         raise Failure(f"mongoosebench {' '.join(arguments)}: {done.stderr.strip()}")
     result = json.loads(done.stdout.strip().splitlines()[-1])
     if not result["valid"]:
-        raise Invalid(f"{arguments[0]}: {'; '.join(result['invalid'])}")
+        raise Invalid(f"{result['mode']}: {'; '.join(result['invalid'])}")
     return result
 
 
