@@ -106,7 +106,8 @@ ReadResult<LoadedUser> ReadUser(SqlSource& db, const std::string& user, int64_t 
                             {sql::kReadRosterVersion, {name}},
                             {sql::kReadRoster, {name}},
                             {sql::kReadBlocked, {name}},
-                            {sql::kCountOffline, {name, now_s}}});
+                            {sql::kCountOffline, {name, now_s}},
+                            {sql::kReadArchivePrefs, {name}}});
   LoadedUser loaded;
   rows->Next();
   TakeAccount(*rows, &loaded);
@@ -118,6 +119,8 @@ ReadResult<LoadedUser> ReadUser(SqlSource& db, const std::string& user, int64_t 
   while (rows->Row()) loaded.blocked.emplace_back(rows->Text(0));
   rows->Next();
   if (rows->Row()) loaded.offline = static_cast<uint32_t>(rows->Int(0));
+  rows->Next();
+  if (rows->Row()) loaded.archive_prefs = rows->Text(0);
   if (!rows->good()) return std::nullopt;
   return loaded;
 }

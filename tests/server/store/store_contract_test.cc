@@ -330,6 +330,7 @@ TEST_P(StoreContractTest, SingleValuesArePutReplacedAndTakenAway) {
     EXPECT_EQ(Private(kRomeo, "n", "s"), text);
     EXPECT_EQ(Private(kRomeo, "n", "t"), "");
     EXPECT_EQ(Prefs(kRomeo), text);
+    EXPECT_EQ(Load(kRomeo).archive_prefs, text);
     EXPECT_EQ(Last(kRomeo)->status, text);
     EXPECT_EQ(Last(kRomeo)->seconds, 17);
   }
