@@ -190,10 +190,6 @@ std::expected<void, XmppErrors> XmppService::ReloadCertificates() {
   return {};
 }
 
-void XmppService::WithStore(std::move_only_function<void(StoreClient& store)> task) {
-  threads_->Post(0, [task = std::move(task)](XmppWorker& worker) mutable { task(worker.store()); });
-}
-
 void XmppService::Stop() {
   if (threads_ == nullptr) return;
   std::vector<std::future<void>> empty;

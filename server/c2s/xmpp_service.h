@@ -65,8 +65,10 @@ class XmppService {
   // As they are in the files now; nothing changes where one of them is wrong. Sessions go on.
   std::expected<void, XmppErrors> ReloadCertificates();
   void Stop();
-  // On one of the workers, with its store.
-  void WithStore(std::move_only_function<void(StoreClient& store)> task);
+  // On one of the workers.
+  void OnWorker(std::move_only_function<void(XmppWorker& worker)> task) {
+    threads_->Post(0, std::move(task));
+  }
   void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
     threads_->PostAll(task);
   }

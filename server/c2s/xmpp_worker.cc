@@ -52,7 +52,10 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
                                     .sessions = *worker,
                                     .homes = *worker,
                                     .store = *worker->store_,
-                                    .domains = shared.options.domains});
+                                    .domains = shared.options.domains,
+                                    .aside = [w = worker.get()](net::Task work, net::Task done) {
+                                      w->Aside(std::move(work), std::move(done));
+                                    }});
   worker->OnTick();
   return worker;
 }
@@ -142,6 +145,15 @@ void XmppWorker::Check(uint64_t serial, PasswordCheck check) {
   };
   const bool taken = hashing_.Run([check = std::move(check)] { return check.Run(); }, answer);
   if (!taken) hashing_.Post([answer] { answer(false); });
+}
+
+// Where too many wait, it is done here: late, but done.
+void XmppWorker::Aside(net::Task work, net::Task done) {
+  const auto both =
+      std::make_shared<std::pair<net::Task, net::Task>>(std::move(work), std::move(done));
+  if (hashing_.Run([both] { both->first(); }, [both] { both->second(); })) return;
+  both->first();
+  hashing_.Post([both] { both->second(); });
 }
 
 bool XmppWorker::MayTry(const Jid& user, const net::Address& peer) {

@@ -51,12 +51,16 @@ struct HomeGround {
   HomeGate& homes;
   StoreClient& store;
   const std::vector<std::string>& domains;
+  // Work that takes milliseconds, on another thread; then `done` on this one.
+  std::function<void(net::Task work, net::Task done)> aside;
 };
 // A home, with what it stands on.
 struct HomeBox {
   virtual ~HomeBox() = default;
   virtual HomeGate& gate() = 0;
   virtual void Tick() {}  // once a second
+  // The account is gone, or may not be there any more: so are its sessions.
+  virtual void Expel(const Jid&, const std::string&) {}
 };
 using MakeHome = std::function<std::unique_ptr<HomeBox>(const HomeGround& ground)>;
 using MakeStore = std::function<std::unique_ptr<StoreClient>(net::EventLoop& loop)>;
@@ -148,6 +152,9 @@ class XmppWorker final : public SessionGate,
   const net::ConnStats& conn_stats() const { return conns_->conn_stats(); }
   StoreClient& store() { return *store_; }
   HomeGate& home() { return home_->gate(); }
+  int64_t unix_us() const { return shared_.unix_us(); }
+  HomeBox& home_box() { return *home_; }
+  void Aside(net::Task work, net::Task done);
   std::shared_ptr<const net::TlsServerContext> TlsFor(std::string_view domain) const override;
 
   // --- SessionGate

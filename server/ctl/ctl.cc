@@ -200,14 +200,31 @@ int GraphQl(const Call& call) {
   return RunDocument(call.args[0], call.node, call.terminal);
 }
 
+int Account(const Call& call, AccountAction action, bool password) {
+  if (call.args.size() != (password ? 3U : 2U)) return Usage(call.terminal);
+  const AccountRequest request{.action = action,
+                               .user = call.args[0] + "@" + call.args[1],
+                               .password = password ? call.args[2] : ""};
+  const AccountAnswer said = AnswerOf(request, call.node.Account(request), call.node.Name());
+  call.terminal.Print(said.code.empty() ? said.text : "Error: " + said.text);
+  return said.code.empty() ? kOk : kFailed;
+}
+
+int RegisteredUsers(const Call& call) {
+  if (call.args.size() != 1) return Usage(call.terminal);
+  const AccountRequest request{.action = AccountAction::kList, .user = call.args[0]};
+  const AccountResult result = call.node.Account(request);
+  const AccountAnswer said = AnswerOf(request, result, call.node.Name());
+  if (!said.code.empty()) {
+    call.terminal.Print("Error: " + said.text);
+    return kFailed;
+  }
+  for (const std::string& name : result.names) call.terminal.Print(name);
+  return kOk;
+}
+
 // Commands of releases up to 5 that need accounts, sessions or the store.
-constexpr std::array kLater = std::to_array<std::string_view>({"register",
-                                                               "unregister",
-                                                               "registered_users",
-                                                               "change_password",
-                                                               "check_account",
-                                                               "check_password",
-                                                               "check_password_hash",
+constexpr std::array kLater = std::to_array<std::string_view>({"check_password_hash",
                                                                "ban_account",
                                                                "connected_users",
                                                                "connected_users_number",
@@ -230,7 +247,7 @@ constexpr std::array kLater = std::to_array<std::string_view>({"register",
                                                                "remove_node",
                                                                "bootstrap"});
 
-constexpr std::array<FlatCommand, 17> kFlat = {{
+constexpr std::array<FlatCommand, 23> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -245,6 +262,17 @@ constexpr std::array<FlatCommand, 17> kFlat = {{
     {"remove_from_cluster", "[-f] NODE", "Remove NODE, dead or alive", true, RemoveFromCluster},
     {"mnesia", "info|KEY", "Show the cluster as Mnesia would", true, Mnesia},
     {"cluster", "digest", "Show digests of the tables, equal on all nodes at rest", true, Cluster},
+    {"register", "USER HOST PASSWORD", "Register an account", true,
+     [](const Call& call) { return Account(call, AccountAction::kRegister, true); }},
+    {"unregister", "USER HOST", "Remove an account", true,
+     [](const Call& call) { return Account(call, AccountAction::kRemove, false); }},
+    {"registered_users", "HOST", "List the accounts of a host", true, RegisteredUsers},
+    {"change_password", "USER HOST PASSWORD", "Change the password of an account", true,
+     [](const Call& call) { return Account(call, AccountAction::kSetPassword, true); }},
+    {"check_account", "USER HOST", "Look whether an account exists", true,
+     [](const Call& call) { return Account(call, AccountAction::kCheck, false); }},
+    {"check_password", "USER HOST PASSWORD", "Look whether a password is right", true,
+     [](const Call& call) { return Account(call, AccountAction::kCheckPassword, true); }},
     {"get_cookie", "", "Show the cookie", true, GetCookie},
     {"get_loglevel", "", "Show the log level", true, GetLogLevel},
     {"graphql", "'DOC'", "Answer a document of GraphQL", true, GraphQl},

@@ -8,6 +8,7 @@
 // Pure over NodeApi and Terminal; one call is one run of the program.
 #pragma once
 
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -42,6 +43,13 @@ struct CtlCommandSpec {
 };
 std::span<const CtlCommandSpec> CtlCommandSpecs();
 bool IsCtlCategory(std::string_view word);
+// What MongooseIM says of what came of it, and the code in its envelope; "" for what went well.
+struct AccountAnswer {
+  std::string text;
+  std::string_view code;
+};
+AccountAnswer AnswerOf(const AccountRequest& request, const AccountResult& result,
+                       std::string_view node);
 // args[0] is a category.
 int RunCategory(std::span<const std::string> args, NodeApi& node, Terminal& terminal);
 // graphql 'DOC': the same commands, as a document asks for them.

@@ -233,13 +233,57 @@ Answer GetMetrics(NodeApi& node, const Arguments& arguments) {
   return {.data = std::move(list)};
 }
 
+Answer Account(NodeApi& node, const AccountRequest& request) {
+  const AccountResult result = node.Account(request);
+  const AccountAnswer said = AnswerOf(request, result, node.Name());
+  const bool checks =
+      request.action == AccountAction::kCheck || request.action == AccountAction::kCheckPassword;
+  // That it is not so is an answer, too.
+  const bool no = checks && (result.outcome == AccountOutcome::kWrong ||
+                             result.outcome == AccountOutcome::kAbsent);
+  if (!said.code.empty() && !no) {
+    Fault fault{said.text, {}};
+    fault.extensions.emplace_back("jid", request.user);
+    fault.extensions.emplace_back("code", said.code);
+    return {.data = CtlJson::Null(), .faults = {std::move(fault)}};
+  }
+  if (request.action == AccountAction::kList) return {.data = CtlJson::Texts(result.names)};
+  if (request.action == AccountAction::kCount) return {.data = CtlJson::Count(result.count)};
+  CtlJson out = CtlJson::Object();
+  out.Set("message", CtlJson::Text(said.text));
+  if (request.action == AccountAction::kCheckPassword) out.Set("correct", CtlJson::Bool(!no));
+  if (request.action == AccountAction::kCheck) out.Set("exist", CtlJson::Bool(!no));
+  if (!checks) out.Set("jid", CtlJson::Text(request.user));
+  return {.data = std::move(out)};
+}
+
+uint64_t NumberOf(const Arguments& arguments, std::string_view name) {
+  const auto it = arguments.find(name);
+  uint64_t number = 0;
+  if (it != arguments.end()) {
+    std::from_chars(it->second.data(), it->second.data() + it->second.size(), number);
+  }
+  return number;
+}
+
+Answer RegisterUser(NodeApi& node, const Arguments& a) {
+  const auto name = a.find("username");
+  if (name == a.end()) {
+    return {.data = CtlJson::Null(),
+            .faults = {{"Give the account a name, by --username", {{"code", "no_username"}}}}};
+  }
+  return Account(node, {.action = AccountAction::kRegister,
+                        .user = name->second + "@" + a.at("domain"),
+                        .password = a.at("password")});
+}
+
 struct Served {
   std::string_view category;
   std::string_view command;
   Answer (*run)(NodeApi&, const Arguments&);
 };
 
-constexpr std::array<Served, 14> kServed = {{
+constexpr std::array<Served, 21> kServed = {{
     {"server", "status", ServerStatus},
     {"server", "joinCluster",
      [](NodeApi& n, const Arguments& a) { return Order(n, OrderKind::kJoin, a.at("node")); }},
@@ -262,6 +306,38 @@ constexpr std::array<Served, 14> kServed = {{
     {"cets", "tableInfo", CetsTableInfo},
     {"stat", "globalStats", GlobalStats},
     {"metric", "getMetrics", GetMetrics},
+    {"account", "registerUser", RegisterUser},
+    {"account", "removeUser",
+     [](NodeApi& n, const Arguments& a) {
+       return Account(n, {.action = AccountAction::kRemove, .user = a.at("user")});
+     }},
+    {"account", "changeUserPassword",
+     [](NodeApi& n, const Arguments& a) {
+       return Account(n, {.action = AccountAction::kSetPassword,
+                          .user = a.at("user"),
+                          .password = a.at("newPassword")});
+     }},
+    {"account", "checkPassword",
+     [](NodeApi& n, const Arguments& a) {
+       return Account(n, {.action = AccountAction::kCheckPassword,
+                          .user = a.at("user"),
+                          .password = a.at("password")});
+     }},
+    {"account", "checkUser",
+     [](NodeApi& n, const Arguments& a) {
+       return Account(n, {.action = AccountAction::kCheck, .user = a.at("user")});
+     }},
+    {"account", "listUsers",
+     [](NodeApi& n, const Arguments& a) {
+       return Account(n, {.action = AccountAction::kList,
+                          .user = a.at("domain"),
+                          .limit = NumberOf(a, "limit"),
+                          .index = NumberOf(a, "index")});
+     }},
+    {"account", "countUsers",
+     [](NodeApi& n, const Arguments& a) {
+       return Account(n, {.action = AccountAction::kCount, .user = a.at("domain")});
+     }},
 }};
 
 // --- the envelope

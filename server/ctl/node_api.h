@@ -62,6 +62,39 @@ struct OrderResult {
   std::string detail;
 };
 
+enum class AccountAction : uint8_t {
+  kRegister,
+  kRemove,
+  kSetPassword,
+  kCheckPassword,
+  kCheck,
+  kList,   // of a domain
+  kCount,  //
+};
+struct AccountRequest {
+  AccountAction action = AccountAction::kCheck;
+  std::string user;  // a bare JID; kList, kCount: the domain
+  std::string password;
+  uint64_t limit = 0;  // kList; 0: as many as one answer holds
+  uint64_t index = 0;  // of the first
+};
+enum class AccountOutcome : uint8_t {
+  kDone,
+  kExists,
+  kAbsent,
+  kWrong,     // the password
+  kInvalid,   // the address, or the password
+  kNoDomain,  // it is not served here
+  kFailed,    // the store
+  kNoXmpp,    // the node has no [[host]]
+};
+struct AccountResult {
+  AccountOutcome outcome = AccountOutcome::kFailed;
+  std::string detail;
+  std::vector<std::string> names;
+  uint64_t count = 0;
+};
+
 class NodeApi {
  public:
   virtual ~NodeApi() = default;
@@ -73,6 +106,7 @@ class NodeApi {
   virtual std::vector<NodeTable> Tables() = 0;
   virtual NodeStats Stats() = 0;
   virtual std::vector<NodeMetric> Metrics() = 0;
+  virtual AccountResult Account(const AccountRequest& request) = 0;
   virtual std::string LogLevel() = 0;  // "INFO"
   virtual void SetLogLevel(std::string_view level) = 0;
   virtual std::string Cookie() = 0;

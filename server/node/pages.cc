@@ -24,10 +24,12 @@ std::string NotReadyBecause(const ClusterStatus& status, const NodeLoad& load) {
 
 }  // namespace
 
-Pages::Pages(DistNode& node, ClusterHost& cluster, LoadOf load, net::UniqueFd listener)
+Pages::Pages(DistNode& node, ClusterHost& cluster, LoadOf load,
+             std::function<void(net::MetricsWriter&)> more_metrics, net::UniqueFd listener)
     : node_(node),
       cluster_(cluster),
       load_(std::move(load)),
+      more_metrics_(std::move(more_metrics)),
       server_(node.loop(), std::move(listener),
               [this](const net::HttpRequest& request) { return Answer(request); }) {}
 
@@ -57,6 +59,7 @@ net::HttpResponse Pages::Metrics() const {
   net::MetricsWriter out;
   cluster_.WriteMetrics(out);
   node_.WriteMetrics(out);
+  more_metrics_(out);
   net::HttpResponse answer = Plain(200, std::move(out).Take());
   answer.content_type = net::MetricsWriter::kContentType;
   return answer;

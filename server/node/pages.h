@@ -26,7 +26,8 @@ class Pages {
   using LoadOf = std::function<NodeLoad()>;
 
   // All outlive it.
-  Pages(DistNode& node, ClusterHost& cluster, LoadOf load, net::UniqueFd listener);
+  Pages(DistNode& node, ClusterHost& cluster, LoadOf load,
+        std::function<void(net::MetricsWriter&)> more_metrics, net::UniqueFd listener);
 
   net::HttpResponse Answer(const net::HttpRequest& request) const;
 
@@ -37,6 +38,7 @@ class Pages {
   DistNode& node_;
   ClusterHost& cluster_;
   LoadOf load_;
+  std::function<void(net::MetricsWriter&)> more_metrics_;
   net::HttpServer server_;
 };
 

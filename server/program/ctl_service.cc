@@ -88,6 +88,13 @@ void AnswerCtl(DistNode& node, ClusterHost& cluster, CtlService service) {
   on("metrics", 0, [shared, &node, &cluster](const RpcCall&, RpcReply reply) {
     reply.Return(ToTerm(MetricsOf(node, cluster, shared->stats())));
   });
+  on("account", 5, [shared](const RpcCall& call, RpcReply reply) {
+    auto request = ReadAccountRequest(call.args);
+    if (!request) return reply.Error(Term::Atom("badarg"));
+    shared->account(std::move(*request), [reply = std::move(reply)](AccountResult result) mutable {
+      reply.Return(ToTerm(result));
+    });
+  });
   on("log_level", 0,
      [](const RpcCall&, RpcReply reply) { reply.Return(Term::Binary(LogLevelName())); });
   on("set_log_level", 1, [](const RpcCall& call, RpcReply reply) {

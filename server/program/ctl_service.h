@@ -16,6 +16,9 @@ struct CtlService {
   std::function<NodeStats()> stats;
   std::function<std::vector<std::string>()> discovered;
   std::function<void(bool again)> stop;  // in order, as SIGTERM; `again`: and start anew
+  // `done` on the node's thread.
+  std::function<void(AccountRequest request, std::move_only_function<void(AccountResult)> done)>
+      account;
 };
 
 // All outlive the node's thread.

@@ -214,4 +214,46 @@ std::optional<OrderRequest> ReadOrderRequest(std::span<const TermView> args) {
   return std::nullopt;
 }
 
+std::vector<Term> ToTerms(const AccountRequest& r) {
+  return {Number(static_cast<uint64_t>(r.action)), Term::Binary(r.user), Term::Binary(r.password),
+          Number(r.limit), Number(r.index)};
+}
+
+std::optional<AccountRequest> ReadAccountRequest(std::span<const TermView> args) {
+  if (args.size() != 5) return std::nullopt;
+  const auto action = args[0].AsInteger();
+  const auto user = args[1].AsText();
+  const auto password = args[2].AsText();
+  const auto limit = args[3].AsInteger();
+  const auto index = args[4].AsInteger();
+  if (!action || !user || !password || !limit || !index || *limit < 0 || *index < 0) {
+    return std::nullopt;
+  }
+  if (*action < 0 || *action > static_cast<int64_t>(AccountAction::kCount)) return std::nullopt;
+  return AccountRequest{.action = static_cast<AccountAction>(*action),
+                        .user = *user,
+                        .password = *password,
+                        .limit = static_cast<uint64_t>(*limit),
+                        .index = static_cast<uint64_t>(*index)};
+}
+
+Term ToTerm(const AccountResult& r) {
+  return Term::Tuple({Number(static_cast<uint64_t>(r.outcome)), Term::Binary(r.detail),
+                      Texts(r.names), Number(r.count)});
+}
+
+std::optional<AccountResult> ReadAccountResult(const TermView& term) {
+  Fields in(term, 4);
+  const int64_t outcome = in.Integer();
+  AccountResult result;
+  result.detail = in.Text();
+  result.names = in.List();
+  result.count = in.Count();
+  if (!in.good() || outcome < 0 || outcome > static_cast<int64_t>(AccountOutcome::kNoXmpp)) {
+    return std::nullopt;
+  }
+  result.outcome = static_cast<AccountOutcome>(outcome);
+  return result;
+}
+
 }  // namespace server

@@ -3,7 +3,8 @@
 //
 //   order(Kind, Target, Force) → {Outcome, Detail}     facts(), cluster(), tables(), stats(),
 //   metrics(), log_level() → as below                   set_log_level(Level), stop(), restart() →
-//   ok
+//   ok                                                 account(Action, User, Password, Limit,
+//   Index) → {Outcome, Detail, Names, Count}
 //
 // Pure. Reading is as for what any peer sends: nothing is trusted, nothing for what does not fit.
 #pragma once
@@ -33,6 +34,11 @@ std::optional<std::vector<NodeTable>> ReadTables(const TermView& term);
 std::optional<NodeStats> ReadStats(const TermView& term);
 std::optional<std::vector<NodeMetric>> ReadMetrics(const TermView& term);
 std::optional<OrderResult> ReadOrderResult(const TermView& term);
+
+std::vector<Term> ToTerms(const AccountRequest& request);
+std::optional<AccountRequest> ReadAccountRequest(std::span<const TermView> args);
+Term ToTerm(const AccountResult& result);
+std::optional<AccountResult> ReadAccountResult(const TermView& term);
 
 struct OrderRequest {
   OrderKind kind = OrderKind::kJoin;

@@ -101,6 +101,14 @@ std::vector<NodeTable> RemoteNode::Tables() { return Read("tables", ReadTables);
 NodeStats RemoteNode::Stats() { return Read("stats", ReadStats); }
 std::vector<NodeMetric> RemoteNode::Metrics() { return Read("metrics", ReadMetrics); }
 
+AccountResult RemoteNode::Account(const AccountRequest& request) {
+  const std::vector<Term> args = ToTerms(request);
+  const auto answer = Ask("account", args, kAnswerTime);
+  auto result = answer ? ReadAccountResult(answer->view()) : std::nullopt;
+  if (result) return std::move(*result);
+  return {.detail = trouble_.empty() ? "the node's answer was not understood" : trouble_};
+}
+
 std::string RemoteNode::LogLevel() {
   const auto answer = Ask("log_level", {}, kAnswerTime);
   return answer ? answer->view().AsText().value_or("") : "";

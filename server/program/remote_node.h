@@ -27,6 +27,7 @@ class RemoteNode final : public NodeApi {
   std::vector<NodeTable> Tables() override;
   NodeStats Stats() override;
   std::vector<NodeMetric> Metrics() override;
+  AccountResult Account(const AccountRequest& request) override;
   std::string LogLevel() override;
   void SetLogLevel(std::string_view level) override;
   std::string Cookie() override { return setup_.dist.cookie; }

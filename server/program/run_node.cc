@@ -27,6 +27,8 @@
 #include "server/program/descriptors.h"
 #include "server/program/log_file.h"
 #include "server/program/node_lock.h"
+#include "server/program/session_table.h"
+#include "server/program/xmpp_node.h"
 
 namespace server {
 namespace {
@@ -45,8 +47,10 @@ net::Duration ProcessorTime() {
   return of(used.ru_utime) + of(used.ru_stime);
 }
 
-// What the sessions are kept in; empty until there is XMPP.
-std::vector<TableOptions> Tables() { return {{.id = 1, .name = "session", .unique = true}}; }
+// What the sessions are kept in.
+std::vector<TableOptions> Tables() {
+  return {{.id = kSessionTable, .name = "session", .unique = true}};
+}
 
 class Node {
  public:
@@ -61,12 +65,17 @@ class Node {
   Errors Prepare();
   Errors OpenPages();
   Errors Start();
+  Errors StartXmpp();
+  void End();
   // On the node's thread.
   void Assemble();
   void OnSignal(int number);
   void BeginStop(bool again);
   void TakeApart();
   void MeterLoad();
+  void Account(AccountRequest request, AccountDone done);
+  NodeStats Stats() const;
+  void WriteMoreMetrics(net::MetricsWriter& out) const;
   std::string StatusLine() const;
   NodeFacts Facts() const;
   NodeLoad Load() const {
@@ -83,8 +92,13 @@ class Node {
   std::unique_ptr<ClusterHost> cluster_;
   std::vector<net::UniqueFd> listeners_;
   std::promise<bool> stop_asked_;
+  size_t client_sockets_ = 0;
+  bool assembled_ = false;
+  // Made and ended by the thread that runs the node, which tells the node's.
+  std::unique_ptr<XmppNode> xmpp_;
 
   // On the node's thread, made and destroyed there.
+  XmppNode* clients_ = nullptr;  // while it serves them
   std::vector<std::unique_ptr<Pages>> pages_;
   std::unique_ptr<net::ServiceManager> service_;
   std::unique_ptr<net::SignalWatcher> signals_;
@@ -97,11 +111,12 @@ class Node {
 };
 
 RunResult Node::Run() {
-  for (auto step : {&Node::Prepare, &Node::OpenPages, &Node::Start}) {
+  for (auto step : {&Node::Prepare, &Node::OpenPages, &Node::Start, &Node::StartXmpp}) {
     if (Errors errors = (this->*step)(); !errors.empty()) {
       for (const std::string& error : errors) {
         net::Log(net::LogLevel::kError, "node", "cannot start", {{"reason", error}});
       }
+      End();
       // Whoever holds the folder goes on with its status.
       if (lock_) WriteStatus("stopped");
       return {.end = RunEnd::kFailed, .errors = std::move(errors)};
@@ -110,16 +125,28 @@ RunResult Node::Run() {
   WriteStatus("started");
   options_.on_started();
   const bool again = stop_asked_.get_future().get();
-  std::promise<void> apart;
-  node_->Post([&] {
-    TakeApart();
-    apart.set_value();
-  });
-  apart.get_future().wait();
-  node_->Stop();
+  End();
   net::Log(net::LogLevel::kInfo, "node", "stopped", {{"node", setup_.dist.node}});
   WriteStatus("stopped");
   return {.end = again ? RunEnd::kRestart : RunEnd::kStopped};
+}
+
+// Clients first: what they had goes back to their homes and into the store.
+void Node::End() {
+  if (!assembled_) return;
+  const auto on_node = [&](const std::function<void()>& task) {
+    std::promise<void> done;
+    node_->Post([&] {
+      task();
+      done.set_value();
+    });
+    done.get_future().wait();
+  };
+  on_node([this] { clients_ = nullptr; });
+  if (xmpp_ != nullptr) xmpp_->Stop();
+  on_node([this] { TakeApart(); });
+  node_->Stop();
+  xmpp_.reset();
 }
 
 Node::Errors Node::Prepare() {
@@ -150,6 +177,7 @@ Node::Errors Node::Prepare() {
   }
   if (limit.warning) setup_.warnings.push_back(*limit.warning);
   setup_.dist.sockets_max = limit.usable;
+  client_sockets_ = limit.usable - needed;
   for (const std::string& warning : setup_.warnings) {
     net::Log(net::LogLevel::kWarn, "node", warning);
   }
@@ -176,11 +204,14 @@ Node::Errors Node::Prepare() {
                  .directory = setup_.folder.root,
                  .load = [this] { return Load(); },
                  .stop = [this] { BeginStop(false); }});
-  AnswerCtl(*node_, *cluster_,
-            {.facts = [this] { return Facts(); },
-             .stats = [this] { return NodeStats{.uptime_s = Facts().uptime_s}; },
-             .discovered = [this] { return discovery_ ? discovery_->names() : Errors(); },
-             .stop = [this](bool again) { BeginStop(again); }});
+  AnswerCtl(
+      *node_, *cluster_,
+      {.facts = [this] { return Facts(); },
+       .stats = [this] { return Stats(); },
+       .discovered = [this] { return discovery_ ? discovery_->names() : Errors(); },
+       .stop = [this](bool again) { BeginStop(again); },
+       .account = [this](AccountRequest request,
+                         AccountDone done) { Account(std::move(request), std::move(done)); }});
   return {};
 }
 
@@ -208,15 +239,53 @@ Node::Errors Node::Start() {
     assembled.set_value();
   });
   assembled.get_future().wait();
+  assembled_ = true;
   return {};
+}
+
+Node::Errors Node::StartXmpp() {
+  if (setup_.config.hosts.empty()) {
+    net::Log(net::LogLevel::kWarn, "node",
+             "there is no [[host]] in " + setup_.folder.Toml() + ": clients are not served");
+    return {};
+  }
+  auto xmpp =
+      XmppNode::Start(setup_, client_sockets_, clock_, [this](std::vector<SessionRecord> changed) {
+        node_->Post(
+            [this, changed = std::move(changed)] { KeepSessions(cluster_->cluster(), changed); });
+      });
+  if (!xmpp) return std::move(xmpp.error());
+  xmpp_ = std::move(*xmpp);
+  node_->Post([this] { clients_ = xmpp_.get(); });
+  return {};
+}
+
+void Node::Account(AccountRequest request, AccountDone done) {
+  if (clients_ == nullptr) return done({.outcome = AccountOutcome::kNoXmpp});
+  clients_->Account(std::move(request), [this, done = std::move(done)](AccountResult r) mutable {
+    node_->Post([done = std::move(done), r = std::move(r)]() mutable { done(std::move(r)); });
+  });
+}
+
+NodeStats Node::Stats() const {
+  return {.uptime_s = Facts().uptime_s,
+          .online_users_node = clients_ == nullptr ? 0 : clients_->sessions(),
+          .online_users = cluster_->cluster().table(kSessionTable)->size()};
+}
+
+void Node::WriteMoreMetrics(net::MetricsWriter& out) const {
+  if (clients_ == nullptr) return;
+  clients_->WriteMetrics(out);
+  WriteSessionMetrics(*cluster_->cluster().table(kSessionTable), out);
 }
 
 void Node::Assemble() {
   net::EventLoop& loop = node_->loop();
   cluster_->Start();
   for (net::UniqueFd& fd : listeners_) {
-    pages_.push_back(
-        std::make_unique<Pages>(*node_, *cluster_, [this] { return Load(); }, std::move(fd)));
+    pages_.push_back(std::make_unique<Pages>(
+        *node_, *cluster_, [this] { return Load(); },
+        [this](net::MetricsWriter& out) { WriteMoreMetrics(out); }, std::move(fd)));
   }
   service_ = std::make_unique<net::ServiceManager>(loop, [this] { return StatusLine(); });
   signals_ = std::make_unique<net::SignalWatcher>(loop, kSignals,
@@ -257,6 +326,15 @@ void Node::OnSignal(int number) {
   if (number == SIGHUP) {
     ReopenLog();
     net::Log(net::LogLevel::kInfo, "node", "the log was opened again");
+    if (clients_ == nullptr) return;
+    const XmppErrors errors = clients_->ReloadCertificates();
+    for (const std::string& error : errors) {
+      net::Log(net::LogLevel::kError, "node", "the certificates stay as they are",
+               {{"reason", error}});
+    }
+    if (errors.empty()) {
+      net::Log(net::LogLevel::kInfo, "node", "the certificates were read again");
+    }
   } else if (stopping_) {
     _exit(1);
   } else {

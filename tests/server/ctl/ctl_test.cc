@@ -34,6 +34,10 @@ class FakeNode final : public NodeApi {
   std::vector<NodeMetric> Metrics() override {
     return {{{"global", "uptime"}, 5}, {{"localhost", "x"}, 6}};
   }
+  AccountResult Account(const AccountRequest& request) override {
+    asked.push_back(request);
+    return account;
+  }
   std::string LogLevel() override { return level; }
   void SetLogLevel(std::string_view to) override { level = to; }
   std::string Cookie() override { return "cookie"; }
@@ -56,6 +60,8 @@ class FakeNode final : public NodeApi {
   std::string level = "INFO";
   std::string launched;
   int stops = 0;
+  std::vector<AccountRequest> asked;
+  AccountResult account{.outcome = AccountOutcome::kDone};
 };
 
 class Script final : public Terminal {
@@ -323,7 +329,7 @@ TEST(CtlDocument, WhatIsNotUnderstoodIsSaidInTheEnvelope) {
   EXPECT_EQ(code("{server{nothing}}"), "unknown_field");
   EXPECT_EQ(code("{server{status{nothing}}}"), "unknown_field");
   EXPECT_EQ(code("mutation{server{joinCluster}}"), "bad_argument");
-  EXPECT_EQ(code("{account{countUsers(domain: \"x\")}}"), "not_implemented");
+  EXPECT_EQ(code("{last{getLast(user: \"x@y\")}}"), "not_implemented");
   ctl.node.up = false;
   EXPECT_EQ(ctl.Run({"graphql", "{server{status}}"}), 3);
   EXPECT_EQ(ctl.Run({"graphql"}), 3);
@@ -331,10 +337,40 @@ TEST(CtlDocument, WhatIsNotUnderstoodIsSaidInTheEnvelope) {
 
 TEST(CtlFlat, OlderCommandsThatAreNotThereYetSaySo) {
   Ctl ctl;
-  EXPECT_EQ(ctl.Run({"register", "u", "host", "p"}), 1);
-  EXPECT_THAT(ctl.terminal.out, HasSubstr("'register' is not there yet"));
+  EXPECT_EQ(ctl.Run({"get_roster", "u", "host"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("'get_roster' is not there yet"));
   EXPECT_EQ(ctl.Run({"no_such_word"}), 1);
   EXPECT_THAT(ctl.terminal.out, HasSubstr("Unknown command 'no_such_word'"));
+}
+
+TEST(Ctl, AccountsAreOrderedInBothGenerationsWithMongooseimsWords) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"account", "registerUser", "--username", "alice", "--domain", "d",
+                     "--password", "p"}),
+            0);
+  EXPECT_THAT(ctl.terminal.out,
+              HasSubstr("\"message\" : \"User alice@d successfully registered\""));
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("\"jid\" : \"alice@d\""));
+  ASSERT_EQ(ctl.node.asked.size(), 1U);
+  EXPECT_EQ(ctl.node.asked[0].user, "alice@d");
+  EXPECT_EQ(ctl.node.asked[0].password, "p");
+  EXPECT_EQ(ctl.Run({"register", "bob", "d", "p"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "User bob@d successfully registered\n");
+  ctl.node.account = {.outcome = AccountOutcome::kExists};
+  EXPECT_EQ(ctl.Run({"register", "bob", "d", "p"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("Error: User bob@d already registered at node"));
+  ctl.node.account = {.outcome = AccountOutcome::kWrong};
+  EXPECT_EQ(ctl.Run({"account", "checkPassword", "--user", "a@d", "--password", "x"}), 0);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("\"correct\" : false"));
+  EXPECT_EQ(ctl.Run({"check_password", "a", "d", "x"}), 1);
+  ctl.node.account = {.outcome = AccountOutcome::kAbsent};
+  EXPECT_EQ(ctl.Run({"account", "removeUser", "--user", "a@d"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("\"code\" : \"not_found\""));
+  ctl.node.account = {.outcome = AccountOutcome::kDone, .names = {"a@d", "b@d"}, .count = 2};
+  EXPECT_EQ(ctl.Run({"registered_users", "d"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "a@d\nb@d\n");
+  EXPECT_EQ(ctl.Run({"account", "countUsers", "--domain", "d"}), 0);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("\"countUsers\" : 2"));
 }
 
 }  // namespace

@@ -1,0 +1,48 @@
+#include "server/program/session_table.h"
+
+#include <algorithm>
+#include <chrono>
+#include <string>
+#include <unordered_set>
+
+namespace server {
+namespace {
+
+std::string ValueOf(const SessionId& id) {
+  return std::to_string(id.worker) + ' ' + std::to_string(id.place) + ' ' + std::to_string(id.life);
+}
+
+uint64_t Stamp() {
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
+                                   std::chrono::system_clock::now().time_since_epoch())
+                                   .count());
+}
+
+}  // namespace
+
+void KeepSessions(Cluster& cluster, const std::vector<SessionRecord>& changed) {
+  ReplicatedTable& table = *cluster.table(kSessionTable);
+  for (const SessionRecord& session : changed) {
+    if (!session.gone) {
+      table.Put(session.full, std::min(session.full.find('/'), session.full.size()),
+                ValueOf(session.id), Stamp());
+      continue;
+    }
+    // Another may have the address by now: workers tell each for itself.
+    bool same = false;
+    table.ForEach(session.full, [&](const RecordView& record) {
+      same = same || (record.own && record.value == ValueOf(session.id));
+    });
+    if (same) table.Erase(session.full);
+  }
+}
+
+void WriteSessionMetrics(ReplicatedTable& table, net::MetricsWriter& out) {
+  std::unordered_set<std::string> users;
+  table.ForEachRecord([&](const RecordView& record) { users.emplace(record.group); });
+  out.Gauge("sm_total_sessions_count", "Bound sessions of the cluster.").Add({}, table.size());
+  out.Gauge("sm_unique_sessions_count", "Users with a bound session, in the cluster.")
+      .Add({}, users.size());
+}
+
+}  // namespace server

@@ -1,0 +1,189 @@
+#include "server/program/xmpp_node.h"
+
+#include <sys/random.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+
+#include "net/base/check.h"
+#include "net/report/log.h"
+#include "server/im/home.h"
+#include "server/modules/modules.h"
+#include "server/store/sqlite_store.h"
+
+namespace server {
+namespace {
+
+constexpr std::string_view kSqlite = "sqlite:";
+// Sockets that are neither links nor clients.
+constexpr size_t kOtherSockets = 64;
+
+uint64_t Random() {
+  uint64_t value = 0;
+  CHECK(getrandom(&value, sizeof value, 0) == sizeof value);
+  return value;
+}
+
+int64_t UnixUs() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+// The home of a worker's users, and what answers for it.
+class HomeWithModules final : public HomeBox {
+ public:
+  HomeWithModules(const HomeGround& ground, const net::Clock& clock)
+      : ground_{.store = ground.store,
+                .clock = clock,
+                .unix_us = UnixUs,
+                .domains = ground.domains,
+                .aside = ground.aside},
+        home_({.domains = ground.domains, .node = static_cast<uint8_t>(ground.worker)},
+              ground.sessions, ground.homes, ground.store, table_, clock, UnixUs, Random) {
+    AddHomeFeatures(table_);
+    AddModules(table_, ground_, {});
+  }
+  HomeGate& gate() override { return home_; }
+  void Tick() override { home_.Tick(); }
+  void Expel(const Jid& user, const std::string& text) override { home_.Expel(user, text); }
+
+ private:
+  ModuleGround ground_;
+  IqTable table_;
+  Home home_;
+};
+
+std::vector<XmppHost> HostsOf(const NodeSetup& setup) {
+  std::vector<XmppHost> hosts;
+  const auto path = [&](const std::string& file) {
+    return file.empty() ? "" : setup.folder.Path(file);
+  };
+  for (const NodeConfig::Host& host : setup.config.hosts) {
+    hosts.push_back({.domain = host.domain,
+                     .certificate = {.chain = path(host.certificate), .key = path(host.key)},
+                     .client_ca = path(host.client_ca)});
+  }
+  return hosts;
+}
+
+SaslPolicy PolicyOf(const NodeConfig::Auth& auth) {
+  const auto has = [&](std::string_view name) {
+    return std::ranges::find(auth.mechanisms, name) != auth.mechanisms.end();
+  };
+  SaslPolicy policy{.plain = has("PLAIN"), .external = has("EXTERNAL")};
+  for (size_t hash = 0; hash < kScramHashes; ++hash) {
+    policy.scram[hash] = has(ScramName(static_cast<ScramHash>(hash)));
+  }
+  return policy;
+}
+
+XmppOptions OptionsOf(const NodeSetup& setup, size_t sockets) {
+  const NodeConfig::C2s& c2s = setup.config.c2s;
+  XmppOptions options;
+  options.workers = c2s.workers != 0 ? c2s.workers : std::thread::hardware_concurrency();
+  options.workers = std::max<size_t>(options.workers, 1);
+  for (const NodeConfig::Host& host : setup.config.hosts) options.domains.push_back(host.domain);
+  ClientLimits& limits = options.limits;
+  limits.after_login = {.stanza_bytes = c2s.stanza_bytes_max,
+                        .depth = static_cast<int>(c2s.stanza_depth_max)};
+  limits.login_timeout = c2s.login_timeout;
+  limits.stanzas_per_s = c2s.stanza_rate;
+  limits.stanza_burst = c2s.stanza_burst;
+  limits.idle_ping = c2s.idle_ping;
+  limits.ping_timeout = c2s.ping_timeout;
+  limits.resume_timeout = c2s.resume_timeout;
+  limits.bound.unacked_bytes_max = c2s.unacked_bytes_max;
+  options.sasl = PolicyOf(setup.config.auth);
+  options.tls_need = c2s.tls_required ? TlsNeed::kRequired : TlsNeed::kOptional;
+  options.features =
+      "<ver xmlns='urn:xmpp:features:rosterver'/><sub xmlns='urn:xmpp:features:pre-approval'/>";
+  const size_t all = std::min<size_t>(c2s.connections_max, sockets);
+  // The kernel spreads connections, but not evenly.
+  options.conn.conns_max =
+      static_cast<uint32_t>(std::min(all, all / options.workers + all / 4 + net::kConnsReserve));
+  options.unauthenticated_max = c2s.unauthenticated_max;
+  options.parked_bytes_max = c2s.resume_bytes_max / options.workers;
+  options.sasl_limits.account_per_s = setup.config.auth.failures_per_account;
+  options.sasl_limits.address_per_s = setup.config.auth.failures_per_address;
+  return options;
+}
+
+}  // namespace
+
+XmppErrors CheckXmpp(const NodeSetup& setup) {
+  auto tls = MakeTls(HostsOf(setup), nullptr);
+  return tls ? XmppErrors() : std::move(tls.error());
+}
+
+std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeSetup& setup,
+                                                                     size_t sockets,
+                                                                     const net::Clock& clock,
+                                                                     OnSessions on_sessions) {
+  const NodeConfig& config = setup.config;
+  std::unique_ptr<XmppNode> node(new XmppNode);
+  const std::string file = config.store.url.substr(kSqlite.size());
+  auto store = SqliteStore::Open({.path = setup.folder.Path(file)});
+  if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
+  node->store_ = std::move(*store);
+  const NodeConfig::C2s& c2s = config.c2s;
+  XmppSetup xmpp{.options = OptionsOf(setup, sockets > kOtherSockets ? sockets - kOtherSockets : 1),
+                 .hosts = HostsOf(setup),
+                 .listen = {.plain = c2s.listen,
+                            .tls = c2s.listen_tls,
+                            .proxy = c2s.listen_proxy,
+                            .proxy_from = c2s.proxy_from,
+                            .connections_max = c2s.connections_max},
+                 .make_store = [store = node->store_.get()](
+                                   net::EventLoop& loop) { return store->Client(loop); },
+                 .make_home =
+                     [&clock](const HomeGround& ground) {
+                       return std::make_unique<HomeWithModules>(ground, clock);
+                     },
+                 .on_sessions = std::move(on_sessions)};
+  const bool certificates = std::ranges::any_of(
+      xmpp.hosts, [](const XmppHost& host) { return !host.certificate.chain.empty(); });
+  if (!certificates) {
+    xmpp.listen.tls.clear();
+    net::Log(net::LogLevel::kWarn, "node", "no [[host]] has a certificate: there is no TLS");
+  }
+  node->domains_ = xmpp.options.domains;
+  auto service = XmppService::Start(std::move(xmpp), clock);
+  if (!service) return std::unexpected(std::move(service.error()));
+  node->service_ = std::move(*service);
+  for (const net::Address& address : node->service_->addresses()) {
+    net::Log(net::LogLevel::kInfo, "node", "listens to clients", {{"address", address.ToString()}});
+  }
+  return node;
+}
+
+XmppNode::~XmppNode() { Stop(); }
+
+void XmppNode::Stop() { service_->Stop(); }
+
+XmppErrors XmppNode::ReloadCertificates() {
+  auto reloaded = service_->ReloadCertificates();
+  return reloaded ? XmppErrors() : std::move(reloaded.error());
+}
+
+void XmppNode::WriteMetrics(net::MetricsWriter& out) const {
+  service_->WriteMetrics(out);
+  const StoreMetrics& store = store_->metrics();
+  const auto read = [](const auto& value) { return value.load(std::memory_order_relaxed); };
+  out.Counter("mongooseim_store_transactions_total", "Committed, each with a sync of the disk.")
+      .Add({}, read(store.transactions));
+  out.Counter("mongooseim_store_failures_total", "Calls that the store did not do.")
+      .Add({}, read(store.failures));
+  out.Counter("mongooseim_login_store_roundtrips_total", "Reads of whole users, for logins.")
+      .Add({}, read(store.login_store_roundtrips));
+  out.Gauge("mongooseim_store_waiting", "Batches that wait to be written.")
+      .Add({}, read(store.waiting));
+}
+
+void XmppNode::Account(AccountRequest request, AccountDone done) {
+  DoAccount(*service_, domains_, std::move(request), std::move(done));
+}
+
+}  // namespace server
