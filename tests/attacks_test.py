@@ -6,7 +6,9 @@ import re
 import unittest
 
 TESTS = os.path.dirname(os.path.abspath(__file__))
-CASES = [*range(1, 19), 64, *range(19, 33), 43, 44, 45, 46, 49, 61, 62, 63]
+CASES = [
+    *range(1, 19), 64, *range(19, 33), 36, 37, 40, 41, 59, 43, 44, 45, 46, 49, 61, 62, 63,
+]
 ROW = re.compile(r"^\| (\d+) \| (.+) \| (.+) \|$")
 
 

@@ -11,6 +11,9 @@ namespace {
 
 constexpr std::string_view kTlsSpace = "urn:ietf:params:xml:ns:xmpp-tls";
 constexpr std::string_view kSaslSpace = "urn:ietf:params:xml:ns:xmpp-sasl";
+// Clients try one mechanism after the other that they or we cannot do, with channel bindings that
+// are not there; a password that is wrong is worth as many of these.
+constexpr uint32_t kGuessWorth = 4;
 constexpr std::string_view kBindSpace = "urn:ietf:params:xml:ns:xmpp-bind";
 
 std::string SaslElement(std::string_view name, std::string_view data) {
@@ -152,7 +155,8 @@ void ClientStream::OnFailure(const SaslDispatch::Step& step) {
   state_ = State::kFeatures;
   port_.Write(SaslElement("failure", "<" + std::string(ToString(step.failure)) + "/>"));
   // A client may try another mechanism, or ask its user again (section 6.4.5).
-  if (++login_->tries >= ground_.limits.sasl_tries) {
+  login_->tries += step.guess ? kGuessWorth : 1;
+  if (login_->tries >= ground_.limits.sasl_tries * kGuessWorth) {
     Fail(net::StreamError::kPolicyViolation, "too many failures");
   }
 }

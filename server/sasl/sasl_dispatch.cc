@@ -155,7 +155,7 @@ SaslDispatch::Step SaslDispatch::First(std::string_view message) {
 
 SaslDispatch::Step SaslDispatch::FirstOfScram(std::string_view message) {
   const auto first = scram_->ReadFirst(message);
-  if (!first) return Fail(first.error(), first.error() == SaslFailure::kNotAuthorized);
+  if (!first) return Fail(first.error());  // also who was not shown -PLUS: no password was tried
   user_ = UserOf(first->name);
   if (!user_) return Fail(SaslFailure::kNotAuthorized, true);
   if (!MayActAs(first->authzid)) return Fail(SaslFailure::kInvalidAuthzid);

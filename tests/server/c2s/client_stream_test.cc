@@ -158,6 +158,23 @@ TEST_F(ClientStreamTest, FailuresAreFewAndTold) {
   EXPECT_THAT(guesses, ElementsAre("romeo@here", "romeo@here", "nobody@here"));
 }
 
+// As slixmpp does it, which knows tls-unique alone.
+TEST_F(ClientStreamTest, AClientMayFindAMechanismThatBothCan) {
+  Connect({.secure = true, .bindings = {.exporter = "x"}});
+  Say(kOpening);
+  for (const char* mechanism : {"SCRAM-SHA-512-PLUS", "SCRAM-SHA-256-PLUS", "SCRAM-SHA-1-PLUS",
+                                "SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1"}) {
+    const bool plus = std::string_view(mechanism).ends_with("PLUS");
+    EXPECT_THAT(
+        Say(std::string("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='") + mechanism +
+            "'>" + net::Base64Encode(plus ? "p=tls-unique,,n=romeo,r=abc" : "y,,n=romeo,r=abc") +
+            "</auth>"),
+        HasSubstr("<failure"));
+  }
+  EXPECT_THAT(Say(Plain("romeo", "juliet")), StartsWith("<success"));
+  EXPECT_THAT(guesses, IsEmpty());
+}
+
 TEST_F(ClientStreamTest, WhoGuessedTooOftenIsNotEvenLookedFor) {
   Connect({.secure = true});
   Say(kOpening);
