@@ -47,7 +47,10 @@ void ArchiveScenario::OnElement(XmppEngine& engine, Session& session, std::strin
   if (Attribute(element, "type") != "result") {
     engine.CountFailure(FailReason::kRefused, element);
   } else {
-    reader.before = ChildText(element, "first");
+    // Behind the last page there would be an empty one.
+    const bool last =
+        Contains(element, "complete='true'") || Contains(element, "complete=\"true\"");
+    reader.before = last ? std::string_view() : ChildText(element, "first");
     Completed(engine, reader.intended_ns);
   }
   if (Going()) Ask(engine, session, MonotonicNs());
