@@ -86,6 +86,41 @@ listen = [")" +
 #operation_timeout = "5s"       # of join, leave, remove: to reach a node, to hear its answer
 #discovery_file = ""            # a node's name a line, read again when it changes; "": none
 #auto_join = false              # with discovery_file: who stands alone joins by itself
+
+[c2s]                          # clients; nothing listens without a [[host]]
+#listen = ["0.0.0.0:5222"]      # STARTTLS
+#listen_tls = ["0.0.0.0:5223"]  # TLS at once (XEP-0368)
+#listen_proxy = []              # behind balancers that say who the client is (PROXY v1, v2; mongooselb's TLVs)
+#proxy_from = []                # whom that is believed: ["192.0.2.0/28"]
+#workers = 0                    # threads; 0: one a processor
+#tls = "required"               # optional: SCRAM without TLS too
+#connections_max = 100000
+#unauthenticated_max = 4096     # connections that have not said who they are
+#login_timeout = "60s"
+#stanza_bytes_max = "256KiB"
+#stanza_depth_max = 64
+#stanza_rate = "0"              # of a session, "100/s"; above it is read more slowly. 0: no limit
+#stanza_burst = "5s"            # so long a time's stanzas may come at once
+#idle_ping = "5m"               # a client that says nothing for so long is asked; 0: never
+#ping_timeout = "60s"           # and is dead when it does not answer
+#resume_timeout = "1h"          # XEP-0198; 0: no resumption
+#resume_bytes_max = "1GiB"      # of sessions that may come back; above it the oldest go
+#unacked_bytes_max = "4MiB"     # of a session; above it the session ends
+
+[auth]
+#mechanisms = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "EXTERNAL"]
+#failures_per_account = "10/m"  # failed logins; above it nobody is tried for a while
+#failures_per_address = "30/m"
+
+[store]
+#url = "sqlite:data/mongooseim.db"
+
+# A domain that is served, once for each. Certificates are read again on SIGHUP.
+# [[host]]
+# domain = "example.org"
+# certificate = "etc/example.org.pem"   # with its chain
+# key = "etc/example.org.key"           # mode 0600
+# client_ca = ""                        # clients may show certificates of it (EXTERNAL)
 )";
 }
 

@@ -80,21 +80,21 @@ class Login(EndToEndCase):
         cls.authority = Authority(cls.workspace)
         cls.epmd = Epmd(cls.workspace).start()
         cls.node = Mongooseim(cls.workspace, cls.epmd, "mim")
-        chain, key = cls.authority.issue("node", [DOMAIN])
+        chain, chain_key = cls.authority.issue("node", [DOMAIN])
         cls.plain, cls.direct, cls.proxied = (net.free_port() for _ in range(3))
-        cls.node.append("etc/mongooseim.toml", f"""
-[c2s]
-listen = ["127.0.0.1:{cls.plain}"]
-listen_tls = ["127.0.0.1:{cls.direct}"]
-listen_proxy = ["127.0.0.1:{cls.proxied}"]
-proxy_from = ["127.0.0.0/8"]
-workers = 3
-[auth]
-failures_per_address = "0"
+        text = cls.node.read("etc/mongooseim.toml")
+        for key, value in (("listen", f'["127.0.0.1:{cls.plain}"]'),
+                           ("listen_tls", f'["127.0.0.1:{cls.direct}"]'),
+                           ("listen_proxy", f'["127.0.0.1:{cls.proxied}"]'),
+                           ("proxy_from", '["127.0.0.0/8"]'), ("workers", "3"),
+                           ("failures_per_address", '"0"')):
+            text, times = re.subn(rf"^#{key} = .*$", f"{key} = {value}", text, flags=re.M)
+            assert times == 1, key
+        cls.node.write("etc/mongooseim.toml", text + f"""
 [[host]]
 domain = "{DOMAIN}"
 certificate = "{chain}"
-key = "{key}"
+key = "{chain_key}"
 """)
         cls.node.live()
         for user in ("romeo", "juliet"):
