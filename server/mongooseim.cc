@@ -24,6 +24,7 @@
 #include "server/program/remote_node.h"
 #include "server/program/run_node.h"
 #include "server/program/stop_node.h"
+#include "server/program/xmpp_node.h"
 
 namespace server {
 namespace {
@@ -229,6 +230,7 @@ int Ping(const Call& call) {
 int Check(const Call& call) {
   const auto setup = Setup(call);
   if (!setup) return kFailed;
+  if (const XmppErrors errors = CheckXmpp(*setup); !errors.empty()) return Fail(errors);
   for (const std::string& warning : setup->warnings) {
     std::fprintf(stderr, "mongooseim: %s\n", warning.c_str());
   }

@@ -155,6 +155,17 @@ key = "{chain_key}"
             one.close()
             other.close()
 
+    def test_check_reads_the_certificates(self):
+        self.assertEqual(self.node.mim("check").code, 0)
+        text = self.node.read("etc/mongooseim.toml")
+        try:
+            self.node.write("etc/mongooseim.toml", text.replace("node.pem", "nowhere.pem"))
+            done = self.node.mim("check")
+            self.assertEqual(done.code, 1)
+            self.assertIn("nowhere.pem", done.err)
+        finally:
+            self.node.write("etc/mongooseim.toml", text)
+
     def test_a_wrong_password_is_refused_and_counted(self):
         before = self.metric("c2s_auth_failed_count")
 
