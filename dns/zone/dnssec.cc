@@ -333,7 +333,7 @@ Bytes TypeBitmap(std::vector<Type> types) {
 namespace {
 
 // The name that follows `owner` in canonical order.
-Bytes Successor(const Name& owner) {
+Bytes NextName(const Name& owner) {
   ByteView wire = owner.wire();
   Bytes next;
   if (wire.size() + 2 <= kNameBytesMax) {
@@ -365,7 +365,7 @@ Bytes Successor(const Name& owner) {
 }  // namespace
 
 Bytes CompactNsec(const Name& owner, std::vector<Type> types) {
-  Bytes rdata = Successor(owner);
+  Bytes rdata = NextName(owner);
   Append(rdata, TypeBitmap(std::move(types)));
   return rdata;
 }

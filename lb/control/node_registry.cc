@@ -10,16 +10,16 @@ namespace {
 // Operations that name a node's address have long been submitted by then.
 constexpr net::Duration kForgetAfter = std::chrono::seconds(5);
 
-bool SameAddress(const net::SocketName& a, const net::SocketName& b) {
-  return a.size() == b.size() &&
-         net::AddressText(a.get(), a.size()) == net::AddressText(b.get(), b.size());
-}
-
 std::string Connections(uint64_t count) {
   return std::to_string(count) + (count == 1 ? " connection" : " connections");
 }
 
 }  // namespace
+
+bool SameAddress(const net::SocketName& a, const net::SocketName& b) {
+  return a.size() == b.size() &&
+         net::AddressText(a.get(), a.size()) == net::AddressText(b.get(), b.size());
+}
 
 NodeRecord& NodeRegistry::Take(const std::string& pool, const std::string& name,
                                const net::SocketName& address, uint32_t weight,

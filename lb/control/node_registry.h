@@ -28,6 +28,9 @@ namespace lb {
 
 class Engine;
 
+// Whether both name one place.
+bool SameAddress(const net::SocketName& a, const net::SocketName& b);
+
 inline constexpr size_t kAbsentWillsMax = 4096;
 
 struct NodeRecord {

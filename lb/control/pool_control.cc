@@ -85,10 +85,6 @@ std::shared_ptr<PoolSettings> SettingsOf(const PoolConfig& config,
   return settings;
 }
 
-bool SameAddress(const net::SocketName& a, const net::SocketName& b) {
-  return net::AddressText(a.get(), a.size()) == net::AddressText(b.get(), b.size());
-}
-
 }  // namespace
 
 PoolControl::PoolControl(const Shared& shared, uint16_t id, PoolConfig config,

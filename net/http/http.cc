@@ -128,7 +128,8 @@ std::expected<void, HttpError> ReadTarget(HttpRequest& request) {
   if (!target.starts_with('/')) return std::unexpected(HttpError::kTarget);
   size_t question = std::min(target.find('?'), target.size());
   auto path = PercentDecode(target.substr(0, question));
-  if (!path || std::ranges::any_of(*path, IsControl) || HasDotPart(*path)) {
+  if (!path || std::ranges::any_of(*path, [](char c) { return IsControl(c); }) ||
+      HasDotPart(*path)) {
     return std::unexpected(HttpError::kTarget);
   }
   request.path = std::move(*path);

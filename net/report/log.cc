@@ -77,7 +77,7 @@ void AppendWallClock(std::string& out) {
   out += text.data();
 }
 
-void AppendNumber(std::string& out, double value) {
+void AppendShortNumber(std::string& out, double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.6g", value);
   out += text.data();
@@ -88,13 +88,13 @@ void AppendDuration(std::string& out, Duration value) {
   double ns = static_cast<double>(value.count());
   double size = std::abs(ns);
   if (size >= 1e9) {
-    AppendNumber(out, ns / 1e9);
+    AppendShortNumber(out, ns / 1e9);
     out += "s";
   } else if (size >= 1e6) {
-    AppendNumber(out, ns / 1e6);
+    AppendShortNumber(out, ns / 1e6);
     out += "ms";
   } else if (size >= 1e3) {
-    AppendNumber(out, ns / 1e3);
+    AppendShortNumber(out, ns / 1e3);
     out += "us";
   } else {
     out += std::to_string(value.count()) + "ns";
@@ -119,13 +119,13 @@ void AppendValue(std::string& out, const LogValue& value, LogFormat format) {
   } else if (const auto* truth = std::get_if<bool>(&value.variant())) {
     out += *truth ? "true" : "false";
   } else if (const auto* number = std::get_if<double>(&value.variant())) {
-    json && !std::isfinite(*number) ? out += "null" : (AppendNumber(out, *number), out);
+    json && !std::isfinite(*number) ? out += "null" : (AppendShortNumber(out, *number), out);
   } else if (const auto* whole = std::get_if<int64_t>(&value.variant())) {
     out += std::to_string(*whole);
   } else if (const auto* natural = std::get_if<uint64_t>(&value.variant())) {
     out += std::to_string(*natural);
   } else if (const auto* time = std::get_if<Duration>(&value.variant())) {
-    json ? AppendNumber(out, Seconds(*time)) : AppendDuration(out, *time);
+    json ? AppendShortNumber(out, Seconds(*time)) : AppendDuration(out, *time);
   }
 }
 

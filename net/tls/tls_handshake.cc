@@ -39,8 +39,6 @@ constexpr int64_t kTicketLifetimeMax = 604'800;
 // What the clocks of balancers that share their tickets may differ by.
 constexpr int64_t kClockSkewMax = 60;
 
-constexpr std::array<uint8_t, kTlsHashMax> kZeros{};
-
 bool SealMessages(TlsRecordPool& pool, TlsRecordState* state, TlsContentType type, Bytes messages,
                   Output* out) {
   TlsInput input(std::span(&messages, 1));
@@ -249,7 +247,7 @@ bool TlsHandshake::Resume(TlsHandshaker& shared, const TlsHello& hello, Bytes me
     const size_t size = hash_bytes();
     Secret early;
     const std::span<uint8_t> used = std::span(early).first(size);
-    const bool extracted = shared.hkdf_.Hmac(digest(), Bytes(kZeros).first(size),
+    const bool extracted = shared.hkdf_.Hmac(digest(), Bytes(kTlsZeros).first(size),
                                              {Bytes(ticket->psk).first(size)}, used);
     forged_ = !extracted || !BinderHolds(shared, message, hello, index, used);
     const bool derived =
@@ -393,7 +391,8 @@ bool TlsHandshake::DeriveApplication(TlsHandshaker& shared, Answer* answer) {
       shared.Expand(digest(), used(answer->client), "finished", {}, used(key)) &&
       shared.hkdf_.Hmac(digest(), used(key), {hash}, message.subspan(kMessageHeader)) &&
       shared.Expand(digest(), used(answer->master), "derived", TlsEmptyHash(digest()), used(key)) &&
-      shared.hkdf_.Hmac(digest(), used(key), {Bytes(kZeros).first(size)}, used(answer->master)) &&
+      shared.hkdf_.Hmac(digest(), used(key), {Bytes(kTlsZeros).first(size)},
+                        used(answer->master)) &&
       shared.Expand(digest(), used(answer->master), "c ap traffic", hash, used(client_secret_)) &&
       shared.Expand(digest(), used(answer->master), "s ap traffic", hash, used(server_secret_)) &&
       shared.Expand(digest(), used(answer->master), "exp master", hash, used(exporter_secret_)) &&

@@ -17,7 +17,6 @@ using Bytes = std::span<const uint8_t>;
 using Output = std::vector<uint8_t>;
 
 constexpr uint8_t kCertificateVerify = 15;
-constexpr std::array<uint8_t, kTlsHashMax> kZeros{};
 
 }  // namespace
 
@@ -35,7 +34,7 @@ TlsHandshaker::TlsHandshaker(TlsRecordPool* records)
     Secret early;
     const std::span<uint8_t> used = std::span(early).first(size);
     if (!hkdf_.ok() ||
-        !hkdf_.Hmac(digest, Bytes(kZeros).first(size), {Bytes(kZeros).first(size)}, used) ||
+        !hkdf_.Hmac(digest, Bytes(kTlsZeros).first(size), {Bytes(kTlsZeros).first(size)}, used) ||
         !Expand(digest, used, "derived", TlsEmptyHash(digest),
                 std::span(no_psk_[static_cast<size_t>(digest)]).first(size))) {
       keygen_.reset();

@@ -27,8 +27,6 @@ constexpr std::array<uint8_t, 48> kEmptySha384 = {
     0x21, 0xfd, 0xb7, 0x11, 0x14, 0xbe, 0x07, 0x43, 0x4c, 0x0c, 0xc7, 0xbf, 0x63, 0xf6, 0xe1, 0xda,
     0x27, 0x4e, 0xde, 0xbf, 0xe7, 0x6f, 0x65, 0xfb, 0xd5, 0x1a, 0xd2, 0xf1, 0x48, 0x98, 0xb9, 0x5b};
 
-constexpr std::array<uint8_t, kTlsHashMax> kZeros{};
-
 EVP_MAC_CTX* NewContext(EVP_MAC* mac, std::string digest) {
   const std::array<OSSL_PARAM, 2> params = {
       OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest.data(), 0),
@@ -110,7 +108,7 @@ bool TlsHkdf::ExpandLabel(TlsDigest digest, std::span<const uint8_t> secret,
 
 void TlsHkdf::ForgetKeys() {
   for (size_t i = 0; i < contexts_.size(); ++i) {
-    if (keyed_[i]) EVP_MAC_init(contexts_[i], kZeros.data(), kZeros.size(), nullptr);
+    if (keyed_[i]) EVP_MAC_init(contexts_[i], kTlsZeros.data(), kTlsZeros.size(), nullptr);
     keyed_[i] = false;
   }
 }

@@ -15,6 +15,7 @@ namespace net {
 enum class TlsDigest : uint8_t { kSha256, kSha384 };
 
 inline constexpr size_t kTlsHashMax = 48;
+inline constexpr std::array<uint8_t, kTlsHashMax> kTlsZeros{};  // where the schedule has no secret
 constexpr size_t TlsHashBytes(TlsDigest digest) { return digest == TlsDigest::kSha256 ? 32 : 48; }
 // The hash of nothing.
 std::span<const uint8_t> TlsEmptyHash(TlsDigest digest);

@@ -81,10 +81,9 @@ Request ReadRequest(const OSSL_PARAM* params) {
 bool ExtractStage(const Request& request, TlsDigest digest, std::span<uint8_t> out) {
   const size_t size = TlsHashBytes(digest);
   if (out.size() != size) return false;
-  constexpr Hash kZeros{};
-  Hash salt = kZeros;
+  Hash salt = kTlsZeros;
   const auto used = std::span(salt).first(size);
-  const Bytes key = request.key.empty() ? Bytes(kZeros).first(size) : request.key;
+  const Bytes key = request.key.empty() ? Bytes(kTlsZeros).first(size) : request.key;
   const bool ok = (request.salt.empty() ||
                    ThreadHkdf().ExpandLabel(digest, request.salt, request.prefix, request.label,
                                             TlsEmptyHash(digest), used)) &&
@@ -114,7 +113,7 @@ namespace {
 // A derivation keeps nothing between calls, but a context must be something.
 char g_context = 0;
 
-void* NewContext(void*) { return &g_context; }
+void* NewKdf(void*) { return &g_context; }
 void FreeContext(void*) {}
 
 int Derive(void*, unsigned char* out, size_t size, const OSSL_PARAM params[]) {
@@ -143,7 +142,7 @@ OSSL_DISPATCH Entry(int id, Function* function) {
 
 const OSSL_ALGORITHM* Query(void*, int operation, int* no_cache) {
   static const std::array<OSSL_DISPATCH, 4> kKdf = {
-      Entry(OSSL_FUNC_KDF_NEWCTX, NewContext),
+      Entry(OSSL_FUNC_KDF_NEWCTX, NewKdf),
       Entry(OSSL_FUNC_KDF_FREECTX, FreeContext),
       Entry(OSSL_FUNC_KDF_DERIVE, Derive),
       OSSL_DISPATCH{0, nullptr},
