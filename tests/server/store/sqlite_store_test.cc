@@ -9,6 +9,8 @@
 #include <thread>
 
 #include "server/store/file_lock.h"
+#include "server/store/sql.h"
+#include "server/store/sqlite_db.h"
 #include "server/store/sqlite_schema.h"
 #include "tests/server/store/disk_shim.h"
 #include "tests/server/store/store_loop.h"
@@ -449,6 +451,27 @@ TEST_F(SqliteStoreTest, ADamagedPageIsAnErrorAndNotTheEnd) {
   const auto page = loop_.Get<ArchivePage>(
       [&](auto done) { client_->Archive({.owner = kRomeo, .most = 1'000}, std::move(done)); });
   EXPECT_EQ(page.error(), StoreError::kDown);
+}
+
+// Of ten million rows a peer's few are found by their index, not by reading the owner's.
+TEST_F(SqliteStoreTest, PagesOfAPeerAreFoundByTheirIndex) {
+  Open();
+  auto db = SqliteDb::Open(options_.path, SqliteDb::Mode::kReader);
+  ASSERT_TRUE(db.has_value()) << db.error().text;
+  for (const std::string with : {"juliet@example.net", "juliet@example.net/balcony"}) {
+    for (const bool backwards : {false, true}) {
+      const ArchiveSql made =
+          PageSql({.owner = kRomeo, .with = with, .backwards = backwards, .count = true});
+      for (const char* sql : {made.page, made.count}) {
+        const std::string explain = std::string("EXPLAIN QUERY PLAN ") + sql;
+        SqliteQuery plan = (*db)->Query(explain.c_str());
+        std::string steps;
+        while (plan.Row()) steps += std::string(plan.Text(3)) + "; ";
+        EXPECT_THAT(steps, HasSubstr("INDEX archive_peer (owner=? AND (peer,id)>(?,?)")) << sql;
+        EXPECT_THAT(steps, testing::Not(HasSubstr("TEMP B-TREE"))) << sql;
+      }
+    }
+  }
 }
 
 }  // namespace
