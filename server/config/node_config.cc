@@ -134,9 +134,12 @@ void ReadAuth(const net::TomlSection& section, NodeConfig::Auth& auth) {
 
 void ReadStore(const net::TomlSection& section, NodeConfig::Store& store) {
   store.url = section.String("url", store.url);
-  if (!store.url.starts_with("sqlite:") || store.url == "sqlite:") {
-    section.Error("url", "'" + store.url + "' names no store",
-                  "write \"sqlite:\" and a file, as \"sqlite:data/mongooseim.db\"");
+  const bool sqlite = store.url.starts_with("sqlite:") && store.url != "sqlite:";
+  if (!sqlite && !store.url.starts_with("postgresql://")) {
+    // Not quoted: it may hold a password.
+    section.Error("url", "names no store",
+                  "write \"sqlite:\" and a file, as \"sqlite:data/mongooseim.db\", or "
+                  "\"postgresql://USER@HOST/DATABASE\" (its password is read from ~/.pgpass)");
   }
 }
 

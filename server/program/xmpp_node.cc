@@ -11,12 +11,11 @@
 #include "net/report/log.h"
 #include "server/im/home.h"
 #include "server/modules/modules.h"
-#include "server/store/sqlite_store.h"
+#include "server/store/open_store.h"
 
 namespace server {
 namespace {
 
-constexpr std::string_view kSqlite = "sqlite:";
 // Sockets that are neither links nor clients.
 constexpr size_t kOtherSockets = 64;
 
@@ -124,8 +123,7 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                                                                      OnSessions on_sessions) {
   const NodeConfig& config = setup.config;
   std::unique_ptr<XmppNode> node(new XmppNode);
-  const std::string file = config.store.url.substr(kSqlite.size());
-  auto store = SqliteStore::Open({.path = setup.folder.Path(file)});
+  auto store = OpenStore({.url = config.store.url, .folder = setup.folder.root});
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
   node->store_ = std::move(*store);
   const NodeConfig::C2s& c2s = config.c2s;
