@@ -115,6 +115,14 @@ class DistNode::Impl {
     return true;
   }
 
+  // While the loop drains there is no core any more, and what was posted before may still run.
+  template <typename Work>
+  void PostToCore(Work work) {
+    Post([this, work = std::move(work)]() mutable {
+      if (core != nullptr) work(*core);
+    });
+  }
+
   using StartResult = std::expected<uint32_t, DistError>;
   void Run(DistSocket socket, std::promise<StartResult>* started);
   template <typename Build>
@@ -131,7 +139,8 @@ class DistNode::Impl {
   std::unique_ptr<DistCore> core;  // on the thread
   std::thread thread;
   std::mutex loop_mutex;
-  net::EventLoop* loop = nullptr;  // guarded by loop_mutex; set while the thread runs
+  net::EventLoop* loop = nullptr;       // guarded by loop_mutex; set while it takes tasks
+  net::EventLoop* of_thread = nullptr;  // the thread's own; until its last timer has run
   std::atomic<std::thread::id> thread_id{};
   std::atomic<uint32_t> creation{0};
 };
@@ -143,6 +152,7 @@ void DistNode::Impl::Run(DistSocket socket, std::promise<StartResult>* started) 
     return;
   }
   net::EventLoop& own_loop = **made;
+  of_thread = &own_loop;
   {
     std::lock_guard lock(loop_mutex);
     loop = &own_loop;
@@ -287,20 +297,20 @@ void DistNode::Post(net::Task task) { impl_->Post(std::move(task)); }
 
 net::EventLoop& DistNode::loop() {
   DCHECK(std::this_thread::get_id() == impl_->thread_id.load());
-  return *impl_->loop;
+  return *impl_->of_thread;
 }
 
 // --- From all threads ---------------------------------------------------------------------------
 
 void DistNode::Connect(std::string node, ConnectDone done) {
-  Post([impl = impl_.get(), node = std::move(node), done = std::move(done)]() mutable {
-    impl->core->Connect(std::move(node), std::move(done));
+  impl_->PostToCore([node = std::move(node), done = std::move(done)](DistCore& core) mutable {
+    core.Connect(std::move(node), std::move(done));
   });
 }
 
 void DistNode::Disconnect(std::string node, std::string why) {
-  Post([impl = impl_.get(), node = std::move(node), why = std::move(why)]() mutable {
-    impl->core->Disconnect(node, std::move(why));
+  impl_->PostToCore([node = std::move(node), why = std::move(why)](DistCore& core) mutable {
+    core.Disconnect(node, std::move(why));
   });
 }
 
@@ -319,7 +329,7 @@ SendResult DistNode::Impl::Send(std::string_view node, bool only_ours, size_t si
       break;
     case OutQueue::Result::kWake:
       if (thread_id.load(std::memory_order_relaxed) == std::this_thread::get_id()) {
-        if (auto link = peer->link.lock()) core->FlushSoon(link);
+        if (auto link = peer->link.lock(); link && core) core->FlushSoon(link);
       } else {
         Post([weak = peer->link] {
           if (auto link = weak.lock()) link->Flush();
@@ -356,21 +366,23 @@ SendResult DistNode::SendTerm(std::string_view node, std::string_view mailbox, c
 
 void DistNode::Call(std::string node, std::string_view module, std::string_view function,
                     std::span<const Term> args, net::Duration timeout, CallDone done) {
-  Post([impl = impl_.get(), node = std::move(node), module = std::string(module),
-        function = std::string(function), args = std::vector<Term>(args.begin(), args.end()),
-        timeout, done = std::move(done)]() mutable {
-    impl->core->Call(std::move(node), std::move(module), std::move(function), std::move(args),
-                     timeout, std::move(done));
+  impl_->PostToCore([node = std::move(node), module = std::string(module),
+                     function = std::string(function),
+                     args = std::vector<Term>(args.begin(), args.end()), timeout,
+                     done = std::move(done)](DistCore& core) mutable {
+    core.Call(std::move(node), std::move(module), std::move(function), std::move(args), timeout,
+              std::move(done));
   });
 }
 
 void DistNode::Ping(std::string node, net::Duration timeout,
                     std::move_only_function<void(bool)> done) {
-  Post([impl = impl_.get(), node = std::move(node), timeout, done = std::move(done)]() mutable {
-    impl->core->Ping(std::move(node), timeout, [done = std::move(done)](RpcResult result) mutable {
-      done(result.has_value() && result->view().IsAtom("yes"));
-    });
-  });
+  impl_->PostToCore(
+      [node = std::move(node), timeout, done = std::move(done)](DistCore& core) mutable {
+        core.Ping(std::move(node), timeout, [done = std::move(done)](RpcResult result) mutable {
+          done(result.has_value() && result->view().IsAtom("yes"));
+        });
+      });
 }
 
 std::vector<DistPeer> DistNode::Links() const { return impl_->registry.Peers(); }

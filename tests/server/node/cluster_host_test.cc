@@ -279,7 +279,10 @@ TEST_F(ClusterHostTest, PagesTellWhetherTheNodeIsReady) {
   a.On([&] {
     auto listener = net::Listen(reinterpret_cast<sockaddr*>(&address), sizeof address, {});
     ASSERT_TRUE(listener.has_value());
-    pages = std::make_unique<Pages>(a.node(), a.host(), [&] { return load; }, std::move(*listener));
+    pages = std::make_unique<Pages>(
+        a.node(), a.host(), [&] { return load; },
+        [](net::MetricsWriter& out) { out.Gauge("of_clients", "More.").Add({}, 7); },
+        std::move(*listener));
   });
   const auto get = [&](std::string method, std::string path) {
     return a.On([&] {
@@ -296,9 +299,27 @@ TEST_F(ClusterHostTest, PagesTellWhetherTheNodeIsReady) {
   EXPECT_EQ(get("GET", "/readyz").body, "not ready: the node drains\n");
   EXPECT_THAT(get("GET", "/api/cluster/status").body, HasSubstr("\"members\":[\"a@localhost\"]"));
   EXPECT_THAT(get("GET", "/metrics").body, HasSubstr("mongooseim_cluster_members 1\n"));
+  EXPECT_THAT(get("GET", "/metrics").body, HasSubstr("of_clients 7\n"));
   EXPECT_EQ(get("POST", "/metrics").status, 405);
   EXPECT_EQ(get("GET", "/elsewhere").status, 404);
   a.On([&] { pages.reset(); });
+}
+
+// The heartbeat's timer may be due while the last operations come back.
+TEST_F(ClusterHostTest, WhoIsCalledWhileTheNodeEndsFindsItsLoop) {
+  TestNode& a = Make("a");
+  TestNode& b = Make("b");
+  std::atomic<int> calls{0};
+  std::function<void()> again = [&] {
+    ++calls;
+    a.node().Connect("nobody@localhost", [](auto&&...) {});
+    static_cast<void>(a.node().Send("b@localhost", "nobody", {}));
+    a.node().loop().After(std::chrono::milliseconds(1), [&] { again(); });
+  };
+  a.On([&] { again(); });
+  a.Kill();
+  b.Kill();
+  EXPECT_GE(calls, 1);
 }
 
 }  // namespace
