@@ -227,21 +227,21 @@ class Reload(unittest.TestCase):
         return self.server.ctl("reload", check=False)
 
     def test_a_key_that_cannot_be_applied_is_refused_with_its_line(self):
-        for old, new, key in (
-                ("workers = 1", "workers = 2", "server.workers"),
-                ("ctl.sock", "other.sock", "server.ctl_socket"),
+        for old, new, key, remedy in (
+                ("workers = 1", "workers = 2", "server.workers", "upgrade"),
+                ("ctl.sock", "other.sock", "server.ctl_socket", "upgrade"),
                 (f"127.0.0.1:{self.server.admin_port}", f"127.0.0.1:{lib.free_port()}",
-                 "server.admin_listen"),
-                (f"127.0.0.1:{self.server.port}", f"127.0.0.1:{lib.free_port()}", "server.listen"),
-                ("workers = 1", 'workers = 1\nuser = "nobody"', "server.user"),
-                ("workers = 1", 'workers = 1\ngroup = "nogroup"', "server.group")):
+                 "server.admin_listen", "upgrade"),
+                (f"127.0.0.1:{self.server.port}", f"127.0.0.1:{lib.free_port()}", "server.listen", "upgrade"),
+                ("workers = 1", 'workers = 1\nuser = "nobody"', "server.user", "restart"),
+                ("workers = 1", 'workers = 1\ngroup = "nogroup"', "server.group", "restart")):
             text = self.text.replace(old, new)
             line = next(i for i, l in enumerate(text.splitlines(), 1)
                         if l.startswith(key.split(".")[1] + " "))
             refused = self.reload(text)
             self.assertNotEqual(refused.returncode, 0, key)
             self.assertIn(f"mongoosedns.toml:{line}: {key}: ", refused.stdout)
-            self.assertIn("upgrade", refused.stdout)
+            self.assertIn(remedy, refused.stdout)
 
     def test_every_other_key_is_applied(self):
         moved = os.path.join(self.server.directory, "moved.json")

@@ -620,7 +620,8 @@ class BadInput(NodeCase):
 
     def test_of_the_toml(self):
         node = self.node("m1")
-        node.append("etc/mongooseim.toml", "silense = \"1s\"\n")
+        text = node.read("etc/mongooseim.toml")
+        node.write("etc/mongooseim.toml", text.replace("[cluster]\n", "[cluster]\nsilense = \"1s\"\n"))
         self.fails(node, "mongooseim.toml:", "cluster.silense", "silence")
 
     def test_a_host_that_nobody_knows(self):

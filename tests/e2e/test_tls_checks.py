@@ -186,7 +186,8 @@ class RealServers(EndToEndCase):
             "listener": {name: {"bind": f"127.0.0.1:{net.free_port()}", "pool": name}
                          for name in pools},
             "pool": pools,
-        }).start()
+        }, name=f"lb-{node.name}").start()
+        self.addCleanup(balancer.process.stop)
 
         def state(pool):
             return next((node["state"], node["why"])
