@@ -15,8 +15,6 @@ sys.path.insert(0, os.path.join(REPO, "tests", "e2e"))
 from demo_cluster import ClusterDemo, ClusterFault  # pylint: disable=wrong-import-position
 from lib import balancer as lb, net  # pylint: disable=wrong-import-position
 from lib.certs import Authority  # pylint: disable=wrong-import-position
-from lib.node import node_tables  # pylint: disable=wrong-import-position
-from lib.prosody import start_nodes  # pylint: disable=wrong-import-position
 from lib.slix import SlixClient, exchange  # pylint: disable=wrong-import-position
 from lib.workspace import Workspace, saved_processes, stop_saved  # pylint: disable=wrong-import-position
 
@@ -25,10 +23,8 @@ DOMAIN = "chat.example"
 SERVICE = f"_xmpp-client._tcp.{DOMAIN}"
 # Where the balancers are: one port, an address each, since clients learn one port by SRV.
 ADDRESSES = {"lb1": "127.0.0.1", "lb2": "127.0.0.2"}
-NODES = 3
-# Pairs that chat. Prosody nodes share accounts, not sessions: a pair has one source address, and
-# balance = "source" keeps both on one node (bounded_load = 0: even when others hold less). Several
-# addresses show the spread.
+# Pairs that chat. A user is on one node: a pair has one source address, and balance = "source" keeps both
+# on one node (bounded_load = 0: even when others hold less). Several addresses show the spread.
 PAIRS = [("alice", "bob", "127.0.1.1"), ("carol", "dave", "127.0.1.2"),
          ("erin", "frank", "127.0.1.3"), ("grace", "heidi", "127.0.1.4"),
          ("ivan", "judy", "127.0.1.5"), ("mallory", "niaj", "127.0.1.6")]
@@ -65,7 +61,7 @@ class Demo:
         self.well_known_ports = well_known_ports
         self.nodes = []
         self.balancers = []
-        self.cluster = ClusterDemo(workspace, say)
+        self.cluster = ClusterDemo(workspace, say, self.authority, DOMAIN)
         self.c2s_port = None
         self.dns_port = None
 
@@ -76,9 +72,8 @@ class Demo:
         return net.free_port()
 
     def start_servers(self):
-        self.nodes = start_nodes(self.workspace, self.authority, NODES, DOMAIN)
-        for node in self.nodes:
-            say(f"  {node.name}: Prosody on {node.endpoint}, pid {node.process.pid}")
+        self.cluster.start_nodes()
+        self.nodes = list(self.cluster.nodes.values())
 
     def start_balancer(self, name="lb1"):
         address = ADDRESSES[name]
@@ -88,7 +83,9 @@ class Demo:
             "process": {"admin_listen": f"127.0.0.1:{self.port(8404)}"},
             "listener": {"c2s": {"bind": f"{address}:{port}", "pool": "xmpp"}},
             "pool": {"xmpp": {
-                "balance": "source", "bounded_load": 0.0, "node": node_tables(self.nodes),
+                "balance": "source", "bounded_load": 0.0,
+                "node": [{"name": node.alive, "address": node.endpoint} for node in self.nodes],
+                "status": {"port": self.nodes[0].http, "interval": "200ms", "fall": 2},
                 "check": [{"type": "tcp", **check}, {"type": "xmpp", "to": DOMAIN, **check}],
                 "warmup": {"mode": "off"}}},
         }, name=name)
@@ -100,11 +97,15 @@ class Demo:
             f"http://127.0.0.1:{balancer.admin_port}, pid {balancer.process.pid}")
 
     async def chat(self, one, other, source, balancer):
-        """Two clients register, log in, say something to each other and leave; their ports."""
-        options = {"domain": DOMAIN, "password": secrets.token_urlsafe(12), "host": balancer.address,
+        """Two clients get accounts, log in, say something to each other and leave; their ports."""
+        password = secrets.token_urlsafe(12)
+        for node in self.nodes:
+            for user in (one, other):
+                node.register(user, password)
+        options = {"domain": DOMAIN, "password": password, "host": balancer.address,
                    "port": balancer.c2s_port, "ca_file": self.authority.ca_file, "source": source}
-        here = await SlixClient(one, register=True, **options).login()
-        there = await SlixClient(other, register=True, **options).login()
+        here = await SlixClient(one, **options).login()
+        there = await SlixClient(other, **options).login()
         await exchange(here, there, f"{one} and {other} through the balancer")
         seen = [(one, here.local_port, here.tls_version), (other, there.local_port, there.tls_version)]
         await here.logout()
@@ -125,7 +126,7 @@ class Demo:
                 landed.append(entry["node"])
                 rows.append((user, f"{source}:{port}", tls, entry["node"], entry["bytes_in"],
                              entry["bytes_out"], entry["end"]))
-            if landed[0] != landed[1] or landed[0] not in [node.name for node in self.nodes]:
+            if landed[0] != landed[1] or landed[0] not in [node.alive for node in self.nodes]:
                 raise Fault(f"{one} and {other} come from {source} and landed on {landed}",
                             "balance = \"source\" must keep an address on one node: see the log")
             used.add(landed[0])
@@ -141,7 +142,7 @@ class Demo:
                 if status != expected:
                     raise Fault(f"{balancer.name} {path} answers {status}", "see its log")
             text = balancer.ctl_ok("list")
-            missing = [node.name for node in self.nodes if node.name not in text]
+            missing = [node.alive for node in self.nodes if node.alive not in text]
             if missing:
                 raise Fault(f"`ctl list` does not name {missing}:\n{text}", "see the balancer's log")
             say("  " + text.rstrip().replace("\n", "\n  "))
@@ -228,7 +229,7 @@ services = ["xmpp-client:{self.c2s_port}"]
         say("  lb1 came back, and into DNS")
 
     def run(self):
-        say("servers")
+        say("servers (mongooseim nodes, a cluster formed by join_cluster)")
         self.start_servers()
         say("balancer")
         self.start_balancer()
@@ -240,7 +241,7 @@ services = ["xmpp-client:{self.c2s_port}"]
         self.start_balancer("lb2")
         self.start_dns()
         self.show_dns()
-        say("cluster (mongooseim nodes formed by join_cluster, their HTTP port behind mongooselb)")
+        say("cluster (the nodes' HTTP port behind a third mongooselb)")
         try:
             self.cluster.run()
         except ClusterFault as fault:
@@ -286,7 +287,7 @@ def up():
     say(f"""
 It runs on. What to try:
   {lb.BINARY} ctl --socket {balancer.ctl_socket} top
-  {lb.BINARY} ctl --socket {balancer.ctl_socket} drain n2
+  {lb.BINARY} ctl --socket {balancer.ctl_socket} drain mongooseim2
   {DNS_BINARY} ctl --socket {demo.dns_ctl} explain {SERVICE} --if-down lb1
   dig @127.0.0.1 -p {demo.dns_port} {SERVICE} SRV
   curl -s http://127.0.0.1:{balancer.admin_port}/status

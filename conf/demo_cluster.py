@@ -1,6 +1,6 @@
-"""The cluster of conf/up: three mongooseim nodes formed by join_cluster, behind a balancer that asks
-each for its view of the cluster. Until they speak XMPP it is their HTTP port that is balanced: a client
-learns which node answered."""
+"""The cluster of conf/up: three mongooseim nodes formed by join_cluster. For its story a balancer of
+its own has their HTTP port behind it and asks each for its view of the cluster: so a client learns
+which node answered."""
 
 import json
 import time
@@ -22,8 +22,10 @@ class ClusterFault(Exception):
 
 
 class ClusterDemo:
-    def __init__(self, workspace, say):
+    def __init__(self, workspace, say, authority, domain):
         self.workspace = workspace
+        self.authority = authority
+        self.domain = domain
         self.say = say
         self.nodes = {}
         self.balancer = None
@@ -41,9 +43,14 @@ class ClusterDemo:
             # So that the folder's programs find epmd when people call them.
             node.append("etc/vm.args", f"-env ERL_EPMD_PORT {epmd.port}\n-env ERL_MAX_PORTS 10000\n")
             node.append("etc/vm.dist.args", "-kernel inet_dist_use_interface {127,0,0,1}\n")
+            # A store each: sessions of one user are on one node.
+            node.serve(self.authority, self.domain, node.address, c2s={"workers": 1})
             self.nodes[name] = node.live()
-            self.say(f"  {node.name}: pages on http://{node.address}:{http}, pid {node.process.pid}, "
-                     f"folder {node.folder}")
+            self.say(f"  {node.name}: clients on {node.endpoint}, pages on "
+                     f"http://{node.address}:{http}, pid {node.process.pid}, folder {node.folder}")
+        for name in NODES[1:]:
+            self.join(name)
+        self.running(NODES)
 
     def join(self, name):
         done = self.nodes[name].ctl("join_cluster", "-f", self.nodes[NODES[0]].name)
@@ -146,10 +153,6 @@ class ClusterDemo:
         self.show(others)
 
     def run(self):
-        self.start_nodes()
-        for name in NODES[1:]:
-            self.join(name)
-        self.running(NODES)
         self.start_balancer()
         for name in NODES:
             self.state(name, "up")

@@ -45,6 +45,27 @@ class Mongooseim:
                             self.name, "--cookie", cookie, "--http", f"127.0.0.1:{self.http}")
             assert done.code == 0, done
 
+    # --- XMPP
+    def serve(self, authority, domain, address="127.0.0.1", **sections):
+        """Clients of `domain` at `endpoint` (STARTTLS) and `tls_endpoint` from the next start on;
+        `sections` are more keys, as in c2s={"workers": 1}."""
+        self.domain = domain
+        self.endpoint = f"{address}:{net.free_port(address)}"
+        self.tls_endpoint = f"{address}:{net.free_port(address)}"
+        certificate, key = authority.issue(f"{self.alive}-{domain}", [domain])
+        c2s = {"listen": [self.endpoint], "listen_tls": [self.tls_endpoint],
+               **sections.pop("c2s", {})}
+        self.append("etc/mongooseim.toml", "".join(
+            f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+            for name, keys in {"c2s": c2s, **sections}.items()) +
+            f'\n[[host]]\ndomain = "{domain}"\ncertificate = "{certificate}"\nkey = "{key}"\n')
+        return self
+
+    def register(self, user, password):
+        done = self.ctl("account", "registerUser", "--domain", self.domain, "--username", user,
+                        "--password", password)
+        assert done.code == 0, done
+
     # --- programs
     def run(self, *argv, text=None, env=None, timeout=60, cwd=None):
         return Done(subprocess.run(
