@@ -160,8 +160,7 @@ def describe(results, size):
                  "message, roster, ping; 1 worker, scheduler or thread; nothing logged but warnings")
     results.note("durability: archives in SQLite for all, on a file system in memory; Prosody and "
                  "ejabberd as SQLite's defaults are (rollback journal, synchronous=FULL), "
-                 "ours WAL with synchronous=FULL; each message is two rows, which is most of what it "
-                 "costs the peers")
+                 "ours WAL with synchronous=FULL; each message is two rows")
     results.note(f"message: {PAIRS} pairs, {WINDOW} under way each; delivery and sm_ack: "
                  f"{PACED_PER_S}/s over the same pairs, an acknowledgement asked for each")
     results.note("login: to the session's last answer (SM, carbons, roster of "
