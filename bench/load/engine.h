@@ -96,7 +96,6 @@ class Engine final : public Meter {
   bool Accept(Conn& conn, std::size_t received);
   void Fail(Conn& conn, FailReason reason);
   void ExpireSlow();
-  void ShowLive();
 
   EngineOptions options_;
   std::unique_ptr<TlsClient> tls_;
@@ -106,9 +105,7 @@ class Engine final : public Meter {
   std::vector<char> buffer_;
   std::size_t open_ = 0;
   std::uint64_t opened_ = 0;
-  std::int64_t run_start_ns_ = 0;
   std::int64_t next_housekeeping_ns_ = 0;
-  std::uint64_t live_completed_ = 0;
 };
 
 }  // namespace bench

@@ -43,14 +43,19 @@ class Meter {
   ~Meter() = default;
   static bool StopRequested() { return stop_requested_.load(std::memory_order_relaxed); }
 
+  // The line on a terminal: once a housekeeping, of what has come since the last.
+  void ShowLive(std::size_t open);
+
   Result result_;
   std::int64_t now_ns_ = 0;
+  std::int64_t run_start_ns_ = 0;
 
  private:
   inline static std::atomic<bool> stop_requested_{false};
 
   CpuWindow cpu_;
   bool measuring_ = false;
+  std::uint64_t live_completed_ = 0;
 };
 
 }  // namespace bench

@@ -143,7 +143,6 @@ class XmppEngine final : public Meter {
   void Example(std::string_view text);
   void ExpireSlow();
   void SayGoodbyes();
-  void ShowLive();
 
   XmppOptions options_;
   std::unique_ptr<TlsClient> tls_;
@@ -156,9 +155,7 @@ class XmppEngine final : public Meter {
   std::size_t open_ = 0;
   std::uint64_t opened_ = 0;
   bool leaving_ = false;
-  std::int64_t run_start_ns_ = 0;
   std::int64_t next_housekeeping_ns_ = 0;
-  std::uint64_t live_completed_ = 0;
 };
 
 }  // namespace bench
