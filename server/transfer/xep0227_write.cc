@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "net/base/base64.h"
+#include "server/im/roster_item.h"
 #include "server/transfer/xep0227.h"
 #include "server/xmpp/date_time.h"
 #include "server/xmpp/forwarded.h"
@@ -8,21 +9,6 @@
 
 namespace server {
 namespace {
-
-std::string_view SubscriptionName(Subscription subscription) {
-  switch (subscription) {
-    case Subscription::kTo:
-      return "to";
-    case Subscription::kFrom:
-      return "from";
-    case Subscription::kBoth:
-      return "both";
-    case Subscription::kNone:
-    case Subscription::kRemove:
-      break;
-  }
-  return "none";
-}
 
 void AppendElement(std::string& out, std::string_view name, std::string_view text) {
   ((out += '<') += name) += '>';
@@ -43,18 +29,6 @@ void AppendKeys(std::string& out, ScramHash hash, const ScramKeys& keys) {
 
 // A request alone makes no contact.
 bool IsContact(const RosterItem& item) { return item.subscription != Subscription::kRemove; }
-
-void AppendItem(std::string& out, const RosterItem& item) {
-  out += "<item";
-  AppendXmlAttribute(out, "jid", item.jid);
-  if (!item.name.empty()) AppendXmlAttribute(out, "name", item.name);
-  AppendXmlAttribute(out, "subscription", SubscriptionName(item.subscription));
-  if (item.ask) AppendXmlAttribute(out, "ask", "subscribe");
-  if (item.approved) AppendXmlAttribute(out, "approved", "true");
-  out += '>';
-  for (const std::string& group : item.groups) AppendElement(out, "group", group);
-  out += "</item>";
-}
 
 // With the time that it was kept at, where it does not say it.
 void AppendKept(std::string& out, const OfflineEntry& entry) {
@@ -96,7 +70,7 @@ void AppendXep0227User(std::string& out, std::string_view local, const LoadedUse
   AppendXmlAttribute(out, "version", std::to_string(user.roster_version));
   out += '>';
   for (const RosterItem& item : user.roster) {
-    if (IsContact(item)) AppendItem(out, item);
+    if (IsContact(item)) AppendRosterItem(out, item);
   }
   out += "</query>";
   for (const RosterItem& item : user.roster) {
