@@ -122,40 +122,42 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                                                                      const net::Clock& clock,
                                                                      OnSessions on_sessions) {
   const NodeConfig& config = setup.config;
-  std::unique_ptr<XmppNode> node(new XmppNode);
   auto store = OpenStore({.url = config.store.url, .folder = setup.folder.root});
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
-  node->store_ = std::move(*store);
   const NodeConfig::C2s& c2s = config.c2s;
-  XmppSetup xmpp{.options = OptionsOf(setup, sockets > kOtherSockets ? sockets - kOtherSockets : 1),
-                 .hosts = HostsOf(setup),
-                 .listen = {.plain = c2s.listen,
-                            .tls = c2s.listen_tls,
-                            .proxy = c2s.listen_proxy,
-                            .proxy_from = c2s.proxy_from,
-                            .connections_max = c2s.connections_max},
-                 .make_store = [store = node->store_.get()](
-                                   net::EventLoop& loop) { return store->Client(loop); },
-                 .make_home =
-                     [&clock](const HomeGround& ground) {
-                       return std::make_unique<HomeWithModules>(ground, clock);
-                     },
-                 .on_sessions = std::move(on_sessions)};
+  XmppSetup xmpp{
+      .options = OptionsOf(setup, sockets > kOtherSockets ? sockets - kOtherSockets : 1),
+      .hosts = HostsOf(setup),
+      .listen = {.plain = c2s.listen,
+                 .tls = c2s.listen_tls,
+                 .proxy = c2s.listen_proxy,
+                 .proxy_from = c2s.proxy_from,
+                 .connections_max = c2s.connections_max},
+      .make_store = [store = store->get()](net::EventLoop& loop) { return store->Client(loop); },
+      .make_home =
+          [&clock](const HomeGround& ground) {
+            return std::make_unique<HomeWithModules>(ground, clock);
+          },
+      .on_sessions = std::move(on_sessions)};
   const bool certificates = std::ranges::any_of(
       xmpp.hosts, [](const XmppHost& host) { return !host.certificate.chain.empty(); });
   if (!certificates) {
     xmpp.listen.tls.clear();
     net::Log(net::LogLevel::kWarn, "node", "no [[host]] has a certificate: there is no TLS");
   }
-  node->domains_ = xmpp.options.domains;
+  std::vector<std::string> domains = xmpp.options.domains;
   auto service = XmppService::Start(std::move(xmpp), clock);
   if (!service) return std::unexpected(std::move(service.error()));
-  node->service_ = std::move(*service);
-  for (const net::Address& address : node->service_->addresses()) {
+  for (const net::Address& address : (*service)->addresses()) {
     net::Log(net::LogLevel::kInfo, "node", "listens to clients", {{"address", address.ToString()}});
   }
-  return node;
+  return std::unique_ptr<XmppNode>(
+      new XmppNode(std::move(domains), std::move(*store), std::move(*service)));
 }
+
+XmppNode::XmppNode(std::vector<std::string> domains, std::unique_ptr<StoreBackend> store,
+                   std::unique_ptr<XmppService> service)
+    : domains_(std::move(domains)), store_(std::move(store)), service_(std::move(service)) {}
 
 XmppNode::~XmppNode() { Stop(); }
 

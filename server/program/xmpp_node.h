@@ -39,11 +39,13 @@ class XmppNode {
   uint64_t sessions() const { return service_->sessions(); }
 
  private:
-  XmppNode() = default;
+  // Whole from the first: what cannot be started is no node.
+  XmppNode(std::vector<std::string> domains, std::unique_ptr<StoreBackend> store,
+           std::unique_ptr<XmppService> service);
 
-  std::vector<std::string> domains_;
-  std::unique_ptr<StoreBackend> store_;  // ends behind the service
-  std::unique_ptr<XmppService> service_;
+  const std::vector<std::string> domains_;
+  const std::unique_ptr<StoreBackend> store_;  // ends behind the service
+  const std::unique_ptr<XmppService> service_;
 };
 
 // What `check` can find out beforehand: certificates that cannot be used.
