@@ -159,23 +159,23 @@ class Admin(FreshCase):
                               stdin=slave, stdout=slave, stderr=slave) as top:
             os.close(slave)
             seen = b""
-            def frames():
+            def read():
+                """What there is now. False: nothing is left and nobody writes any more."""
                 nonlocal seen
-                if select.select([master], [], [], 0)[0]:
-                    seen += os.read(master, 65536)
-                return seen.count(b"n1") >= 2
-            wait_until(frames, "a second frame", 15)
-            os.write(master, b"q")
-            def left():
-                nonlocal seen
-                if select.select([master], [], [], 0)[0]:
+                while select.select([master], [], [], 0)[0]:
                     try:
-                        seen += os.read(master, 65536)
-                    except OSError:  # its last end is closed
-                        pass
-                return top.poll() is not None
-            wait_until(left, "q leaves", 10)
-            self.assertEqual(top.returncode, 0)
+                        part = os.read(master, 65536)
+                    except OSError:  # a terminal's way to say that its last other end is closed
+                        return False
+                    if not part:
+                        return False
+                    seen += part
+                return True
+            wait_until(lambda: read() and seen.count(b"n1") >= 2, "a second frame", 15)
+            os.write(master, b"q")
+            # Its last bytes may stand in the terminal when it has ended.
+            wait_until(lambda: not read(), "q leaves", 10)
+            self.assertEqual(top.wait(10), 0)
         os.close(master)
         self.assertIn(b"\x1b[?1049h", seen, "the other screen")
         self.assertTrue(seen.rstrip().endswith(b"\x1b[?1049l"), "and back")

@@ -119,9 +119,10 @@ TEST_F(HandOverTest, AProgramThatIsNotThereIsNamed) {
 // The loop turns all the while: nothing here waits for the child.
 TEST_F(HandOverTest, OneThatNeitherServesNorEndsIsToldToEndAndThenKilled) {
   int turns = 0;
+  EventLoop::TimerId next{};
   std::function<void()> turn = [&] {
     ++turns;
-    loop_->After(milliseconds(10), [&] { turn(); });
+    next = loop_->After(milliseconds(10), [&] { turn(); });
   };
   turn();
   Begin("trap '' TERM; echo $$ > " + (folder_ / "pid").string() + "; while :; do sleep 1; done", {},
@@ -135,6 +136,7 @@ TEST_F(HandOverTest, OneThatNeitherServesNorEndsIsToldToEndAndThenKilled) {
   EXPECT_GT(turns_then, 10);
   const pid_t pid = std::stoi(FileOf("pid"));
   EXPECT_EQ(kill(pid, 0), -1) << "killed and reaped";
+  loop_->CancelTimer(next);  // the loop turns on when this function has gone
 }
 
 TEST_F(HandOverTest, WhatItInheritsNamesNeitherOurWatchdogNorOurProgram) {
