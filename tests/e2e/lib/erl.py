@@ -15,7 +15,6 @@ from lib.wait import wait_until
 from lib.workspace import REPO, Process
 
 FOLDERS = os.path.join(REPO, "build", "erlang")
-MIRROR = "http://deb.debian.org/debian"
 
 # Reads expressions a line, answers each with a line that begins with "=".
 LOOP = """
@@ -24,6 +23,35 @@ F = fun(F) -> case io:get_line("") of eof -> halt(0); L ->
       {value, X, _} = erl_eval:exprs(E, []), X
   catch C:R -> {C, R} end,
   io:format("=~0tp~n", [V]), F(F) end end, F(F)."""
+
+
+def mirror():
+    """Where this machine has its Debian from: the later ones are there, too."""
+    sources = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(CODENAME) $(REPO_URI)",
+         "Created-By: Packages", "Codename: bookworm"],
+        capture_output=True, text=True, check=True).stdout.split()
+    if len(sources) < 2:
+        raise RuntimeError("apt knows no source of Debian 12 (bookworm): see sources.list(5), then "
+                           "apt-get update")
+    return sources[1]
+
+
+def make_suite(suite, folder):
+    part = f"{folder}.{os.getpid()}"
+    origin = mirror()
+    for _ in range(3):  # what a mirror did not give a moment ago, it often gives now
+        made = subprocess.run(
+            # A mirror that lags may have a testing release that has run out; it will do.
+            ["mmdebstrap", "--variant=apt", "--include=erlang-base", "--mode=root",
+             '--aptopt=Acquire::Check-Valid-Until "false"', suite, part, origin],
+            capture_output=True, text=True, timeout=900, check=False)
+        if made.returncode == 0:
+            os.rename(part, folder)
+            return
+        shutil.rmtree(part, ignore_errors=True)
+    raise RuntimeError(f"mmdebstrap could not make {folder}; is {origin} to be reached?\n"
+                       + made.stderr[-2000:])
 
 
 def erl_of(suite):
@@ -36,18 +64,9 @@ def erl_of(suite):
     if not os.path.isdir(folder):
         if os.getuid() != 0 or not shutil.which("mmdebstrap"):
             raise RuntimeError(f"{folder} is missing: as root, apt-get install mmdebstrap and run "
-                               f"this test again; it takes a minute and needs {MIRROR}")
+                               "this test again; it takes a minute and needs Debian's mirror")
         os.makedirs(FOLDERS, exist_ok=True)
-        part = f"{folder}.{os.getpid()}"
-        made = subprocess.run(
-            # A mirror that lags may have a testing release that has run out; it will do.
-            ["mmdebstrap", "--variant=apt", "--include=erlang-base", "--mode=root",
-             '--aptopt=Acquire::Check-Valid-Until "false"', suite, part, MIRROR], capture_output=True, text=True, timeout=900, check=False)
-        if made.returncode != 0:
-            shutil.rmtree(part, ignore_errors=True)
-            raise RuntimeError(f"mmdebstrap could not make {folder}; is {MIRROR} to be reached?\n"
-                               + made.stderr[-2000:])
-        os.rename(part, folder)
+        make_suite(suite, folder)
     shutil.copy("/etc/hosts", os.path.join(folder, "etc", "hosts"))  # erl asks it for localhost
     return ["chroot", folder]
 
