@@ -1,6 +1,7 @@
 """A whole fleet: Knot, NSD and BIND, each with a key of its own, follow a signed zone by IXFR through a
 hundred changes of health, an edit, a restart, kill -9 and a key rollover, and an Unbound in front of
-each validates. At no moment may a resolver see SERVFAIL, or a serial go back."""
+each validates. At no moment may a resolver see SERVFAIL, a serial go back, or an answer be of a state
+that had ended longer ago than its TTL."""
 
 import shutil
 import signal
@@ -12,6 +13,7 @@ import unittest
 import dns.exception
 import dns.flags
 import dns.rcode
+import dns.rdatatype
 
 import dns_lib as lib
 import dns_tsig
@@ -31,11 +33,39 @@ KINDS = ((dns_tsig.Knot, "hmac-sha512"), (NsdByDifferences, "hmac-sha256"),
          (dns_tsig.Bind, "hmac-sha384"))
 
 
+class States:
+    """Which addresses the secondaries have or may have now, and when those before were last seen."""
+
+    def __init__(self, addresses, ttl):
+        self.ttl = ttl
+        self.now = {frozenset(addresses)}
+        self.ended = {}
+
+    def change(self, addresses):
+        """From here on some have these."""
+        self.now = self.now | {frozenset(addresses)}
+
+    def settle(self, addresses):
+        """All have these, and nothing else."""
+        for old in self.now - {frozenset(addresses)}:
+            self.ended[old] = time.monotonic()
+        self.now = {frozenset(addresses)}
+
+    def stale(self, addresses, asked_at):
+        """How long the answer to a question of that time is older than its TTL lets it be."""
+        if frozenset(addresses) in self.now:
+            return 0
+        # A second: TTLs are whole ones, and a resolver's clock turns when it will.
+        return asked_at - self.ended.get(frozenset(addresses), 0) - self.ttl - 1
+
+
 class Watch:
     """Asks each secondary for its serial, and each resolver for the pool, all the time."""
 
-    def __init__(self, secondaries):
+    def __init__(self, secondaries, states):
         self.secondaries = secondaries
+        self.states = states
+        self.old_answers = 0
         self.resolvers = []
         self.faults = []
         self.asked = 0
@@ -55,11 +85,17 @@ class Watch:
                     self.faults.append(f"{secondary}: serial {last[secondary]}, then {serial}")
                 last[secondary] = serial
             for resolver in list(self.resolvers):
+                asked_at = time.monotonic()
                 try:
                     answer = resolver.ask(NAME)
                 except (OSError, dns.exception.DNSException):
                     continue
                 self.asked += 1
+                found = [one.address for rrset in answer.answer if rrset.rdtype == dns.rdatatype.A
+                         for one in rrset]
+                self.old_answers += frozenset(found) not in self.states.now
+                if (late := self.states.stale(found, asked_at)) > 0:
+                    self.faults.append(f"{found}: stale for {late:.1f} s beyond its TTL")
                 if answer.rcode() != dns.rcode.NOERROR or not answer.flags & dns.flags.AD:
                     self.faults.append(f"{answer}\n{resolver.log()}")
                     return
@@ -103,7 +139,9 @@ class Fleet(unittest.TestCase):
         self.slowest = 0.0
         self.in_step("the first transfer")
         self.resolvers = [dns_zones.Unbound(self, other.port, [self.old_key]) for other in self.secondaries]
-        self.watch = Watch(self.secondaries)
+        first = self.server.query(NAME).answer[0]
+        self.states = States([one.address for one in first], first.ttl)
+        self.watch = Watch(self.secondaries, self.states)
         self.addCleanup(self.watch.stop)
         self.watch.resolvers = self.resolvers
 
@@ -132,9 +170,12 @@ class Fleet(unittest.TestCase):
             self.assertEqual(self.watch.faults, [])
 
     def change(self, down, what):
+        addresses = ["127.0.0.3"] if down else ["127.0.0.2", "127.0.0.3"]
+        self.states.change(addresses)
         self.balancer.reply["nodes_up"] = 0 if down else 3
-        lib.wait_for(lambda: len(self.server.addresses(NAME)) == (1 if down else 2), what)
+        lib.wait_for(lambda: sorted(self.server.addresses(NAME)) == addresses, what)
         self.in_step(what)
+        self.states.settle(addresses)
 
     ALL = ("www.example.org", "missing.example.org", "a.wild.example.org", "lb1." + NAME)
 
@@ -166,6 +207,7 @@ class Fleet(unittest.TestCase):
         self.change(True, "a change after the rollover")
         self.check_watch()
         self.assertGreater(self.watch.asked, 100)
+        self.assertGreater(self.watch.old_answers, 0, "caches hold what was, until its TTL")
         print(f"\nslowest step {self.slowest:.2f} s, {self.watch.asked} answers of resolvers watched, "
               f"{int(self.server.metric('mongoosedns_transfers_incremental_total'))} IXFR since the "
               "last start")
