@@ -323,9 +323,18 @@ class Ours(Peer):
             check=False)
         if done.returncode != 0:
             raise lib.Failure(f"mongooseim init: {done.stdout}{done.stderr}")
-        with open(os.path.join(self.template, "etc/mongooseim.toml"), "a", encoding="ascii") as file:
-            file.write(OURS.format(domain=DOMAIN, certificate=self.certificate, key=self.key,
-                                   port=self.port, tls_port=self.port + 1))
+        # The others' key is open to all that they run as; ours takes none that is.
+        key = shutil.copy(self.key, os.path.join(self.template, "etc/bench.key"))
+        os.chmod(key, 0o600)
+        path = os.path.join(self.template, "etc/mongooseim.toml")
+        with open(path, encoding="utf-8") as file:
+            made = file.read()
+        # What is above is the node's own; the parts from there on are all comments.
+        of_node = made[:made.index("\n[c2s]")]
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(of_node + "\n" + OURS.format(
+                domain=DOMAIN, certificate=self.certificate, key="etc/bench.key", port=self.port,
+                tls_port=self.port + 1))
         self.first_start(read_archive=False)
         xmpp_accounts.write_ours(self.accounts, self.archive_file())
 
