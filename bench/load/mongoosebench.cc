@@ -155,6 +155,30 @@ void AddXmppCommands(CLI::App& app, XmppArguments& args, int& status) {
   for (CLI::App* sub : {idle, storm}) AddHoldOptions(*sub, args.common);
 }
 
+void AddStoryCommand(CLI::App& app, XmppArguments& args, int& status) {
+  CLI::App* story = app.add_subcommand(
+      "scenario",
+      "sessions that chat through kills, drains and cuts, and a judge of what they got");
+  story->parse_complete_callback([&args, story] {
+    if (args.common.connections == 0) args.common.connections = 100;
+    if (story->count("--duration") == 0) args.common.duration = "30s";
+  });
+  story->final_callback([&args, &status] { status = RunStory(args); });
+  AddXmppOptions(*story, args);
+  story->add_option("-c,--connections", args.common.connections, "sessions, in pairs [100]")
+      ->check(CLI::Range(std::size_t{2}, std::size_t{100'000}));
+  story->add_option("-d,--duration", args.common.duration, "of the sending [30s]");
+  story->add_option("--rate", args.common.rate, "messages of all sessions, e.g. 500/s [100/s]");
+  story->add_option("--body", args.body, "bytes of a body")->capture_default_str();
+  story->add_option("--do", args.acts,
+                    "TIME:COMMAND of a shell, e.g. '10s:kill -9 123'; repeatable");
+  story->add_option("--settle", args.settle, "at most so long what was counted may take to come")
+      ->capture_default_str();
+  story->add_option("--html", args.html, "write a page with plots to this file");
+  story->add_option("--seed", args.common.seed, "of the pauses before coming back")
+      ->capture_default_str();
+}
+
 int Main(int argc, char** argv) {
   Arguments args;
   CLI::App app(
@@ -203,6 +227,7 @@ int Main(int argc, char** argv) {
   }
   XmppArguments xmpp;
   AddXmppCommands(app, xmpp, status);
+  AddStoryCommand(app, xmpp, status);
   CLI::App* sink = command("sink", "serve: ADDRESS:PORT[=auto|echo|discard|respond]...", 1,
                            [&] { return RunSink(args); });
   sink->add_option("listen", args.targets, "where, and what to do there [auto]")->required();

@@ -1,6 +1,7 @@
 #include "bench/load/xmpp/login.h"
 
 #include <algorithm>
+#include <charconv>
 #include <random>
 #include <utility>
 
@@ -17,6 +18,13 @@ std::string MakeNonce() {
   std::string bytes(18, '\0');
   for (char& byte : bytes) byte = static_cast<char>(random());
   return Base64(bytes);
+}
+
+std::optional<std::uint32_t> NumberIn(std::string_view text) {
+  std::uint32_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
 }  // namespace
@@ -196,7 +204,7 @@ LoginStep Login::OnSasl(std::string_view element, std::string& out) {
 
 void Login::Bind(std::string& out) {
   phase_ = LoginPhase::kBind;
-  state_ = StreamState{};
+  state_ = StreamState{.taken = state_.taken};
   out += "<iq type='set' id='bind'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
 }
 
@@ -209,8 +217,10 @@ LoginStep Login::OnBound(std::string_view element, std::string& out) {
 
 LoginStep Login::OnResume(std::string_view element, std::string& out) {
   const std::string_view name = LocalName(element);
+  if (name == "resumed" || name == "failed") state_.taken = NumberIn(Attribute(element, "h"));
   if (name == "resumed") {
     state_.managed = true;
+    resumed_ = true;
     phase_ = LoginPhase::kDone;
     return LoginStep::kDone;
   }
@@ -229,18 +239,24 @@ LoginStep Login::AskForSession(std::string& out) {
   if (plan_.carbons) {
     out += "<iq type='set' id='own-c'><enable xmlns='urn:xmpp:carbons:2'/></iq>";
     ++awaited_;
+    ++state_.sent;
   }
   if (plan_.roster) {
     out += "<iq type='get' id='own-r'><query xmlns='jabber:iq:roster'/></iq>";
     ++awaited_;
+    ++state_.sent;
   }
   return awaited_ == 0 ? ShowOneself(out) : LoginStep::kGoOn;
 }
 
 LoginStep Login::ShowOneself(std::string& out) {
   shown_ = true;
-  if (plan_.presence) out += "<presence/>";
+  if (plan_.presence) {
+    out += "<presence/>";
+    ++state_.sent;
+  }
   if (plan_.confirm) {
+    ++state_.sent;
     out.append("<iq type='get' id='own-p' to='").append(account_.domain);
     out.append("'><ping xmlns='urn:xmpp:ping'/></iq>");
     ++awaited_;

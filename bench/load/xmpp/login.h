@@ -58,6 +58,10 @@ struct StreamState {
   std::string id;   // of the resumable stream; empty: none
   bool managed = false;
   std::uint32_t handled = 0;  // stanzas that we took in since <enabled/>
+  std::uint32_t sent = 0;     // stanzas that we sent since <enable/>
+  // What the other side had handled when it took the stream up again, or refused to; of a refusal
+  // only if it said so.
+  std::optional<std::uint32_t> taken;
 };
 
 enum class LoginStep : std::uint8_t {
@@ -84,6 +88,7 @@ class Login {
   LoginPhase phase() const { return phase_; }
   // The server refused to resume and a new session was made instead.
   bool ResumeRefused() const { return resume_refused_; }
+  bool Resumed() const { return resumed_; }
   // After kFail: what the server said.
   const std::string& Error() const { return error_; }
 
@@ -112,6 +117,7 @@ class Login {
   bool authenticated_ = false;
   bool resume_ = false;
   bool resume_refused_ = false;
+  bool resumed_ = false;
   bool shown_ = false;
   int awaited_ = 0;  // answers that are due in kSession
   std::string error_;

@@ -1,12 +1,14 @@
 #include "bench/load/xmpp/xmpp_command.h"
 
 #include <algorithm>
+#include <fstream>
 #include <iostream>
 
 #include "bench/load/report.h"
 #include "bench/load/xmpp/archive_scenario.h"
 #include "bench/load/xmpp/hold_scenario.h"
 #include "bench/load/xmpp/login_scenarios.h"
+#include "bench/load/xmpp/story_report.h"
 #include "bench/load/xmpp/traffic_scenarios.h"
 
 namespace bench {
@@ -194,5 +196,85 @@ int RunXmppArchive(const XmppArguments& args) {
 
 int RunXmppIdle(const XmppArguments& args) { return RunHold(args, false); }
 int RunXmppStorm(const XmppArguments& args) { return RunHold(args, true); }
+
+namespace {
+
+std::expected<StoryOptions, std::string> MakeStory(const XmppArguments& args) {
+  StoryOptions story;
+  const auto duration = ParseDurationNs(args.common.duration);
+  if (!duration) return std::unexpected("--duration: " + duration.error());
+  const auto settle = ParseDurationNs(args.settle);
+  if (!settle) return std::unexpected("--settle: " + settle.error());
+  story.duration_ns = *duration;
+  story.settle_ns = *settle;
+  story.body_bytes = args.body;
+  story.seed = args.common.seed;
+  if (!args.common.rate.empty()) {
+    const auto steps =
+        ParseProfile(args.common.rate + (args.common.rate.ends_with("/s") ? ":1s" : "/s:1s"));
+    if (!steps) return std::unexpected("--rate: " + steps.error());
+    story.rate = steps->front().per_second;
+  }
+  for (const std::string& text : args.acts) {
+    auto act = ParseAct(text);
+    if (!act) return std::unexpected("--do " + act.error());
+    if (act->at_ns > story.duration_ns) {
+      return std::unexpected("--do " + text + " is behind the end: see --duration");
+    }
+    story.acts.push_back(std::move(*act));
+  }
+  return story;
+}
+
+// False, and a word about it: it cannot be written.
+bool WriteTo(const std::string& path, const std::string& text) {
+  if (path.empty()) return true;
+  if (path == "-") {
+    std::cout << text << std::flush;
+    return true;
+  }
+  std::ofstream file(path);
+  file << text << std::flush;
+  if (!file) Complain(path + " cannot be written");
+  return file.good();
+}
+
+}  // namespace
+
+int RunStory(const XmppArguments& args) {
+  auto story_options = MakeStory(args);
+  if (!story_options) return Complain(story_options.error());
+  const std::size_t sessions = args.common.connections;
+  if (sessions % 2 != 0) return Complain("--connections: sessions pair up, give an even number");
+  auto options = MakeOptions(args, sessions);
+  if (!options) return Complain(options.error());
+  options->live = false;
+  const std::int64_t longest =
+      story_options->duration_ns + story_options->settle_ns + kOpeningLimitNs;
+  auto engine = XmppEngine::Create(std::move(*options));
+  if (!engine) return Complain(engine.error());
+  StoryScenario scenario(std::move(*story_options), sessions);
+  (*engine)->Run(scenario, MonotonicNs() + longest);
+  Result& result = (*engine)->Out();
+  Story story{.target = result.target,
+              .sessions = sessions,
+              .ready = scenario.ready(),
+              .interrupted = result.interrupted,
+              .verdict = scenario.history().Judge(),
+              .acts = scenario.acts(),
+              .seconds = scenario.seconds(),
+              .absence_p50_ns = scenario.absences().Quantile(0.5),
+              .absence_max_ns = scenario.absences().Max(),
+              .delivery_p50_ns = result.total.Quantile(0.5),
+              .delivery_p99_ns = result.total.Quantile(0.99),
+              .examples = result.examples,
+              .invalid = {}};
+  JudgeStory(story);
+  if (!args.common.quiet) std::cerr << StoryText(story);
+  if (!WriteTo(args.common.json, StoryJson(story)) || !WriteTo(args.html, StoryPage(story))) {
+    return kExitUsage;
+  }
+  return story.invalid.empty() && story.verdict.Faultless() ? 0 : kExitInvalid;
+}
 
 }  // namespace bench

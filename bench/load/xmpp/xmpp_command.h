@@ -1,5 +1,5 @@
-// `mongoosebench xmpp MODE`: what its modes do, once their arguments are read. Exit statuses as in
-// commands.h.
+// `mongoosebench xmpp MODE` and `mongoosebench scenario`: what its modes do, once their arguments
+// are read. Exit statuses as in commands.h.
 #pragma once
 
 #include "bench/load/commands.h"
@@ -27,6 +27,10 @@ struct XmppArguments {
   std::size_t ack_every = 0;
   std::size_t contacts = 20;
   std::size_t page = 50;
+  // scenario
+  std::vector<std::string> acts;
+  std::string settle = "60s";
+  std::string html;
 };
 
 int RunXmppRegister(const XmppArguments& args);
@@ -36,5 +40,6 @@ int RunXmppPresence(const XmppArguments& args);
 int RunXmppArchive(const XmppArguments& args);
 int RunXmppIdle(const XmppArguments& args);
 int RunXmppStorm(const XmppArguments& args);
+int RunStory(const XmppArguments& args);
 
 }  // namespace bench

@@ -29,6 +29,10 @@ constexpr std::int64_t kWouldBlock = -1;
 constexpr std::int64_t kBroken = -2;
 constexpr std::int64_t kEnded = 0;
 
+std::string Acknowledgement(const Session& session) {
+  return "<a xmlns='urn:xmpp:sm:3' h='" + std::to_string(session.stream.handled) + "'/>";
+}
+
 }  // namespace
 
 const char* ToString(SessionState state) {
@@ -207,6 +211,8 @@ void XmppEngine::Leave(Session& session) {
   CHECK(session.state == SessionState::kReady);
   session.state = SessionState::kClosing;
   session.phase_ns = MonotonicNs();
+  // The last acknowledgement, or what came since the one before would be given again.
+  if (session.stream.managed) Send(session, Acknowledgement(session));
   session.stream = StreamState{};
   Send(session, kGoodbye);
 }
@@ -432,6 +438,7 @@ void XmppEngine::OnLogin(Session& session, std::string_view element) {
 
 void XmppEngine::BecomeReady(Session& session) {
   if (session.login->ResumeRefused() && Measuring()) ++result_.resumptions_refused;
+  session.resumed = session.login->Resumed();
   session.login.reset();
   session.state = SessionState::kReady;
   ++result_.opened;
@@ -442,7 +449,8 @@ void XmppEngine::BecomeReady(Session& session) {
 bool XmppEngine::AnswerBySelf(Session& session, std::string_view element) {
   const char first = element.size() > 1 ? element[1] : '\0';
   if (first == 'r' && LocalName(element) == "r") {
-    Send(session, "<a xmlns='urn:xmpp:sm:3' h='" + std::to_string(session.stream.handled) + "'/>");
+    Send(session, Acknowledgement(session));
+    scenario_->OnAcknowledged(*this, session);
     return true;
   }
   // Stanzas only: message, presence, iq.
@@ -452,6 +460,7 @@ bool XmppEngine::AnswerBySelf(Session& session, std::string_view element) {
   const std::string_view from = Attribute(element, "from");
   std::string answer = "<iq type='result' id='" + std::string(Attribute(element, "id"));
   if (!from.empty()) answer.append("' to='").append(from);
+  ++session.stream.sent;
   Send(session, answer + "'/>");
   return true;
 }

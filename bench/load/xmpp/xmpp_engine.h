@@ -38,6 +38,7 @@ struct Session {
   SessionState state = SessionState::kFree;
   std::uint16_t attempts = 0;  // the scenario's
   bool read_ended = false;     // the other side has shut its side
+  bool resumed = false;        // the last login took its stream up again
   SSL* ssl = nullptr;
   std::int64_t intended_ns = 0;
   std::int64_t phase_ns = 0;  // when the present phase began
@@ -57,6 +58,8 @@ class XmppScenario {
   virtual void OnReady(XmppEngine& engine, Session& session) = 0;
   // A stanza, or an answer of stream management, for a session that is ready.
   virtual void OnElement(XmppEngine& engine, Session& session, std::string_view element) = 0;
+  // The session has acknowledged what it was given so far (XEP-0198).
+  virtual void OnAcknowledged(XmppEngine&, Session&) {}
   // The connection is closed after a goodbye of ours.
   virtual void OnClosed(XmppEngine& engine, Session& session) = 0;
   // It came to nothing, or (`was_ready`) was ended by the other side.

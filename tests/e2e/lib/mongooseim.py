@@ -55,11 +55,21 @@ class Mongooseim:
         certificate, key = authority.issue(f"{self.alive}-{domain}", [domain])
         c2s = {"listen": [self.endpoint], "listen_tls": [self.tls_endpoint],
                **sections.pop("c2s", {})}
-        self.append("etc/mongooseim.toml", "".join(
-            f"\n[{name}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
-            for name, keys in {"c2s": c2s, **sections}.items()) +
-            f'\n[[host]]\ndomain = "{domain}"\ncertificate = "{certificate}"\nkey = "{key}"\n')
+        for section, keys in {"c2s": c2s, **sections}.items():
+            self.set_keys(section, keys)
+        self.append("etc/mongooseim.toml", f'\n[[host]]\ndomain = "{domain}"\n'
+                    f'certificate = "{certificate}"\nkey = "{key}"\n')
         return self
+
+    def set_keys(self, section, keys):
+        """In mongooseim.toml, where the section is there already (its keys all comments) or new."""
+        lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+        text = self.read("etc/mongooseim.toml")
+        header = re.search(rf"^\[{section}\].*\n", text, re.M)
+        if header:
+            self.write("etc/mongooseim.toml", text[:header.end()] + lines + text[header.end():])
+        else:
+            self.append("etc/mongooseim.toml", f"\n[{section}]\n{lines}")
 
     def register(self, user, password):
         done = self.ctl("account", "registerUser", "--domain", self.domain, "--username", user,

@@ -1,0 +1,36 @@
+// What a story came to: its verdict, its acts, and its seconds; as JSON, for people, and as one
+// HTML page with plots that needs nothing from elsewhere. Pure.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "bench/load/result.h"
+#include "bench/load/xmpp/story_scenario.h"
+
+namespace bench {
+
+struct Story {
+  std::string target;
+  std::size_t sessions = 0;
+  std::size_t ready = 0;  // at the end
+  bool interrupted = false;
+  History::Verdict verdict;
+  std::vector<Act> acts;
+  std::vector<StorySecond> seconds;
+  std::int64_t absence_p50_ns = 0;
+  std::int64_t absence_max_ns = 0;
+  std::int64_t delivery_p50_ns = 0;
+  std::int64_t delivery_p99_ns = 0;
+  std::vector<std::string> examples;  // of failures
+  std::vector<std::string> invalid;   // why it proves nothing
+};
+
+// Fills story.invalid: nothing was counted, an act failed or did not run, sessions were not back.
+void JudgeStory(Story& story);
+
+std::string StoryJson(const Story& story);
+std::string StoryText(const Story& story);
+std::string StoryPage(const Story& story);
+
+}  // namespace bench
