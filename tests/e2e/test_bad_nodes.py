@@ -90,7 +90,7 @@ class StatusApis(FreshCase):
 
     MEMBERS = ["mongooseim@n1", "mongooseim@n2", "mongooseim@n3"]
 
-    def start(self, count=3):
+    def start(self, count=3, **pool):
         self.nodes = start_sinks(self.workspace, count)
         self.members = self.MEMBERS[:count]
         port = common_free_port([node.address for node in self.nodes])
@@ -104,7 +104,7 @@ class StatusApis(FreshCase):
             "pool": {"xmpp": {"balance": "roundrobin", "node": node_tables(self.nodes),
                               "warmup": {"mode": "off"},
                               "status": {"port": port, "interval": "200ms", "timeout": "300ms",
-                                         "fall": 2}}},
+                                         "fall": 2}, **pool}},
         }).start()
         self.wait_serving({"n1", "n2", "n3"} if count == 3 else {n.name for n in self.nodes})
 
@@ -117,6 +117,31 @@ class StatusApis(FreshCase):
             with Load("127.0.0.1", self.port) as probe:
                 return {held.node for held in probe.hold(9)} == set(names)
         wait_until(seen, f"new connections go to {sorted(names)}", deadline_s, pause_s=0.1)
+
+    def test_sessions_of_a_node_that_is_cut_off_end_where_the_pool_says_so(self):
+        """By the others' word (they run without it) or its own (isolated); one that drains ends its
+        own sessions."""
+        self.start(on_down="close", on_down_rate="100/s")
+        first, second, third = self.members
+        cut_off = [healthy(first, self.members, [first, second]),
+                   healthy(second, self.members, [first, second]),
+                   healthy(third, self.members, [third])]
+        isolated = [*cut_off[:2], healthy(third, self.members, [third], state="isolated")]
+        for case, statuses in (("split", cut_off), ("isolated", isolated)):
+            with self.subTest(case), Load("127.0.0.1", self.port) as load:
+                load.hold(30)
+                for api, status in zip(self.apis, statuses):
+                    api.say_status(status)
+                wait_until(lambda: len(load.lost()) == 10, "its sessions have ended")
+                self.assertEqual({one.node for one in load.lost()}, {"n3"})
+                self.assertEqual(load.echo_all(), [], "the others' stay")
+                self.all_healthy()
+                self.wait_serving({"n1", "n2", "n3"})
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(30)
+            self.apis[2].say_status(healthy(third, self.members, state="draining"))
+            self.wait_serving({"n1", "n2"})
+            self.assertEqual(load.lost(), [])
 
     def test_a_broken_status_api_takes_its_node_out_and_a_good_answer_brings_it_back(self):
         self.start()
