@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "server/dist/node_name.h"
 #include "server/xmpp/jid.h"
 
 namespace server {
@@ -27,6 +28,7 @@ void ReadLog(const net::TomlSection& section, NodeConfig::Log& log) {
 
 // Addresses of one page server: a machine has few.
 constexpr size_t kListenMax = 16;
+constexpr size_t kAllowMax = 256;  // as many as there may be links
 
 std::vector<net::Address> ReadListen(const net::TomlSection& section, std::string_view key,
                                      std::string_view fallback, std::string_view remedy) {
@@ -174,6 +176,12 @@ NodeConfigResult Read(net::TomlReader reader) {
   result.config.dist.links_max =
       static_cast<size_t>(dist.Int("links_max", 256, {.min = 4, .max = 4096}));
   result.config.dist.visible = dist.Bool("visible", false);
+  result.config.dist.allow = dist.Strings("allow", kAllowMax);
+  for (const std::string& name : result.config.dist.allow) {
+    if (IsNodePattern(name)) continue;
+    dist.Error("allow", "has '" + name + "', which names no node",
+               "write names or patterns, e.g. \"mongooseim@n1.example.org\", \"*@10.0.0.7\"");
+  }
   ReadCluster(root.Section("cluster"), result.config.cluster);
   ReadHosts(root, result.config.hosts);
   ReadC2s(root.Section("c2s"), result.config.c2s);

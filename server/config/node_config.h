@@ -28,6 +28,7 @@ struct NodeConfig {
     std::string cookie_file;  // instead of -setcookie; "": none
     size_t links_max = 256;
     bool visible = false;
+    std::vector<std::string> allow;  // patterns of names (node_name.h); none: whoever has the cookie
   } dist;
   struct Cluster {
     net::Duration heartbeat = std::chrono::seconds(1);

@@ -1,12 +1,14 @@
 #include "server/dist/dist_core.h"
 
 #include <sys/random.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
 
 #include "net/base/check.h"
 #include "net/base/text.h"
+#include "net/io/socket.h"
 #include "net/report/log.h"
 #include "server/dist/flags.h"
 #include "server/dist/host_lookup.h"
@@ -40,6 +42,14 @@ DistCounter CounterOf(HandshakeError error) {
 
 // Without a name of its own: each run of mongooseimctl is one, and would fill the log.
 bool IsGuest(const DistPeer& peer) { return (peer.flags & dist_flag::kNameMe) != 0; }
+
+// Only an address of its own can be bound to.
+bool IsOfThisMachine(const net::Address& peer) {
+  if (peer.IsLoopback()) return true;
+  const net::SocketName name = peer.WithPort(0).ToSocketName();
+  const net::UniqueFd probe(socket(name.family(), SOCK_STREAM | SOCK_CLOEXEC, 0));
+  return probe && bind(probe.get(), name.get(), name.size()) == 0;
+}
 
 }  // namespace
 
@@ -150,9 +160,11 @@ void DistCore::OnAccepted(net::Slot slot, const net::Address& peer) {
 }
 
 Admission DistCore::Admit(Link& link, const HandshakePeer& peer) {
-  static_cast<void>(link);
   if (peer.node == options_.node) return Admission::kNotAllowed;
-  if (options_.allow && !options_.allow(peer.node)) return Admission::kNotAllowed;
+  // A name that we gave says nothing: this machine's own programs have such (mongooseimctl).
+  const bool allowed = !options_.allow || (peer.named_by_us ? IsOfThisMachine(link.peer().address)
+                                                            : options_.allow(peer.node));
+  if (!allowed) return Admission::kNotAllowed;
   if (links_.contains(peer.node)) return Admission::kAlive;
   if (links_.size() >= options_.links_max) {
     Count(DistCounter::kLinksRefused, 1);

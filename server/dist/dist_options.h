@@ -31,6 +31,8 @@ struct EpmdOptions {
   bool enabled = true;
   bool start = true;             // where none runs (-start_epmd)
   uint16_t port = kEpmdPort;     // ERL_EPMD_PORT
+  // ERL_EPMD_ADDRESS: where one that is started listens, beside loopback; "": as the distribution.
+  std::string addresses;
   std::string program = "epmd";  // looked up in PATH and where Debian has Erlang
 };
 

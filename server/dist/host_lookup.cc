@@ -74,7 +74,9 @@ std::expected<void, std::string> StartEpmd(const EpmdOptions& options,
   }
   std::vector<std::string> arguments = {path, "-daemon", "-port", std::to_string(options.port)};
   // epmd adds the loopback address by itself.
-  if (interface && !interface.IsUnspecified()) {
+  if (!options.addresses.empty()) {
+    arguments.insert(arguments.end(), {"-address", options.addresses});
+  } else if (interface && !interface.IsUnspecified()) {
     arguments.insert(arguments.end(), {"-address", interface.IpToString()});
   }
   std::vector<char*> argv;

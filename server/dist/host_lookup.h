@@ -18,8 +18,8 @@ inline constexpr size_t kHostAddressesMax = 8;
 std::expected<std::vector<net::Address>, std::string> LookUpHost(const std::string& host,
                                                                  bool ipv6);
 
-// Starts `epmd -daemon`, listening where the distribution does and nowhere else, and waits until it
-// has gone into the background (some milliseconds).
+// Starts `epmd -daemon`, listening where ERL_EPMD_ADDRESS says or the distribution does and nowhere
+// else, and waits until it has gone into the background (some milliseconds).
 std::expected<void, std::string> StartEpmd(const EpmdOptions& options,
                                            const net::Address& interface);
 

@@ -35,6 +35,19 @@ NodeName SplitNodeName(std::string_view node) {
   return {node.substr(0, at), node.substr(at + 1)};
 }
 
+bool IsNodePattern(std::string_view text) {
+  const NodeName name = SplitNodeName(text);
+  return text.size() <= kNodeNameBytesMax && (name.alive == "*" || IsAliveName(name.alive)) &&
+         (name.host == "*" || IsNodeHost(name.host));
+}
+
+bool MatchesNode(std::string_view pattern, std::string_view node) {
+  const NodeName wanted = SplitNodeName(pattern);
+  const NodeName name = SplitNodeName(node);
+  return (wanted.alive == "*" || wanted.alive == name.alive) &&
+         (wanted.host == "*" || wanted.host == name.host);
+}
+
 std::string QuotedNodeName(std::string_view node) {
   const bool bare =
       !node.empty() && node[0] >= 'a' && node[0] <= 'z' &&

@@ -21,6 +21,9 @@ bool IsNodeHost(std::string_view text);
 bool IsNodeName(std::string_view text);
 // Parts of a name; empty ones where there is no '@'.
 NodeName SplitNodeName(std::string_view node);
+// A name in which either part, or both, may be "*": "mongooseim@*", "*@10.0.0.7".
+bool IsNodePattern(std::string_view text);
+bool MatchesNode(std::string_view pattern, std::string_view node);
 // As ~p writes it: in quotes where it holds a hyphen or the like.
 std::string QuotedNodeName(std::string_view node);
 

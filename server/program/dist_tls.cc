@@ -2,10 +2,14 @@
 
 #include <algorithm>
 #include <array>
+#include <expected>
+#include <fstream>
 #include <map>
+#include <sstream>
 #include <string_view>
 
 #include "net/tls/context/tls_context.h"
+#include "server/config/ssl_optfile.h"
 
 namespace server {
 namespace {
@@ -22,18 +26,35 @@ struct Side {
   }
 };
 
+std::expected<std::vector<std::pair<std::string, std::string>>, std::string> ReadOptfile(
+    const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (!(text << file.rdbuf())) {
+    return std::unexpected("-ssl_dist_optfile " + path + ": cannot be read");
+  }
+  auto pairs = ParseSslOptfile(text.view());
+  if (!pairs) {
+    return std::unexpected("-ssl_dist_optfile " + path + ": " + pairs.error() +
+                           "; see the example in server/README.md");
+  }
+  return pairs;
+}
+
 }  // namespace
 
 std::expected<DistTls, std::vector<std::string>> MakeDistTls(const VmArgs& args,
                                                              const NodeFolder& folder) {
   std::vector<std::string> errors;
+  auto options = args.ssl_dist_opt;
   if (!args.ssl_dist_optfile.empty()) {
-    errors.push_back("-ssl_dist_optfile " + args.ssl_dist_optfile +
-                     ": a file of Erlang terms is not read; write its entries as -ssl_dist_opt "
-                     "server_certfile FILE server_keyfile FILE server_cacertfile FILE …");
+    // Behind the others: what the file says counts, as in Erlang.
+    auto of_file = ReadOptfile(folder.Path(args.ssl_dist_optfile));
+    if (!of_file) return std::unexpected(std::vector<std::string>{of_file.error()});
+    options.insert(options.end(), of_file->begin(), of_file->end());
   }
   std::array<Side, 2> sides;  // server, client
-  for (const auto& [key, value] : args.ssl_dist_opt) {
+  for (const auto& [key, value] : options) {
     std::string_view name = key;
     const bool server = !name.starts_with("client_");
     const bool client = !name.starts_with("server_");

@@ -1,4 +1,4 @@
-// -proto_dist inet_tls: the contexts out of -ssl_dist_opt, as Erlang names its keys
+// -proto_dist inet_tls: the contexts out of -ssl_dist_opt and -ssl_dist_optfile, as Erlang names its keys
 // (server_certfile, client_cacertfile, …; without server_ or client_ for both).
 #pragma once
 

@@ -77,6 +77,7 @@ listen = [")" +
 #cookie_file = ""               # mode 0600; instead of -setcookie of vm.args
 #links_max = 256                # links to other nodes, ctl and erl
 #visible = false                # true: nodes() of an erl lists this node
+#allow = []                     # who may connect, with the cookie: ["mongooseim@*", "*@10.0.0.7"]; []: all who have it
 
 [cluster]
 #heartbeat = "1s"               # to every other node

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <fstream>
@@ -157,11 +158,20 @@ class Reader {
     dist.epmd.enabled = !dist.fixed_port;
     dist.epmd.start = args.start_epmd;
     if (const auto port = PortOf("ERL_EPMD_PORT")) dist.epmd.port = *port;
+    if (const auto addresses = Environment(args, "ERL_EPMD_ADDRESS")) {
+      dist.epmd.addresses = *addresses;
+    }
     dist.visible = setup_.config.dist.visible || !args.hidden;
     if (args.net_ticktime_s) dist.net_ticktime = std::chrono::seconds(*args.net_ticktime_s);
     if (args.net_setuptime_s) dist.setup_time = std::chrono::seconds(*args.net_setuptime_s);
     dist.version = MONGOOSE_VERSION;
     dist.links_max = setup_.config.dist.links_max;
+    if (!setup_.config.dist.allow.empty()) {
+      dist.allow = [allow = setup_.config.dist.allow](std::string_view node) {
+        return std::ranges::any_of(
+            allow, [&](const std::string& pattern) { return MatchesNode(pattern, node); });
+      };
+    }
     if (args.proto == ProtoDist::kTls || args.proto == ProtoDist::kTls6) {
       auto tls = MakeDistTls(args, setup_.folder);
       if (!tls) {

@@ -28,6 +28,7 @@
 #include "server/program/log_file.h"
 #include "server/program/node_lock.h"
 #include "server/program/session_table.h"
+#include "server/program/source_commit.h"
 #include "server/program/xmpp_node.h"
 
 namespace server {
@@ -200,7 +201,7 @@ Node::Errors Node::Prepare() {
   cluster_ = std::move(*cluster);
   AnswerNodeRpc(*node_, *cluster_,
                 {.version = MONGOOSE_VERSION,
-                 .commit = "",
+                 .commit = SourceCommit(),
                  .directory = setup_.folder.root,
                  .load = [this] { return Load(); },
                  .stop = [this] { BeginStop(false); }});
@@ -370,7 +371,7 @@ NodeFacts Node::Facts() const {
   const std::string& file = setup_.config.log.file;
   return {
       .version = MONGOOSE_VERSION,
-      .commit = "",
+      .commit = SourceCommit(),
       .os_pid = getpid(),
       .uptime_s = std::chrono::duration_cast<std::chrono::seconds>(clock_.Now() - began_).count(),
       .status = stopping_ ? "stopping" : "started",

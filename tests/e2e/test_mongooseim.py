@@ -581,6 +581,45 @@ class Links(NodeCase):
         plain = Erl(self.workspace, self.epmd, "plain")
         self.assertEqual(plain.eval("net_adm:ping(m1@localhost)"), "pang")
 
+    def test_over_tls_by_erlangs_own_file_of_options(self):
+        authority = Authority(self.workspace)
+        chain, key = authority.issue("node", ["localhost"])
+        side = (f'[{{certfile, "{chain}"}}, {{keyfile, "{key}"}}, {{cacertfile, '
+                f'"{authority.ca_file}"}}, {{verify, verify_peer}}')
+        optfile = self.workspace.write("inet_tls.conf", f"%% both ways\n[{{server, {side}, "
+                                       f"{{fail_if_no_peer_cert, true}}]}},\n {{client, {side}]}}].\n")
+        opts = f"-proto_dist inet_tls\n-ssl_dist_optfile {optfile}\n"
+        node = self.node("m1")
+        node.append("etc/vm.dist.args", opts)
+        node.live()
+        erl = Erl(self.workspace, self.epmd, "probe", flags=opts.split())
+        self.assertEqual(erl.eval("net_adm:ping(m1@localhost)"), "pong")
+        self.workspace.write("inet_tls.conf", "[{server, [{certfile}]}].\n")
+        done = node.run(node.bin("mongooseim"), "check")
+        self.assertNotEqual(done.code, 0)
+        self.assertIn("inet_tls.conf: line 1: expected {option, value}", done.err)
+
+    def test_only_those_who_are_allowed_connect(self):
+        node = self.node("m1")
+        node.set_keys("dist", {"allow": ["m*@nowhere", "other@localhost"]})
+        done = node.run(node.bin("mongooseim"), "check")
+        self.assertIn("dist.allow", done.err)
+        self.assertIn("'m*@nowhere', which names no node", done.err)
+        text = node.read("etc/mongooseim.toml")
+        node.write("etc/mongooseim.toml", text.replace("m*@nowhere", "*@nowhere"))
+        node.live()
+        other = Erl(self.workspace, self.epmd, "other")
+        self.assertEqual(other.eval("net_adm:ping(m1@localhost)"), "pong")
+        stranger = Erl(self.workspace, self.epmd, "stranger")
+        self.assertEqual(stranger.eval("net_adm:ping(m1@localhost)"), "pang")
+        self.assertEqual(node.ctl("status").code, 0, "mongooseimctl has a name of ours")
+
+    def test_the_commit_of_the_sources_is_told(self):
+        node = self.node("m1").live()
+        done = node.ctl("server", "status")
+        commit = json.loads(done.out)["data"]["server"]["status"]["commitHash"]
+        self.assertRegex(commit, r"^[0-9a-f]{12,}\+?$")
+
     def test_another_cookie_is_said_on_both_sides(self):
         one, two = self.node("m1", cookie="A").live(), self.node("m2", cookie="B").live()
         done = two.ctl("join_cluster", "-f", one.name)
