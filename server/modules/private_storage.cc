@@ -13,7 +13,7 @@ bool IsProper(const XmlElement& element) {
   return !element.space().empty() && element.space() != kPrivateSpace;
 }
 
-void Put(ModuleGround& ground, size_t bytes_max, IqCall call) {
+void Put(ModuleGround& ground, const PrivateStorageOptions& options, IqCall call) {
   WriteBatch batch;
   const std::string user = call.account().user().full();
   const XmlElement query = call.payload();
@@ -22,9 +22,10 @@ void Put(ModuleGround& ground, size_t bytes_max, IqCall call) {
     PutPrivate put{.user = user,
                    .name = std::string(child.name()),
                    .space = std::string(child.space()),
-                   .xml = {}};
+                   .xml = {},
+                   .most = options.elements_max};
     child.AppendTo(put.xml, {});
-    if (put.xml.size() > bytes_max || batch.size() == kPrivateElementsMax) {
+    if (put.xml.size() > options.element_bytes_max || batch.size() == kPrivateElementsMax) {
       return call.Error(StanzaError::kPolicyViolation, "too large");
     }
     batch.emplace_back(std::move(put));
@@ -32,7 +33,9 @@ void Put(ModuleGround& ground, size_t bytes_max, IqCall call) {
   if (batch.empty()) return call.Error(StanzaError::kNotAcceptable);
   ground.store.Write(std::move(batch), [call = std::move(call)](
                                            std::expected<std::monostate, StoreError> done) mutable {
-    done ? call.Result() : call.StoreFailed(done.error());
+    if (done) return call.Result();
+    if (done.error() != StoreError::kConflict) return call.StoreFailed(done.error());
+    call.Error(StanzaError::kNotAllowed, "the account keeps as many elements as it may");
   });
 }
 
@@ -61,10 +64,8 @@ void Get(ModuleGround& ground, IqCall call) {
 
 void AddPrivateStorage(IqTable& table, ModuleGround& ground, const PrivateStorageOptions& options) {
   if (!options.enabled) return;
-  table.Add(IqTarget::kAccount, "query", kPrivateSpace,
-            OwnerOnly([&ground, bytes_max = options.element_bytes_max](IqCall call) {
-              call.is_set() ? Put(ground, bytes_max, std::move(call))
-                            : Get(ground, std::move(call));
+  table.Add(IqTarget::kAccount, "query", kPrivateSpace, OwnerOnly([&ground, options](IqCall call) {
+              call.is_set() ? Put(ground, options, std::move(call)) : Get(ground, std::move(call));
             }));
   table.Feature(IqTarget::kServer, kPrivateSpace);
   table.Feature(IqTarget::kAccount, kPrivateSpace);

@@ -56,6 +56,12 @@ constexpr char kDeleteVcard[] = "DELETE FROM vcard WHERE owner = $1";
 constexpr char kPutPrivate[] =
     "INSERT INTO private_storage (owner, name, space, xml) VALUES ($1, $2, $3, $4) "
     "ON CONFLICT (owner, name, space) DO UPDATE SET xml = excluded.xml";
+// What is there already is changed however many there are.
+constexpr char kPutPrivateBelow[] =
+    "INSERT INTO private_storage (owner, name, space, xml) SELECT $1, $2, $3, $4 "
+    "WHERE EXISTS (SELECT 1 FROM private_storage WHERE owner = $1 AND name = $2 AND space = $3) "
+    "OR (SELECT count(*) FROM (SELECT 1 FROM private_storage WHERE owner = $1 LIMIT $5) AS kept) "
+    "< $5 ON CONFLICT (owner, name, space) DO UPDATE SET xml = excluded.xml";
 constexpr char kDeletePrivate[] =
     "DELETE FROM private_storage WHERE owner = $1 AND name = $2 AND space = $3";
 constexpr char kPutLast[] =
@@ -134,7 +140,8 @@ struct SqlSteps::Translate {
   }
   void operator()(const PutPrivate& w) {
     if (w.xml.empty()) return Add(kDeletePrivate, {w.user, w.name, w.space});
-    Add(kPutPrivate, {w.user, w.name, w.space, w.xml});
+    if (w.most == 0) return Add(kPutPrivate, {w.user, w.name, w.space, w.xml});
+    Add(kPutPrivateBelow, {w.user, w.name, w.space, w.xml, int64_t{w.most}}, StoreError::kConflict);
   }
   void operator()(const PutLast& w) { Add(kPutLast, {w.user, w.last.seconds, w.last.status}); }
   void operator()(const PutArchivePrefs& w) {
@@ -155,7 +162,8 @@ std::vector<SqlValue> ValuesOf(const SqlOwned& owned) {
 SqlSteps::SqlSteps(const StoreWrite& write) { std::visit(Translate{*this}, write); }
 
 std::vector<const char*> StepsThatMustChange() {
-  return {kCreateAccount, kChangeAccount, kDeleteUser, kAddOffline, kAddOfflineBelow, kAddArchive};
+  return {kCreateAccount,   kChangeAccount, kDeleteUser,     kAddOffline,
+          kAddOfflineBelow, kAddArchive,    kPutPrivateBelow};
 }
 
 uint32_t PageLimit(const ArchiveQuery& query) { return std::min(query.most, kArchivePageMax); }

@@ -144,6 +144,7 @@ struct PutPrivate {
   std::string name;
   std::string space;
   std::string xml;
+  uint32_t most = 0;  // elements of the user's; a new one above ends with kConflict. 0: no limit
 };
 struct PutLast {
   std::string user;

@@ -131,6 +131,17 @@ TEST_F(Requests, PrivateStorageIsBoundedAndDoneWholeOrNotAtAll) {
   EXPECT_EQ(forward.calls, 0U);
 }
 
+TEST_F(Requests, PrivateElementsOfAnAccountAreBoundedInNumber) {
+  Add({.private_storage = {.elements_max = 2}});
+  const auto put = [](const std::string& inner) {
+    return "<query xmlns='jabber:iq:private'>" + inner + "</query>";
+  };
+  Check({{kJuliet, kHer, "set", put("<a xmlns='x'/>"), "result"},
+         {kJuliet, kHer, "set", put("<b xmlns='x'/>"), "result"},
+         {kJuliet, kHer, "set", put("<c xmlns='x'/>"), "error cancel not-allowed"},
+         {kJuliet, kHer, "set", put("<a xmlns='x'>again</a>"), "result"}});
+}
+
 TEST_F(Requests, Vcard) {
   const std::string none = "<vCard xmlns='vcard-temp'/>";
   const std::string card = "<vCard xmlns='vcard-temp'><FN>Juliet &lt;3</FN></vCard>";

@@ -122,6 +122,12 @@ class StoreFake final : public StoreClient {
     return std::nullopt;
   }
   std::optional<StoreError> Apply(const PutPrivate& put) {
+    const auto kept = std::ranges::count_if(
+        privates, [&](const auto& one) { return std::get<0>(one.first) == put.user; });
+    if (put.most > 0 && static_cast<uint32_t>(kept) >= put.most &&
+        !privates.contains({put.user, put.name, put.space})) {
+      return StoreError::kConflict;
+    }
     privates[{put.user, put.name, put.space}] = put.xml;
     return std::nullopt;
   }

@@ -319,6 +319,20 @@ TEST_P(StoreContractTest, AnArchiveIsAskedByPeerByAddressAndByTime) {
   EXPECT_THAT(times({.with = "a@example.org", .start_us = 1'500}), ElementsAre(2, 5));
 }
 
+TEST_P(StoreContractTest, PrivateElementsAreBoundedInNumber) {
+  const auto put = [](const std::string& user, const std::string& name, const std::string& xml) {
+    return PutPrivate{.user = user, .name = name, .space = "s", .xml = xml, .most = 2};
+  };
+  ASSERT_TRUE(Write({put(kRomeo, "a", "<a/>"), put(kRomeo, "b", "<b/>")}));
+  EXPECT_EQ(Write({put(kRomeo, "c", "<c/>")}).error(), StoreError::kConflict);
+  EXPECT_EQ(Private(kRomeo, "c", "s"), "");
+  ASSERT_TRUE(Write({put(kRomeo, "b", "<b>again</b>")})) << "it is there already";
+  EXPECT_EQ(Private(kRomeo, "b", "s"), "<b>again</b>");
+  ASSERT_TRUE(Write({put(kJuliet, "c", "<c/>")})) << "another's";
+  ASSERT_TRUE(Write({put(kRomeo, "a", "")}));
+  ASSERT_TRUE(Write({put(kRomeo, "c", "<c/>")}));
+}
+
 TEST_P(StoreContractTest, SingleValuesArePutReplacedAndTakenAway) {
   EXPECT_EQ(loop_.Vcard(*client_, kRomeo), "");
   EXPECT_EQ(Last(kRomeo).error(), StoreError::kAbsent);
