@@ -32,6 +32,7 @@ void ClientStream::OnLogin(Stanza& stanza) {
   if (element.space() == kTlsSpace && element.name() == "starttls") return OnStartTls();
   if (element.space() == kSaslSpace) return OnSasl(element);
   if (!login_->authenticated) {
+    if (MaySignUp(element)) return OnSignUp(element);
     return Fail(net::StreamError::kNotAuthorized, "first say who you are");
   }
   if (element.Is("resume", kManagementSpace)) return OnResume(element);

@@ -53,6 +53,8 @@ void ClientStream::OnClientStanza(Stanza stanza) {
     return Fail(net::StreamError::kInvalidFrom, "you are somebody else");
   }
   const uint32_t number = session_->Receive();
+  // Section 8.1.5: what has no language has the stream's.
+  if (lang_ != 0) stanza.SetDefaultLang(ground_.langs[lang_ - 1U]);
   if (OnOwnIq(element, number)) return;
   const bool message = element.name() == "message";
   port_.Arrived(*session_, std::move(stanza), message ? number : 0);

@@ -46,6 +46,20 @@ std::string_view ToString(ClientStream::State state) {
   return "?";
 }
 
+// What is no language tag (RFC 5646) is none, and so is one too many.
+uint8_t ClientGround::LangNumber(std::string_view lang) {
+  constexpr size_t kTagMax = 35;
+  constexpr std::string_view kTag =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-";
+  if (lang.empty() || lang.size() > kTagMax || lang.find_first_not_of(kTag) != lang.npos) return 0;
+  auto known = std::ranges::find(langs, lang);
+  if (known == langs.end()) {
+    if (langs.size() == kLangsMax) return 0;
+    known = langs.emplace(langs.end(), lang);
+  }
+  return static_cast<uint8_t>(known - langs.begin() + 1);
+}
+
 ClientStream::ClientStream(ClientGround& ground, ClientPort& port)
     : ground_(ground),
       port_(port),
@@ -167,6 +181,7 @@ bool ClientStream::OnOpening(const StreamOpening& opening) {
     return false;
   }
   login_->domain = std::move(domain);
+  lang_ = ground_.LangNumber(opening.lang);
   WriteHeader(login_->domain, to);
   ClientCounters::Add(ground_.counters.streams);
   state_ = State::kFeatures;
@@ -210,6 +225,7 @@ void ClientStream::WriteFeatures() {
       out += must ? "<required/></starttls>" : "</starttls>";
     }
     if (!must) out += SaslFeatures(ground_.sasl, login_->channel, login_->domain);
+    if (secure_) out += SignUpFeature(ground_.sign_up);
   }
   port_.Write(out + "</stream:features>");
 }

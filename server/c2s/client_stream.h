@@ -32,6 +32,7 @@
 #include "server/c2s/bound_session.h"
 #include "server/c2s/client_counters.h"
 #include "server/im/ports.h"
+#include "server/modules/sign_up.h"
 #include "server/sasl/sasl_dispatch.h"
 #include "server/store/store.h"
 #include "server/xmpp/stream_reader.h"
@@ -64,8 +65,14 @@ struct ClientGround {
   TlsNeed tls_need = TlsNeed::kRequired;
   std::vector<std::string> domains;  // prepared; the first speaks for streams without a name
   std::string features;              // after login, written XML (rosterver and the like)
+  SignUpOptions sign_up;
   std::function<void(std::span<uint8_t>)> random;
   ClientCounters counters;
+
+  // Languages that streams have named. A stream keeps the number of its own: 0 is none.
+  static constexpr size_t kLangsMax = 255;
+  std::vector<std::string> langs;
+  uint8_t LangNumber(std::string_view lang);
 };
 
 // What the stream wants done. All calls stay within one turn of the loop.
@@ -84,6 +91,8 @@ class ClientPort {
   // Failures are limited: may this one try?
   virtual bool MayTry(const Jid& user) = 0;
   virtual void OnGuess(const Jid* user) = 0;
+  // → SignedUp()
+  virtual void SignUp(SignUpRequest request) = 0;
   // → Bound() or BindFailed()
   virtual void Bind(const Jid& user, std::string resource,
                     std::shared_ptr<const LoadedUser> loaded) = 0;
@@ -120,6 +129,7 @@ class ClientStream final : private StreamHost {
   // --- Answers.
   void Looked(std::expected<LoadedUser, StoreError> loaded);
   void Checked(bool right);
+  void SignedUp(std::string_view error_xml);  // "": the account is there
   void Bound(std::unique_ptr<BoundSession> session);
   void BindFailed(std::string_view error_xml);
   // It is this stream's from here on.
@@ -156,6 +166,8 @@ class ClientStream final : private StreamHost {
     std::optional<Jid> user;
     std::shared_ptr<const LoadedUser> loaded;
     std::string bind_id;
+    std::optional<std::string> sign_up_id;  // of the request that is not answered
+    uint32_t sign_ups = 0;
     uint32_t tries = 0;
     bool authenticated = false;
   };
@@ -189,6 +201,12 @@ class ClientStream final : private StreamHost {
   void OnBind(const XmlElement& iq);
   void OnResume(const XmlElement& element);
 
+  // client_sign_up.cc
+  static constexpr uint32_t kSignUpTries = 5;  // of one stream
+  bool MaySignUp(const XmlElement& element) const;
+  void OnSignUp(const XmlElement& iq);
+  void AnswerSignUp(std::string_view id, std::string_view type, std::string_view content);
+
   // client_stanzas.cc
   void OnBound(Stanza& stanza);
   bool OnNonza(const XmlElement& element);
@@ -211,6 +229,7 @@ class ClientStream final : private StreamHost {
   net::Time answer_due_{};   // of <r/>
   State state_ = State::kOpening;
   After after_ = After::kNothing;
+  uint8_t lang_ = 0;  // of the stream (RFC 6120 section 4.7.4)
   bool header_sent_ = false;
   bool waits_ = false;      // for an answer
   bool throttled_ = false;  // by the bucket, or by what is not settled

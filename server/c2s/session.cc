@@ -84,6 +84,10 @@ void Session::Check(PasswordCheck check) { worker_.Check(serial_, std::move(chec
 bool Session::MayTry(const Jid& user) { return worker_.MayTry(user, conn_->peer()); }
 void Session::OnGuess(const Jid* user) { worker_.OnGuess(user, conn_->peer()); }
 
+void Session::SignUp(SignUpRequest request) {
+  worker_.SignUp(serial_, std::move(request), conn_->peer());
+}
+
 void Session::Bind(const Jid& user, std::string resource,
                    std::shared_ptr<const LoadedUser> loaded) {
   worker_.BindSession(*this, user, std::move(resource), std::move(loaded));

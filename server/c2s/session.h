@@ -55,6 +55,7 @@ class Session final : public net::ConnHost, private ClientPort {
   void Check(PasswordCheck check) override;
   bool MayTry(const Jid& user) override;
   void OnGuess(const Jid* user) override;
+  void SignUp(SignUpRequest request) override;
   void Bind(const Jid& user, std::string resource,
             std::shared_ptr<const LoadedUser> loaded) override;
   void Resume(const Jid& user, std::string previd, uint32_t h) override;

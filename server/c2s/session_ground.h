@@ -30,6 +30,7 @@ class SessionGround {
   virtual void Check(uint64_t serial, PasswordCheck check) = 0;
   virtual bool MayTry(const Jid& user, const net::Address& peer) = 0;
   virtual void OnGuess(const Jid* user, const net::Address& peer) = 0;
+  virtual void SignUp(uint64_t serial, SignUpRequest request, const net::Address& peer) = 0;
   virtual void BindSession(Session& session, const Jid& user, std::string resource,
                            std::shared_ptr<const LoadedUser> loaded) = 0;
   virtual void ResumeSession(Session& session, const Jid& user, std::string_view previd,

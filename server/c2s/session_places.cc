@@ -43,7 +43,9 @@ void XmppWorker::BindSession(Session& session, const Jid& user, std::string reso
         "<error type='wait'><resource-constraint "
         "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
   }
-  const SessionId id{static_cast<uint32_t>(index_), place, ++last_life_};
+  // Unlike any before, and the time of its binding.
+  last_life_ = std::max(last_life_ + 1, static_cast<uint64_t>(UnixUs()));
+  const SessionId id{static_cast<uint32_t>(index_), place, last_life_};
   places_[place].life = id.life;
   places_[place].here = &session;
   session.set_id(id);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "net/base/address.h"
+#include "net/base/hash.h"
 #include "net/conn/worker_threads.h"
 #include "net/report/metrics.h"
 #include "server/c2s/xmpp_worker.h"
@@ -69,6 +70,11 @@ class XmppService {
   void OnWorker(std::move_only_function<void(XmppWorker& worker)> task) {
     threads_->Post(0, std::move(task));
   }
+  // On the one that has the home of a user.
+  void OnHomeOf(std::string_view bare, std::move_only_function<void(XmppWorker& worker)> task) {
+    threads_->Post(net::StableHash(bare) % threads_->size(), std::move(task));
+  }
+  size_t workers() const { return threads_->size(); }
   void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
     threads_->PostAll(task);
   }

@@ -5,6 +5,7 @@
 
 #include "net/base/check.h"
 #include "net/base/hash.h"
+#include "net/limit/source_table.h"
 #include "server/c2s/sasl_channel.h"
 
 namespace server {
@@ -35,6 +36,7 @@ XmppWorker::XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index)
   ground_.tls_need = options.tls_need;
   ground_.domains = options.domains;
   ground_.features = options.features;
+  ground_.sign_up = options.sign_up;
   ground_.random = shared.random;
 }
 
@@ -56,6 +58,15 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
                                     .aside = [w = worker.get()](net::Task work, net::Task done) {
                                       w->Aside(std::move(work), std::move(done));
                                     }});
+  worker->ground_.features += worker->home_->StreamFeatures();
+  worker->sign_up_ground_ = std::make_unique<ModuleGround>(
+      ModuleGround{.store = *worker->store_,
+                   .clock = shared.clock,
+                   .unix_us = shared.unix_us,
+                   .domains = shared.options.domains,
+                   .aside = [w = worker.get()](net::Task work, net::Task done) {
+                     w->Aside(std::move(work), std::move(done));
+                   }});
   worker->OnTick();
   return worker;
 }
@@ -162,6 +173,23 @@ bool XmppWorker::MayTry(const Jid& user, const net::Address& peer) {
 
 void XmppWorker::OnGuess(const Jid* user, const net::Address& peer) {
   shared_.sasl_limits.OnGuess(user == nullptr ? std::string_view() : user->bare(), peer, Now());
+}
+
+void XmppWorker::SignUp(uint64_t serial, SignUpRequest request, const net::Address& peer) {
+  auto answer = [this, serial, alive = std::weak_ptr<int>(alive_)](const std::string& error) {
+    if (alive.expired()) return;
+    Session* session = Waiting(serial);
+    if (session == nullptr) return;
+    session->stream().SignedUp(error);
+    session->Arm();
+  };
+  const net::SourceKey source = net::SourceKeyOf(peer, 64);
+  const std::string_view who(reinterpret_cast<const char*>(source.data()), source.size());
+  if (!shared_.sign_ups.Take(who, Now())) {
+    return answer(ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint,
+                           "too many accounts from there: try again later"));
+  }
+  server::SignUp(*sign_up_ground_, std::move(request), std::move(answer));
 }
 
 // --- Mail.

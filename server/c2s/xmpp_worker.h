@@ -39,9 +39,12 @@
 #include "server/c2s/sasl_limits.h"
 #include "server/c2s/session.h"
 #include "server/im/ports.h"
+#include "server/modules/rate_table.h"
 #include "server/store/store.h"
 
 namespace server {
+
+class Home;
 
 // What a home is made with; all outlive it.
 struct HomeGround {
@@ -58,7 +61,10 @@ struct HomeGround {
 struct HomeBox {
   virtual ~HomeBox() = default;
   virtual HomeGate& gate() = 0;
-  virtual void Tick() {}  // once a second
+  virtual void Tick() {}                    // once a second
+  virtual Home* home() { return nullptr; }  // for operators' orders
+  // What it has to say in stream features, written XML.
+  virtual std::string StreamFeatures() { return {}; }
   // The account is gone, or may not be there any more: so are its sessions.
   virtual void Expel(const Jid&, const std::string&) {}
 };
@@ -89,6 +95,7 @@ struct XmppOptions {
   // Of sessions without a connection, on each worker: above it the oldest go.
   size_t parked_bytes_max = size_t{256} << 20U;
   SaslLimits::Options sasl_limits;
+  SignUpOptions sign_up;
 };
 
 // What all workers share. Outlives them.
@@ -97,6 +104,7 @@ struct XmppShared {
       : options(std::move(o)),
         clock(c),
         sasl_limits(options.sasl_limits, key),
+        sign_ups(options.sign_up.per_address_and_hour, key, c.Now()),
         hashing({.name = "password", .threads = 2, .waiting_max = 4096}) {}
 
   const XmppOptions options;
@@ -108,6 +116,7 @@ struct XmppShared {
   // Thread-safe, in order of each worker.
   std::function<void(std::vector<SessionRecord> changed)> on_sessions;
   SaslLimits sasl_limits;
+  RateTable sign_ups;  // by address
   net::BlockingPool hashing;
   std::atomic<uint32_t> unauthenticated{0};
   std::shared_ptr<std::atomic<uint32_t>> handshakes = std::make_shared<std::atomic<uint32_t>>(0);
@@ -155,6 +164,29 @@ class XmppWorker final : public SessionGate,
   int64_t unix_us() const { return shared_.unix_us(); }
   HomeBox& home_box() { return *home_; }
   void Aside(net::Task work, net::Task done);
+  // The sessions that were bound here, for operators.
+  struct SessionSight {
+    const Jid& full;
+    int64_t bound_us;
+    const net::Address* peer = nullptr;  // of the connection, where it is here now
+    bool secure = false;
+  };
+  template <typename Visit>
+  void ForEachSession(Visit visit) {
+    places_.ForEach([&](uint32_t, Place& place) {
+      const auto since = static_cast<int64_t>(place.life);
+      if (place.state == PlaceState::kHere) {
+        const Session& session = *place.here;
+        const BoundSession* bound = place.here->stream().session();
+        if (bound != nullptr)
+          visit(SessionSight{bound->full(), since, &session.peer(), session.secure()});
+      } else if (place.state == PlaceState::kParked) {
+        visit(SessionSight{place.parked->full(), since});
+      } else if (place.state == PlaceState::kAway) {
+        visit(SessionSight{place.away->full, since});
+      }
+    });
+  }
   std::shared_ptr<const net::TlsServerContext> TlsFor(std::string_view domain) const override;
 
   // --- SessionGate
@@ -222,6 +254,7 @@ class XmppWorker final : public SessionGate,
   void Check(uint64_t serial, PasswordCheck check) override;
   bool MayTry(const Jid& user, const net::Address& peer) override;
   void OnGuess(const Jid* user, const net::Address& peer) override;
+  void SignUp(uint64_t serial, SignUpRequest request, const net::Address& peer) override;
   void BindSession(Session& session, const Jid& user, std::string resource,
                    std::shared_ptr<const LoadedUser> loaded) override;
   void ResumeSession(Session& session, const Jid& user, std::string_view previd,
@@ -278,6 +311,7 @@ class XmppWorker final : public SessionGate,
   WorkerCounters counters_;
   std::unique_ptr<net::ConnWorker> conns_;
   std::unique_ptr<StoreClient> store_;
+  std::unique_ptr<ModuleGround> sign_up_ground_;
   std::unique_ptr<HomeBox> home_;
   net::BlockingPool::Client hashing_;
   Box box_;

@@ -41,7 +41,7 @@ std::string_view XmlElement::lang() const {
       return stanza_->View(one.value);
     }
   }
-  return {};
+  return index_ == 0 ? stanza_->View(stanza_->default_lang_) : std::string_view();
 }
 
 std::string XmlElement::Text() const {
@@ -138,6 +138,7 @@ void Stanza::End() {
 void Stanza::AppendAttributes(std::string& out, const Node& node,
                               const StanzaAddress* address) const {
   uint32_t prefixes = 0;
+  bool has_lang = false;
   for (uint32_t i = node.attributes; i < node.attributes_end; ++i) {
     const AttributeNode& one = attributes_[i];
     const std::string_view name = View(one.name);
@@ -146,12 +147,16 @@ void Stanza::AppendAttributes(std::string& out, const Node& node,
                          ((name == "from" && address->from) || (name == "to" && address->to));
       if (!other) AppendXmlAttribute(out, name, View(one.value));
     } else if (View(one.space) == kXmlSpace) {
+      has_lang = has_lang || name == "lang";
       AppendXmlAttribute(out, "xml:" + std::string(name), View(one.value));
     } else {
       const std::string prefix = "n" + std::to_string(prefixes++);
       AppendXmlAttribute(out, "xmlns:" + prefix, View(one.space));
       AppendXmlAttribute(out, prefix + ":" + std::string(name), View(one.value));
     }
+  }
+  if (!has_lang && default_lang_.size > 0 && &node == nodes_.data()) {
+    AppendXmlAttribute(out, "xml:lang", View(default_lang_));
   }
   if (address == nullptr) return;
   if (address->from && !address->from->empty()) AppendXmlAttribute(out, "from", *address->from);

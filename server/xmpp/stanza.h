@@ -74,6 +74,9 @@ class Stanza {
   void AppendTo(std::string& out, std::string_view context, const StanzaAddress& address,
                 std::string_view extra = {}) const;
 
+  // Of the stream: what a root that names none itself is taken to have (RFC 6120 section 8.1.5).
+  void SetDefaultLang(std::string_view lang) { default_lang_ = Keep(lang); }
+
   // --- For readers.
   void Begin(const net::XmlName& name, const net::XmlAttributes& attributes);
   void AddText(std::string_view text);
@@ -119,6 +122,7 @@ class Stanza {
   void AppendAttributes(std::string& out, const Node& node, const StanzaAddress* address) const;
 
   std::string bytes_;
+  Span default_lang_;
   std::vector<Node> nodes_;
   std::vector<AttributeNode> attributes_;
   std::vector<Open> open_;

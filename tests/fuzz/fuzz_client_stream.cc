@@ -19,6 +19,7 @@ class Port final : public ClientPort {
   explicit Port(bool secure) {
     ground_.domains = {"here"};
     ground_.tls_need = TlsNeed::kOptional;
+    ground_.sign_up.enabled = true;
     ground_.limits.before_login = {.opening_bytes = 1024, .stanza_bytes = 1024, .depth = 6};
     ground_.limits.after_login = {.opening_bytes = 1024, .stanza_bytes = 1024, .depth = 12};
     ground_.sasl = {.iterations = 2, .secret = "s", .nonce = [] { return "servernonce"; }};
@@ -53,6 +54,9 @@ class Port final : public ClientPort {
   void StartTls(std::string_view) override {
     words_ += "[tls]";
     over_ = true;
+  }
+  void SignUp(SignUpRequest) override {
+    later_.push_back([this] { stream_->SignedUp(""); });
   }
   void Look(const Jid&) override {
     later_.push_back([this] {

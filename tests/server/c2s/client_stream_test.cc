@@ -109,6 +109,80 @@ TEST_F(ClientStreamTest, VersionsThatAreCompatibleAndNamesThatArePreparedAreTake
               HasSubstr("from='here' to='romeo@here' version='1.0'"));
 }
 
+std::string Register(std::string_view user) {
+  return "<iq type='set' id='r2'><query xmlns='jabber:iq:register'><username>" + std::string(user) +
+         "</username><password>long enough</password></query></iq>";
+}
+constexpr std::string_view kRegisterFeature =
+    "<register xmlns='http://jabber.org/features/iq-register'/>";
+
+TEST_F(ClientStreamTest, WhereItIsWantedAnAccountIsMadeBeforeTheLogin) {
+  ground.sign_up.enabled = true;
+  EXPECT_THAT(Say(kOpening), Not(HasSubstr(kRegisterFeature))) << "in the clear";
+  Connect({.secure = true});
+  EXPECT_THAT(Say(kOpening), HasSubstr(kRegisterFeature));
+  EXPECT_THAT(Say("<iq type='get' id='r1'><query xmlns='jabber:iq:register'/></iq>"),
+              StartsWith("<iq type='result' id='r1' from='here'><query xmlns='jabber:iq:register'>"
+                         "<instructions>"));
+  EXPECT_EQ(Say(Register("Mercutio")), "<iq type='result' id='r2' from='here'/>");
+  EXPECT_THAT(signed_up, ElementsAre("mercutio@here"));
+  sign_up_error = ErrorXml(StanzaError::kConflict);
+  EXPECT_THAT(Say(Register("romeo")), HasSubstr("type='error' id='r2' from='here'><error"));
+  EXPECT_THAT(Say(Plain("romeo", "juliet")), StartsWith("<success"));
+  EXPECT_THAT(Say(kOpening), Not(HasSubstr(kRegisterFeature)));
+}
+
+TEST_F(ClientStreamTest, WhereItIsNotWantedItIsNotTaken) {
+  Connect({.secure = true});
+  EXPECT_THAT(Say(kOpening), Not(HasSubstr(kRegisterFeature)));
+  EXPECT_THAT(Say(Register("mercutio")), StartsWith(Error("not-authorized")));
+  EXPECT_THAT(signed_up, IsEmpty());
+}
+
+TEST_F(ClientStreamTest, AccountsAreMadeOverTlsAloneAndAFewOnAStream) {
+  ground.sign_up.enabled = true;
+  ground.tls_need = TlsNeed::kOptional;
+  Connect({});
+  Say(kOpening);
+  EXPECT_THAT(Say(Register("mercutio")), StartsWith(Error("not-authorized")));
+  over = false;
+  Connect({.secure = true});
+  Say(kOpening);
+  sign_up_error = ErrorXml(StanzaError::kConflict);
+  for (int i = 0; i < 5; ++i) EXPECT_THAT(Say(Register("x")), HasSubstr("<conflict"));
+  EXPECT_THAT(Say(Register("x")), StartsWith(Error("policy-violation")));
+}
+
+TEST_F(ClientStreamTest, TheStreamsLanguageIsThatOfStanzasWithoutOne) {
+  constexpr std::string_view kGerman =
+      "<stream:stream to='here' xmlns='jabber:client' xml:lang='de' "
+      "xmlns:stream='http://etherx.jabber.org/streams' version='1.0'>";
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  Say(kGerman);
+  Say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>");
+  Say("<message to='a@here'><body>x</body></message>"
+      "<message to='a@here' xml:lang='fr'/><message to='a@here' xml:lang=''/>");
+  ASSERT_EQ(arrived.size(), 3U);
+  EXPECT_EQ(arrived[0].first, "<message to='a@here' xml:lang='de'><body>x</body></message>");
+  EXPECT_EQ(arrived[1].first, "<message to='a@here' xml:lang='fr'/>");
+  EXPECT_EQ(arrived[2].first, "<message to='a@here' xml:lang=''/>");
+}
+
+TEST(ClientGround, KeepsNoEndOfLanguages) {
+  ClientGround ground;
+  EXPECT_EQ(ground.LangNumber("en"), 1);
+  EXPECT_EQ(ground.LangNumber("de-CH"), 2);
+  EXPECT_EQ(ground.LangNumber("en"), 1);
+  EXPECT_EQ(ground.LangNumber("e n"), 0);
+  EXPECT_EQ(ground.LangNumber(std::string(36, 'x')), 0);
+  for (int i = 0; i < 300; ++i) ground.LangNumber("x-" + std::to_string(i));
+  EXPECT_EQ(ground.langs.size(), ClientGround::kLangsMax);
+  EXPECT_EQ(ground.LangNumber("tlh"), 0);
+  EXPECT_EQ(ground.LangNumber("en"), 1);
+}
+
 TEST_F(ClientStreamTest, ALoginIsTwoStreamsAndABinding) {
   Connect({.secure = true});
   EXPECT_THAT(Say(kOpening), HasSubstr("<mechanism>PLAIN</mechanism>"));

@@ -92,6 +92,10 @@ class StreamWorld : public ClientPort {
     later.push_back([this, right = check.Run()] { stream->Checked(right); });
   }
   bool MayTry(const Jid&) override { return may_try; }
+  void SignUp(SignUpRequest request) override {
+    signed_up.push_back(request.user.full());
+    later.push_back([this] { stream->SignedUp(sign_up_error); });
+  }
   void OnGuess(const Jid* who) override { guesses.push_back(who == nullptr ? "" : who->full()); }
   void Bind(const Jid& jid, std::string resource, std::shared_ptr<const LoadedUser>) override {
     later.push_back([this, full = jid.With(resource.empty() ? "made" : resource).value()] {
@@ -130,11 +134,11 @@ class StreamWorld : public ClientPort {
   std::unique_ptr<ClientStream> stream;
   std::string written;
   std::vector<std::move_only_function<void()>> later;
-  std::vector<std::string> looked, guesses;
+  std::vector<std::string> looked, guesses, signed_up;
   std::vector<std::pair<std::string, uint32_t>> arrived;
   std::vector<TicketEnd> delivered;
   std::unique_ptr<BoundSession> parted;
-  std::string states, bind_error;
+  std::string states, bind_error, sign_up_error;
   bool tls = true, may_try = true, store_down = false, held = false, over = false;
 
  private:
