@@ -25,12 +25,12 @@ bool AnyAvailable(const User& user) {
 
 }  // namespace
 
-void AddHomeFeatures(IqTable& table) {
-  for (const std::string_view feature :
-       {kRosterSpace, kBlockingSpace, kCarbonsSpace, std::string_view("msgoffline")}) {
+void AddHomeFeatures(IqTable& table, const HomeOptions& options) {
+  for (const std::string_view feature : {kRosterSpace, kBlockingSpace, kCarbonsSpace}) {
     table.Feature(IqTarget::kServer, feature);
   }
-  table.Feature(IqTarget::kAccount, "urn:xmpp:sid:0");
+  if (options.offline) table.Feature(IqTarget::kServer, "msgoffline");
+  if (options.archive) table.Feature(IqTarget::kAccount, "urn:xmpp:sid:0");
 }
 
 Home::Home(HomeOptions options, SessionGate& sessions, HomeGate& homes, StoreClient& store,

@@ -48,6 +48,20 @@ class Home final : public HomeGate {
   // (not-authorized) and it is read anew.
   void Expel(const Jid& user, const std::string& text);
 
+  // --- Orders of operators (home_orders.cc), of users whose home this is. Answers come at once or
+  // later, and not at all where the home ends before.
+  //
+  // As if the account asked its server: <query xmlns='jabber:iq:roster'/>, …
+  void AskAs(const Jid& user, StanzaType type, std::string xml, IqCall::Answer answer);
+  // A stanza of the account's, or of the session that `from` names; "" where it went out.
+  using SentAs = std::move_only_function<void(std::string error_xml)>;
+  void SendAs(const Jid& from, Stanza stanza, SentAs done);
+  // Ends a session, or where `who` is bare all of the user's (<conflict/>: clients stay away);
+  // which it was.
+  std::vector<Jid> Kick(const Jid& who, const std::string& text);
+  void ForEachSession(
+      const std::function<void(const User& user, const HomeSession& session)>& visit) const;
+
   const HomeCounters& counters() const { return core_.counters; }
   size_t users() const { return core_.users(); }
   size_t tickets() const { return core_.tickets(); }  // deliveries whose end is awaited
@@ -92,6 +106,6 @@ class Home final : public HomeGate {
 };
 
 // What the home answers itself, for the features that XEP-0030 tells of.
-void AddHomeFeatures(IqTable& table);
+void AddHomeFeatures(IqTable& table, const HomeOptions& options);
 
 }  // namespace server

@@ -250,6 +250,15 @@ bool HomeCore::IsOwn(std::string_view domain) const {
   return std::ranges::find(options_.domains, domain) != options_.domains.end();
 }
 
+bool HomeCore::Archives(const User& user, const Jid& peer) const {
+  if (!options_.archive) return false;
+  const bool known = user.archive_prefs != nullptr;
+  if (!known && *options_.archive == ArchiveDefault::kAlways) return true;
+  const bool in_roster = user.contacts.Find(peer.bare(), user.jid.domain()).listed();
+  return WantsArchive(known ? *user.archive_prefs : ArchivePrefs{.by_default = *options_.archive},
+                      peer, in_roster);
+}
+
 uint64_t HomeCore::NextArchiveId() {
   last_archive_us_ = std::max(static_cast<uint64_t>(unix_us_()), last_archive_us_ + 1);
   return last_archive_us_ << 8U | options_.node;

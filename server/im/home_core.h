@@ -12,6 +12,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -47,6 +48,10 @@ struct HomeLimits {
 struct HomeOptions {
   std::vector<std::string> domains;  // prepared
   uint8_t node = 0;                  // in ids of archives, and of the home among the node's
+  // What is archived of accounts that have not said what they want (XEP-0441); none: there are no
+  // archives.
+  std::optional<ArchiveDefault> archive = ArchiveDefault::kAlways;
+  bool offline = true;  // messages wait for who is away (XEP-0160); else they go back
   HomeLimits limits;
 };
 
@@ -109,6 +114,12 @@ class HomeCore {
   void Rest(User& user);
   void Forget(std::string_view bare);
   size_t users() const { return users_.size(); }
+  template <typename Visit>
+  void ForEachUser(Visit visit) const {
+    for (const auto& user : users_) {
+      if (!user->loading) visit(std::as_const(*user));
+    }
+  }
 
   // The store's answer comes to `then` in a turn, and not at all when the home is gone.
   template <typename T, typename Then>
@@ -123,6 +134,8 @@ class HomeCore {
   std::weak_ptr<int> alive() const { return alive_; }
 
   bool IsOwn(std::string_view domain) const;
+  // Whether the archive of `user` is to have messages with `peer`.
+  bool Archives(const User& user, const Jid& peer) const;
   uint64_t NextArchiveId();
   int64_t unix_us() const { return unix_us_(); }
   uint64_t random() { return random_(); }

@@ -80,7 +80,7 @@ struct Messages::Waited {
 void Messages::Send(User& user, const HomeSession& by, Parcel message) {
   std::string extra;
   const bool to_self = message.to.bare() == user.jid.full();
-  if (!to_self && IsArchived(message) && user.Archives(message.to)) {
+  if (!to_self && IsArchived(message) && core_.Archives(user, message.to)) {
     const uint64_t id = core_.NextArchiveId();
     extra = StanzaIdXml(user.jid.full(), id);
     WriteBatch batch;
@@ -162,7 +162,7 @@ void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>&
     if (!targets.empty() && IsCopied(message)) carbons_.Received(user, targets, message, {});
     return core_.Settled(message.mark);
   }
-  const bool archived = IsArchived(message) && user.Archives(message.from);
+  const bool archived = IsArchived(message) && core_.Archives(user, message.from);
   const auto held = std::make_shared<Held>(Held{.message = std::move(message),
                                                 .user = user.jid,
                                                 .id = core_.NextArchiveId(),
@@ -228,7 +228,8 @@ void Messages::GoesOn(const std::shared_ptr<Held>& held) {
 }
 
 void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
-  if (!IsKeptOffline(held->message)) {
+  if (!core_.options().offline && held->durable) return;  // it is with the archive
+  if (!core_.options().offline || !IsKeptOffline(held->message)) {
     return GiveBack(*held, ErrorXml(ErrorType::kWait, StanzaError::kRecipientUnavailable));
   }
   const auto us = static_cast<int64_t>(held->id >> 8U);

@@ -69,11 +69,6 @@ struct User {
     const auto prefs = ParseArchivePrefs(xml, ArchiveDefault::kAlways);
     archive_prefs = xml.empty() || !prefs ? nullptr : std::make_unique<ArchivePrefs>(*prefs);
   }
-  bool Archives(const Jid& peer) const {
-    if (archive_prefs == nullptr) return true;
-    const bool in_roster = contacts.Find(peer.bare(), jid.domain()).listed();
-    return WantsArchive(*archive_prefs, peer, in_roster);
-  }
   Jid FullOf(const HomeSession& session) const {
     std::string full = jid.full();
     (full += '/') += session.resource;
@@ -83,7 +78,7 @@ struct User {
   const Jid jid;  // bare
   Contacts contacts;
   BlockList blocked;
-  std::unique_ptr<ArchivePrefs> archive_prefs;  // null: all is kept
+  std::unique_ptr<ArchivePrefs> archive_prefs;  // null: what holds for all (HomeOptions)
   std::vector<HomeSession> sessions;            // in the order of their binding
   uint64_t roster_version = 0;
   uint32_t offline = 0;        // messages that wait in the store

@@ -1,6 +1,7 @@
 // What dialogues cannot say: settlement, the store's failures, limits, memory.
 #include "server/im/home.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -11,6 +12,9 @@
 
 namespace server {
 namespace {
+
+using ::testing::Contains;
+using ::testing::Not;
 
 constexpr std::string_view kHi =
     "<message to='bob@a.example' type='chat'><body>hi</body></message>";
@@ -185,6 +189,49 @@ TEST_F(HomeTest, OfflineMessagesHaveALimit) {
   EXPECT_EQ(world.store.users["bob@a.example"].archive.size(), 1U);
   EXPECT_NE(world.Next("alice/a").value_or("").find("service-unavailable"), std::string::npos);
   EXPECT_EQ(world.Count("alice/a"), 2U);
+}
+
+TEST_F(HomeTest, WithoutOfflineMessagesTheyGoBack) {
+  World world(2, {}, {.offline = false});
+  EXPECT_THAT(world.handlers.features(IqTarget::kServer), Not(Contains("msgoffline")));
+  world.Account("alice");
+  world.Account("bob");
+  world.Connect("alice/a");
+  world.Send("alice/a", std::string(kHi));
+  EXPECT_TRUE(world.store.users["bob@a.example"].offline.empty());
+  EXPECT_NE(world.Next("alice/a").value_or("").find("recipient-unavailable"), std::string::npos);
+  EXPECT_EQ(world.Count("alice/a"), 1U);
+}
+
+TEST_F(HomeTest, WithoutArchivesNothingIsArchivedNorStamped) {
+  World world(2, {}, {.archive = std::nullopt});
+  EXPECT_THAT(world.handlers.features(IqTarget::kAccount), Not(Contains("urn:xmpp:sid:0")));
+  world.Account("alice");
+  world.Account("bob");
+  world.Connect("alice/a");
+  world.Connect("bob/b");
+  world.Send("bob/b", "<presence/>");
+  world.Send("alice/a", std::string(kHi));
+  std::string all;
+  while (const auto next = world.Next("bob/b")) all += *next;
+  EXPECT_NE(all.find("<body>hi</body>"), std::string::npos) << all;
+  EXPECT_EQ(all.find("stanza-id"), std::string::npos) << all;
+  EXPECT_TRUE(world.store.users["alice@a.example"].archive.empty());
+  EXPECT_TRUE(world.store.users["bob@a.example"].archive.empty());
+}
+
+TEST_F(HomeTest, WhatIsArchivedByDefaultIsTheOperatorsChoice) {
+  for (const auto by_default : {ArchiveDefault::kNever, ArchiveDefault::kRoster}) {
+    World world(2, {}, {.archive = by_default});
+    for (const char* name : {"alice", "bob", "carol"}) world.Account(name);
+    world.Friends("bob", "carol", "both");
+    world.Connect("alice/a");
+    world.Connect("carol/c");
+    world.Send("alice/a", std::string(kHi));
+    world.Send("carol/c", std::string(kHi));
+    EXPECT_EQ(world.store.users["bob@a.example"].archive.size(),
+              by_default == ArchiveDefault::kRoster ? 1U : 0U);
+  }
 }
 
 TEST_F(HomeTest, LoginReadsNothingMoreAndWritesNothing) {

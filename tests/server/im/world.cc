@@ -7,8 +7,8 @@
 
 namespace server {
 
-World::World(size_t homes, HomeLimits limits) {
-  AddHomeFeatures(handlers);
+World::World(size_t homes, HomeLimits limits, const HomeOptions& like) {
+  AddHomeFeatures(handlers, like);
   const auto pong = [](IqCall call) { call.Result(); };
   handlers.Add(IqTarget::kServer, "ping", "urn:xmpp:ping", pong);
   handlers.Add(IqTarget::kAccount, "ping", "urn:xmpp:ping", pong);
@@ -20,7 +20,10 @@ World::World(size_t homes, HomeLimits limits) {
   // Forgets to answer.
   handlers.Add(IqTarget::kServer, "silence", "test:silence", [](IqCall) {});
   for (size_t i = 0; i < homes; ++i) {
-    HomeOptions options{.domains = {domain()}, .node = static_cast<uint8_t>(i), .limits = limits};
+    HomeOptions options = like;
+    options.domains = {domain()};
+    options.node = static_cast<uint8_t>(i);
+    options.limits = limits;
     homes_.push_back(std::make_unique<Home>(
         std::move(options), *this, *this, store, handlers, clock, [this] { return unix_us; },
         [random = net::FastRandom(i)]() mutable { return random.Next(); }));

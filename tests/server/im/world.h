@@ -21,7 +21,7 @@ namespace server {
 
 class World final : public SessionGate, public HomeGate, public DialogueStage {
  public:
-  explicit World(size_t homes = 2, HomeLimits limits = {});
+  explicit World(size_t homes = 2, HomeLimits limits = {}, const HomeOptions& like = {});
   ~World() override;
 
   struct Client {
