@@ -187,6 +187,8 @@ NodeConfigResult Read(net::TomlReader reader) {
   ReadC2s(root.Section("c2s"), result.config.c2s);
   ReadAuth(root.Section("auth"), result.config.auth);
   ReadStore(root.Section("store"), result.config.store);
+  ReadLimits(root.Section("limits"), result.config.limits);
+  ReadModules(root.Section("modules"), result.config.modules);
   result.errors = reader.Finish();
   return result;
 }

@@ -12,6 +12,7 @@
 #include "net/base/clock.h"
 #include "net/config/toml_reader.h"
 #include "net/report/log.h"
+#include "server/config/module_config.h"
 
 namespace server {
 
@@ -77,6 +78,8 @@ struct NodeConfig {
   struct Store {
     std::string url = "sqlite:data/mongooseim.db";
   } store;
+  LimitsConfig limits;
+  ModulesConfig modules;
 };
 
 struct NodeConfigResult {

@@ -116,6 +116,74 @@ listen = [")" +
 [store]
 #url = "sqlite:data/mongooseim.db"
 
+[limits]                       # of one account; what is above is refused with the RFC's error
+#sessions = 10                  # with those that may be resumed
+#roster_items = 2000            # requests that wait count
+#blocked = 1000                 # addresses in the blocking list
+#directed_presence = 500        # of a session: who got its presence out of order
+
+# Extensions. What is off is answered as if it were unknown, and not advertised.
+[modules.archive]              # XEP-0313, 0441
+#enabled = true
+#page = 50                      # messages where a client names no number
+#page_max = 250
+#prefs = true                   # accounts may choose what is kept
+#default = "always"             # always, never, roster: of those that have not chosen
+#keep = "0"                     # messages older than "365d" go; 0: none
+#keep_most = 0                  # the newest so many of each account stay; 0: all
+#clean_every = "1h"             # what is too old, too much or expired is looked for
+
+[modules.contact]              # XEP-0157: ["mailto:abuse@example.org", "xmpp:admin@example.org"]
+#abuse = []
+#admin = []
+#feedback = []
+#sales = []
+#security = []
+#status = []
+#support = []
+
+[modules.disco]                # XEP-0030, 0115
+#enabled = true
+#name = "mongooseim"
+
+[modules.last]                 # XEP-0012
+#enabled = true
+
+[modules.offline]              # XEP-0160: messages for who is away
+#enabled = true
+#messages_max = 1000            # of an account; above it they go back
+#expires = "0"                  # 0: never
+
+[modules.ping]                 # XEP-0199
+#enabled = true
+
+[modules.private]              # XEP-0049
+#enabled = true
+#elements_max = 100             # of an account
+#element_bytes_max = "64KiB"
+
+[modules.registration]         # XEP-0077
+#sign_up = false                # anybody may make an account, over TLS
+#sign_ups_per_address = "3/h"
+#reserved = ["abuse", "admin", "administrator", "hostmaster", "postmaster", "root", "security",
+#           "support", "webmaster", "xmpp"]    # names that nobody gets so
+#instructions = "Choose a name and a password."
+#password_change = true         # by who is logged in
+#password_changes = "6/h"       # of an account
+#removal = true                 # accounts may end themselves
+#password_bytes_min = 8
+
+[modules.time]                 # XEP-0202
+#enabled = true
+
+[modules.vcard]                # XEP-0054, 0153
+#enabled = true
+#bytes_max = "128KiB"
+
+[modules.version]              # XEP-0092
+#enabled = true
+#show_os = false
+
 # A domain that is served, once for each. Certificates are read again on SIGHUP.
 # [[host]]
 # domain = "example.org"

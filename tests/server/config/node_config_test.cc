@@ -53,6 +53,73 @@ TEST(NodeConfig, TheDocumentedFileHoldsTheDefaults) {
   EXPECT_THAT(config.hosts, IsEmpty());
 }
 
+TEST(NodeConfig, TheDocumentedFileHoldsTheDefaultsOfModulesToo) {
+  const NodeConfig config = ReadNodeConfig(MONGOOSEIM_TOML).config;
+  const LimitsConfig limits;
+  EXPECT_EQ(config.limits.sessions, limits.sessions);
+  EXPECT_EQ(config.limits.roster_items, limits.roster_items);
+  EXPECT_EQ(config.limits.blocked, limits.blocked);
+  EXPECT_EQ(config.limits.directed_presence, limits.directed_presence);
+  const ModulesConfig& read = config.modules;
+  const ModulesConfig known;
+  EXPECT_EQ(read.archive.enabled, known.archive.enabled);
+  EXPECT_EQ(read.archive.page, known.archive.page);
+  EXPECT_EQ(read.archive.page_max, known.archive.page_max);
+  EXPECT_EQ(read.archive.prefs, known.archive.prefs);
+  EXPECT_EQ(read.archive.by_default, known.archive.by_default);
+  EXPECT_EQ(read.archive.keep, known.archive.keep);
+  EXPECT_EQ(read.archive.keep_most, known.archive.keep_most);
+  EXPECT_EQ(read.archive.clean_every, known.archive.clean_every);
+  for (const auto* addresses :
+       {&read.contact.abuse, &read.contact.admin, &read.contact.feedback, &read.contact.sales,
+        &read.contact.security, &read.contact.status, &read.contact.support}) {
+    EXPECT_THAT(*addresses, IsEmpty());
+  }
+  EXPECT_EQ(read.disco.enabled, known.disco.enabled);
+  EXPECT_EQ(read.disco.name, known.disco.name);
+  EXPECT_EQ(read.offline.enabled, known.offline.enabled);
+  EXPECT_EQ(read.offline.messages_max, known.offline.messages_max);
+  EXPECT_EQ(read.offline.expires, known.offline.expires);
+  EXPECT_EQ(read.private_storage.enabled, known.private_storage.enabled);
+  EXPECT_EQ(read.private_storage.elements_max, known.private_storage.elements_max);
+  EXPECT_EQ(read.private_storage.element_bytes_max, known.private_storage.element_bytes_max);
+  EXPECT_EQ(read.registration.sign_up, known.registration.sign_up);
+  EXPECT_DOUBLE_EQ(read.registration.sign_ups_per_address, known.registration.sign_ups_per_address);
+  EXPECT_EQ(read.registration.reserved, known.registration.reserved);
+  EXPECT_EQ(read.registration.instructions, known.registration.instructions);
+  EXPECT_EQ(read.registration.password_change, known.registration.password_change);
+  EXPECT_DOUBLE_EQ(read.registration.password_changes, known.registration.password_changes);
+  EXPECT_EQ(read.registration.removal, known.registration.removal);
+  EXPECT_EQ(read.registration.password_bytes_min, known.registration.password_bytes_min);
+  EXPECT_EQ(read.vcard.enabled, known.vcard.enabled);
+  EXPECT_EQ(read.vcard.bytes_max, known.vcard.bytes_max);
+  EXPECT_EQ(read.version.enabled, known.version.enabled);
+  EXPECT_EQ(read.version.show_os, known.version.show_os);
+  EXPECT_EQ(read.last, known.last);
+  EXPECT_EQ(read.ping, known.ping);
+  EXPECT_EQ(read.time, known.time);
+}
+
+TEST(NodeConfig, MistakesInModulesAreToldWithTheirLines) {
+  std::string all;
+  for (const auto& error :
+       ParseNodeConfig("[modules.archve]\nenabled = true\n[modules.archive]\npage = 300\n"
+                       "kep = \"1d\"\n[modules.contact]\nabuse = [\"nobody\"]\n"
+                       "[modules.registration]\nsign_ups_per_address = \"0\"\n"
+                       "reserved = [\"a@b\"]\n[limits]\nsessions = 0\n",
+                       "m.toml")
+           .errors) {
+    all += error.ToString() + "\n";
+  }
+  EXPECT_THAT(all, HasSubstr("m.toml:1: modules.archve: unknown section; did you mean 'archive'?"));
+  EXPECT_THAT(all, HasSubstr("m.toml:4: modules.archive.page: is more than page_max"));
+  EXPECT_THAT(all, HasSubstr("m.toml:5: modules.archive.kep: unknown key; did you mean 'keep'?"));
+  EXPECT_THAT(all, HasSubstr("m.toml:7: modules.contact.abuse: 'nobody' is no address"));
+  EXPECT_THAT(all, HasSubstr("m.toml:9: modules.registration.sign_ups_per_address: is no limit"));
+  EXPECT_THAT(all, HasSubstr("m.toml:10: modules.registration.reserved: 'a@b' is no name"));
+  EXPECT_THAT(all, HasSubstr("m.toml:12: limits.sessions: "));
+}
+
 TEST(NodeConfig, HostsAreReadAndTheirMistakesTold) {
   const auto good = ParseNodeConfig(
       "[[host]]\ndomain = \"Example.ORG\"\ncertificate = \"a\"\nkey = \"b\"\n"
