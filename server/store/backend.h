@@ -12,6 +12,8 @@
 #include <string>
 
 #include "net/io/event_loop.h"
+#include "server/store/sql.h"
+#include "server/store/sql_source.h"
 #include "server/store/store.h"
 
 namespace server {
@@ -58,6 +60,8 @@ class StoreKeeper {
  public:
   virtual ~StoreKeeper() = default;
   virtual void Retire(Retention retention, StoreClient::Done<Retired> done) = 0;
+  // Statements that are no writes of a StoreClient's, whole or not at all; for copies.
+  virtual void Run(SqlScript script, StoreClient::Done<std::monostate> done) = 0;
 };
 
 class StoreBackend {
@@ -66,6 +70,8 @@ class StoreBackend {
   // On the loop's thread; the clients go before the loop and before the store.
   virtual std::unique_ptr<StoreClient> Client(net::EventLoop& loop) = 0;
   virtual std::unique_ptr<StoreKeeper> Keeper(net::EventLoop& loop) = 0;
+  // A connection of its own that is read from, for who may block; null where there is none now.
+  virtual std::unique_ptr<SqlSource> Source() = 0;
   // Random, made with the store: two stores that meet are told apart by it.
   virtual const std::string& cluster_id() const = 0;
   virtual const StoreMetrics& metrics() const = 0;

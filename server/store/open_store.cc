@@ -48,7 +48,9 @@ std::string CopyPages(SqliteDb& from, const std::string& to) {
 
 }  // namespace
 
-std::expected<std::unique_ptr<StoreBackend>, std::string> OpenStore(const StoreOptions& options) {
+namespace {
+
+std::expected<std::unique_ptr<StoreBackend>, std::string> Open(const StoreOptions& options) {
   const std::string_view url = options.url;
   if (url.starts_with(kSqlite) && url.size() > kSqlite.size()) {
     SqliteOptions sqlite;
@@ -69,6 +71,40 @@ std::expected<std::unique_ptr<StoreBackend>, std::string> OpenStore(const StoreO
   return std::unexpected(
       "the store's URL names no store; write \"sqlite:\" and a file, as "
       "\"sqlite:data/mongooseim.db\", or \"postgresql://USER@HOST/DATABASE\"");
+}
+
+// Of a copy that was never finished; "" for a store that is whole.
+std::string Unfinished(StoreBackend& store) {
+  const auto source = store.Source();
+  if (source == nullptr) return {};  // what is wrong is told when it is used
+  const auto rows = source->Ask({{"SELECT value FROM meta WHERE name = 'unfinished'", {}}});
+  rows->Next();
+  return rows->Row() ? std::string(rows->Text(0)) : std::string();
+}
+
+// It is a whole store of this server's.
+std::string NotAStore(const std::string& file) {
+  auto db = SqliteDb::Open(file, SqliteDb::Mode::kReader);
+  if (!db) return db.error().text;
+  {
+    SqliteQuery version = (*db)->Query("SELECT value FROM meta WHERE name = 'schema_version'");
+    if (!version.Row()) return "it is no store of this server's";
+  }
+  SqliteQuery check = (*db)->Query("PRAGMA integrity_check(1)");
+  if (!check.Row()) return (*db)->ErrorText();
+  return check.Text(0) == "ok" ? std::string() : std::string(check.Text(0));
+}
+
+}  // namespace
+
+std::expected<std::unique_ptr<StoreBackend>, std::string> OpenStore(const StoreOptions& options) {
+  auto store = Open(options);
+  if (!store) return store;
+  if (const std::string what = Unfinished(**store); !what.empty()) {
+    return std::unexpected("the store is the beginning of " + what +
+                           " that was not finished: remove it, and copy again");
+  }
+  return store;
 }
 
 std::expected<void, std::string> BackupSqlite(const std::string& file, const std::string& to) {
@@ -93,6 +129,37 @@ std::expected<void, std::string> BackupSqlite(const std::string& file, const std
     return std::unexpected(to + " cannot be written: " + std::strerror(errno));
   }
   return {};
+}
+
+std::expected<std::string, std::string> RestoreSqlite(const std::string& from,
+                                                      const std::string& file) {
+  namespace fs = std::filesystem;
+  if (const std::string fault = NotAStore(from); !fault.empty()) {
+    return std::unexpected(from + " cannot be restored: " + fault);
+  }
+  const std::string made = file + ".restored";
+  std::error_code error;
+  fs::remove(made, error);
+  if (auto copied = BackupSqlite(from, made); !copied) return std::unexpected(copied.error());
+  std::string before;
+  if (fs::exists(file)) {
+    int number = 1;
+    do {
+      before = file + ".before-" + std::to_string(number++);
+    } while (fs::exists(before));
+    // Its log goes with it: what is not in the file yet is there.
+    for (const char* part : {"-wal", "-shm", ""}) {
+      if (!fs::exists(file + part)) continue;
+      fs::rename(file + part, before + part, error);
+      if (error) return std::unexpected(file + part + " cannot be moved: " + error.message());
+    }
+  }
+  fs::rename(made, file, error);
+  const std::string folder = fs::path(file).parent_path().string();
+  if (error || !SyncPath(folder.empty() ? "." : folder)) {
+    return std::unexpected(file + " cannot be written; what was there is " + before);
+  }
+  return before;
 }
 
 }  // namespace server

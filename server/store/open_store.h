@@ -25,5 +25,9 @@ std::expected<std::unique_ptr<StoreBackend>, std::string> OpenStore(const StoreO
 // Copies an SQLite store as it is at one moment into a new file, while others go on to use it. What
 // is there under that name stays untouched: then it is an error, as is an unfinished copy.
 std::expected<void, std::string> BackupSqlite(const std::string& file, const std::string& to);
+// Puts such a copy in the place of `file`, which nobody may use meanwhile. What stood there stays
+// under another name, which is returned; "" where nothing did.
+std::expected<std::string, std::string> RestoreSqlite(const std::string& from,
+                                                      const std::string& file);
 
 }  // namespace server

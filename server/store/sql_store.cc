@@ -111,6 +111,10 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
         });
   }
 
+  void Run(SqlScript script, Done<std::monostate> done) override {
+    Add<std::monostate>(std::move(script), {}, std::move(done));
+  }
+
   // What may go is looked for beside the writer, and taken away by it.
   void Retire(Retention retention, Done<Retired> done) override {
     Read<Doomed>(

@@ -35,6 +35,7 @@ class SqlStore : public StoreBackend {
 
   std::unique_ptr<StoreClient> Client(net::EventLoop& loop) override;
   std::unique_ptr<StoreKeeper> Keeper(net::EventLoop& loop) override;
+  std::unique_ptr<SqlSource> Source() override { return OpenNew(); }
   const std::string& cluster_id() const override { return cluster_id_; }
   const StoreMetrics& metrics() const override { return metrics_; }
 
