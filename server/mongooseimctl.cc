@@ -10,6 +10,7 @@
 #include "server/ctl/ctl.h"
 #include "server/program/node_setup.h"
 #include "server/program/remote_node.h"
+#include "server/program/store_commands.h"
 
 namespace server {
 namespace {
@@ -43,8 +44,9 @@ int Main(int argc, char** argv) {
     std::printf("%s\n", setup->folder.root.c_str());
     return 0;
   }
-  RemoteNode node(std::move(*setup), program);
   StandardTerminal terminal;
+  if (const auto code = RunStoreCommand(args, *setup, terminal)) return *code;
+  RemoteNode node(std::move(*setup), program);
   const int code = RunCtl(args, node, terminal);
   if (code != 0 && !node.trouble().empty()) {
     std::fprintf(stderr, "mongooseimctl: %s\n", node.trouble().c_str());

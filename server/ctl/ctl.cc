@@ -40,6 +40,19 @@ int Usage(Terminal& terminal) {
     line.resize(std::max<size_t>(line.size() + 1, 34), ' ');
     terminal.Print(line + std::string(command.help));
   }
+  for (const FlatXmppCommand& command : FlatXmppCommands()) {
+    std::string line = "  " + std::string(command.name) + ' ' + std::string(command.arguments);
+    line.resize(std::max<size_t>(line.size() + 1, 34), ' ');
+    terminal.Print(line + std::string(command.help));
+  }
+  for (const std::string_view line :
+       {"  store migrate FROM TO           Copy a store into an empty one, by their URLs",
+        "  store backup FILE               Copy the store while the node runs",
+        "  store restore FILE              Put such a copy in the store's place",
+        "  import prosody|xep0227 PATH     Take over the accounts of another server",
+        "  export xep0227 FILE             Write all accounts for another server"}) {
+    terminal.Print(line);
+  }
   terminal.Print("");
   std::string categories;
   std::string_view last;
@@ -223,31 +236,30 @@ int RegisteredUsers(const Call& call) {
   return kOk;
 }
 
-// Commands of releases up to 5 that need accounts, sessions or the store.
-constexpr std::array kLater = std::to_array<std::string_view>({"check_password_hash",
-                                                               "ban_account",
-                                                               "connected_users",
-                                                               "connected_users_number",
-                                                               "connected_users_info",
-                                                               "kick_session",
-                                                               "user_sessions_info",
-                                                               "user_resources",
-                                                               "num_resources",
-                                                               "get_roster",
-                                                               "add_rosteritem",
-                                                               "delete_rosteritem",
-                                                               "stats",
-                                                               "send_message_chat",
-                                                               "send_stanza_c2s",
-                                                               "get_vcard",
-                                                               "set_vcard",
-                                                               "set_last",
-                                                               "backup",
-                                                               "restore",
-                                                               "remove_node",
-                                                               "bootstrap"});
+// stats NAME: one of the numbers of `stat globalStats`.
+int Stats(const Call& call) {
+  if (call.args.size() != 1) return Usage(call.terminal);
+  const NodeStats stats = call.node.Stats();
+  const std::string& name = call.args[0];
+  const std::pair<std::string_view, uint64_t> known[] = {
+      {"uptimeseconds", static_cast<uint64_t>(stats.uptime_s)},
+      {"registeredusers", stats.registered_users},
+      {"onlineusersnode", stats.online_users_node},
+      {"onlineusers", stats.online_users},
+      {"incoming_s2s_number", stats.incoming_s2s},
+      {"outgoing_s2s_number", stats.outgoing_s2s}};
+  for (const auto& [key, value] : known) {
+    if (key == name) return call.terminal.Print(std::to_string(value)), kOk;
+  }
+  call.terminal.Print("Error: there is no statistic '" + name + "'");
+  return kFailed;
+}
 
-constexpr std::array<FlatCommand, 23> kFlat = {{
+// Commands of releases up to 5 that are not there yet.
+constexpr std::array kLater =
+    std::to_array<std::string_view>({"check_password_hash", "remove_node", "bootstrap"});
+
+constexpr std::array<FlatCommand, 24> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -273,6 +285,7 @@ constexpr std::array<FlatCommand, 23> kFlat = {{
      [](const Call& call) { return Account(call, AccountAction::kCheck, false); }},
     {"check_password", "USER HOST PASSWORD", "Look whether a password is right", true,
      [](const Call& call) { return Account(call, AccountAction::kCheckPassword, true); }},
+    {"stats", "NAME", "Show a number: registeredusers, onlineusers, …", true, Stats},
     {"get_cookie", "", "Show the cookie", true, GetCookie},
     {"get_loglevel", "", "Show the log level", true, GetLogLevel},
     {"graphql", "'DOC'", "Answer a document of GraphQL", true, GraphQl},
@@ -306,10 +319,12 @@ int RunCtl(std::span<const std::string> args, NodeApi& node, Terminal& terminal)
     if (asks && !node.Up()) return down();
     return RunCategory(args, node, terminal);
   }
+  if (std::ranges::find(FlatXmppCommands(), args[0], &FlatXmppCommand::name) !=
+      FlatXmppCommands().end()) {
+    return node.Up() ? *RunFlatXmpp(args, node, terminal) : down();
+  }
   if (std::ranges::find(kLater, args[0]) != kLater.end()) {
-    terminal.Print("Error: the command '" + args[0] +
-                   "' is not there yet: this node does not speak "
-                   "XMPP");
+    terminal.Print("Error: the command '" + args[0] + "' is not there yet");
     return kFailed;
   }
   const bool category_form = args.size() > 1 && args[1].find("--") != 0;

@@ -12,6 +12,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "server/ctl/node_api.h"
@@ -43,6 +44,19 @@ struct CtlCommandSpec {
 };
 std::span<const CtlCommandSpec> CtlCommandSpecs();
 bool IsCtlCategory(std::string_view word);
+// Those of them that a node's XMPP answers, and a few of our own that old commands stand on, with
+// the category "flat". In the program that answers there is one for each (a test compares them).
+std::span<const std::pair<std::string_view, std::string_view>> XmppCommandNames();
+bool IsXmppCommand(std::string_view category, std::string_view command);
+// The old commands over these: nothing for a name that is none of them, else the exit code.
+struct FlatXmppCommand {
+  std::string_view name;
+  std::string_view arguments;
+  std::string_view help;
+};
+std::span<const FlatXmppCommand> FlatXmppCommands();
+std::optional<int> RunFlatXmpp(std::span<const std::string> args, NodeApi& node,
+                               Terminal& terminal);
 // What MongooseIM says of what came of it, and the code in its envelope; "" for what went well.
 struct AccountAnswer {
   std::string text;

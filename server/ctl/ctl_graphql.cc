@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "server/ctl/ctl.h"
+#include "server/ctl/ctl_answer.h"
 #include "server/ctl/ctl_document.h"
 #include "server/ctl/ctl_json.h"
 #include "server/dist/node_name.h"
@@ -13,17 +14,9 @@
 namespace server {
 namespace {
 
-using Arguments = std::map<std::string, std::string, std::less<>>;
-
-struct Fault {
-  std::string message;
-  std::vector<std::pair<std::string, std::string>> extensions;
-};
-
-struct Answer {
-  CtlJson data = CtlJson::Null();
-  std::vector<Fault> faults;
-};
+using Arguments = CtlArguments;
+using Fault = CtlFault;
+using Answer = CtlAnswer;
 
 // --- arguments
 // -------------------------------------------------------------------------------------
@@ -51,27 +44,14 @@ std::vector<ArgumentSpec> SpecsOf(std::string_view text) {
 
 // ["a","b"]: what lists of names are written as. Nothing for anything else.
 std::optional<std::vector<std::string>> ListOf(std::string_view text) {
+  const auto list = CtlJson::Parse(text);
+  if (!list || !list->list()) return std::nullopt;
   std::vector<std::string> out;
-  size_t at = 0;
-  const auto skip = [&] {
-    while (at < text.size() && (text[at] == ' ' || text[at] == '\t')) ++at;
-    return at < text.size() ? text[at] : '\0';
-  };
-  if (skip() != '[') return std::nullopt;
-  ++at;
-  if (skip() == ']') return ++at, skip() == '\0' ? std::optional(out) : std::nullopt;
-  while (true) {
-    if (skip() != '"') return std::nullopt;
-    const size_t end = text.find('"', ++at);
-    if (end == std::string_view::npos) return std::nullopt;
-    out.emplace_back(text.substr(at, end - at));
-    if (out.back().find('\\') != std::string::npos) return std::nullopt;
-    at = end + 1;
-    const char next = skip();
-    ++at;
-    if (next == ']') return skip() == '\0' ? std::optional(out) : std::nullopt;
-    if (next != ',') return std::nullopt;
+  for (const auto& [key, value] : list->values()) {
+    if (!value.text()) return std::nullopt;
+    out.push_back(value.Plain());
   }
+  return out;
 }
 
 constexpr std::array<std::string_view, 10> kLevels = {
@@ -87,7 +67,10 @@ bool Fits(std::string_view type, std::string_view value) {
   }
   if (type == "LogLevel") return std::find(kLevels.begin(), kLevels.end(), value) != kLevels.end();
   if (type.starts_with("[String")) return ListOf(value).has_value();
-  if (type.starts_with('[')) return value.starts_with('[') && value.ends_with(']');
+  if (type.starts_with('[') || type.ends_with("Input")) {
+    const auto json = CtlJson::Parse(value);
+    return json && !json->scalar() && json->list() == type.starts_with('[');
+  }
   return type == "String" || !value.empty();
 }
 
@@ -233,6 +216,27 @@ Answer GetMetrics(NodeApi& node, const Arguments& arguments) {
   return {.data = std::move(list)};
 }
 
+Answer GetMetricsAsDicts(NodeApi& node, const Arguments& arguments) {
+  const auto keys = arguments.find("keys");
+  const auto wanted = keys == arguments.end() ? std::nullopt : ListOf(keys->second);
+  const Answer plain = GetMetrics(node, arguments);
+  CtlJson list = CtlJson::List();
+  for (const auto& [_, metric] : plain.data.values()) {
+    CtlJson dict = CtlJson::List();
+    if (!wanted || std::ranges::find(*wanted, "value") != wanted->end()) {
+      CtlJson entry = CtlJson::Object();
+      entry.Set("value", *metric.Find("value"));
+      entry.Set("key", CtlJson::Text("value"));
+      dict.Add(std::move(entry));
+    }
+    CtlJson item = CtlJson::Object();
+    item.Set("name", *metric.Find("name"));
+    item.Set("dict", std::move(dict));
+    list.Add(std::move(item));
+  }
+  return {.data = std::move(list)};
+}
+
 Answer Account(NodeApi& node, const AccountRequest& request) {
   const AccountResult result = node.Account(request);
   const AccountAnswer said = AnswerOf(request, result, node.Name());
@@ -283,7 +287,7 @@ struct Served {
   Answer (*run)(NodeApi&, const Arguments&);
 };
 
-constexpr std::array<Served, 21> kServed = {{
+constexpr std::array<Served, 22> kServed = {{
     {"server", "status", ServerStatus},
     {"server", "joinCluster",
      [](NodeApi& n, const Arguments& a) { return Order(n, OrderKind::kJoin, a.at("node")); }},
@@ -306,6 +310,7 @@ constexpr std::array<Served, 21> kServed = {{
     {"cets", "tableInfo", CetsTableInfo},
     {"stat", "globalStats", GlobalStats},
     {"metric", "getMetrics", GetMetrics},
+    {"metric", "getMetricsAsDicts", GetMetricsAsDicts},
     {"account", "registerUser", RegisterUser},
     {"account", "removeUser",
      [](NodeApi& n, const Arguments& a) {
@@ -381,6 +386,9 @@ Answer RunServed(const CtlCommandSpec& spec, NodeApi& node, const Arguments& arg
     if (served.category == spec.category && served.command == spec.command) {
       return served.run(node, arguments);
     }
+  }
+  if (IsXmppCommand(spec.category, spec.command)) {
+    return node.Xmpp(spec.category, spec.command, arguments);
   }
   return {.data = CtlJson::Null(),
           .faults = {{"The command " + std::string(spec.category) + ' ' +

@@ -4,12 +4,6 @@
 
 namespace server {
 
-CtlJson CtlJson::Text(std::string_view value) {
-  std::string out;
-  net::AppendJsonString(out, value);
-  return CtlJson(std::move(out));
-}
-
 CtlJson CtlJson::Texts(const std::vector<std::string>& values) {
   CtlJson list = List();
   for (const std::string& value : values) list.Add(Text(value));
@@ -18,6 +12,11 @@ CtlJson CtlJson::Texts(const std::vector<std::string>& values) {
 
 std::string CtlJson::Pretty(int depth) const {
   if (kind_ == Kind::kScalar) return scalar_;
+  if (kind_ == Kind::kText) {
+    std::string quoted;
+    net::AppendJsonString(quoted, scalar_);
+    return quoted;
+  }
   const bool object = kind_ == Kind::kObject;
   if (values_.empty()) return object ? "{}" : "[]";
   const std::string margin(2 * (static_cast<size_t>(depth) + 1), ' ');

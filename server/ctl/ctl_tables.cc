@@ -1,9 +1,9 @@
 // All categories and commands of MongooseIM 6.8's admin interface. What nodes of ours have is in
 // ctl_graphql.cc; the others are known, so that they can say that they are not there.
-#include "server/ctl/ctl.h"
-
 #include <algorithm>
 #include <array>
+
+#include "server/ctl/ctl.h"
 
 namespace server {
 namespace {
@@ -204,7 +204,69 @@ constexpr std::array<CtlCommandSpec, 130> kSpecs = {{
 }};
 // clang-format on
 
+constexpr std::array kXmpp = std::to_array<std::pair<std::string_view, std::string_view>>({
+    {"account", "banUser"},
+    {"blocklist", "addUser"},
+    {"blocklist", "listBlockedUsers"},
+    {"blocklist", "removeUser"},
+    {"blocklist", "userCount"},
+    {"domain", "addDomain"},
+    {"domain", "allDomains"},
+    {"domain", "deleteDomainPassword"},
+    {"domain", "disableDomain"},
+    {"domain", "domainDetails"},
+    {"domain", "domainsByHostType"},
+    {"domain", "enableDomain"},
+    {"domain", "removeDomain"},
+    {"domain", "requestRemoveDomain"},
+    {"domain", "setDomainPassword"},
+    {"flat", "getVcardElement"},
+    {"flat", "sendStanza"},
+    {"flat", "setVcardElement"},
+    {"flat", "userResources"},
+    {"last", "countActiveUsers"},
+    {"last", "getLast"},
+    {"last", "listOldUsers"},
+    {"last", "removeOldUsers"},
+    {"last", "setLast"},
+    {"private", "getPrivate"},
+    {"private", "setPrivate"},
+    {"roster", "addContact"},
+    {"roster", "addContacts"},
+    {"roster", "deleteContact"},
+    {"roster", "deleteContacts"},
+    {"roster", "getContact"},
+    {"roster", "listContacts"},
+    {"roster", "setMutualSubscription"},
+    {"roster", "subscribeAllToAll"},
+    {"roster", "subscribeToAll"},
+    {"roster", "subscription"},
+    {"session", "countSessions"},
+    {"session", "countUserResources"},
+    {"session", "countUsersWithStatus"},
+    {"session", "getUserResource"},
+    {"session", "kickUser"},
+    {"session", "kickUserSession"},
+    {"session", "listSessions"},
+    {"session", "listUserSessions"},
+    {"session", "listUsersWithStatus"},
+    {"session", "setPresence"},
+    {"stanza", "getLastMessages"},
+    {"stanza", "sendMessage"},
+    {"stanza", "sendMessageHeadLine"},
+    {"stanza", "sendStanza"},
+    {"stat", "domainStats"},
+    {"vcard", "getVcard"},
+    {"vcard", "setVcard"},
+});
+
 }  // namespace
+
+std::span<const std::pair<std::string_view, std::string_view>> XmppCommandNames() { return kXmpp; }
+
+bool IsXmppCommand(std::string_view category, std::string_view command) {
+  return std::ranges::binary_search(kXmpp, std::pair(category, command));
+}
 
 std::span<const CtlCommandSpec> CtlCommandSpecs() { return kSpecs; }
 

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "server/cluster/operation.h"
+#include "server/ctl/ctl_answer.h"
 
 namespace server {
 
@@ -107,6 +108,9 @@ class NodeApi {
   virtual NodeStats Stats() = 0;
   virtual std::vector<NodeMetric> Metrics() = 0;
   virtual AccountResult Account(const AccountRequest& request) = 0;
+  // A command that the node's XMPP answers (kXmppCommands).
+  virtual CtlAnswer Xmpp(std::string_view category, std::string_view command,
+                         const CtlArguments& arguments) = 0;
   virtual std::string LogLevel() = 0;  // "INFO"
   virtual void SetLogLevel(std::string_view level) = 0;
   virtual std::string Cookie() = 0;

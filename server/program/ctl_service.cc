@@ -40,10 +40,13 @@ std::vector<NodeMetric> MetricsOf(const DistNode& node, const ClusterHost& host,
   const auto global = [](const char* name, uint64_t value) {
     return NodeMetric{{"global", name}, static_cast<int64_t>(value)};
   };
-  return {
-      global("uptime", static_cast<uint64_t>(stats.uptime_s)),
-      global("sessionCount", stats.online_users), global("clusterMembers", status.members.size()),
-      global("clusterRunning", status.running.size()), global("distLinks", node.NodesUp().size())};
+  return {global("uptime", static_cast<uint64_t>(stats.uptime_s)),
+          global("sessionCount", stats.online_users),
+          global("nodeSessionCount", stats.online_users_node),
+          global("registeredUsers", stats.registered_users),
+          global("clusterMembers", status.members.size()),
+          global("clusterRunning", status.running.size()),
+          global("distLinks", node.NodesUp().size())};
 }
 
 void Order(ClusterHost& host, const OrderRequest& request, RpcReply reply) {
@@ -83,10 +86,24 @@ void AnswerCtl(DistNode& node, ClusterHost& cluster, CtlService service) {
   });
   on("tables", 0,
      [&cluster](const RpcCall&, RpcReply reply) { reply.Return(ToTerm(TablesOf(cluster))); });
-  on("stats", 0,
-     [shared](const RpcCall&, RpcReply reply) { reply.Return(ToTerm(shared->stats())); });
+  on("stats", 0, [shared](const RpcCall&, RpcReply reply) {
+    shared->stats([reply = std::move(reply)](const NodeStats& stats) mutable {
+      reply.Return(ToTerm(stats));
+    });
+  });
   on("metrics", 0, [shared, &node, &cluster](const RpcCall&, RpcReply reply) {
-    reply.Return(ToTerm(MetricsOf(node, cluster, shared->stats())));
+    shared->stats([&node, &cluster, reply = std::move(reply)](const NodeStats& stats) mutable {
+      reply.Return(ToTerm(MetricsOf(node, cluster, stats)));
+    });
+  });
+  on("xmpp", 3, [shared](const RpcCall& call, RpcReply reply) {
+    auto request = ReadXmppRequest(call.args);
+    if (!request) return reply.Error(Term::Atom("badarg"));
+    shared->xmpp(std::move(request->category), std::move(request->command),
+                 std::move(request->arguments),
+                 [reply = std::move(reply)](const CtlAnswer& answer) mutable {
+                   reply.Return(ToTerm(answer));
+                 });
   });
   on("account", 5, [shared](const RpcCall& call, RpcReply reply) {
     auto request = ReadAccountRequest(call.args);

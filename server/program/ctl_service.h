@@ -13,12 +13,16 @@ namespace server {
 
 struct CtlService {
   std::function<NodeFacts()> facts;
-  std::function<NodeStats()> stats;
+  // `done` on the node's thread, now or later.
+  std::function<void(std::move_only_function<void(NodeStats)> done)> stats;
   std::function<std::vector<std::string>()> discovered;
   std::function<void(bool again)> stop;  // in order, as SIGTERM; `again`: and start anew
   // `done` on the node's thread.
   std::function<void(AccountRequest request, std::move_only_function<void(AccountResult)> done)>
       account;
+  std::function<void(std::string category, std::string command, CtlArguments arguments,
+                     std::move_only_function<void(CtlAnswer)> done)>
+      xmpp;
 };
 
 // All outlive the node's thread.

@@ -77,6 +77,69 @@ std::optional<std::vector<T>> ReadList(const TermView& term, Read read) {
   return list;
 }
 
+Term ToTerm(const CtlJson& json) {
+  if (json.text()) return Term::Binary(json.Plain());
+  if (json.scalar()) return Term::Tuple({Term::Atom("json"), Term::Binary(json.Pretty())});
+  std::vector<Term> terms;
+  for (const auto& [key, value] : json.values()) {
+    terms.push_back(json.list() ? ToTerm(value) : Term::Tuple({Term::Binary(key), ToTerm(value)}));
+  }
+  return Term::Tuple({Term::Atom(json.list() ? "list" : "object"), Term::List(terms)});
+}
+
+// As deep as a term may be.
+std::optional<CtlJson> ReadJson(const TermView& term) {
+  if (auto text = term.AsText(); text && term.kind() == TermKind::kBinary) {
+    return CtlJson::Text(*text);
+  }
+  const auto tuple = term.AsTuple();
+  if (!tuple || tuple->size() != 2) return std::nullopt;
+  if ((*tuple)[0].IsAtom("json")) {
+    const auto written = (*tuple)[1].AsText();
+    return written ? CtlJson::Parse(*written) : std::nullopt;
+  }
+  const bool list = (*tuple)[0].IsAtom("list");
+  const auto elements = (*tuple)[1].AsList();
+  if (!elements || (!list && !(*tuple)[0].IsAtom("object"))) return std::nullopt;
+  CtlJson json = list ? CtlJson::List() : CtlJson::Object();
+  for (const TermView& element : *elements) {
+    const auto pair = list ? std::nullopt : element.AsTuple();
+    if (!list && (!pair || pair->size() != 2)) return std::nullopt;
+    auto value = ReadJson(list ? element : (*pair)[1]);
+    const auto key = list ? std::optional<std::string>("") : (*pair)[0].AsText();
+    if (!value || !key) return std::nullopt;
+    if (list) {
+      json.Add(std::move(*value));
+    } else {
+      json.Set(*key, std::move(*value));
+    }
+  }
+  return json;
+}
+
+using Pairs = std::vector<std::pair<std::string, std::string>>;
+
+template <typename List>
+Term PairsTerm(const List& pairs) {
+  std::vector<Term> terms;
+  for (const auto& [key, value] : pairs) {
+    terms.push_back(Term::Tuple({Term::Binary(key), Term::Binary(value)}));
+  }
+  return Term::List(terms);
+}
+
+std::optional<Pairs> ReadPairs(const TermView& term) {
+  return ReadList<Pairs::value_type>(
+      term, [](const TermView& element) -> std::optional<Pairs::value_type> {
+        const auto pair = element.AsTuple();
+        if (!pair || pair->size() != 2) return std::nullopt;
+        auto key = (*pair)[0].AsText();
+        auto value = (*pair)[1].AsText();
+        if (!key || !value) return std::nullopt;
+        return Pairs::value_type(std::move(*key), std::move(*value));
+      });
+}
+
 constexpr std::array<std::pair<OrderKind, std::string_view>, 3> kKinds = {{
     {OrderKind::kJoin, "join"},
     {OrderKind::kLeave, "leave"},
@@ -212,6 +275,47 @@ std::optional<OrderRequest> ReadOrderRequest(std::span<const TermView> args) {
     }
   }
   return std::nullopt;
+}
+
+std::vector<Term> ToTerms(const XmppRequest& request) {
+  return {Term::Binary(request.category), Term::Binary(request.command),
+          PairsTerm(request.arguments)};
+}
+
+std::optional<XmppRequest> ReadXmppRequest(std::span<const TermView> args) {
+  if (args.size() != 3) return std::nullopt;
+  auto category = args[0].AsText();
+  auto command = args[1].AsText();
+  auto pairs = ReadPairs(args[2]);
+  if (!category || !command || !pairs || pairs->size() > kCtlArgumentsMax) return std::nullopt;
+  XmppRequest request{std::move(*category), std::move(*command), {}};
+  for (auto& [name, value] : *pairs) request.arguments[std::move(name)] = std::move(value);
+  return request;
+}
+
+Term ToTerm(const CtlAnswer& answer) {
+  std::vector<Term> faults;
+  for (const CtlFault& fault : answer.faults) {
+    faults.push_back(Term::Tuple({Term::Binary(fault.message), PairsTerm(fault.extensions)}));
+  }
+  return Term::Tuple({ToTerm(answer.data), Term::List(faults)});
+}
+
+std::optional<CtlAnswer> ReadCtlAnswer(const TermView& term) {
+  const auto fields = term.AsTuple();
+  if (!fields || fields->size() < 2) return std::nullopt;
+  auto data = ReadJson((*fields)[0]);
+  auto faults =
+      ReadList<CtlFault>((*fields)[1], [](const TermView& element) -> std::optional<CtlFault> {
+        const auto parts = element.AsTuple();
+        if (!parts || parts->size() != 2) return std::nullopt;
+        auto message = (*parts)[0].AsText();
+        auto extensions = ReadPairs((*parts)[1]);
+        if (!message || !extensions) return std::nullopt;
+        return CtlFault{std::move(*message), std::move(*extensions)};
+      });
+  if (!data || !faults) return std::nullopt;
+  return CtlAnswer{std::move(*data), std::move(*faults)};
 }
 
 std::vector<Term> ToTerms(const AccountRequest& r) {

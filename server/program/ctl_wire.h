@@ -5,6 +5,8 @@
 //   metrics(), log_level() → as below                   set_log_level(Level), stop(), restart() →
 //   ok                                                 account(Action, User, Password, Limit,
 //   Index) → {Outcome, Detail, Names, Count}
+//   xmpp(Category, Command, [{Name, Value}]) → {Json, [{Message, [{Key, Value}]}]}, where Json is a
+//   binary (text), {json, Binary} (another scalar), {list, [Json]} or {object, [{Key, Json}]}
 //
 // Pure. Reading is as for what any peer sends: nothing is trusted, nothing for what does not fit.
 #pragma once
@@ -39,6 +41,17 @@ std::vector<Term> ToTerms(const AccountRequest& request);
 std::optional<AccountRequest> ReadAccountRequest(std::span<const TermView> args);
 Term ToTerm(const AccountResult& result);
 std::optional<AccountResult> ReadAccountResult(const TermView& term);
+
+struct XmppRequest {
+  std::string category;
+  std::string command;
+  CtlArguments arguments;
+};
+inline constexpr size_t kCtlArgumentsMax = 32;
+std::vector<Term> ToTerms(const XmppRequest& request);
+std::optional<XmppRequest> ReadXmppRequest(std::span<const TermView> args);
+Term ToTerm(const CtlAnswer& answer);
+std::optional<CtlAnswer> ReadCtlAnswer(const TermView& term);
 
 struct OrderRequest {
   OrderKind kind = OrderKind::kJoin;

@@ -109,6 +109,20 @@ AccountResult RemoteNode::Account(const AccountRequest& request) {
   return {.detail = trouble_.empty() ? "the node's answer was not understood" : trouble_};
 }
 
+CtlAnswer RemoteNode::Xmpp(std::string_view category, std::string_view command,
+                           const CtlArguments& arguments) {
+  const std::vector<Term> args =
+      ToTerms(XmppRequest{std::string(category), std::string(command), arguments});
+  const auto answer = Ask("xmpp", args, kOrderTime);  // some walk over all accounts
+  auto read = answer ? ReadCtlAnswer(answer->view()) : std::nullopt;
+  if (read) return std::move(*read);
+  CtlAnswer failed;
+  failed.faults.push_back(
+      {.message = trouble_.empty() ? "the node's answer was not understood" : trouble_,
+       .extensions = {{"code", "rpc_error"}}});
+  return failed;
+}
+
 std::string RemoteNode::LogLevel() {
   const auto answer = Ask("log_level", {}, kAnswerTime);
   return answer ? answer->view().AsText().value_or("") : "";

@@ -28,6 +28,8 @@ class RemoteNode final : public NodeApi {
   NodeStats Stats() override;
   std::vector<NodeMetric> Metrics() override;
   AccountResult Account(const AccountRequest& request) override;
+  CtlAnswer Xmpp(std::string_view category, std::string_view command,
+                 const CtlArguments& arguments) override;
   std::string LogLevel() override;
   void SetLogLevel(std::string_view level) override;
   std::string Cookie() override { return setup_.dist.cookie; }

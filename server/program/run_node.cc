@@ -75,7 +75,10 @@ class Node {
   void TakeApart();
   void MeterLoad();
   void Account(AccountRequest request, AccountDone done);
-  NodeStats Stats() const;
+  void Xmpp(std::string_view category, std::string_view command, CtlArguments arguments,
+            CtlDone done);
+  void Stats(std::move_only_function<void(NodeStats)> done);
+  std::vector<KnownSession> KnownSessions();
   void WriteMoreMetrics(net::MetricsWriter& out) const;
   std::string StatusLine() const;
   NodeFacts Facts() const;
@@ -208,11 +211,15 @@ Node::Errors Node::Prepare() {
   AnswerCtl(
       *node_, *cluster_,
       {.facts = [this] { return Facts(); },
-       .stats = [this] { return Stats(); },
+       .stats = [this](std::move_only_function<void(NodeStats)> done) { Stats(std::move(done)); },
        .discovered = [this] { return discovery_ ? discovery_->names() : Errors(); },
        .stop = [this](bool again) { BeginStop(again); },
        .account = [this](AccountRequest request,
-                         AccountDone done) { Account(std::move(request), std::move(done)); }});
+                         AccountDone done) { Account(std::move(request), std::move(done)); },
+       .xmpp =
+           [this](std::string category, std::string command, CtlArguments arguments, CtlDone done) {
+             Xmpp(category, command, std::move(arguments), std::move(done));
+           }});
   return {};
 }
 
@@ -250,11 +257,13 @@ Node::Errors Node::StartXmpp() {
              "there is no [[host]] in " + setup_.folder.Toml() + ": clients are not served");
     return {};
   }
-  auto xmpp =
-      XmppNode::Start(setup_, client_sockets_, clock_, [this](std::vector<SessionRecord> changed) {
+  auto xmpp = XmppNode::Start(
+      setup_, client_sockets_, clock_,
+      [this](std::vector<SessionRecord> changed) {
         node_->Post(
             [this, changed = std::move(changed)] { KeepSessions(cluster_->cluster(), changed); });
-      });
+      },
+      [this] { return KnownSessions(); });
   if (!xmpp) return std::move(xmpp.error());
   xmpp_ = std::move(*xmpp);
   node_->Post([this] { clients_ = xmpp_.get(); });
@@ -268,10 +277,40 @@ void Node::Account(AccountRequest request, AccountDone done) {
   });
 }
 
-NodeStats Node::Stats() const {
-  return {.uptime_s = Facts().uptime_s,
-          .online_users_node = clients_ == nullptr ? 0 : clients_->sessions(),
-          .online_users = cluster_->cluster().table(kSessionTable)->size()};
+void Node::Xmpp(std::string_view category, std::string_view command, CtlArguments arguments,
+                CtlDone done) {
+  if (clients_ == nullptr) {
+    CtlAnswer none;
+    none.faults.push_back({.message = "The node has no [[host]] and does not speak XMPP",
+                           .extensions = {{"code", "no_hosts"}}});
+    return done(std::move(none));
+  }
+  clients_->Command(category, command, std::move(arguments),
+                    [this, done = std::move(done)](CtlAnswer answer) mutable {
+                      node_->Post([done = std::move(done), answer = std::move(answer)]() mutable {
+                        done(std::move(answer));
+                      });
+                    });
+}
+
+// Accounts are counted by the store, now and then.
+void Node::Stats(std::move_only_function<void(NodeStats)> done) {
+  NodeStats stats{.uptime_s = Facts().uptime_s,
+                  .online_users_node = clients_ == nullptr ? 0 : clients_->sessions(),
+                  .online_users = cluster_->cluster().table(kSessionTable)->size()};
+  if (clients_ == nullptr) return done(stats);
+  clients_->CountAccounts([this, stats, done = std::move(done)](uint64_t accounts) mutable {
+    stats.registered_users = accounts;
+    node_->Post([stats, done = std::move(done)]() mutable { done(stats); });
+  });
+}
+
+std::vector<KnownSession> Node::KnownSessions() {
+  std::vector<KnownSession> known;
+  cluster_->cluster().table(kSessionTable)->ForEachRecord([&](const RecordView& record) {
+    known.push_back({.full = std::string(record.key), .node = std::string(record.owner)});
+  });
+  return known;
 }
 
 void Node::WriteMoreMetrics(net::MetricsWriter& out) const {

@@ -4,13 +4,14 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "net/base/check.h"
 #include "net/report/log.h"
 #include "server/im/home.h"
-#include "server/modules/modules.h"
+#include "server/program/module_options.h"
 #include "server/store/open_store.h"
 
 namespace server {
@@ -34,25 +35,54 @@ int64_t UnixUs() {
 // The home of a worker's users, and what answers for it.
 class HomeWithModules final : public HomeBox {
  public:
-  HomeWithModules(const HomeGround& ground, const net::Clock& clock)
+  // What all homes of the node are made with.
+  struct Plan {
+    HomeOptions home;
+    ModulesOptions modules;
+    HousekeeperOptions housekeeping;
+    HousekeeperCounters& housekept;
+    StoreBackend& store;
+    const net::Clock& clock;
+  };
+
+  HomeWithModules(const HomeGround& ground, const Plan& plan)
       : ground_{.store = ground.store,
-                .clock = clock,
+                .clock = plan.clock,
                 .unix_us = UnixUs,
                 .domains = ground.domains,
                 .aside = ground.aside},
-        home_({.domains = ground.domains, .node = static_cast<uint8_t>(ground.worker)},
-              ground.sessions, ground.homes, ground.store, table_, clock, UnixUs, Random) {
-    AddHomeFeatures(table_);
-    AddModules(table_, ground_, {});
+        home_(OptionsFor(ground, plan), ground.sessions, ground.homes, ground.store, table_,
+              plan.clock, UnixUs, Random) {
+    AddHomeFeatures(table_, plan.home);
+    AddModules(table_, ground_, plan.modules);
+    if (plan.modules.disco.enabled) features_ = ServerCaps(table_, plan.modules.disco);
+    if (ground.worker != 0) return;  // one of the node's keeps house
+    keeper_ = plan.store.Keeper(ground.loop);
+    housekeeper_.emplace(plan.housekeeping, *keeper_, plan.clock, UnixUs, plan.housekept);
   }
   HomeGate& gate() override { return home_; }
-  void Tick() override { home_.Tick(); }
+  void Tick() override {
+    home_.Tick();
+    if (housekeeper_) housekeeper_->Tick();
+  }
+  Home* home() override { return &home_; }
+  std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, const std::string& text) override { home_.Expel(user, text); }
 
  private:
+  static HomeOptions OptionsFor(const HomeGround& ground, const Plan& plan) {
+    HomeOptions options = plan.home;
+    options.domains = ground.domains;
+    options.node = static_cast<uint8_t>(ground.worker);
+    return options;
+  }
+
   ModuleGround ground_;
   IqTable table_;
   Home home_;
+  std::string features_;
+  std::unique_ptr<StoreKeeper> keeper_;
+  std::optional<Housekeeper> housekeeper_;
 };
 
 std::vector<XmppHost> HostsOf(const NodeSetup& setup) {
@@ -105,6 +135,7 @@ XmppOptions OptionsOf(const NodeSetup& setup, size_t sockets) {
       static_cast<uint32_t>(std::min(all, all / options.workers + all / 4 + net::kConnsReserve));
   options.unauthenticated_max = c2s.unauthenticated_max;
   options.parked_bytes_max = c2s.resume_bytes_max / options.workers;
+  options.sign_up = ModulesOptionsOf(setup.config).registration.sign_up;
   options.sasl_limits.account_per_s = setup.config.auth.failures_per_account;
   options.sasl_limits.address_per_s = setup.config.auth.failures_per_address;
   return options;
@@ -120,11 +151,13 @@ XmppErrors CheckXmpp(const NodeSetup& setup) {
 std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeSetup& setup,
                                                                      size_t sockets,
                                                                      const net::Clock& clock,
-                                                                     OnSessions on_sessions) {
+                                                                     OnSessions on_sessions,
+                                                                     KnownSessions known_sessions) {
   const NodeConfig& config = setup.config;
   auto store = OpenStore({.url = config.store.url, .folder = setup.folder.root});
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
   const NodeConfig::C2s& c2s = config.c2s;
+  auto housekept = std::make_unique<HousekeeperCounters>();
   XmppSetup xmpp{
       .options = OptionsOf(setup, sockets > kOtherSockets ? sockets - kOtherSockets : 1),
       .hosts = HostsOf(setup),
@@ -135,8 +168,13 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                  .connections_max = c2s.connections_max},
       .make_store = [store = store->get()](net::EventLoop& loop) { return store->Client(loop); },
       .make_home =
-          [&clock](const HomeGround& ground) {
-            return std::make_unique<HomeWithModules>(ground, clock);
+          [plan = HomeWithModules::Plan{.home = HomeOptionsOf(config),
+                                        .modules = ModulesOptionsOf(config),
+                                        .housekeeping = HousekeeperOptionsOf(config),
+                                        .housekept = *housekept,
+                                        .store = **store,
+                                        .clock = clock}](const HomeGround& ground) {
+            return std::make_unique<HomeWithModules>(ground, plan);
           },
       .on_sessions = std::move(on_sessions)};
   const bool certificates = std::ranges::any_of(
@@ -151,13 +189,25 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
   for (const net::Address& address : (*service)->addresses()) {
     net::Log(net::LogLevel::kInfo, "node", "listens to clients", {{"address", address.ToString()}});
   }
-  return std::unique_ptr<XmppNode>(
-      new XmppNode(std::move(domains), std::move(*store), std::move(*service)));
+  return std::unique_ptr<XmppNode>(new XmppNode({.domains = std::move(domains),
+                                                 .store = std::move(*store),
+                                                 .housekept = std::move(housekept),
+                                                 .service = std::move(*service),
+                                                 .node = setup.dist.node,
+                                                 .sessions = std::move(known_sessions),
+                                                 .clock = clock}));
 }
 
-XmppNode::XmppNode(std::vector<std::string> domains, std::unique_ptr<StoreBackend> store,
-                   std::unique_ptr<XmppService> service)
-    : domains_(std::move(domains)), store_(std::move(store)), service_(std::move(service)) {}
+XmppNode::XmppNode(Parts parts)
+    : domains_(std::move(parts.domains)),
+      store_(std::move(parts.store)),
+      housekept_(std::move(parts.housekept)),
+      service_(std::move(parts.service)),
+      commands_{.service = *service_,
+                .domains = domains_,
+                .node = std::move(parts.node),
+                .sessions = std::move(parts.sessions)},
+      accounts_(std::make_shared<AccountCount>(domains_, parts.clock)) {}
 
 XmppNode::~XmppNode() { Stop(); }
 
@@ -178,12 +228,26 @@ void XmppNode::WriteMetrics(net::MetricsWriter& out) const {
       .Add({}, read(store.failures));
   out.Counter("mongooseim_login_store_roundtrips_total", "Reads of whole users, for logins.")
       .Add({}, read(store.login_store_roundtrips));
+  out.Counter("mongooseim_store_retired_archive_total",
+              "Archived messages that were too old or too many.")
+      .Add({}, read(housekept_->archive));
+  out.Counter("mongooseim_store_retired_offline_total", "Offline messages that expired.")
+      .Add({}, read(housekept_->offline));
   out.Gauge("mongooseim_store_waiting", "Batches that wait to be written.")
       .Add({}, read(store.waiting));
 }
 
 void XmppNode::Account(AccountRequest request, AccountDone done) {
   DoAccount(*service_, domains_, std::move(request), std::move(done));
+}
+
+void XmppNode::Command(std::string_view category, std::string_view command, CtlArguments arguments,
+                       CtlDone done) {
+  DoXmppCommand(commands_, category, command, std::move(arguments), std::move(done));
+}
+
+void XmppNode::CountAccounts(std::move_only_function<void(uint64_t accounts)> done) {
+  accounts_->Get(*service_, std::move(done));
 }
 
 }  // namespace server

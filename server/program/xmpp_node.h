@@ -14,21 +14,27 @@
 #include "net/base/clock.h"
 #include "net/report/metrics.h"
 #include "server/c2s/xmpp_service.h"
+#include "server/program/account_count.h"
 #include "server/program/node_setup.h"
 #include "server/program/xmpp_accounts.h"
+#include "server/program/xmpp_commands.h"
 #include "server/store/backend.h"
+#include "server/store/housekeeper.h"
 
 namespace server {
 
 class XmppNode {
  public:
   using OnSessions = std::function<void(std::vector<SessionRecord> changed)>;
+  // Of the whole cluster. Called on the node's thread.
+  using KnownSessions = std::function<std::vector<KnownSession>()>;
 
   // `sockets`: at most so many connections. Every error names its remedy.
   static std::expected<std::unique_ptr<XmppNode>, XmppErrors> Start(const NodeSetup& setup,
                                                                     size_t sockets,
                                                                     const net::Clock& clock,
-                                                                    OnSessions on_sessions);
+                                                                    OnSessions on_sessions,
+                                                                    KnownSessions known_sessions);
   ~XmppNode();
 
   void Stop();
@@ -36,16 +42,31 @@ class XmppNode {
   void WriteMetrics(net::MetricsWriter& out) const;
   // `done` on any thread.
   void Account(AccountRequest request, AccountDone done);
+  void Command(std::string_view category, std::string_view command, CtlArguments arguments,
+               CtlDone done);
+  // Of all domains; as it was some seconds ago, where it was asked then.
+  void CountAccounts(std::move_only_function<void(uint64_t accounts)> done);
   uint64_t sessions() const { return service_->sessions(); }
 
  private:
   // Whole from the first: what cannot be started is no node.
-  XmppNode(std::vector<std::string> domains, std::unique_ptr<StoreBackend> store,
-           std::unique_ptr<XmppService> service);
+  struct Parts {
+    std::vector<std::string> domains;
+    std::unique_ptr<StoreBackend> store;
+    std::unique_ptr<HousekeeperCounters> housekept;
+    std::unique_ptr<XmppService> service;
+    std::string node;
+    KnownSessions sessions;
+    const net::Clock& clock;
+  };
+  explicit XmppNode(Parts parts);
 
   const std::vector<std::string> domains_;
-  const std::unique_ptr<StoreBackend> store_;  // ends behind the service
+  const std::unique_ptr<StoreBackend> store_;             // ends behind the service
+  const std::unique_ptr<HousekeeperCounters> housekept_;  // and these
   const std::unique_ptr<XmppService> service_;
+  CommandGround commands_;  // of calls that end with the service
+  const std::shared_ptr<AccountCount> accounts_;
 };
 
 // What `check` can find out beforehand: certificates that cannot be used.

@@ -16,8 +16,12 @@ constexpr uint32_t kOfflineMost = 100'000;
 }  // namespace
 
 Exporter::Exporter(StoreClient& store, std::vector<std::string> domains,
-                   std::function<bool(std::string_view)> write)
-    : store_(store), domains_(std::move(domains)), write_(std::move(write)) {}
+                   std::function<bool(std::string_view)> write,
+                   std::function<std::string(const std::string& user)> privates)
+    : store_(store),
+      domains_(std::move(domains)),
+      write_(std::move(write)),
+      privates_(std::move(privates)) {}
 
 template <typename T, typename Then>
 StoreClient::Done<T> Exporter::Answer(Then then) {
@@ -74,6 +78,7 @@ void Exporter::AfterLoad(const LoadedUser& user) {
     return NextUser();
   }
   AppendXep0227User(out_, jid->local(), user);
+  if (privates_) out_ += privates_(names_[name_]);
   store_.Vcard(names_[name_],
                Answer<std::string>([this](std::string& vcard) { AfterVcard(vcard); }));
 }

@@ -1,6 +1,6 @@
 // All users of some domains as XEP-0227, from a store that goes on serving: each user is as it was
-// when it was read. What a store does not list is not in it: private XML (XEP-0049), of which it
-// tells only what is asked for by name.
+// when it was read. Private XML (XEP-0049), of which a StoreClient tells only what is asked for by
+// name, is given by who can read it.
 //
 // Belongs to the store's loop. Outlives its calls to the store.
 #pragma once
@@ -25,8 +25,10 @@ class Exporter {
  public:
   // `write` takes the file's next bytes; false: it cannot, and the export ends.
   Exporter(StoreClient& store, std::vector<std::string> domains,
-           std::function<bool(std::string_view)> write);
+           std::function<bool(std::string_view)> write,
+           std::function<std::string(const std::string& user)> privates = nullptr);
   void Run(std::move_only_function<void(ExportReport)> done);
+  const ExportReport& report() const { return report_; }  // so far
 
  private:
   void NextDomain();
@@ -47,6 +49,7 @@ class Exporter {
   StoreClient& store_;
   const std::vector<std::string> domains_;
   const std::function<bool(std::string_view)> write_;
+  const std::function<std::string(const std::string& user)> privates_;  // <query/>, or ""
   std::move_only_function<void(ExportReport)> done_;
   ExportReport report_;
   std::string out_;  // not yet written

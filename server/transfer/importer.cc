@@ -47,20 +47,29 @@ void Importer::NextBatch() {
     return NextUser();
   }
   const size_t messages = next_ == 0 ? 0 : batches_[next_].size();
-  store_.Write(std::move(batches_[next_]), [this, messages](
-                                               std::expected<std::monostate, StoreError> written) {
-    if (!written && written.error() == StoreError::kConflict && next_ == 0) {
-      ++report_.existed;
-      Note(user_ + ": exists already and was left as it is");
-      return NextUser();
-    }
-    if (!written) {
-      return End(user_ + ": the store failed: " + std::string(ToString(written.error())));
-    }
-    report_.messages += messages;
-    ++next_;
-    NextBatch();
-  });
+  store_.Write(std::move(batches_[next_]),
+               [this, messages](std::expected<std::monostate, StoreError> written) {
+                 if (!written && written.error() == StoreError::kConflict && next_ == 0) {
+                   ++report_.existed;
+                   Note(user_ + ": exists already and was left as it is");
+                   return NextUser();
+                 }
+                 if (!written) return TakeBack(written.error());
+                 report_.messages += messages;
+                 ++next_;
+                 NextBatch();
+               });
+}
+
+void Importer::TakeBack(StoreError error) {
+  std::string text = user_ + ": the store failed: " + std::string(ToString(error));
+  if (next_ == 0) return End(std::move(text));
+  store_.Write({RemoveAccount{.user = user_}},
+               [this, text = std::move(text)](const auto& removed) mutable {
+                 End(text + (removed ? "; the user was taken back"
+                                     : "; the user is there without all of its messages: remove "
+                                       "the account before you try again"));
+               });
 }
 
 void Importer::Note(std::string note) {

@@ -1,6 +1,7 @@
 // Users from a source into a store, one after the other. A user that exists is left as it is; one
 // that fails is told of, and the next one comes; a store that fails ends it. Each user's account,
-// roster, vCard and the like are there whole or not at all, messages follow in batches.
+// roster, vCard and the like are there whole or not at all, messages follow in batches; where one
+// of those fails the user is taken back, so that nobody is there by half.
 //
 // Belongs to the store's loop, which it holds up while files are read and keys are made of
 // passwords: not for a loop that serves anybody. Outlives its calls to the store.
@@ -33,11 +34,13 @@ class Importer {
   // `source` and `store` outlive this.
   Importer(StoreClient& store, UserSource& source, std::function<int64_t()> unix_s);
   void Run(std::move_only_function<void(ImportReport)> done);
+  const ImportReport& report() const { return report_; }  // so far
 
  private:
   void NextUser();
   void Begin(UserData data);
   void NextBatch();
+  void TakeBack(StoreError error);
   void Note(std::string note);
   void End(std::string error);
 

@@ -521,7 +521,8 @@ class NewerGeneration(NodeCase):
         node = self.node("m1").live()
         status = self.answer(node, "server", "status")["data"]["server"]["status"]
         self.assertEqual(status["statusCode"], "RUNNING")
-        missing = self.answer(node, "last", "getLast", "--user", "a@localhost", code=1)
+        missing = self.answer(node, "inbox", "flushUserBin", "--user", "a@localhost",
+                              code=1)
         self.assertIn("is not there yet", missing["errors"][0]["message"])
         stopped = self.answer(node, "server", "stop")
         self.assertEqual(stopped["data"]["server"]["stop"], "Stop scheduled")

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <nlohmann/json.hpp>
 
@@ -38,6 +39,13 @@ class FakeNode final : public NodeApi {
     asked.push_back(request);
     return account;
   }
+  CtlAnswer Xmpp(std::string_view category, std::string_view command,
+                 const CtlArguments& arguments) override {
+    std::string line = std::string(category) + ' ' + std::string(command);
+    for (const auto& [name, value] : arguments) line += ' ' + name + '=' + value;
+    xmpp.push_back(std::move(line));
+    return xmpp_answer;
+  }
   std::string LogLevel() override { return level; }
   void SetLogLevel(std::string_view to) override { level = to; }
   std::string Cookie() override { return "cookie"; }
@@ -62,6 +70,8 @@ class FakeNode final : public NodeApi {
   int stops = 0;
   std::vector<AccountRequest> asked;
   AccountResult account{.outcome = AccountOutcome::kDone};
+  std::vector<std::string> xmpp;
+  CtlAnswer xmpp_answer;
 };
 
 class Script final : public Terminal {
@@ -257,7 +267,7 @@ TEST(CtlCategory, WhatIsNotThereYetSaysSoInTheSameEnvelope) {
     EXPECT_EQ(exit_code, json.contains("errors") ? 1 : 0);
     EXPECT_TRUE(json["data"][spec.category].contains(spec.command)) << spec.command;
   }
-  EXPECT_EQ(ctl.Run({"domain", "allDomains"}), 1);
+  EXPECT_EQ(ctl.Run({"inbox", "flushGlobalBin", "--hostType", "x"}), 1);
   EXPECT_EQ(ctl.Json()["errors"][0]["extensions"]["code"], "not_implemented");
 }
 
@@ -329,7 +339,7 @@ TEST(CtlDocument, WhatIsNotUnderstoodIsSaidInTheEnvelope) {
   EXPECT_EQ(code("{server{nothing}}"), "unknown_field");
   EXPECT_EQ(code("{server{status{nothing}}}"), "unknown_field");
   EXPECT_EQ(code("mutation{server{joinCluster}}"), "bad_argument");
-  EXPECT_EQ(code("{last{getLast(user: \"x@y\")}}"), "not_implemented");
+  EXPECT_EQ(code("mutation{inbox{flushUserBin(user: \"x@y\")}}"), "not_implemented");
   ctl.node.up = false;
   EXPECT_EQ(ctl.Run({"graphql", "{server{status}}"}), 3);
   EXPECT_EQ(ctl.Run({"graphql"}), 3);
@@ -337,10 +347,139 @@ TEST(CtlDocument, WhatIsNotUnderstoodIsSaidInTheEnvelope) {
 
 TEST(CtlFlat, OlderCommandsThatAreNotThereYetSaySo) {
   Ctl ctl;
-  EXPECT_EQ(ctl.Run({"get_roster", "u", "host"}), 1);
-  EXPECT_THAT(ctl.terminal.out, HasSubstr("'get_roster' is not there yet"));
+  EXPECT_EQ(ctl.Run({"check_password_hash", "u", "host", "x", "md5"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("'check_password_hash' is not there yet"));
   EXPECT_EQ(ctl.Run({"no_such_word"}), 1);
   EXPECT_THAT(ctl.terminal.out, HasSubstr("Unknown command 'no_such_word'"));
+}
+
+TEST(CtlXmpp, NewerCommandsGoToTheNodeAsTheyAre) {
+  Ctl ctl;
+  ctl.node.xmpp_answer.data = CtlJson::Object();
+  ctl.node.xmpp_answer.data.Set("id", CtlJson::Text("7"));
+  EXPECT_EQ(ctl.Run({"stanza", "sendMessage", "--from", "a@d", "--to", "b@d", "--body", "hi you"}),
+            0);
+  EXPECT_EQ(ctl.node.xmpp.back(), "stanza sendMessage body=hi you from=a@d to=b@d");
+  EXPECT_EQ(ctl.Json()["data"]["stanza"]["sendMessage"]["id"], "7");
+  EXPECT_EQ(ctl.Run({"graphql",
+                     "mutation{stanza{sendMessage(from:\"a@d\", to:\"b@d\", body:\"x\"){id}}}"}),
+            0);
+  EXPECT_EQ(ctl.node.xmpp.back(), "stanza sendMessage body=x from=a@d to=b@d");
+  ctl.node.xmpp_answer = {};
+  ctl.node.xmpp_answer.faults = {
+      {.message = "No active session", .extensions = {{"code", "no_session"}}}};
+  EXPECT_EQ(ctl.Run({"session", "kickUserSession", "--user", "a@d/x"}), 1);
+  EXPECT_EQ(ctl.Json()["errors"][0]["message"], "No active session");
+  EXPECT_EQ(ctl.Json()["errors"][0]["extensions"]["code"], "no_session");
+  EXPECT_EQ(ctl.Json()["errors"][0]["path"][1], "kickUserSession");
+  ctl.node.up = false;
+  EXPECT_EQ(ctl.Run({"session", "countSessions"}), 3);
+}
+
+TEST(CtlXmpp, ValuesThatAreNoJsonAreUsageErrors) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"roster", "deleteContacts", "--user", "a@d", "--contacts", "[b@d]"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("Invalid value '[b@d]' of argument 'contacts'"));
+  EXPECT_EQ(ctl.Run({"vcard", "setVcard", "--user", "a@d", "--vcard", "[]"}), 1);
+  EXPECT_EQ(ctl.Run({"vcard", "setVcard", "--user", "a@d", "--vcard", R"({"formattedName":"A"})"}),
+            0);
+}
+
+TEST(CtlXmpp, OlderCommandsStandOnTheNewerOnes) {
+  Ctl ctl;
+  CtlJson session = CtlJson::Object();
+  session.Set("user", CtlJson::Text("a@d/x"));
+  session.Set("connection", CtlJson::Text("c2s_tls"));
+  session.Set("ip", CtlJson::Text("192.0.2.1"));
+  session.Set("port", CtlJson::Number(5));
+  session.Set("priority", CtlJson::Null());
+  session.Set("node", CtlJson::Text("m@h"));
+  session.Set("uptime", CtlJson::Number(9));
+  ctl.node.xmpp_answer.data = CtlJson::List();
+  ctl.node.xmpp_answer.data.Add(session);
+  EXPECT_EQ(ctl.Run({"connected_users"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "a@d/x\n");
+  EXPECT_EQ(ctl.Run({"connected_users_info"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "a@d/x\tc2s_tls\t192.0.2.1\t5\tundefined\tm@h\t9\n");
+  EXPECT_EQ(ctl.Run({"user_sessions_info", "a", "d"}), 0);
+  EXPECT_EQ(ctl.node.xmpp.back(), "session listUserSessions user=a@d");
+  ctl.node.xmpp_answer.data = CtlJson::Number(3);
+  EXPECT_EQ(ctl.Run({"connected_users_number"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "3\n");
+  CtlJson contact = CtlJson::Object();
+  contact.Set("jid", CtlJson::Text("b@d"));
+  contact.Set("name", CtlJson::Text("B"));
+  contact.Set("groups", CtlJson::Texts({"g", "h"}));
+  contact.Set("subscription", CtlJson::Text("BOTH"));
+  contact.Set("ask", CtlJson::Text("NONE"));
+  ctl.node.xmpp_answer.data = CtlJson::List();
+  ctl.node.xmpp_answer.data.Add(contact);
+  EXPECT_EQ(ctl.Run({"get_roster", "a", "d"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "b@d\tB\tboth\tnone\tg;h\n");
+  ctl.node.xmpp_answer.data = CtlJson::Object();
+  ctl.node.xmpp_answer.data.Set("kicked", CtlJson::Bool(false));
+  ctl.node.xmpp_answer.data.Set("message", CtlJson::Text("No active session"));
+  EXPECT_EQ(ctl.Run({"kick_session", "a", "d", "x", "why"}), 1);
+  EXPECT_EQ(ctl.terminal.out, "No active session\n");
+  EXPECT_EQ(ctl.node.xmpp.back(), "session kickUserSession reason=why user=a@d/x");
+}
+
+TEST(CtlXmpp, AnOlderRosterItemIsAddedAndSubscribedTo) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"add_rosteritem", "a", "d", "b", "e", "Bob", "friends", "to"}), 0);
+  ASSERT_EQ(ctl.node.xmpp.size(), 3U);
+  EXPECT_THAT(ctl.node.xmpp[0], StartsWith("roster addContact contact=b@e groups=["));
+  EXPECT_EQ(ctl.node.xmpp[1], "roster subscription action=ACCEPT contact=a@d user=b@e");
+  EXPECT_EQ(ctl.node.xmpp[2], "roster subscription action=INVITE contact=b@e user=a@d");
+  EXPECT_EQ(ctl.Run({"add_rosteritem", "a", "d", "b", "e", "Bob", "", "both"}), 0);
+  EXPECT_EQ(ctl.node.xmpp.back(),
+            "roster setMutualSubscription action=CONNECT userA=a@d userB=b@e");
+  EXPECT_EQ(ctl.Run({"add_rosteritem", "a", "d", "b", "e", "Bob", "", "some"}), 2);
+  EXPECT_EQ(ctl.Run({"add_rosteritem", "a"}), 2);
+  EXPECT_THAT(ctl.terminal.out, StartsWith("Usage: mongooseimctl add_rosteritem USER HOST"));
+}
+
+TEST(CtlXmpp, EachOlderCommandIsInTheHelpAndTellsItsFault) {
+  Ctl ctl;
+  ctl.Run({});
+  const std::string help = ctl.terminal.out;
+  ctl.node.xmpp_answer.faults = {{.message = "so it is", .extensions = {}}};
+  for (const FlatXmppCommand& command : FlatXmppCommands()) {
+    EXPECT_THAT(help, HasSubstr("  " + std::string(command.name) + ' '));
+    std::vector<std::string> words = {std::string(command.name)};
+    if (!command.arguments.empty()) {
+      const auto count = std::ranges::count(command.arguments, ' ') + 1;
+      for (int i = 0; i < count; ++i)
+        words.push_back(command.name == "add_rosteritem" ? "none" : "1");
+    }
+    EXPECT_EQ(ctl.Run(words), 1) << command.name;
+    EXPECT_EQ(ctl.terminal.out, "Error: so it is\n") << command.name;
+  }
+}
+
+TEST(CtlJson, IsReadAsItIsWrittenAndWhatIsNoneIsNothing) {
+  const std::string text = R"({"a":[1,-2,"x\u00e4\ud83d\ude00\n\"",null,true],"b":{}})";
+  const auto json = CtlJson::Parse(text);
+  ASSERT_TRUE(json.has_value());
+  EXPECT_EQ(nlohmann::json::parse(json->Pretty()), nlohmann::json::parse(text));
+  EXPECT_EQ(json->Find("a")->values()[2].second.Plain(), "x\u00e4\U0001F600\n\"");
+  for (const char* none : {"", "[", "[1", "[1,]", "{\"a\"}", "{\"a\":}", "{1:2}", "\"", "\"\\",
+                           "\"\\x\"", "\"\\ud800\"", "nul", "1.5", "1 2", "[1]]", "\"\n\""}) {
+    EXPECT_FALSE(CtlJson::Parse(none).has_value()) << none;
+  }
+  EXPECT_TRUE(CtlJson::Parse(std::string(16, '[') + std::string(16, ']')).has_value());
+  EXPECT_FALSE(CtlJson::Parse(std::string(20, '[') + std::string(20, ']')).has_value());
+}
+
+TEST(Ctl, StatisticsAreShownInBothGenerations) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"stats", "onlineusers"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "9\n");
+  EXPECT_EQ(ctl.Run({"stats", "nothing"}), 1);
+  EXPECT_EQ(ctl.Run({"metric", "getMetricsAsDicts", "--name", "[\"global\",\"uptime\"]"}), 0);
+  EXPECT_EQ(ctl.Json()["data"]["metric"]["getMetricsAsDicts"],
+            nlohmann::json::parse(
+                R"([{"name":["global","uptime"],"dict":[{"key":"value","value":5}]}])"));
 }
 
 TEST(Ctl, AccountsAreOrderedInBothGenerationsWithMongooseimsWords) {

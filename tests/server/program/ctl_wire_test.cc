@@ -4,7 +4,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <vector>
+
+#include "server/ctl/ctl.h"
+#include "server/program/xmpp_commands.h"
 
 namespace server {
 namespace {
@@ -78,6 +82,39 @@ TEST(CtlWire, OrdersOfEachKindAreRead) {
   }
 }
 
+TEST(CtlWire, CommandsOfXmppAndTheirAnswersGoBothWays) {
+  const XmppRequest request{"stanza", "sendMessage", {{"from", "a@d"}, {"body", "ä"}}};
+  const std::vector<Term> terms = ToTerms(request);
+  std::vector<TermView> views;
+  for (const Term& term : terms) views.push_back(term.view());
+  const auto read = ReadXmppRequest(views);
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->category, "stanza");
+  EXPECT_EQ(read->command, "sendMessage");
+  EXPECT_EQ(read->arguments, request.arguments);
+  CtlAnswer answer;
+  answer.data = *CtlJson::Parse(R"({"a":[1,"x",null,true,[]],"b":{"c":{}}})");
+  answer.faults = {{.message = "no", .extensions = {{"code", "x"}, {"jid", "a@d"}}}};
+  const Term told = ToTerm(answer);
+  const auto back = ReadCtlAnswer(told.view());
+  ASSERT_TRUE(back.has_value());
+  EXPECT_EQ(back->data.Pretty(), answer.data.Pretty());
+  ASSERT_EQ(back->faults.size(), 1U);
+  EXPECT_EQ(back->faults[0].message, "no");
+  EXPECT_EQ(back->faults[0].extensions, answer.faults[0].extensions);
+}
+
+TEST(XmppCommands, AreThoseThatMongooseimctlKnows) {
+  std::vector<std::pair<std::string_view, std::string_view>> here;
+  for (const auto commands : XmppCommands()) {
+    for (const XmppCommand& command : commands)
+      here.emplace_back(command.category, command.command);
+  }
+  std::ranges::sort(here);
+  const auto known = XmppCommandNames();
+  EXPECT_EQ(here, (std::vector(known.begin(), known.end())));
+}
+
 TEST(CtlWire, WhatDoesNotFitIsNothing) {
   const std::vector<Term> foreign = {
       Term(),
@@ -94,6 +131,7 @@ TEST(CtlWire, WhatDoesNotFitIsNothing) {
     EXPECT_FALSE(ReadCluster(term.view()).has_value()) << term.ToText();
     EXPECT_FALSE(ReadStats(term.view()).has_value()) << term.ToText();
     EXPECT_FALSE(ReadOrderResult(term.view()).has_value()) << term.ToText();
+    EXPECT_FALSE(ReadCtlAnswer(term.view()).has_value()) << term.ToText();
   }
   EXPECT_FALSE(ReadTables(foreign[6].view()).has_value());
   EXPECT_FALSE(ReadMetrics(foreign[6].view()).has_value());

@@ -1,0 +1,295 @@
+// vcard …: an account's vCard (XEP-0054) as fields. A set replaces it whole, as a client's would; a
+// field that is not understood (photo, logo, sound, keys) is refused.
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "server/program/xmpp_commands.h"
+#include "server/xmpp/xml_text.h"
+
+namespace server {
+namespace {
+
+constexpr std::string_view kSpace = "vcard-temp";
+constexpr size_t kValuesMax = 100;  // of one field
+
+struct Field {
+  std::string_view json;
+  std::string_view xml;
+};
+// Lists of texts.
+constexpr std::array kTexts = std::to_array<Field>({{"nickname", "NICKNAME"},
+                                                    {"birthday", "BDAY"},
+                                                    {"jabberId", "JABBERID"},
+                                                    {"mailer", "MAILER"},
+                                                    {"timeZone", "TZ"},
+                                                    {"title", "TITLE"},
+                                                    {"role", "ROLE"},
+                                                    {"note", "NOTE"},
+                                                    {"prodId", "PRODID"},
+                                                    {"rev", "REV"},
+                                                    {"sortString", "SORT-STRING"},
+                                                    {"uid", "UID"},
+                                                    {"url", "URL"},
+                                                    {"desc", "DESC"}});
+
+// Lists of objects: texts within, and tags (empty elements) where there are such.
+struct Compound {
+  Field field;
+  std::span<const Field> texts;
+  std::span<const std::string_view> tags;
+};
+constexpr std::array kName = std::to_array<Field>({{"family", "FAMILY"},
+                                                   {"givenName", "GIVEN"},
+                                                   {"middleName", "MIDDLE"},
+                                                   {"prefix", "PREFIX"},
+                                                   {"suffix", "SUFFIX"}});
+constexpr std::array kAddress = std::to_array<Field>({{"pobox", "POBOX"},
+                                                      {"extadd", "EXTADD"},
+                                                      {"street", "STREET"},
+                                                      {"locality", "LOCALITY"},
+                                                      {"region", "REGION"},
+                                                      {"pcode", "PCODE"},
+                                                      {"country", "CTRY"}});
+constexpr std::array kTelephone = std::to_array<Field>({{"number", "NUMBER"}});
+constexpr std::array kEmail = std::to_array<Field>({{"userId", "USERID"}});
+constexpr std::array kGeo = std::to_array<Field>({{"lat", "LAT"}, {"lon", "LON"}});
+constexpr std::array kOrg = std::to_array<Field>({{"orgname", "ORGNAME"}, {"orgunit", "ORGUNIT"}});
+constexpr std::array kAddressTags =
+    std::to_array<std::string_view>({"HOME", "WORK", "POSTAL", "PARCEL", "DOM", "PREF", "INTL"});
+constexpr std::array kTelephoneTags =
+    std::to_array<std::string_view>({"HOME", "WORK", "VOICE", "FAX", "PAGER", "MSG", "CELL",
+                                     "VIDEO", "BBS", "MODEM", "ISDN", "PCS", "PREF"});
+constexpr std::array kEmailTags =
+    std::to_array<std::string_view>({"HOME", "WORK", "INTERNET", "PREF", "X400"});
+constexpr std::array kCompounds = std::to_array<Compound>({
+    {{"address", "ADR"}, kAddress, kAddressTags},
+    {{"telephone", "TEL"}, kTelephone, kTelephoneTags},
+    {{"email", "EMAIL"}, kEmail, kEmailTags},
+    {{"geo", "GEO"}, kGeo, {}},
+    {{"org", "ORG"}, kOrg, {}},
+});
+
+// --- From XML
+
+// "orgunit" alone may stand several times.
+bool IsList(const Field& field) { return field.json == "orgunit"; }
+
+CtlJson ObjectOf(const XmlElement& element, std::span<const Field> texts,
+                 std::span<const std::string_view> tags) {
+  CtlJson object = CtlJson::Object();
+  if (!tags.empty()) {
+    CtlJson found = CtlJson::List();
+    for (const std::string_view tag : tags) {
+      if (element.Child(tag, kSpace)) found.Add(CtlJson::Text(tag));
+    }
+    object.Set("tags", std::move(found));
+  }
+  for (const Field& field : texts) {
+    CtlJson list = CtlJson::List();
+    CtlJson first = CtlJson::Null();
+    for (XmlElement child = element.FirstChild(); child; child = child.Next()) {
+      if (!child.Is(field.xml, kSpace)) continue;
+      if (first.null()) first = CtlJson::Text(child.Text());
+      list.Add(CtlJson::Text(child.Text()));
+    }
+    object.Set(field.json, IsList(field) ? std::move(list) : std::move(first));
+  }
+  return object;
+}
+
+CtlJson JsonOf(const XmlElement& vcard) {
+  CtlJson json = CtlJson::Object();
+  const XmlElement name = vcard.Child("FN", kSpace);
+  json.Set("formattedName", name ? CtlJson::Text(name.Text()) : CtlJson::Null());
+  const XmlElement parts = vcard.Child("N", kSpace);
+  json.Set("nameComponents", parts ? ObjectOf(parts, kName, {}) : CtlJson::Null());
+  for (const Field& field : kTexts) {
+    CtlJson list = CtlJson::List();
+    for (XmlElement child = vcard.FirstChild(); child; child = child.Next()) {
+      if (child.Is(field.xml, kSpace)) list.Add(CtlJson::Text(child.Text()));
+    }
+    json.Set(field.json, std::move(list));
+  }
+  for (const Compound& compound : kCompounds) {
+    CtlJson list = CtlJson::List();
+    for (XmlElement child = vcard.FirstChild(); child; child = child.Next()) {
+      if (child.Is(compound.field.xml, kSpace)) {
+        list.Add(ObjectOf(child, compound.texts, compound.tags));
+      }
+    }
+    json.Set(compound.field.json, std::move(list));
+  }
+  return json;
+}
+
+// --- To XML
+
+void AppendText(std::string& out, std::string_view name, std::string_view text) {
+  ((out += '<') += name) += '>';
+  AppendXmlContent(out, text);
+  ((out += "</") += name) += '>';
+}
+
+// Each of a list's texts, or the one.
+void AppendTexts(std::string& out, const CtlJson* json, std::string_view name) {
+  if (json == nullptr || json->null()) return;
+  if (json->scalar()) return AppendText(out, name, json->Plain());
+  size_t count = 0;
+  for (const auto& [_, value] : json->values()) {
+    if (++count <= kValuesMax) AppendText(out, name, value.Plain());
+  }
+}
+
+void AppendObject(std::string& out, const CtlJson& json, const Compound& compound) {
+  ((out += '<') += compound.field.xml) += '>';
+  if (const CtlJson* tags = json.Find("tags")) {
+    for (const auto& [_, tag] : tags->values()) {
+      const std::string name = tag.Plain();
+      if (std::ranges::find(compound.tags, name) != compound.tags.end()) out += "<" + name + "/>";
+    }
+  }
+  for (const Field& field : compound.texts) AppendTexts(out, json.Find(field.json), field.xml);
+  ((out += "</") += compound.field.xml) += '>';
+}
+
+std::string XmlOf(const CtlJson& json) {
+  std::string xml = "<vCard xmlns='vcard-temp'>";
+  AppendTexts(xml, json.Find("formattedName"), "FN");
+  if (const CtlJson* name = json.Find("nameComponents"); name != nullptr && !name->scalar()) {
+    AppendObject(xml, *name, {{"nameComponents", "N"}, kName, {}});
+  }
+  for (const Field& field : kTexts) AppendTexts(xml, json.Find(field.json), field.xml);
+  for (const Compound& compound : kCompounds) {
+    const CtlJson* list = json.Find(compound.field.json);
+    if (list == nullptr || !list->list()) continue;
+    size_t count = 0;
+    for (const auto& [_, value] : list->values()) {
+      if (++count <= kValuesMax) AppendObject(xml, value, compound);
+    }
+  }
+  return xml + "</vCard>";
+}
+
+// The first field that is none of ours: it would be lost without a word.
+std::string Unknown(const CtlJson& json) {
+  for (const auto& [key, _] : json.values()) {
+    const auto is = [&key = key](const Field& field) { return field.json == key; };
+    const bool known = key == "formattedName" || key == "nameComponents" ||
+                       std::ranges::any_of(kTexts, is) ||
+                       std::ranges::any_of(kCompounds, is, &Compound::field);
+    if (!known) return key;
+  }
+  return {};
+}
+
+// --- Commands
+
+// `then` with the vCard's XML.
+void WithVcard(CommandCall call, const Jid& user,
+               std::function<void(CommandCall call, const XmlElement& vcard)> then) {
+  WithAccount(
+      std::move(call), user,
+      [user = user.Bare(), then = std::move(then)](CommandCall c, XmppWorker& worker, LoadedUser) {
+        worker.store().Vcard(user.full(), [c = std::move(c), user, then](auto xml) mutable {
+          if (!xml) return c.StoreFailed(xml.error());
+          const auto vcard = xml->empty() ? std::nullopt : ParseStanza(*xml, kClientSpace);
+          if (!vcard) {
+            return c.Fault("Vcard for user not found", "vcard_not_found", {{"user", user.full()}});
+          }
+          then(std::move(c), vcard->root());
+        });
+      });
+}
+
+void GetVcard(CommandCall call) {
+  const auto user = call.User("user");
+  if (!user) return;
+  WithVcard(std::move(call), *user,
+            [](CommandCall c, const XmlElement& vcard) { c.Result(JsonOf(vcard)); });
+}
+
+// By the module, so that its limits hold.
+void Put(CommandCall call, const Jid& user, std::string xml,
+         std::move_only_function<void(CommandCall call)> then) {
+  CommandGround& ground = call.ground();
+  AtHome(ground, user,
+         [call = std::move(call), user = user.Bare(), xml = std::move(xml), then = std::move(then)](
+             XmppWorker&, Home& home) mutable {
+           home.AskAs(user, StanzaType::kSet, std::move(xml),
+                      [call = std::move(call), user, then = std::move(then)](
+                          StanzaType type, const std::string& content) mutable {
+                        if (type == StanzaType::kResult) return then(std::move(call));
+                        const std::string condition = ConditionOf(content);
+                        if (condition == "item-not-found") return call.NoSuchUser(user);
+                        call.Fault("It was not done: " + condition, condition);
+                      });
+         });
+}
+
+void SetVcard(CommandCall call) {
+  const auto user = call.User("user");
+  if (!user) return;
+  const auto json = CtlJson::Parse(call.Text("vcard"));
+  if (!json || json->scalar() || json->list()) {
+    return call.Fault("A vcard is an object of JSON", "invalid_vcard");
+  }
+  if (const std::string unknown = Unknown(*json); !unknown.empty()) {
+    return call.Fault("The field '" + unknown + "' is not understood", "invalid_vcard");
+  }
+  std::string xml = XmlOf(*json);
+  const auto read = ParseStanza(xml, kClientSpace);
+  if (!read) return call.Fault("A text is none of XML", "invalid_vcard");
+  CtlJson result = JsonOf(read->root());
+  Put(std::move(call), *user, std::move(xml),
+      [result = std::move(result)](CommandCall c) mutable { c.Result(std::move(result)); });
+}
+
+// One element of it, and of that perhaps one: what the old commands ask.
+void GetElement(CommandCall call) {
+  const auto user = call.User("user");
+  if (!user) return;
+  WithVcard(std::move(call), *user, [](CommandCall c, const XmlElement& vcard) {
+    XmlElement element = vcard.Child(c.Text("name"), kSpace);
+    if (element && c.Has("within")) element = element.Child(c.Text("within"), kSpace);
+    if (!element) return c.Fault("error_no_value_found_in_vcard", "no_value");
+    c.Result(element.Text());
+  });
+}
+
+void SetElement(CommandCall call) {
+  const auto user = call.User("user");
+  if (!user) return;
+  WithAccount(
+      std::move(call), *user, [user = user->Bare()](CommandCall c, XmppWorker& worker, LoadedUser) {
+        worker.store().Vcard(user.full(), [c = std::move(c), user](auto stored) mutable {
+          if (!stored) return c.StoreFailed(stored.error());
+          const std::string name = c.Text("name");
+          const auto vcard =
+              ParseStanza(stored->empty() ? "<vCard xmlns='vcard-temp'/>" : *stored, kClientSpace);
+          std::string xml = "<vCard xmlns='vcard-temp'>";
+          AppendText(xml, name, c.Text("value"));
+          for (XmlElement child = vcard ? vcard->root().FirstChild() : XmlElement(); child;
+               child = child.Next()) {
+            if (!child.Is(name, kSpace)) child.AppendTo(xml, kSpace);
+          }
+          xml += "</vCard>";
+          if (!ParseStanza(xml, kClientSpace))
+            return c.Fault("That is no name of XML", "invalid_vcard");
+          Put(std::move(c), user, std::move(xml), [](CommandCall done) { done.Result("ok"); });
+        });
+      });
+}
+
+constexpr std::array kCommands = std::to_array<XmppCommand>({
+    {"vcard", "getVcard", GetVcard},
+    {"vcard", "setVcard", SetVcard},
+    {"flat", "getVcardElement", GetElement},
+    {"flat", "setVcardElement", SetElement},
+});
+
+}  // namespace
+
+std::span<const XmppCommand> VcardCommands() { return kCommands; }
+
+}  // namespace server

@@ -1,0 +1,211 @@
+#include "server/program/xmpp_commands.h"
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <utility>
+
+#include "server/xmpp/date_time.h"
+#include "server/xmpp/stanza.h"
+
+namespace server {
+namespace {
+
+constexpr uint32_t kAccountsPage = 500;
+
+}  // namespace
+
+// --- CommandCall
+
+CommandCall::~CommandCall() {
+  if (done_) Fault("The node stops, and did not answer", "not_answered");
+}
+
+std::string CommandCall::Text(std::string_view name) const {
+  const auto it = arguments_.find(name);
+  return it == arguments_.end() ? std::string() : it->second;
+}
+
+uint64_t CommandCall::Number(std::string_view name, uint64_t fallback) const {
+  const std::string text = Text(name);
+  uint64_t number = fallback;
+  std::from_chars(text.data(), text.data() + text.size(), number);
+  return number;
+}
+
+std::optional<Jid> CommandCall::Address(std::string_view name) {
+  auto jid = Jid::Parse(Text(name));
+  if (!jid) {
+    Fault("'" + Text(name) + "' is no address", "invalid_jid", {{std::string(name), Text(name)}});
+  }
+  return jid;
+}
+
+std::optional<Jid> CommandCall::User(std::string_view name) {
+  auto jid = Address(name);
+  if (!jid) return std::nullopt;
+  if (std::ranges::find(ground_.domains, jid->domain()) == ground_.domains.end()) {
+    Fault("Domain not found", "unknown_domain", {{std::string(name), jid->full()}});
+    return std::nullopt;
+  }
+  if (jid->local().empty()) {
+    Fault("'" + jid->full() + "' names no user", "invalid_jid", {{std::string(name), jid->full()}});
+    return std::nullopt;
+  }
+  return jid;
+}
+
+std::optional<std::string> CommandCall::Domain(std::string_view name) {
+  if (!Has(name)) return std::string();
+  auto domain = PrepareDomain(Text(name));
+  if (!domain || std::ranges::find(ground_.domains, *domain) == ground_.domains.end()) {
+    Fault("Given domain does not exist", "domain_not_found", {{"domain", Text(name)}});
+    return std::nullopt;
+  }
+  return domain;
+}
+
+std::optional<int64_t> CommandCall::Time(std::string_view name) {
+  if (!Has(name)) return 0;
+  auto time = ParseDateTime(Text(name));
+  if (!time) {
+    Fault("'" + Text(name) + "' is no time: write it as 2026-11-28T10:00:00Z", "invalid_time");
+  }
+  return time;
+}
+
+void CommandCall::Answer(CtlAnswer answer) { std::exchange(done_, nullptr)(std::move(answer)); }
+
+void CommandCall::Result(CtlJson data) { Answer({.data = std::move(data), .faults = {}}); }
+
+void CommandCall::Fault(std::string_view message, std::string_view code,
+                        std::vector<std::pair<std::string, std::string>> more) {
+  more.emplace_back("code", code);
+  CtlAnswer answer;
+  answer.faults.push_back({.message = std::string(message), .extensions = std::move(more)});
+  Answer(std::move(answer));
+}
+
+void CommandCall::StoreFailed(StoreError error) {
+  Fault("The store did not do it: " + std::string(ToString(error)), "store_failed");
+}
+
+void CommandCall::NoSuchUser(const Jid& user) {
+  const std::string bare(user.bare());
+  if (category_ == "stanza") return Fault("User does not exist", "unknown_user", {{"jid", bare}});
+  if (category_ == "roster" || category_ == "flat") {
+    return Fault("The user " + bare + " does not exist", "user_not_exist", {{"jid", bare}});
+  }
+  const bool account = category_ == "account" || category_ == "blocklist";
+  Fault("User " + bare + " does not exist", account ? "not_found" : "user_does_not_exist",
+        {{"jid", bare}});
+}
+
+// --- The table
+
+std::vector<std::span<const XmppCommand>> XmppCommands() {
+  return {AccountCommands(), DomainCommands(),  LastCommands(),   PrivateCommands(),
+          RosterCommands(),  SessionCommands(), StanzaCommands(), VcardCommands()};
+}
+
+void DoXmppCommand(CommandGround& ground, std::string_view category, std::string_view command,
+                   CtlArguments arguments, CtlDone done) {
+  CommandCall call(ground, category, std::move(arguments), std::move(done));
+  for (const std::span<const XmppCommand> commands : XmppCommands()) {
+    for (const XmppCommand& known : commands) {
+      if (known.category == category && known.command == command) return known.run(std::move(call));
+    }
+  }
+  call.Fault("The node does not know " + std::string(category) + ' ' + std::string(command),
+             "not_implemented");
+}
+
+// --- What they have in common
+
+void AtHome(CommandGround& ground, const Jid& user,
+            std::move_only_function<void(XmppWorker& worker, Home& home)> then) {
+  ground.service.OnHomeOf(user.bare(), [then = std::move(then)](XmppWorker& worker) mutable {
+    if (Home* home = worker.home_box().home()) then(worker, *home);
+  });
+}
+
+void WithAccount(
+    CommandCall call, const Jid& user,
+    std::move_only_function<void(CommandCall call, XmppWorker& worker, LoadedUser loaded)> then) {
+  CommandGround& ground = call.ground();
+  ground.service.OnHomeOf(user.bare(), [call = std::move(call), user = user.Bare(),
+                                        then = std::move(then)](XmppWorker& worker) mutable {
+    worker.store().Load(user.full(), [call = std::move(call), user, then = std::move(then),
+                                      &worker](std::expected<LoadedUser, StoreError> read) mutable {
+      if (!read) return call.StoreFailed(read.error());
+      if (!read->exists) return call.NoSuchUser(user);
+      then(std::move(call), worker, std::move(*read));
+    });
+  });
+}
+
+namespace {
+
+class Walk : public std::enable_shared_from_this<Walk> {
+ public:
+  Walk(XmppWorker& worker, std::vector<std::string> domains, AccountVisit visit,
+       std::move_only_function<void(std::optional<StoreError>)> end)
+      : worker_(worker),
+        domains_(std::move(domains)),
+        visit_(std::move(visit)),
+        end_(std::move(end)) {}
+
+  void Go() {
+    if (next_ < page_.size()) {
+      after_ = page_[next_++];
+      return visit_(worker_, after_, [self = shared_from_this()] { self->Go(); });
+    }
+    if (domain_ == domains_.size()) return end_(std::nullopt);
+    worker_.store().Accounts(domains_[domain_], after_, kAccountsPage,
+                             [self = shared_from_this()](auto page) mutable {
+                               if (!page) return self->end_(page.error());
+                               self->Take(std::move(*page));
+                             });
+  }
+
+ private:
+  void Take(std::vector<std::string> page) {
+    if (page.empty()) {
+      ++domain_;
+      after_.clear();
+    }
+    page_ = std::move(page);
+    next_ = 0;
+    Go();
+  }
+
+  XmppWorker& worker_;
+  const std::vector<std::string> domains_;
+  const AccountVisit visit_;
+  std::move_only_function<void(std::optional<StoreError>)> end_;
+  size_t domain_ = 0;
+  std::string after_;
+  std::vector<std::string> page_;
+  size_t next_ = 0;
+};
+
+}  // namespace
+
+void ForEachAccount(XmppWorker& worker, std::vector<std::string> domains, AccountVisit visit,
+                    std::move_only_function<void(std::optional<StoreError>)> end) {
+  std::make_shared<Walk>(worker, std::move(domains), std::move(visit), std::move(end))->Go();
+}
+
+int64_t NowUnixUs() {
+  return std::chrono::duration_cast<std::chrono::microseconds>(
+             std::chrono::system_clock::now().time_since_epoch())
+      .count();
+}
+
+std::string ConditionOf(const std::string& error_xml) {
+  const auto error = ParseStanza(error_xml, kClientSpace);
+  const XmlElement condition = error ? error->root().FirstChild() : XmlElement();
+  return condition ? std::string(condition.name()) : "undefined-condition";
+}
+
+}  // namespace server

@@ -1,0 +1,448 @@
+"""An operator's view of a node that serves clients: both generations of commands, with clients of
+slixmpp online to see what they do; what the configuration turns on and off."""
+
+import asyncio
+import base64
+import json
+import re
+import socket
+import ssl
+import unittest
+
+from lib.case import EndToEndCase
+from lib.certs import Authority
+from lib.erl import Epmd
+from lib.mongooseim import Mongooseim
+from lib.slix import SlixClient
+from lib.wait import wait_until
+
+DOMAIN = "admin.example"
+
+
+class AdminClient(SlixClient):
+    """Notes what operators' commands do to it."""
+
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        self.stream_errors = []
+        self.pushes = asyncio.Queue()
+        self.add_event_handler("stream_error", lambda error: self.stream_errors.append(
+            (error["condition"], error["text"])))
+        self.add_event_handler("roster_update", self.pushes.put_nowait)
+
+
+class AdminCase(EndToEndCase):
+    sections = {}
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.authority = Authority(cls.workspace)
+        cls.epmd = Epmd(cls.workspace).start()
+        cls.node = Mongooseim(cls.workspace, cls.epmd, "adm")
+        cls.node.serve(cls.authority, DOMAIN, c2s={"workers": 3},
+                       auth={"failures_per_address": "0"}, **cls.sections)
+        cls.node.live()
+        for user in ("romeo", "juliet", "nurse"):
+            cls.node.register(user, "secret")
+
+    def client(self, user, resource, **options):
+        host, port = self.node.endpoint.rsplit(":", 1)
+        return AdminClient(user, DOMAIN, options.pop("password", "secret"), host, int(port),
+                          self.authority.ca_file, resource=resource, **options)
+
+    def answer(self, *words, code=0):
+        done = self.node.ctl(*words)
+        self.assertEqual(done.code, code, done)
+        return json.loads(done.out)
+
+    def data(self, category, command, *words):
+        return self.answer(category, command, *words)["data"][category][command]
+
+    def fault(self, category, command, *words):
+        """The code and the message of the one error."""
+        answer = self.answer(category, command, *words, code=1)
+        self.assertEqual(len(answer["errors"]), 1, answer)
+        error = answer["errors"][0]
+        self.assertEqual(error["path"], [category, command])
+        return error["extensions"]["code"], error["message"]
+
+    def flat(self, *words, code=0):
+        done = self.node.ctl(*words)
+        self.assertEqual(done.code, code, done)
+        return done.out.splitlines()
+
+
+def jid(user, resource=None):
+    return f"{user}@{DOMAIN}" + (f"/{resource}" if resource else "")
+
+
+class Commands(AdminCase):
+    sections = {"limits": {"roster_items": 5},
+                "modules.private": {"elements_max": 2}}
+
+    def run_with(self, names, body):
+        """`body(clients)` in a thread of its own while they are online."""
+        async def go():
+            clients = [await self.client(*name.split("/")).login() for name in names]
+            try:
+                await body(*clients)
+            finally:
+                for client in clients:
+                    await client.logout()
+        asyncio.run(go())
+
+    async def ask(self, function, *words, **options):
+        return await asyncio.to_thread(function, *words, **options)
+
+    # --- sessions
+
+    def test_sessions_are_listed_counted_and_ended(self):
+        async def body(one, two):
+            listed = await self.ask(self.data, "session", "listSessions", "--domain", DOMAIN)
+            self.assertEqual([line["user"] for line in listed],
+                             [jid("juliet", "b"), jid("romeo", "a")])
+            self.assertEqual(listed[1]["connection"], "c2s_tls")
+            self.assertEqual(listed[1]["ip"], "127.0.0.1")
+            self.assertEqual(listed[1]["port"], one.local_port)
+            self.assertEqual(listed[1]["priority"], 0)
+            self.assertEqual(listed[1]["node"], self.node.name)
+            self.assertLess(listed[1]["uptime"], 60)
+            self.assertEqual(await self.ask(self.data, "session", "countSessions"), 2)
+            self.assertEqual(await self.ask(self.flat, "connected_users"),
+                             [jid("juliet", "b"), jid("romeo", "a")])
+            self.assertEqual(await self.ask(self.flat, "connected_users_number"), ["2"])
+            self.assertEqual(
+                await self.ask(self.data, "session", "countUserResources", "--user", jid("romeo")), 1)
+            self.assertEqual(await self.ask(self.flat, "user_resources", "romeo", DOMAIN), ["a"])
+            self.assertEqual(
+                (await self.ask(self.flat, "user_sessions_info", "romeo", DOMAIN))[0].split("\t")[0],
+                jid("romeo", "a"))
+            self.assertEqual(await self.ask(self.data, "session", "getUserResource", "--user",
+                                            jid("romeo"), "--number", "1"), "a")
+            self.assertEqual((await self.ask(self.fault, "session", "getUserResource", "--user",
+                                             jid("romeo"), "--number", "2"))[0], "wrong_res_number")
+            gone = one.disconnected
+            kicked = await self.ask(self.data, "session", "kickUserSession", "--user",
+                                    jid("romeo", "a"), "--reason", "enough")
+            self.assertEqual(kicked, {"jid": jid("romeo", "a"), "kicked": True, "code": None,
+                                      "message": "Session kicked"})
+            await asyncio.wait_for(asyncio.shield(gone), 10)
+            self.assertIn(("conflict", "enough"), one.stream_errors)
+            again = await self.ask(self.data, "session", "kickUserSession", "--user",
+                                   jid("romeo", "a"))
+            self.assertEqual((again["kicked"], again["code"]), (False, "no_session"))
+            self.assertEqual(await self.ask(self.flat, "kick_session", "romeo", DOMAIN, "a", "x",
+                                            code=1), ["No active session"])
+            many = await self.ask(self.data, "session", "kickUser", "--user", jid("juliet"))
+            self.assertEqual([line["jid"] for line in many], [jid("juliet", "b")])
+            await asyncio.to_thread(
+                wait_until, lambda: self.data("session", "countSessions") == 0, "nobody is there")
+            del two
+        self.run_with(("romeo/a", "juliet/b"), body)
+
+    def test_presence_is_set_and_asked_for(self):
+        async def body(_client):
+            self.assertEqual(
+                (await self.ask(self.data, "session", "setPresence", "--user", jid("romeo", "p"),
+                                "--type", "AVAILABLE", "--show", "DND", "--status", "so <busy>",
+                                "--priority", "7"))["message"], "Presence set successfully")
+            found = await self.ask(self.data, "session", "listUsersWithStatus", "--status", "dnd")
+            self.assertEqual(found, [{"user": jid("romeo", "p"), "priority": 7,
+                                      "text": "so <busy>"}])
+            self.assertEqual(await self.ask(self.flat, "status_num", "dnd"), ["1"])
+            self.assertEqual(await self.ask(self.data, "session", "countUsersWithStatus", "--status",
+                                            "available"), 0)
+            self.assertEqual((await self.ask(self.fault, "session", "setPresence", "--user",
+                                             jid("romeo"), "--type", "AVAILABLE"))[0],
+                             "empty_resource")
+            self.assertEqual((await self.ask(self.fault, "session", "setPresence", "--user",
+                                             jid("romeo", "q"), "--type", "AVAILABLE"))[0],
+                             "no_session")
+        self.run_with(("romeo/p",), body)
+
+    # --- stanzas
+
+    def test_messages_are_sent_in_a_users_name_and_read_from_the_archive(self):
+        async def body(client):
+            sent = await self.ask(self.data, "stanza", "sendMessage", "--from", jid("juliet"), "--to",
+                                  jid("romeo"), "--body", "from <operators> & co")
+            self.assertTrue(sent["id"])
+            self.assertEqual(await client.heard(), (jid("juliet"), "from <operators> & co"))
+            await self.ask(self.flat, "send_message_chat", jid("juliet"), jid("romeo"), "flat")
+            self.assertEqual(await client.heard(), (jid("juliet"), "flat"))
+            stanza = (f"<message from='{jid('juliet')}' to='{jid('romeo')}' type='chat' id='mine'>"
+                      "<body>whole</body></message>")
+            self.assertEqual(
+                (await self.ask(self.data, "stanza", "sendStanza", "--stanza", stanza))["id"], "mine")
+            self.assertEqual(await client.heard(), (jid("juliet"), "whole"))
+            last = await self.ask(self.data, "stanza", "getLastMessages", "--caller", jid("romeo"),
+                                  "--with", jid("juliet"), "--limit", "2")
+            self.assertEqual(last["limit"], 2)
+            self.assertEqual([re.search("<body>(.*)</body>", one["stanza"])[1]
+                              for one in last["stanzas"]], ["flat", "whole"])
+            self.assertEqual(last["stanzas"][0]["sender"], jid("juliet"))
+            self.assertTrue(last["stanzas"][0]["timestamp"].endswith("Z"))
+        self.run_with(("romeo/m",), body)
+        self.assertEqual(self.fault("stanza", "sendMessage", "--from", jid("nobody"), "--to",
+                                    jid("romeo"), "--body", "x"),
+                         ("unknown_user", "User does not exist"))
+        self.assertEqual(self.fault("stanza", "sendMessage", "--from", "a@elsewhere.example", "--to",
+                                    jid("romeo"), "--body", "x")[0], "unknown_user")
+        self.assertEqual(self.fault("stanza", "sendStanza", "--stanza", "<message/>")[0], "no_sender")
+        self.assertEqual(self.fault("stanza", "sendStanza", "--stanza", "<message")[0],
+                         "invalid_stanza")
+        self.assertEqual(self.fault("stanza", "getLastMessages", "--caller", jid("nobody"))[0],
+                         "unknown_user")
+
+    # --- rosters
+
+    def test_rosters_are_changed_and_clients_see_it(self):
+        async def body(client):
+            pushed = client.pushes
+            self.assertEqual(
+                await self.ask(self.data, "roster", "addContact", "--user", jid("nurse"), "--contact",
+                               jid("romeo"), "--name", "Romeo", "--groups", '["Verona"]'),
+                "Contact added successfully")
+            await asyncio.wait_for(pushed.get(), 10)
+            self.assertEqual(
+                await self.ask(self.data, "roster", "setMutualSubscription", "--userA", jid("nurse"),
+                               "--userB", jid("juliet"), "--action", "CONNECT"),
+                f"Subscription between users {jid('nurse')} and {jid('juliet')} created successfully")
+        self.run_with(("nurse/r",), body)
+        def contacts():
+            return {one["jid"]: one for one in self.data("roster", "listContacts", "--user",
+                                                         jid("nurse"))}
+        wait_until(lambda: contacts()[jid("juliet")]["subscription"] == "BOTH", "both see each other")
+        self.assertEqual(contacts()[jid("romeo")],
+                         {"jid": jid("romeo"), "name": "Romeo", "groups": ["Verona"],
+                          "subscription": "NONE", "ask": "NONE"})
+        self.assertEqual(self.data("roster", "getContact", "--user", jid("juliet"), "--contact",
+                                   jid("nurse"))["subscription"], "BOTH")
+        self.assertEqual(self.data("roster", "subscription", "--user", jid("nurse"), "--contact",
+                                   jid("romeo"), "--action", "INVITE"),
+                         "Subscription stanza with type subscribe sent successfully")
+        wait_until(lambda: contacts()[jid("romeo")]["ask"] == "OUT", "it was asked")
+        self.assertIn(f"{jid('juliet')}\t\tboth\tnone\t", self.flat("get_roster", "nurse", DOMAIN))
+        self.assertEqual(self.data("roster", "deleteContact", "--user", jid("nurse"), "--contact",
+                                   jid("romeo")), f"Contact {jid('romeo')} deleted successfully")
+        self.assertEqual(self.fault("roster", "deleteContact", "--user", jid("nurse"), "--contact",
+                                    jid("romeo"))[0], "contact_not_found")
+        self.assertEqual(self.fault("roster", "getContact", "--user", jid("nurse"), "--contact",
+                                    jid("romeo")),
+                         ("contact_not_found", "Given contact does not exist"))
+        self.assertEqual(self.fault("roster", "addContact", "--user", jid("nurse"), "--contact",
+                                    jid("nobody")),
+                         ("user_not_exist", f"The user {jid('nobody')} does not exist"))
+        self.assertEqual(self.fault("roster", "listContacts", "--user", "x@elsewhere.example"),
+                         ("unknown_domain", "Domain not found"))
+        self.flat("delete_rosteritem", "nurse", DOMAIN, "juliet", DOMAIN)
+        wait_until(lambda: jid("juliet") not in contacts(), "the old command deletes, too")
+
+    def test_many_contacts_at_once_and_the_limit(self):
+        self.node.register("crowd", "secret")
+        names = [f"x{number}@elsewhere.example" for number in range(6)]
+        answer = self.answer(
+            "roster", "addContacts", "--user", jid("crowd"), "--contacts",
+            json.dumps([{"jid": name, "name": name} for name in names]), code=1)
+        self.assertEqual(answer["data"]["roster"]["addContacts"],
+                         ["Contact added successfully"] * 5 + [None])
+        self.assertEqual(answer["errors"][0]["extensions"], {"contact": names[5], "code": "internal"})
+        deleted = self.data("roster", "deleteContacts", "--user", jid("crowd"), "--contacts",
+                            json.dumps(names[:2]))
+        self.assertEqual(deleted, [f"Contact {name} deleted successfully" for name in names[:2]])
+        self.assertEqual(self.fault("roster", "addContacts", "--user", jid("crowd"), "--contacts",
+                                    '[{"name":"none"}]')[0], "invalid_contacts")
+
+    # --- what is stored
+
+    def test_last_activity(self):
+        self.node.register("old", "secret")
+        self.assertEqual(self.fault("last", "getLast", "--user", jid("old"))[0], "last_not_found")
+        self.assertEqual(self.data("last", "setLast", "--user", jid("old"), "--timestamp",
+                                   "2020-02-03T04:05:06Z", "--status", "bye"),
+                         {"timestamp": "2020-02-03T04:05:06Z", "status": "bye"})
+        self.assertEqual(self.data("last", "getLast", "--user", jid("old"))["status"], "bye")
+        self.assertEqual(self.fault("last", "getLast", "--user", jid("nobody")),
+                         ("user_does_not_exist", f"User {jid('nobody')} does not exist"))
+        listed = self.data("last", "listOldUsers", "--domain", DOMAIN, "--timestamp",
+                           "2020-03-01T00:00:00Z")
+        self.assertIn({"jid": jid("old"), "timestamp": "2020-02-03T04:05:06Z"}, listed)
+        self.flat("set_last", "old", DOMAIN, "1700000000", "flat")
+        self.assertEqual(self.data("last", "getLast", "--user", jid("old")),
+                         {"timestamp": "2023-11-14T22:13:20Z", "status": "flat"})
+        self.assertEqual(self.data("last", "countActiveUsers", "--domain", DOMAIN, "--timestamp",
+                                   "2023-11-14T00:00:00Z") >= 1, True)
+        self.assertEqual(self.fault("last", "listOldUsers", "--timestamp", "yesterday")[0],
+                         "invalid_time")
+
+    def test_private_xml_by_the_modules_limits(self):
+        element = "<my xmlns='x:1'><a>&amp;</a></my>"
+        self.assertEqual(self.data("private", "setPrivate", "--user", jid("romeo"),
+                                   "--elementString", element), element)
+        self.assertEqual(self.data("private", "getPrivate", "--user", jid("romeo"), "--element", "my",
+                                   "--nameSpace", "x:1"), element)
+        self.data("private", "setPrivate", "--user", jid("romeo"), "--elementString",
+                  "<my xmlns='x:2'/>")
+        self.assertEqual(self.fault("private", "setPrivate", "--user", jid("romeo"),
+                                    "--elementString", "<my xmlns='x:3'/>")[0], "not-allowed")
+        self.assertEqual(self.fault("private", "setPrivate", "--user", jid("nobody"),
+                                    "--elementString", element)[0], "user_does_not_exist")
+        self.assertEqual(self.fault("private", "setPrivate", "--user", jid("romeo"),
+                                    "--elementString", "<my")[0], "invalid_xml")
+
+    def test_vcards(self):
+        self.assertEqual(self.fault("vcard", "getVcard", "--user", jid("juliet")),
+                         ("vcard_not_found", "Vcard for user not found"))
+        card = {"formattedName": "Juliet <3", "nameComponents": {"givenName": "Juliet"},
+                "nickname": ["J"], "email": [{"tags": ["HOME"], "userId": "j@example.org"}],
+                "org": [{"orgname": "Capulet", "orgunit": ["House", "Balcony"]}]}
+        set_to = self.data("vcard", "setVcard", "--user", jid("juliet"), "--vcard", json.dumps(card))
+        got = self.data("vcard", "getVcard", "--user", jid("juliet"))
+        self.assertEqual(set_to, got)
+        self.assertEqual(got["formattedName"], "Juliet <3")
+        self.assertEqual(got["nameComponents"]["givenName"], "Juliet")
+        self.assertEqual(got["nickname"], ["J"])
+        self.assertEqual(got["email"], [{"tags": ["HOME"], "userId": "j@example.org"}])
+        self.assertEqual(got["org"], [{"orgname": "Capulet", "orgunit": ["House", "Balcony"]}])
+        self.assertEqual(self.flat("get_vcard", "juliet", DOMAIN, "FN"), ["Juliet <3"])
+        self.assertEqual(self.flat("get_vcard2", "juliet", DOMAIN, "N", "GIVEN"), ["Juliet"])
+        self.flat("set_vcard", "juliet", DOMAIN, "FN", "Mrs. M")
+        self.assertEqual(self.flat("get_vcard", "juliet", DOMAIN, "FN"), ["Mrs. M"])
+        self.assertEqual(self.flat("get_vcard", "juliet", DOMAIN, "NICKNAME"), ["J"])
+        self.flat("get_vcard", "juliet", DOMAIN, "TITLE", code=1)
+        self.assertEqual(self.fault("vcard", "setVcard", "--user", jid("juliet"), "--vcard",
+                                    '{"photo":["x"]}')[0], "invalid_vcard")
+
+    # --- accounts and numbers
+
+    def test_a_banned_account_is_thrown_out_and_kept_out(self):
+        self.node.register("bad", "secret")
+
+        async def body():
+            client = await self.client("bad", "x").login()
+            gone = client.disconnected
+            said = await self.ask(self.data, "account", "banUser", "--user", jid("bad"), "--reason",
+                                  "spam")
+            self.assertEqual(said, {"message": f"User {jid('bad')} successfully banned with reason: "
+                                               "spam", "jid": jid("bad")})
+            await asyncio.wait_for(asyncio.shield(gone), 10)
+            with self.assertRaises(ConnectionError):
+                await self.client("bad", "y").login()
+            self.assertEqual(await self.ask(self.data, "blocklist", "listBlockedUsers", "--domain",
+                                            DOMAIN), [{"user": jid("bad"), "reason": "spam"}])
+            self.assertEqual(await self.ask(self.data, "blocklist", "userCount", "--domain", DOMAIN),
+                             1)
+            await self.ask(self.flat, "unban_account", "bad", DOMAIN)
+            await (await self.client("bad", "z").login()).logout()
+        asyncio.run(body())
+        self.assertEqual(self.fault("account", "banUser", "--user", jid("nobody"), "--reason", "x")[0],
+                         "not_found")
+
+    def test_the_numbers_of_accounts_and_sessions_are_true(self):
+        def registered():
+            return self.data("stat", "globalStats")["registeredUsers"]
+        listed = len(self.data("account", "listUsers", "--domain", DOMAIN))
+        wait_until(lambda: registered() == listed, "the count is that of the list")
+        self.node.register("one-more", "secret")
+        wait_until(lambda: registered() == listed + 1, "it goes with the accounts")
+        self.assertEqual(self.flat("stats", "registeredusers"), [str(listed + 1)])
+        self.assertEqual(self.flat("stats_host", "registeredusers", DOMAIN), [str(listed + 1)])
+
+        async def body(_one):
+            stats = await self.ask(self.data, "stat", "domainStats", "--domain", DOMAIN)
+            self.assertEqual(stats, {"registeredUsers": listed + 1, "onlineUsers": 1})
+            self.assertEqual((await self.ask(self.data, "stat", "globalStats"))["onlineUsersNode"], 1)
+        self.run_with(("romeo/n",), body)
+        self.assertEqual(self.fault("stat", "domainStats", "--domain", "elsewhere.example")[0],
+                         "domain_not_found")
+
+    def test_domains_are_those_of_the_file(self):
+        self.assertEqual(self.data("domain", "allDomains"),
+                         [{"domain": DOMAIN, "hostType": DOMAIN, "type": "STATIC",
+                           "status": "ENABLED"}])
+        self.assertEqual(self.data("domain", "domainsByHostType", "--hostType", DOMAIN), [DOMAIN])
+        self.assertEqual(self.fault("domain", "domainDetails", "--domain", "x.example"),
+                         ("domain_not_found", "Given domain does not exist"))
+        self.assertEqual(self.fault("domain", "addDomain", "--domain", "x.example", "--hostType",
+                                    "x")[0], "deps_not_loaded")
+
+    def test_graphql_asks_the_same(self):
+        done = self.node.ctl("graphql", f'{{ stat {{ domainStats(domain: "{DOMAIN}") '
+                                        '{ registeredUsers } } }')
+        self.assertEqual(done.code, 0, done)
+        self.assertGreaterEqual(json.loads(done.out)["data"]["stat"]["domainStats"]["registeredUsers"],
+                                3)
+
+
+class Modules(AdminCase):
+    sections = {
+        "modules.registration": {"sign_up": True, "sign_ups_per_address": "1000/h"},
+        "modules.last": {"enabled": False}, "modules.private": {"enabled": False},
+        "modules.vcard": {"enabled": False}, "modules.time": {"enabled": False},
+        "modules.offline": {"enabled": False}, "modules.version": {"enabled": False},
+        "modules.archive": {"enabled": False},
+        "modules.contact": {"abuse": ["mailto:abuse@admin.example"]}}
+
+    def test_what_is_off_is_not_advertised_and_not_answered(self):
+        async def body():
+            client = await self.client("romeo", "d").login()
+            info = await client["xep_0030"].get_info(jid=DOMAIN, timeout=15)
+            features = set(info["disco_info"]["features"])
+            for off in ("jabber:iq:last", "jabber:iq:private", "vcard-temp", "urn:xmpp:time",
+                        "jabber:iq:version", "msgoffline"):
+                self.assertNotIn(off, features)
+            self.assertIn("jabber:iq:roster", features)
+            self.assertIn("urn:xmpp:ping", features)
+            account = await client["xep_0030"].get_info(jid=jid("romeo"), timeout=15)
+            self.assertNotIn("urn:xmpp:mam:2", account["disco_info"]["features"])
+            self.assertIn("mailto:abuse@admin.example", str(info))
+            await client.logout()
+        asyncio.run(body())
+        self.assertEqual(self.fault("private", "getPrivate", "--user", jid("romeo"), "--element", "a",
+                                    "--nameSpace", "x")[0], "service-unavailable")
+        sent = self.data("stanza", "sendMessage", "--from", jid("juliet"), "--to", jid("romeo"),
+                         "--body", "x")
+        self.assertTrue(sent["id"])
+        self.assertEqual(self.data("stanza", "getLastMessages", "--caller", jid("romeo"))["stanzas"],
+                         [])
+
+    def test_an_account_signs_up_in_band_and_logs_in(self):
+        async def body():
+            client = await self.client("fresh", "s", register=True, password="long enough").login()
+            self.assertEqual(client.boundjid.full, jid("fresh", "s"))
+            await client.logout()
+        asyncio.run(body())
+        self.assertIn(jid("fresh"), self.data("account", "listUsers", "--domain", DOMAIN))
+
+    def test_features_tell_the_servers_capabilities(self):
+        context = ssl.create_default_context(cafile=self.authority.ca_file)
+        host, port = self.node.tls_endpoint.rsplit(":", 1)
+        with context.wrap_socket(socket.create_connection((host, int(port)), timeout=15),
+                                 server_hostname=DOMAIN) as sock:
+            def until(word):
+                heard = b""
+                while word not in heard:
+                    piece = sock.recv(4096)
+                    self.assertTrue(piece, heard)
+                    heard += piece
+                return heard.decode()
+            opening = (f"<stream:stream xmlns='jabber:client' to='{DOMAIN}' version='1.0' "
+                       "xmlns:stream='http://etherx.jabber.org/streams'>").encode()
+            sock.sendall(opening)
+            self.assertIn("<register xmlns='http://jabber.org/features/iq-register'/>",
+                          until(b"</stream:features>"))
+            word = base64.b64encode(b"\0romeo\0secret")
+            sock.sendall(b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + word +
+                         b"</auth>")
+            until(b"<success")
+            sock.sendall(opening)
+            self.assertRegex(until(b"</stream:features>"),
+                             "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='[^']+' "
+                             "ver='[^']{28}'/>")
+
+
+del AdminCase
+
+if __name__ == "__main__":
+    unittest.main()
