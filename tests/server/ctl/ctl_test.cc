@@ -42,7 +42,7 @@ class FakeNode final : public NodeApi {
   CtlAnswer Xmpp(std::string_view category, std::string_view command,
                  const CtlArguments& arguments) override {
     std::string line = std::string(category) + ' ' + std::string(command);
-    for (const auto& [name, value] : arguments) line += ' ' + name + '=' + value;
+    for (const auto& [key, value] : arguments) line += " " + key + "=" + value;
     xmpp.push_back(std::move(line));
     return xmpp_answer;
   }
