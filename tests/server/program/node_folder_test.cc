@@ -67,7 +67,7 @@ TEST_F(NodeFolderTest, AllMistakesAreToldAtOnce) {
   const auto setup = ReadNodeSetup(Folder());
   ASSERT_FALSE(setup.has_value());
   EXPECT_THAT(setup.error(), ElementsAre(HasSubstr("-nonsense"), HasSubstr("inet_dist_listen_min"),
-                                         HasSubstr("store.nonsense")));
+                                         HasSubstr("nonsense: unknown key")));
 }
 
 TEST_F(NodeFolderTest, ACookieThatOthersMayReadIsWarnedOf) {
