@@ -158,6 +158,7 @@ std::string Copier::CopyTable(const std::string& table, const std::vector<Column
     }
     asked.values.emplace_back(kPage);
     SqlScript script;
+    Row last;  // not `after`, which the statement holds while it runs
     {
       const auto rows = source_->Ask({asked});
       rows->Next();
@@ -173,10 +174,11 @@ std::string Copier::CopyTable(const std::string& table, const std::vector<Column
           }
           if (columns[i].key > 0) key[static_cast<size_t>(columns[i].key - 1)] = row.values.back();
         }
-        after = std::move(key);
+        last = std::move(key);
       }
       if (!rows->good()) return source_->ErrorText();
     }
+    after = std::move(last);
     more = script.size() == static_cast<size_t>(kPage);
     done.rows += script.size();
     if (script.empty()) break;
