@@ -11,15 +11,21 @@ namespace server {
 
 struct ClientCounters {
   using Counter = std::atomic<uint64_t>;
+  // Of each domain, in the order in which they are served.
+  static constexpr size_t kHostsMax = 64;
+  struct Host {
+    Counter auth_failed{0};
+    Counter bound{0};
+    std::array<Counter, 3> in{};   // by StanzaKind
+    std::array<Counter, 3> out{};  //
+  };
+  std::array<Host, kHostsMax> hosts{};
   Counter streams{0};  // opened
   Counter logins{0};
-  Counter auth_failed{0};
   Counter auth_limited{0};  // not even tried
-  Counter bound{0};
   Counter resumed{0};
   Counter resume_failed{0};
-  std::array<Counter, 3> elements_in{};   // by StanzaKind
-  std::array<Counter, 3> elements_out{};  //
+  Counter shed{0};  // streams and bindings refused for want of memory
   Counter throttled{0};
   Counter dead{0};  // clients that did not answer
   std::array<Counter, net::kStreamErrors> stream_errors{};

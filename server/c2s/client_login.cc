@@ -146,7 +146,7 @@ void ClientStream::OnAuthenticated(std::string_view data) {
 }
 
 void ClientStream::OnFailure(const SaslDispatch::Step& step) {
-  ClientCounters::Add(ground_.counters.auth_failed);
+  ClientCounters::Add(Counters().auth_failed);
   if (step.guess) {
     const auto user = login_->sasl ? login_->sasl->user() : std::optional<Jid>();
     port_.OnGuess(user ? &*user : nullptr);
@@ -164,6 +164,12 @@ void ClientStream::OnFailure(const SaslDispatch::Step& step) {
 
 void ClientStream::OnBind(const XmlElement& iq) {
   login_->bind_id = iq.Attribute("id");
+  // Whoever is there already goes first; a resumption takes nothing more.
+  if (ground_.pressure != MemoryPressure::kEnough) {
+    ClientCounters::Add(ground_.counters.shed);
+    return BindFailed(ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint,
+                               "the server is short of memory: try again later"));
+  }
   std::string resource;
   const XmlElement wanted = iq.FirstChild().Child("resource", kBindSpace);
   if (wanted) resource = wanted.Text();
@@ -183,7 +189,7 @@ void ClientStream::OnBind(const XmlElement& iq) {
 
 void ClientStream::Bound(std::unique_ptr<BoundSession> session) {
   if (state_ != State::kBinding) return;
-  ClientCounters::Add(ground_.counters.bound);
+  ClientCounters::Add(Counters().bound);
   session_ = std::move(session);
   std::string out = "<iq type='result'";
   AppendXmlAttribute(out, "id", login_->bind_id);

@@ -42,7 +42,7 @@ void ClientStream::OnBound(Stanza& stanza) {
     if (OnNonza(element)) return;
     return Fail(net::StreamError::kUnsupportedStanzaType, "");
   }
-  ClientCounters::Add(ground_.counters.elements_in[static_cast<size_t>(*kind)]);
+  ClientCounters::Add(Counters().in[static_cast<size_t>(*kind)]);
   Meter();
   OnClientStanza(std::move(stanza));
 }
@@ -194,7 +194,7 @@ void ClientStream::Resumed(std::unique_ptr<BoundSession> session, uint32_t h) {
 
 void ClientStream::Deliver(Delivery delivery) {
   if (session_ == nullptr) return;
-  ClientCounters::Add(ground_.counters.elements_out[static_cast<size_t>(delivery.kind)]);
+  ClientCounters::Add(Counters().out[static_cast<size_t>(delivery.kind)]);
   BoundSession::Out out;
   const bool fits = session_->Deliver(std::move(delivery), port_.UnixUs(), true, out);
   Say(out);

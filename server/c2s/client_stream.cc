@@ -142,7 +142,7 @@ bool ClientStream::GoOn(std::string_view rest) {
 }
 
 std::optional<std::pair<net::StreamError, std::string_view>> ClientStream::RefuseOpening(
-    const StreamOpening& opening, std::string* domain) const {
+    const StreamOpening& opening, std::string* domain) {
   using Refused = std::pair<net::StreamError, std::string_view>;
   if (opening.content_space != kClientSpace) {
     return Refused(net::StreamError::kInvalidNamespace, "clients speak jabber:client");
@@ -162,6 +162,10 @@ std::optional<std::pair<net::StreamError, std::string_view>> ClientStream::Refus
     }
     *domain = std::move(*prepared);
   }
+  if (ground_.pressure == MemoryPressure::kFull && !login_->authenticated) {
+    ClientCounters::Add(ground_.counters.shed);
+    return Refused(net::StreamError::kResourceConstraint, "the server is short of memory");
+  }
   if (login_->user && login_->user->domain() != *domain) {
     return Refused(net::StreamError::kNotAuthorized, "you are not an account of this host");
   }
@@ -180,6 +184,8 @@ bool ClientStream::OnOpening(const StreamOpening& opening) {
     Fail(refused->first, refused->second);
     return false;
   }
+  const auto host = std::ranges::find(ground_.domains, domain) - ground_.domains.begin();
+  host_ = static_cast<uint8_t>(std::min<ptrdiff_t>(host, ClientCounters::kHostsMax - 1));
   login_->domain = std::move(domain);
   lang_ = ground_.LangNumber(opening.lang);
   WriteHeader(login_->domain, to);

@@ -41,6 +41,13 @@ namespace server {
 
 enum class TlsNeed : uint8_t { kRequired, kOptional };
 
+// Of the node's memory.
+enum class MemoryPressure : uint8_t {
+  kEnough,
+  kShort,  // no new sessions
+  kFull,   // no new streams
+};
+
 struct ClientLimits {
   StreamLimits before_login{.opening_bytes = 4 * 1024, .stanza_bytes = 16 * 1024, .depth = 8};
   StreamLimits after_login;
@@ -68,6 +75,7 @@ struct ClientGround {
   SignUpOptions sign_up;
   std::function<void(std::span<uint8_t>)> random;
   ClientCounters counters;
+  MemoryPressure pressure = MemoryPressure::kEnough;
 
   // Languages that streams have named. A stream keeps the number of its own: 0 is none.
   static constexpr size_t kLangsMax = 255;
@@ -152,6 +160,7 @@ class ClientStream final : private StreamHost {
   bool unauthenticated() const { return login_ != nullptr && !login_->authenticated; }
   bool secure() const { return secure_; }
   std::string_view domain() const;
+  net::Time heard() const { return heard_; }  // the client, last
   // The last words of a client that is thought dead, and has said nothing since.
   bool dead() const { return dead_; }
 
@@ -178,7 +187,7 @@ class ClientStream final : private StreamHost {
   bool OnStanza(Stanza& stanza) override;
   void OnStreamEnd() override;
   std::optional<std::pair<net::StreamError, std::string_view>> RefuseOpening(
-      const StreamOpening& opening, std::string* domain) const;
+      const StreamOpening& opening, std::string* domain);
   void WriteHeader(std::string_view from, std::string_view to);
   void WriteFeatures();
   void Restart();
@@ -218,6 +227,8 @@ class ClientStream final : private StreamHost {
   void Meter();
   void UpdateHold();
 
+  ClientCounters::Host& Counters() { return ground_.counters.hosts[host_]; }
+
   ClientGround& ground_;
   ClientPort& port_;
   std::optional<StreamReader> reader_;
@@ -229,6 +240,7 @@ class ClientStream final : private StreamHost {
   net::Time answer_due_{};   // of <r/>
   State state_ = State::kOpening;
   After after_ = After::kNothing;
+  uint8_t host_ = 0;  // which of the ground's domains
   uint8_t lang_ = 0;  // of the stream (RFC 6120 section 4.7.4)
   bool header_sent_ = false;
   bool waits_ = false;      // for an answer

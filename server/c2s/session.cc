@@ -1,10 +1,17 @@
 #include "server/c2s/session.h"
 
+#include <ctime>
 #include <utility>
 
 #include "server/c2s/sasl_channel.h"
 
 namespace server {
+
+net::Duration ThreadCpu() {
+  timespec used{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+  return std::chrono::seconds(used.tv_sec) + std::chrono::nanoseconds(used.tv_nsec);
+}
 
 Session::Session(SessionGround& worker, net::Conn& conn, net::Admission admission, uint64_t serial,
                  std::unique_ptr<SaslChannel> behind)
@@ -34,7 +41,14 @@ void Session::OnOpen(net::Conn&, std::unique_ptr<net::TlsFacts> facts) {
 
 void Session::OnBytes(net::Conn&, std::span<uint8_t> bytes) {
   if (stream_.state() == ClientStream::State::kEnded) return;
-  stream_.Receive({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  if (stream_.unauthenticated()) {
+    const net::Duration before = ThreadCpu();
+    stream_.Receive(text);
+    worker_.OnLoginCpu(ThreadCpu() - before);
+  } else {
+    stream_.Receive(text);
+  }
   Arm();
 }
 

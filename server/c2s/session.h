@@ -16,6 +16,9 @@
 
 namespace server {
 
+// What the calling thread has used of its processor.
+net::Duration ThreadCpu();
+
 class Session final : public net::ConnHost, private ClientPort {
  public:
   // `behind`: what a balancer has said of it, if it stands behind one.

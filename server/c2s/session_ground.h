@@ -35,6 +35,7 @@ class SessionGround {
                            std::shared_ptr<const LoadedUser> loaded) = 0;
   virtual void ResumeSession(Session& session, const Jid& user, std::string_view previd,
                              uint32_t h) = 0;
+  virtual void OnLoginCpu(net::Duration spent) = 0;  // on a client that is not authenticated
   virtual HomeGate& homes() = 0;
   virtual void TellDelivered(const SessionId& session, const Jid& user,
                              std::span<const TicketEnd> ended) = 0;

@@ -279,6 +279,10 @@ std::unique_ptr<BoundSession> XmppWorker::TakeParked(Place& place) {
 
 void XmppWorker::EvictParked() {
   const net::Time oldest = Now() - ground_.limits.resume_timeout;
+  // Short of memory, some of them go each time; where it is full, all.
+  size_t most = shared_.options.parked_bytes_max;
+  if (ground_.pressure == MemoryPressure::kShort) most = std::min(most, parked_bytes_ / 10 * 9);
+  if (ground_.pressure == MemoryPressure::kFull) most = 0;
   const auto stale = [&](const ParkedRef& ref) {
     if (!places_.Live(ref.place)) return true;
     const Place& place = places_[ref.place];
@@ -289,7 +293,7 @@ void XmppWorker::EvictParked() {
     const ParkedRef ref = parked_.front();
     const bool expired = ref.since <= oldest;
     if (!stale(ref)) {
-      const bool evicted = parked_bytes_ > shared_.options.parked_bytes_max;
+      const bool evicted = parked_bytes_ > most;
       if (!expired && !evicted) break;
       ClientCounters::Add(expired ? counters_.parked_expired : counters_.parked_evicted);
       FinishBound(TakeParked(places_[ref.place]));

@@ -220,6 +220,44 @@ uint64_t XmppService::sessions() const {
   return Sum([](const Counters& c) -> const auto& { return c.worker->sessions; });
 }
 
+uint64_t XmppService::connections() const {
+  return Sum([](const Counters& c) -> const auto& { return c.conns->open; });
+}
+
+uint64_t XmppService::parked_bytes() const {
+  return Sum([](const Counters& c) -> const auto& { return c.worker->parked_bytes; });
+}
+
+// MongooseIM's names, so that its dashboards go on; a domain of the file is its own host type.
+void XmppService::WriteHostMetrics(net::MetricsWriter& out) const {
+  const std::vector<std::string>& domains = shared_.options.domains;
+  const size_t hosts = std::min(domains.size(), ClientCounters::kHostsMax);
+  const auto write = [&](net::MetricsWriter::Family family, bool c2s, auto of) {
+    for (size_t host = 0; host < hosts; ++host) {
+      const uint64_t sum =
+          Sum([&](const Counters& c) -> const auto& { return of(c.streams->hosts[host]); });
+      if (c2s) {
+        family.Add({{"connection_type", "c2s"}, {"host_type", domains[host]}}, sum);
+      } else {
+        family.Add({{"host_type", domains[host]}}, sum);
+      }
+    }
+  };
+  using Host = ClientCounters::Host;
+  write(out.Gauge("sm_session_logins", "Sessions bound since the start."), false,
+        [](const Host& host) -> const auto& { return host.bound; });
+  write(out.Gauge("c2s_auth_failed_count", "Failed authentications since the start."), false,
+        [](const Host& host) -> const auto& { return host.auth_failed; });
+  constexpr std::array<std::string_view, 3> kKinds = {"message", "presence", "iq"};
+  for (size_t kind = 0; kind < kKinds.size(); ++kind) {
+    const std::string name = "_" + std::string(kKinds[kind]) + "_count";
+    write(out.Gauge("xmpp_element_in" + name, "From clients."), true,
+          [kind](const Host& host) -> const auto& { return host.in[kind]; });
+    write(out.Gauge("xmpp_element_out" + name, "To clients."), true,
+          [kind](const Host& host) -> const auto& { return host.out[kind]; });
+  }
+}
+
 void XmppService::WriteMetrics(net::MetricsWriter& out) const {
   const auto streams = [&](auto member) {
     return Sum([member](const Counters& c) -> const auto& { return c.streams->*member; });
@@ -227,25 +265,9 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
   const auto worker = [&](auto member) {
     return Sum([member](const Counters& c) -> const auto& { return c.worker->*member; });
   };
-  // MongooseIM's names, so that its dashboards go on.
   out.Gauge("sm_node_sessions_count", "Bound sessions of this node.")
       .Add({}, worker(&WorkerCounters::sessions));
-  out.Gauge("sm_session_logins", "Sessions bound since the start.")
-      .Add({}, streams(&ClientCounters::bound));
-  out.Gauge("c2s_auth_failed_count", "Failed authentications since the start.")
-      .Add({}, streams(&ClientCounters::auth_failed));
-  constexpr std::array<std::string_view, 3> kKinds = {"message", "presence", "iq"};
-  for (size_t kind = 0; kind < kKinds.size(); ++kind) {
-    out.Gauge("xmpp_element_in_" + std::string(kKinds[kind]) + "_count", "From clients.")
-        .Add(
-            {{"connection_type", "c2s"}, {"host_type", "localhost"}},
-            Sum([kind](const Counters& c) -> const auto& { return c.streams->elements_in[kind]; }));
-    out.Gauge("xmpp_element_out_" + std::string(kKinds[kind]) + "_count", "To clients.")
-        .Add({{"connection_type", "c2s"}, {"host_type", "localhost"}},
-             Sum([kind](const Counters& c) -> const auto& {
-               return c.streams->elements_out[kind];
-             }));
-  }
+  WriteHostMetrics(out);
   out.Counter("mongooseim_c2s_streams_total", "Streams opened, restarts too.")
       .Add({}, streams(&ClientCounters::streams));
   out.Counter("mongooseim_c2s_authenticated_total", "Successful authentications.")
@@ -265,6 +287,18 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
   out.Counter("mongooseim_c2s_refused_unauthenticated_total",
               "Connections closed at once: too many are not authenticated.")
       .Add({}, worker(&WorkerCounters::refused_unauthenticated));
+  out.Counter("mongooseim_c2s_shed_total", "Streams and bindings refused for want of memory.")
+      .Add({}, streams(&ClientCounters::shed));
+  out.Gauge("mongooseim_c2s_logins_waiting", "Logins that wait for their turn.")
+      .Add({}, worker(&WorkerCounters::logins_waiting));
+  out.Counter("mongooseim_c2s_logins_waited_total", "Logins that had to wait.")
+      .Add({}, worker(&WorkerCounters::logins_waited));
+  out.Gauge("mongooseim_c2s_login_cost_microseconds",
+            "Of the processor, by a login without its TLS, lately; the mean of the workers.")
+      .Add({}, worker(&WorkerCounters::login_cost_ns) / 1'000 /
+                   std::max<uint64_t>(counters_.size(), 1));
+  out.Counter("mongooseim_c2s_drained_total", "Connections closed because the node drains.")
+      .Add({}, worker(&WorkerCounters::drained));
   out.Gauge("mongooseim_c2s_unauthenticated", "Connections that have not said who they are.")
       .Add({}, shared_.unauthenticated.load(std::memory_order_relaxed));
   out.Gauge("mongooseim_c2s_detached", "Sessions without a connection, that may come back.")

@@ -75,6 +75,16 @@ class XmppService {
     threads_->Post(net::StableHash(bare) % threads_->size(), std::move(task));
   }
   size_t workers() const { return threads_->size(); }
+  // Within a second.
+  void SetPressure(MemoryPressure pressure) { shared_.pressure = pressure; }
+  // Listeners close, and so many sessions a second, of all workers.
+  void Drain(double per_s) {
+    threads_->PostAll([each = per_s / static_cast<double>(threads_->size())](XmppWorker& worker) {
+      worker.Drain(each);
+    });
+  }
+  uint64_t connections() const;
+  uint64_t parked_bytes() const;
   void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
     threads_->PostAll(task);
   }
@@ -99,6 +109,7 @@ class XmppService {
   XmppErrors Open(const net::Address& address, bool tls, bool proxy);
   template <typename Of>
   uint64_t Sum(Of of) const;
+  void WriteHostMetrics(net::MetricsWriter& out) const;
 
   const std::vector<XmppHost> hosts_;
   const XmppListen listen_;

@@ -1,6 +1,7 @@
 // The worker itself: connections, the mailboxes, the way to homes.
 #include "server/c2s/xmpp_worker.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "net/base/check.h"
@@ -13,6 +14,8 @@ namespace {
 
 // What waits for a worker; above it whoever puts tries again in the next turn.
 constexpr size_t kMailboxMax = size_t{1} << 20U;
+// In line, with those that did not wait; who does is one of `unauthenticated_max`.
+constexpr size_t kLoginsMax = 16'384;
 constexpr net::Duration kTick = std::chrono::seconds(1);
 constexpr net::Duration kMailAgain = std::chrono::milliseconds(1);
 
@@ -29,7 +32,8 @@ XmppWorker::XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index)
            }),
       out_(shared.options.workers),
       last_life_(static_cast<uint64_t>(shared.unix_us())),
-      places_(shared.options.sessions_max) {
+      places_(shared.options.sessions_max),
+      admission_(shared.options.login_cpu) {
   const XmppOptions& options = shared.options;
   ground_.limits = options.limits;
   ground_.sasl = options.sasl;
@@ -125,6 +129,7 @@ void XmppWorker::Unwait(Session& session) {
 }
 
 void XmppWorker::Forget(Session& session) {
+  if (!draining_.empty()) std::ranges::replace(draining_, &session, static_cast<Session*>(nullptr));
   Unwait(session);
   delete &session;
 }
@@ -137,24 +142,64 @@ std::shared_ptr<const net::TlsServerContext> XmppWorker::TlsFor(std::string_view
 // --- What a login asks for.
 
 void XmppWorker::Look(uint64_t serial, const Jid& user) {
+  if (logins_.empty() && admission_.TryBegin(Now())) return Read(serial, user);
+  // Those that have gone meanwhile are taken out when they are many.
+  if (logins_.size() > kLoginsMax) {
+    std::erase_if(logins_, [this](const Login& login) { return Waiting(login.serial) == nullptr; });
+  }
+  logins_.push_back({serial, user});
+  ClientCounters::Add(counters_.logins_waited);
+  AdmitLogins();
+}
+
+// Whoever has waited too long has been told so by its stream, and is not there any more.
+void XmppWorker::AdmitLogins() {
+  while (!logins_.empty()) {
+    if (Waiting(logins_.front().serial) != nullptr) {
+      if (!admission_.TryBegin(Now())) break;
+      Read(logins_.front().serial, logins_.front().user);
+    }
+    logins_.pop_front();
+  }
+  counters_.logins_waiting.store(logins_.size(), std::memory_order_relaxed);
+  if (logins_.empty() || std::exchange(admitting_, true)) return;
+  loop_.After(admission_.Wait(Now()), [this, alive = std::weak_ptr<int>(alive_)] {
+    if (alive.expired()) return;
+    admitting_ = false;
+    AdmitLogins();
+  });
+}
+
+void XmppWorker::Read(uint64_t serial, const Jid& user) {
   store_->Load(std::string(user.bare()),
                [this, serial, alive = std::weak_ptr<int>(alive_)](auto loaded) {
                  if (alive.expired()) return;
                  Session* session = Waiting(serial);
                  if (session == nullptr) return;
+                 const net::Duration before = ThreadCpu();
                  session->stream().Looked(std::move(loaded));
                  session->Arm();
+                 OnLoginCpu(ThreadCpu() - before);
                });
 }
 
 void XmppWorker::Check(uint64_t serial, PasswordCheck check) {
-  const auto answer = [this, serial](bool right) {
+  const auto spent = std::make_shared<net::Duration>(0);
+  const auto answer = [this, serial, spent](bool right) {
+    OnLoginCpu(*spent);
     Session* session = Waiting(serial);
     if (session == nullptr) return;
     session->stream().Checked(right);
     session->Arm();
   };
-  const bool taken = hashing_.Run([check = std::move(check)] { return check.Run(); }, answer);
+  const bool taken = hashing_.Run(
+      [check = std::move(check), spent] {
+        const net::Duration before = ThreadCpu();
+        const bool right = check.Run();
+        *spent = ThreadCpu() - before;
+        return right;
+      },
+      answer);
   if (!taken) hashing_.Post([answer] { answer(false); });
 }
 
@@ -221,6 +266,10 @@ void XmppWorker::OnTurnEnd() {
 }
 
 void XmppWorker::OnTick() {
+  ground_.pressure = shared_.pressure.load(std::memory_order_relaxed);
+  admission_.Measure();
+  counters_.login_cost_ns.store(static_cast<uint64_t>(admission_.cost().count()),
+                                std::memory_order_relaxed);
   EvictParked();
   home_->Tick();
   loop_.After(kTick, [this, alive = std::weak_ptr<int>(alive_)] {
@@ -286,6 +335,47 @@ void XmppWorker::TellDelivered(const SessionId& session, const Jid& user,
 }
 
 // --- The end.
+
+void XmppWorker::Drain(double per_s) {
+  const bool begun = drain_per_s_ > 0;
+  drain_per_s_ = per_s;
+  listeners_.clear();
+  if (!begun) DrainSome();
+}
+
+void XmppWorker::DrainSome() {
+  constexpr net::Duration kStep = std::chrono::milliseconds(100);
+  if (stopping_) return;
+  std::erase(draining_, nullptr);
+  if (draining_.empty()) {
+    for (const auto& [serial, session] : waiting_) draining_.push_back(session);
+    places_.ForEach([&](uint32_t, Place& place) {
+      if (place.state == PlaceState::kHere) draining_.push_back(place.here);
+    });
+    for (auto& [id, foreign] : foreign_) {
+      if (foreign.session != nullptr) draining_.push_back(foreign.session);
+    }
+    const auto later = [](Session* session) {
+      const BoundSession* bound = session->stream().session();
+      return std::pair(bound == nullptr || bound->resumable(),
+                       -session->stream().heard().time_since_epoch());
+    };
+    std::ranges::sort(draining_, {}, later);
+  }
+  drain_left_ += drain_per_s_ * net::Seconds(kStep);
+  while (drain_left_ >= 1 && !draining_.empty()) {
+    drain_left_ -= 1;
+    Session* session = draining_.back();
+    draining_.pop_back();
+    if (session == nullptr) continue;
+    ClientCounters::Add(counters_.drained);
+    session->stream().End(net::StreamError::kSystemShutdown, "the node is taken out of service");
+  }
+  drain_left_ = std::min(drain_left_, std::max(drain_per_s_, 1.0));
+  loop_.After(kStep, [this, alive = std::weak_ptr<int>(alive_)] {
+    if (!alive.expired()) DrainSome();
+  });
+}
 
 void XmppWorker::BeginStop(std::function<void()> empty) {
   stopping_ = true;

@@ -36,6 +36,7 @@
 #include "net/io/blocking_pool.h"
 #include "net/io/mailbox.h"
 #include "server/c2s/client_stream.h"
+#include "server/c2s/login_admission.h"
 #include "server/c2s/sasl_limits.h"
 #include "server/c2s/session.h"
 #include "server/im/ports.h"
@@ -96,6 +97,7 @@ struct XmppOptions {
   size_t parked_bytes_max = size_t{256} << 20U;
   SaslLimits::Options sasl_limits;
   SignUpOptions sign_up;
+  double login_cpu = 0.8;  // of a worker's processor, for logins; what is above waits
 };
 
 // What all workers share. Outlives them.
@@ -119,6 +121,7 @@ struct XmppShared {
   RateTable sign_ups;  // by address
   net::BlockingPool hashing;
   std::atomic<uint32_t> unauthenticated{0};
+  std::atomic<MemoryPressure> pressure{MemoryPressure::kEnough};
   std::shared_ptr<std::atomic<uint32_t>> handshakes = std::make_shared<std::atomic<uint32_t>>(0);
 };
 
@@ -132,6 +135,10 @@ struct WorkerCounters {
   Counter parked_evicted{0};
   Counter moved{0};  // resumed on another worker
   Counter refused_unauthenticated{0};
+  Counter logins_waiting{0};
+  Counter logins_waited{0};  // since the start
+  Counter login_cost_ns{0};  // of one, lately
+  Counter drained{0};
 };
 
 class XmppWorker final : public SessionGate,
@@ -156,6 +163,9 @@ class XmppWorker final : public SessionGate,
   // No new ones; all are told, what they had not is given back to their homes.
   void BeginStop(std::function<void()> empty);
   bool Close(net::Duration limit);
+  // No new ones either; who is there goes, so many a second: first whose session may come back
+  // elsewhere, of these first who has said nothing for the longest.
+  void Drain(double per_s);
   const ClientCounters& counters() const { return ground_.counters; }
   const WorkerCounters& worker_counters() const { return counters_; }
   const net::ConnStats& conn_stats() const { return conns_->conn_stats(); }
@@ -171,6 +181,20 @@ class XmppWorker final : public SessionGate,
     const net::Address* peer = nullptr;  // of the connection, where it is here now
     bool secure = false;
   };
+  // What those whose connection, or memory, is here hold.
+  uint64_t SessionBytes() {
+    uint64_t bytes = 0;
+    places_.ForEach([&](uint32_t, Place& place) {
+      bytes += sizeof(Place);
+      const BoundSession* bound = place.parked.get();
+      if (place.state == PlaceState::kHere) {
+        bytes += sizeof(Session);
+        bound = place.here->stream().session();
+      }
+      if (bound != nullptr) bytes += bound->MemoryBytes();
+    });
+    return bytes;
+  }
   template <typename Visit>
   void ForEachSession(Visit visit) {
     places_.ForEach([&](uint32_t, Place& place) {
@@ -255,6 +279,7 @@ class XmppWorker final : public SessionGate,
   bool MayTry(const Jid& user, const net::Address& peer) override;
   void OnGuess(const Jid* user, const net::Address& peer) override;
   void SignUp(uint64_t serial, SignUpRequest request, const net::Address& peer) override;
+  void OnLoginCpu(net::Duration spent) override { admission_.Spent(spent); }
   void BindSession(Session& session, const Jid& user, std::string resource,
                    std::shared_ptr<const LoadedUser> loaded) override;
   void ResumeSession(Session& session, const Jid& user, std::string_view previd,
@@ -277,6 +302,9 @@ class XmppWorker final : public SessionGate,
   void Post(size_t worker, Item item);
   void OnTurnEnd();
   void OnTick();
+  void Read(uint64_t serial, const Jid& user);
+  void AdmitLogins();
+  void DrainSome();
   size_t HomeOf(std::string_view bare) const;
   Session* Waiting(uint64_t serial);
   void Unwait(Session& session);
@@ -329,6 +357,16 @@ class XmppWorker final : public SessionGate,
   size_t parked_bytes_ = 0;
   std::deque<Tombstone> tombstones_;
   std::vector<SessionRecord> records_;
+  struct Login {
+    uint64_t serial;
+    Jid user;
+  };
+  LoginAdmission admission_;
+  std::deque<Login> logins_;  // that wait, in line
+  bool admitting_ = false;    // a timer is set for them
+  double drain_per_s_ = 0;
+  double drain_left_ = 0;           // of the next step's
+  std::vector<Session*> draining_;  // the next last; may be gone
   std::function<void()> on_empty_;
   bool stopping_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -170,6 +170,31 @@ TEST_F(ClientStreamTest, TheStreamsLanguageIsThatOfStanzasWithoutOne) {
   EXPECT_EQ(arrived[2].first, "<message to='a@here' xml:lang=''/>");
 }
 
+TEST_F(ClientStreamTest, ShortOfMemoryNobodyBindsAndWithoutAnyNobodyComesIn) {
+  ground.pressure = MemoryPressure::kShort;
+  Connect({.secure = true});
+  Say(kOpening);
+  EXPECT_THAT(Say(Plain("romeo", "juliet")), StartsWith("<success"));
+  Say(kOpening);
+  EXPECT_THAT(Say("<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>"),
+              StartsWith("<iq type='error' id='b'><error type='wait'><resource-constraint"));
+  ground.pressure = MemoryPressure::kFull;
+  Connect({.secure = true});
+  EXPECT_THAT(Say(kOpening), HasSubstr(Error("resource-constraint")));
+  EXPECT_EQ(ground.counters.shed, 2U);
+}
+
+TEST_F(ClientStreamTest, WhatHostsCountIsTheirOwn) {
+  LogIn();
+  Say("<message to='a@here'/><message to='a@here'/><presence/>");
+  stream->Deliver({.xml = "<message/>", .kind = StanzaKind::kMessage});
+  EXPECT_EQ(ground.counters.hosts[0].bound, 1U);
+  EXPECT_EQ(ground.counters.hosts[0].in[0], 2U);
+  EXPECT_EQ(ground.counters.hosts[0].in[1], 1U);
+  EXPECT_EQ(ground.counters.hosts[0].out[0], 1U);
+  EXPECT_EQ(ground.counters.hosts[1].in[0], 0U);
+}
+
 TEST(ClientGround, KeepsNoEndOfLanguages) {
   ClientGround ground;
   EXPECT_EQ(ground.LangNumber("en"), 1);

@@ -54,7 +54,7 @@ TEST_P(XmppServiceTest, AWrongPasswordIsToldAndCounted) {
   client.Say("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" +
              net::Base64Encode(std::string_view("\0romeo\0wrong", 12)) + "</auth>");
   client.Until("<not-authorized/>");
-  EXPECT_THAT(world.Metrics(), HasSubstr("c2s_auth_failed_count 1"));
+  EXPECT_THAT(world.Metrics(), HasSubstr("c2s_auth_failed_count{host_type=\"here\"} 1"));
 }
 
 TEST_P(XmppServiceTest, InTheClearNobodyLogsIn) {
