@@ -348,13 +348,16 @@ void XmppWorker::DrainSome() {
   if (stopping_) return;
   std::erase(draining_, nullptr);
   if (draining_.empty()) {
-    for (const auto& [serial, session] : waiting_) draining_.push_back(session);
+    const auto add = [this](Session* session) {
+      const bool there =
+          session != nullptr && session->stream().state() != ClientStream::State::kEnded;
+      if (there) draining_.push_back(session);
+    };
+    for (const auto& [serial, session] : waiting_) add(session);
     places_.ForEach([&](uint32_t, Place& place) {
-      if (place.state == PlaceState::kHere) draining_.push_back(place.here);
+      if (place.state == PlaceState::kHere) add(place.here);
     });
-    for (auto& [id, foreign] : foreign_) {
-      if (foreign.session != nullptr) draining_.push_back(foreign.session);
-    }
+    for (const auto& [id, foreign] : foreign_) add(foreign.session);
     const auto later = [](Session* session) {
       const BoundSession* bound = session->stream().session();
       return std::pair(bound == nullptr || bound->resumable(),

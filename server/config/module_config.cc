@@ -101,6 +101,11 @@ void ReadLimits(const net::TomlSection& section, LimitsConfig& limits) {
   limits.roster_items = Count(section, "roster_items", limits.roster_items);
   limits.blocked = Count(section, "blocked", limits.blocked);
   limits.directed_presence = Count(section, "directed_presence", limits.directed_presence);
+  if (section.String("memory", "auto") != "auto") {
+    limits.memory = static_cast<uint64_t>(
+        section.Bytes("memory", 0, {.min = 16 << 20U, .max = int64_t{1} << 50U}));
+  }
+  limits.login_cpu = section.Float("login_cpu", limits.login_cpu, 0.01, 1.0);
 }
 
 void ReadModules(const net::TomlSection& section, ModulesConfig& modules) {

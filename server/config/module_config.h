@@ -20,6 +20,9 @@ struct LimitsConfig {
   uint32_t roster_items = 2'000;
   uint32_t blocked = 1'000;
   uint32_t directed_presence = 500;  // of a session
+  // Of the node.
+  uint64_t memory = 0;     // bytes; 0: what the machine or the cgroup has, but for a fifth
+  double login_cpu = 0.8;  // of each worker's processor; above it logins wait
 };
 
 struct ModulesConfig {

@@ -236,6 +236,45 @@ int RegisteredUsers(const Call& call) {
   return kOk;
 }
 
+// drain [--rate N] [--deadline SECONDS] [--wait]
+int Drain(const Call& call) {
+  CtlArguments arguments;
+  bool wait = false;
+  for (size_t i = 0; i < call.args.size(); ++i) {
+    const std::string& word = call.args[i];
+    if (word == "--wait") {
+      wait = true;
+      continue;
+    }
+    const bool known = word == "--rate" || word == "--deadline";
+    const std::string value = i + 1 < call.args.size() ? call.args[++i] : "";
+    const bool number = !value.empty() && value.size() < 10 && value != "0" &&
+                        value.find_first_not_of("0123456789") == value.npos;
+    if (!known || !number) {
+      call.terminal.Print(
+          "Usage: mongooseimctl drain [--rate PER_SECOND] [--deadline SECONDS] [--wait]");
+      return kUsage;
+    }
+    arguments[word.substr(2)] = value;
+  }
+  CtlAnswer answer = call.node.Xmpp("flat", "drain", arguments);
+  std::string told;
+  while (answer.faults.empty()) {
+    const std::string left = answer.data.PlainOf("connections");
+    const bool late = answer.data.PlainOf("late") == "true";
+    if (left == "0") {
+      call.terminal.Print(late ? "Drained; the deadline closed the last ones" : "Drained");
+      return late ? kFailed : kOk;
+    }
+    if (left != told) call.terminal.Print(left + " connections left");
+    told = left;
+    if (!wait) return kOk;
+    answer = call.node.Xmpp("flat", "drainStatus", {});
+  }
+  call.terminal.Print("Error: " + answer.faults.front().message);
+  return kFailed;
+}
+
 // stats NAME: one of the numbers of `stat globalStats`.
 int Stats(const Call& call) {
   if (call.args.size() != 1) return Usage(call.terminal);
@@ -259,7 +298,7 @@ int Stats(const Call& call) {
 constexpr std::array kLater =
     std::to_array<std::string_view>({"check_password_hash", "remove_node", "bootstrap"});
 
-constexpr std::array<FlatCommand, 24> kFlat = {{
+constexpr std::array<FlatCommand, 25> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -285,6 +324,10 @@ constexpr std::array<FlatCommand, 24> kFlat = {{
      [](const Call& call) { return Account(call, AccountAction::kCheck, false); }},
     {"check_password", "USER HOST PASSWORD", "Look whether a password is right", true,
      [](const Call& call) { return Account(call, AccountAction::kCheckPassword, true); }},
+    {"drain", "[--rate N] [--deadline S] [--wait]",
+     "Take the node out of service: close clients' "
+     "connections, so many a second",
+     true, Drain},
     {"stats", "NAME", "Show a number: registeredusers, onlineusers, …", true, Stats},
     {"get_cookie", "", "Show the cookie", true, GetCookie},
     {"get_loglevel", "", "Show the log level", true, GetLogLevel},

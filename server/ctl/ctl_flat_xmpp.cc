@@ -115,7 +115,20 @@ std::string Upper(std::string text) {
   return text;
 }
 
+void Sizes(const CtlJson& data, Terminal& terminal) {
+  for (const auto& [name, value] : data.values()) {
+    std::string line = name + ' ';
+    line.resize(std::max<size_t>(line.size(), 18), ' ');
+    terminal.Print(line + value.Plain());
+  }
+}
+
 constexpr std::array kFlat = std::to_array<Flat>({
+    {{"memory", "", "Show what takes memory, in bytes"},
+     "flat",
+     "memory",
+     [](Words) { return CtlArguments(); },
+     Sizes},
     {{"ban_account", "USER HOST REASON", "Let nobody log in to an account"},
      "account",
      "banUser",

@@ -53,7 +53,7 @@ CtlJson Line(const KnownSession& known) {
 
 // Those that `wants` says yes to, as a list.
 void List(CommandCall call, std::function<bool(const std::string& full)> wants) {
-  std::vector<KnownSession> elsewhere = call.ground().sessions();
+  std::vector<KnownSession> elsewhere = call.ground().hooks.sessions();
   std::erase_if(elsewhere, [&](const KnownSession& known) {
     return known.node == call.ground().node || !wants(known.full);
   });
@@ -88,7 +88,7 @@ void ListSessions(CommandCall call) {
 void CountSessions(CommandCall call) {
   const auto domain = call.Domain("domain");
   if (!domain) return;
-  const auto known = call.ground().sessions();
+  const auto known = call.ground().hooks.sessions();
   const auto count =
       std::ranges::count_if(known, [&](const KnownSession& k) { return Of(k.full, *domain); });
   call.Result(CtlJson::Number(count));
@@ -96,7 +96,7 @@ void CountSessions(CommandCall call) {
 
 std::vector<std::string> ResourcesOf(const CommandGround& ground, const Jid& user) {
   std::vector<std::string> resources;
-  for (const KnownSession& known : ground.sessions()) {
+  for (const KnownSession& known : ground.hooks.sessions()) {
     if (IsOf(known.full, user)) resources.push_back(known.full.substr(known.full.find('/') + 1));
   }
   std::ranges::sort(resources);

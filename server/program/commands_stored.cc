@@ -146,7 +146,7 @@ void DomainStats(CommandCall call) {
   if (!domain) return;
   uint64_t online = 0;
   const std::string end = "@" + *domain;
-  for (const KnownSession& known : call.ground().sessions()) {
+  for (const KnownSession& known : call.ground().hooks.sessions()) {
     if (std::string_view(known.full).substr(0, known.full.find('/')).ends_with(end)) ++online;
   }
   CommandGround& ground = call.ground();
@@ -273,7 +273,7 @@ void Active(CommandCall call, bool count, bool remove) {
   const int64_t us = *since == 0 ? NowUnixUs() : *since;
   const auto activity = std::make_shared<Activity>(
       Activity{.call = std::move(call), .since_s = us / kSecond, .online = {}, .remove = remove});
-  for (const KnownSession& known : ground.sessions()) {
+  for (const KnownSession& known : ground.hooks.sessions()) {
     activity->online.push_back(known.full.substr(0, known.full.find('/')));
   }
   std::ranges::sort(activity->online);

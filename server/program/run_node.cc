@@ -1,10 +1,12 @@
 #include "server/program/run_node.h"
 
+#include <malloc.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdlib>
 #include <future>
@@ -26,6 +28,7 @@
 #include "server/program/ctl_service.h"
 #include "server/program/descriptors.h"
 #include "server/program/log_file.h"
+#include "server/program/memory_watch.h"
 #include "server/program/node_lock.h"
 #include "server/program/session_table.h"
 #include "server/program/source_commit.h"
@@ -79,11 +82,16 @@ class Node {
             CtlDone done);
   void Stats(std::move_only_function<void(NodeStats)> done);
   std::vector<KnownSession> KnownSessions();
+  std::vector<std::pair<std::string, uint64_t>> MemoryCategories();
+  void Drain(double per_s, net::Duration deadline);
+  DrainState Drained() const;
+  void MeterMemory();
   void WriteMoreMetrics(net::MetricsWriter& out) const;
   std::string StatusLine() const;
   NodeFacts Facts() const;
   NodeLoad Load() const {
-    return {.max_sessions = setup_.max_ports.value, .load = load_, .draining = stopping_};
+    return {
+        .max_sessions = setup_.max_ports.value, .load = load_, .draining = stopping_ || draining_};
   }
   void WriteStatus(std::string_view status) const;
 
@@ -111,7 +119,10 @@ class Node {
   net::Time load_at_{};
   net::Duration load_used_{};
   double load_ = 0;
+  std::optional<MemoryWatch> memory_;
   bool stopping_ = false;
+  bool draining_ = false;
+  bool drain_late_ = false;
 };
 
 RunResult Node::Run() {
@@ -263,7 +274,13 @@ Node::Errors Node::StartXmpp() {
         node_->Post(
             [this, changed = std::move(changed)] { KeepSessions(cluster_->cluster(), changed); });
       },
-      [this] { return KnownSessions(); });
+      {.sessions = [this] { return KnownSessions(); },
+       .memory = [this] { return MemoryCategories(); },
+       .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
+       .drained = [this] { return Drained(); },
+       .after = [this](net::Duration delay,
+                       std::function<void()> task) { node_->loop().After(delay, std::move(task)); },
+       .post = [this](std::move_only_function<void()> task) { node_->Post(std::move(task)); }});
   if (!xmpp) return std::move(xmpp.error());
   xmpp_ = std::move(*xmpp);
   node_->Post([this] { clients_ = xmpp_.get(); });
@@ -317,6 +334,15 @@ void Node::WriteMoreMetrics(net::MetricsWriter& out) const {
   if (clients_ == nullptr) return;
   clients_->WriteMetrics(out);
   WriteSessionMetrics(*cluster_->cluster().table(kSessionTable), out);
+  out.Gauge("mongooseim_memory_bound_bytes", "What the node may take ([limits] memory).")
+      .Add({}, memory_->bound());
+  out.Gauge("mongooseim_memory_resident_bytes", "What it takes.").Add({}, memory_->resident());
+  auto pressure = out.Gauge("mongooseim_memory_pressure", "How near the two are.");
+  constexpr std::array<std::string_view, 3> kNames = {"enough", "short", "full"};
+  for (size_t state = 0; state < kNames.size(); ++state) {
+    pressure.Add({{"state", kNames[state]}},
+                 memory_->pressure() == static_cast<MemoryPressure>(state) ? 1 : 0);
+  }
 }
 
 void Node::Assemble() {
@@ -339,6 +365,7 @@ void Node::Assemble() {
   }
   load_at_ = clock_.Now();
   load_used_ = ProcessorTime();
+  memory_.emplace(MemoryBound(setup_.config.limits.memory, ReadMemoryFacts()));
   MeterLoad();
   service_->Ready();
   net::Log(net::LogLevel::kInfo, "node", "started",
@@ -349,7 +376,59 @@ void Node::Assemble() {
             {"folder", setup_.folder.root}});
 }
 
+// What takes memory, as far as it is known apart; the rest is what stands behind all of it.
+std::vector<std::pair<std::string, uint64_t>> Node::MemoryCategories() {
+  std::vector<std::pair<std::string, uint64_t>> categories;
+  categories.emplace_back("bound", memory_->bound());
+  categories.emplace_back("resident", ReadMemoryFacts().resident);
+  categories.emplace_back("heap", mallinfo2().uordblks + mallinfo2().hblkhd);
+  uint64_t tables = 0;
+  for (const uint32_t id : cluster_->table_ids()) {
+    tables += cluster_->cluster().table(id)->memory_bytes();
+  }
+  categories.emplace_back("tables", tables);
+  if (clients_ == nullptr) return categories;
+  categories.emplace_back("storeQueue", clients_->store_metrics().waiting_bytes.load());
+  categories.emplace_back("detachedSessions", clients_->service().parked_bytes());
+  return categories;
+}
+
+void Node::MeterMemory() {
+  const MemoryPressure before = memory_->pressure();
+  const MemoryPressure now = memory_->Look(ReadMemoryFacts().resident);
+  if (clients_ != nullptr) clients_->service().SetPressure(now);
+  if (now == before) return;
+  const bool more = now > before;
+  net::Log(more ? net::LogLevel::kWarn : net::LogLevel::kInfo, "node",
+           now == MemoryPressure::kEnough  ? "there is memory again"
+           : now == MemoryPressure::kShort ? "memory runs short: no new sessions"
+                                           : "memory runs out: no new streams",
+           {{"resident", memory_->resident()}, {"bound", memory_->bound()}});
+}
+
+void Node::Drain(double per_s, net::Duration deadline) {
+  if (clients_ == nullptr) return;
+  net::Log(net::LogLevel::kInfo, "node", "drains",
+           {{"per_second", per_s}, {"connections", clients_->service().connections()}});
+  draining_ = true;
+  clients_->service().Drain(per_s);
+  if (deadline <= net::Duration(0)) return;
+  node_->loop().After(deadline, [this] {
+    if (clients_ == nullptr || clients_->service().connections() == 0) return;
+    drain_late_ = true;
+    constexpr double kAll = 1e9;
+    clients_->service().Drain(kAll);
+  });
+}
+
+DrainState Node::Drained() const {
+  return {.draining = draining_,
+          .connections = clients_ == nullptr ? 0 : clients_->service().connections(),
+          .late = drain_late_};
+}
+
 void Node::MeterLoad() {
+  MeterMemory();
   load_timer_ = node_->loop().After(kLoadEvery, [this] { MeterLoad(); });
   const net::Time now = clock_.Now();
   const net::Duration used = ProcessorTime();

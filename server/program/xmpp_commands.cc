@@ -104,8 +104,9 @@ void CommandCall::NoSuchUser(const Jid& user) {
 // --- The table
 
 std::vector<std::span<const XmppCommand>> XmppCommands() {
-  return {AccountCommands(), DomainCommands(),  LastCommands(),   PrivateCommands(),
-          RosterCommands(),  SessionCommands(), StanzaCommands(), VcardCommands()};
+  return {AccountCommands(), BroadcastCommands(), DomainCommands(), LastCommands(),
+          PrivateCommands(), NodeCommands(),      RosterCommands(), SessionCommands(),
+          StanzaCommands(),  VcardCommands()};
 }
 
 void DoXmppCommand(CommandGround& ground, std::string_view category, std::string_view command,

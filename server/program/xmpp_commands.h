@@ -23,6 +23,8 @@
 
 namespace server {
 
+class BroadcastJobs;
+
 using CtlDone = std::move_only_function<void(CtlAnswer answer)>;
 
 // A session as the whole cluster knows it.
@@ -31,13 +33,33 @@ struct KnownSession {
   std::string node;
 };
 
+// How far a node is that is taken out of service.
+struct DrainState {
+  bool draining = false;
+  uint64_t connections = 0;
+  bool late = false;  // the deadline came before the last one went
+};
+
+// What commands ask of the node around its XMPP. All on the node's thread.
+struct NodeHooks {
+  std::function<std::vector<KnownSession>()> sessions;
+  // By category, in bytes.
+  std::function<std::vector<std::pair<std::string, uint64_t>>()> memory;
+  // So many connections a second; after `deadline` all at once (0: never).
+  std::function<void(double per_s, net::Duration deadline)> drain;
+  std::function<DrainState()> drained;
+  std::function<void(net::Duration delay, std::function<void()> task)> after;
+  // From any thread, to the node's.
+  std::function<void(std::move_only_function<void()> task)> post;
+};
+
 // What commands stand on; outlives their calls.
 struct CommandGround {
   XmppService& service;
   const std::vector<std::string>& domains;
   std::string node;
-  // On the node's thread.
-  std::function<std::vector<KnownSession>()> sessions;
+  NodeHooks hooks;
+  BroadcastJobs* broadcasts = nullptr;
 };
 
 class CommandCall {
@@ -88,8 +110,10 @@ struct XmppCommand {
 // One behind the other, sorted by nothing.
 std::vector<std::span<const XmppCommand>> XmppCommands();
 std::span<const XmppCommand> AccountCommands();
+std::span<const XmppCommand> BroadcastCommands();
 std::span<const XmppCommand> DomainCommands();
 std::span<const XmppCommand> LastCommands();
+std::span<const XmppCommand> NodeCommands();
 std::span<const XmppCommand> PrivateCommands();
 std::span<const XmppCommand> RosterCommands();
 std::span<const XmppCommand> SessionCommands();

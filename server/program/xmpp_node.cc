@@ -136,6 +136,7 @@ XmppOptions OptionsOf(const NodeSetup& setup, size_t sockets) {
   options.unauthenticated_max = c2s.unauthenticated_max;
   options.parked_bytes_max = c2s.resume_bytes_max / options.workers;
   options.sign_up = ModulesOptionsOf(setup.config).registration.sign_up;
+  options.login_cpu = setup.config.limits.login_cpu;
   options.sasl_limits.account_per_s = setup.config.auth.failures_per_account;
   options.sasl_limits.address_per_s = setup.config.auth.failures_per_address;
   return options;
@@ -152,7 +153,7 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                                                                      size_t sockets,
                                                                      const net::Clock& clock,
                                                                      OnSessions on_sessions,
-                                                                     KnownSessions known_sessions) {
+                                                                     NodeHooks hooks) {
   const NodeConfig& config = setup.config;
   auto store = OpenStore({.url = config.store.url, .folder = setup.folder.root});
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
@@ -194,7 +195,7 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                                                  .housekept = std::move(housekept),
                                                  .service = std::move(*service),
                                                  .node = setup.dist.node,
-                                                 .sessions = std::move(known_sessions),
+                                                 .hooks = std::move(hooks),
                                                  .clock = clock}));
 }
 
@@ -206,8 +207,10 @@ XmppNode::XmppNode(Parts parts)
       commands_{.service = *service_,
                 .domains = domains_,
                 .node = std::move(parts.node),
-                .sessions = std::move(parts.sessions)},
-      accounts_(std::make_shared<AccountCount>(domains_, parts.clock)) {}
+                .hooks = std::move(parts.hooks)},
+      accounts_(std::make_shared<AccountCount>(domains_, parts.clock)) {
+  commands_.broadcasts = &broadcasts_;
+}
 
 XmppNode::~XmppNode() { Stop(); }
 

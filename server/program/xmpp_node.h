@@ -15,6 +15,7 @@
 #include "net/report/metrics.h"
 #include "server/c2s/xmpp_service.h"
 #include "server/program/account_count.h"
+#include "server/program/broadcast_jobs.h"
 #include "server/program/node_setup.h"
 #include "server/program/xmpp_accounts.h"
 #include "server/program/xmpp_commands.h"
@@ -26,15 +27,13 @@ namespace server {
 class XmppNode {
  public:
   using OnSessions = std::function<void(std::vector<SessionRecord> changed)>;
-  // Of the whole cluster. Called on the node's thread.
-  using KnownSessions = std::function<std::vector<KnownSession>()>;
 
   // `sockets`: at most so many connections. Every error names its remedy.
   static std::expected<std::unique_ptr<XmppNode>, XmppErrors> Start(const NodeSetup& setup,
                                                                     size_t sockets,
                                                                     const net::Clock& clock,
                                                                     OnSessions on_sessions,
-                                                                    KnownSessions known_sessions);
+                                                                    NodeHooks hooks);
   ~XmppNode();
 
   void Stop();
@@ -47,6 +46,8 @@ class XmppNode {
   // Of all domains; as it was some seconds ago, where it was asked then.
   void CountAccounts(std::move_only_function<void(uint64_t accounts)> done);
   uint64_t sessions() const { return service_->sessions(); }
+  XmppService& service() { return *service_; }
+  const StoreMetrics& store_metrics() const { return store_->metrics(); }
 
  private:
   // Whole from the first: what cannot be started is no node.
@@ -56,7 +57,7 @@ class XmppNode {
     std::unique_ptr<HousekeeperCounters> housekept;
     std::unique_ptr<XmppService> service;
     std::string node;
-    KnownSessions sessions;
+    NodeHooks hooks;
     const net::Clock& clock;
   };
   explicit XmppNode(Parts parts);
@@ -67,6 +68,7 @@ class XmppNode {
   const std::unique_ptr<XmppService> service_;
   CommandGround commands_;  // of calls that end with the service
   const std::shared_ptr<AccountCount> accounts_;
+  BroadcastJobs broadcasts_{commands_};
 };
 
 // What `check` can find out beforehand: certificates that cannot be used.

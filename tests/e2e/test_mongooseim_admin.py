@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import time
 import unittest
 
 from lib.case import EndToEndCase
@@ -50,6 +51,30 @@ class AdminCase(EndToEndCase):
         host, port = self.node.endpoint.rsplit(":", 1)
         return AdminClient(user, DOMAIN, options.pop("password", "secret"), host, int(port),
                           self.authority.ca_file, resource=resource, **options)
+
+    def raw_login(self, user):
+        """Over direct TLS by PLAIN: the features before it and behind it."""
+        context = ssl.create_default_context(cafile=self.authority.ca_file)
+        host, port = self.node.tls_endpoint.rsplit(":", 1)
+        with context.wrap_socket(socket.create_connection((host, int(port)), timeout=30),
+                                 server_hostname=DOMAIN) as sock:
+            def until(word):
+                heard = b""
+                while word not in heard:
+                    piece = sock.recv(4096)
+                    self.assertTrue(piece, heard)
+                    heard += piece
+                return heard.decode()
+            opening = (f"<stream:stream xmlns='jabber:client' to='{DOMAIN}' version='1.0' "
+                       "xmlns:stream='http://etherx.jabber.org/streams'>").encode()
+            sock.sendall(opening)
+            before = until(b"</stream:features>")
+            word = base64.b64encode(f"\0{user}\0secret".encode())
+            sock.sendall(b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + word +
+                         b"</auth>")
+            until(b"<success")
+            sock.sendall(opening)
+            return before, until(b"</stream:features>")
 
     def answer(self, *words, code=0):
         done = self.node.ctl(*words)
@@ -314,6 +339,44 @@ class Commands(AdminCase):
         self.assertEqual(self.fault("vcard", "setVcard", "--user", jid("juliet"), "--vcard",
                                     '{"photo":["x"]}')[0], "invalid_vcard")
 
+    def test_a_broadcast_reaches_who_is_there_and_waits_for_who_is_not(self):
+        order = ("broadcast", "startBroadcast", "--name", "news", "--domain", DOMAIN,
+                 "--messageSubject", "s", "--messageBody", "all <hear>", "--senderJid",
+                 f"office@{DOMAIN}", "--recipientGroup", "ALL_USERS_IN_DOMAIN", "--messageRate")
+
+        async def body(client):
+            started = await self.ask(self.data, *order, "1000")
+            self.assertEqual(await client.heard(), (f"office@{DOMAIN}", "all <hear>"))
+            return started["ids"][0]
+        found = []
+
+        async def note(client):
+            found.append(await body(client))
+        self.run_with(("romeo/w",), note)
+        job = str(found[0])
+        def state():
+            return self.data("broadcast", "getBroadcast", "--domain", DOMAIN, "--id", job)
+        wait_until(lambda: state()["executionState"] == "FINISHED", "all have it")
+        users = self.data("account", "countUsers", "--domain", DOMAIN)
+        self.assertEqual(state()["recipientsProcessed"], users)
+        self.assertEqual(state()["recipientCount"], users)
+
+        async def later(client):
+            self.assertEqual(await client.heard(), (f"office@{DOMAIN}", "all <hear>"))
+        self.run_with(("nurse/w",), later)
+        self.assertEqual(self.fault("broadcast", "abortBroadcast", "--domain", DOMAIN, "--id",
+                                    job)[0], "not_running")
+        slow = self.data(*order, "1")["ids"][0]
+        self.assertEqual(self.fault(*order, "1")[0], "already_running")
+        self.data("broadcast", "abortBroadcast", "--domain", DOMAIN, "--id", str(slow))
+        listed = self.data("broadcast", "getBroadcasts", "--domain", DOMAIN)
+        self.assertEqual([one["executionState"] for one in listed][-2:], ["FINISHED", "ABORT_ADMIN"])
+        gone = self.data("broadcast", "deleteInactiveBroadcastsByDomain", "--domain", DOMAIN)
+        self.assertEqual(gone["ids"], [int(job), slow])
+        self.assertEqual(self.fault("broadcast", "getBroadcast", "--domain", DOMAIN, "--id", job)[0],
+                         "broadcast_not_found")
+        self.assertEqual(self.fault(*order, "5000")[0], "invalid_broadcast")
+
     # --- accounts and numbers
 
     def test_a_banned_account_is_thrown_out_and_kept_out(self):
@@ -375,6 +438,120 @@ class Commands(AdminCase):
                                 3)
 
 
+class Numbers(AdminCase):
+    def metric(self, name, **labels):
+        _, page = self.node.get("/metrics")
+        wanted = ",".join(f'{key}="{value}"' for key, value in sorted(labels.items()))
+        found = re.search(rf"^{name}{re.escape('{' + wanted + '}') if wanted else ''} (\S+)$", page,
+                          re.M)
+        self.assertIsNotNone(found, (name, wanted))
+        return float(found[1])
+
+    def element(self, direction, kind):
+        return self.metric(f"xmpp_element_{direction}_{kind}_count", connection_type="c2s",
+                           host_type=DOMAIN)
+
+    def wait_for(self, expected, read):
+        wait_until(lambda: read() == expected, f"it becomes {expected}")
+
+    def test_metrics_are_what_was_done(self):
+        logins = self.metric("sm_session_logins", host_type=DOMAIN)
+        failed = self.metric("c2s_auth_failed_count", host_type=DOMAIN)
+        came, went = self.element("in", "message"), self.element("out", "message")
+
+        async def body():
+            one = await self.client("romeo", "m").login()
+            other = await self.client("juliet", "m").login()
+            for number in range(10):
+                await one.say(jid("juliet", "m"), str(number))
+            for number in range(10):
+                self.assertEqual((await other.heard())[1], str(number))
+            await asyncio.to_thread(self.wait_for, came + 10, lambda: self.element("in", "message"))
+            await asyncio.to_thread(self.wait_for, went + 10, lambda: self.element("out", "message"))
+            for name, value in (("sm_node_sessions_count", 2), ("sm_total_sessions_count", 2),
+                                ("sm_unique_sessions_count", 2)):
+                await asyncio.to_thread(self.wait_for, value, lambda n=name: self.metric(n))
+            self.assertEqual(self.metric("sm_session_logins", host_type=DOMAIN), logins + 2)
+            with self.assertRaises(ConnectionError):
+                await self.client("nurse", "x", password="wrong").login()
+            self.assertGreater(self.metric("c2s_auth_failed_count", host_type=DOMAIN), failed)
+            await one.logout()
+            await other.logout()
+        asyncio.run(body())
+        for name in ("sm_node_sessions_count", "sm_total_sessions_count"):
+            self.wait_for(0, lambda n=name: self.metric(n))
+
+    def test_memory_is_told_by_category(self):
+        lines = dict(line.split() for line in self.flat("memory"))
+        self.assertGreater(int(lines["resident"]), 1 << 20)
+        self.assertGreater(int(lines["bound"]), int(lines["resident"]))
+        self.assertEqual(int(lines["sessionCount"]), 0)
+        for name in ("heap", "tables", "storeQueue", "detachedSessions", "sessions"):
+            self.assertIn(name, lines)
+        self.assertEqual(self.metric("mongooseim_memory_pressure", state="enough"), 1)
+
+
+class Short(AdminCase):
+    sections = {"limits": {"memory": "16MiB"}}  # less than the program itself takes
+
+    def test_without_memory_nobody_comes_in_and_the_node_lives(self):
+        async def body():
+            # Until the workers have heard of it somebody may still come in.
+            deadline = time.monotonic() + 15
+            while time.monotonic() < deadline:
+                try:
+                    await (await self.client("romeo", "x").login()).logout()
+                except ConnectionError as error:
+                    return str(error)
+            return "nobody was refused"
+        self.assertIn("resource-constraint", asyncio.run(body()))
+        self.assertEqual(self.node.get("/livez")[0], 200)
+        _, page = self.node.get("/metrics")
+        self.assertIn('mongooseim_memory_pressure{state="full"} 1', page)
+        self.assertRegex(page, r"mongooseim_c2s_shed_total [1-9]")
+
+
+class Storm(AdminCase):
+    sections = {"limits": {"login_cpu": 0.05}}
+
+    def test_logins_above_their_share_wait_and_come_in(self):
+        def waited():
+            _, page = self.node.get("/metrics")
+            return int(re.search(r"^mongooseim_c2s_logins_waited_total (\d+)$", page, re.M)[1])
+        logins = 0
+        deadline = time.monotonic() + 90
+        # PLAIN costs the server a password's hash.
+        while waited() == 0 and time.monotonic() < deadline:
+            self.raw_login("romeo")
+            logins += 1
+        self.assertGreater(waited(), 0)
+        self.assertGreater(logins, 10, "a few never wait")
+        _, page = self.node.get("/metrics")
+        cost = int(re.search(r"^mongooseim_c2s_login_cost_microseconds (\d+)$", page, re.M)[1])
+        self.assertGreater(cost, 100, "it was measured")
+        self.raw_login("juliet")
+
+
+class Drained(AdminCase):
+    def test_a_drain_closes_all_by_its_rate_and_the_balancer_knows(self):
+        async def body():
+            clients = [await self.client("romeo", f"d{number}").login() for number in range(4)]
+            gone = [client.disconnected for client in clients]
+            done = await asyncio.to_thread(self.node.ctl, "drain", "--rate", "20", "--wait")
+            self.assertEqual(done.code, 0, done)
+            self.assertTrue(done.out.endswith("Drained\n"), done)
+            for one in gone:
+                await asyncio.wait_for(asyncio.shield(one), 10)
+            for client in clients:
+                self.assertEqual(client.stream_errors[0][0], "system-shutdown")
+            with self.assertRaises(ConnectionError):
+                await self.client("romeo", "late").login()
+        asyncio.run(body())
+        self.assertEqual(self.node.get("/readyz"), (503, "not ready: the node drains\n"))
+        self.assertEqual(self.node.status()["state"], "draining")
+        self.assertEqual(self.data("session", "countSessions"), 0)
+
+
 class Modules(AdminCase):
     sections = {
         "modules.registration": {"sign_up": True, "sign_ups_per_address": "1000/h"},
@@ -416,30 +593,11 @@ class Modules(AdminCase):
         self.assertIn(jid("fresh"), self.data("account", "listUsers", "--domain", DOMAIN))
 
     def test_features_tell_the_servers_capabilities(self):
-        context = ssl.create_default_context(cafile=self.authority.ca_file)
-        host, port = self.node.tls_endpoint.rsplit(":", 1)
-        with context.wrap_socket(socket.create_connection((host, int(port)), timeout=15),
-                                 server_hostname=DOMAIN) as sock:
-            def until(word):
-                heard = b""
-                while word not in heard:
-                    piece = sock.recv(4096)
-                    self.assertTrue(piece, heard)
-                    heard += piece
-                return heard.decode()
-            opening = (f"<stream:stream xmlns='jabber:client' to='{DOMAIN}' version='1.0' "
-                       "xmlns:stream='http://etherx.jabber.org/streams'>").encode()
-            sock.sendall(opening)
-            self.assertIn("<register xmlns='http://jabber.org/features/iq-register'/>",
-                          until(b"</stream:features>"))
-            word = base64.b64encode(b"\0romeo\0secret")
-            sock.sendall(b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + word +
-                         b"</auth>")
-            until(b"<success")
-            sock.sendall(opening)
-            self.assertRegex(until(b"</stream:features>"),
-                             "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' node='[^']+' "
-                             "ver='[^']{28}'/>")
+        before, after = self.raw_login("romeo")
+        self.assertIn("<register xmlns='http://jabber.org/features/iq-register'/>", before)
+        self.assertNotIn("iq-register", after)
+        self.assertRegex(after, "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' "
+                                "node='[^']+' ver='[^']{28}'/>")
 
 
 del AdminCase

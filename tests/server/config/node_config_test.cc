@@ -60,6 +60,10 @@ TEST(NodeConfig, TheDocumentedFileHoldsTheDefaultsOfModulesToo) {
   EXPECT_EQ(config.limits.roster_items, limits.roster_items);
   EXPECT_EQ(config.limits.blocked, limits.blocked);
   EXPECT_EQ(config.limits.directed_presence, limits.directed_presence);
+  EXPECT_EQ(config.limits.memory, limits.memory);
+  EXPECT_DOUBLE_EQ(config.limits.login_cpu, limits.login_cpu);
+  EXPECT_EQ(ParseNodeConfig("[limits]\nmemory = \"2GiB\"\n", "m.toml").config.limits.memory,
+            uint64_t{2} << 30U);
   const ModulesConfig& read = config.modules;
   const ModulesConfig known;
   EXPECT_EQ(read.archive.enabled, known.archive.enabled);

@@ -457,6 +457,26 @@ TEST(CtlXmpp, EachOlderCommandIsInTheHelpAndTellsItsFault) {
   }
 }
 
+TEST(CtlXmpp, ADrainTellsWhatIsLeftAndEndsWithTheLast) {
+  Ctl ctl;
+  ctl.node.xmpp_answer.data = *CtlJson::Parse(R"({"draining":true,"connections":7,"late":false})");
+  EXPECT_EQ(ctl.Run({"drain", "--rate", "50", "--deadline", "9"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "7 connections left\n");
+  EXPECT_EQ(ctl.node.xmpp.back(), "flat drain deadline=9 rate=50");
+  ctl.node.xmpp_answer.data = *CtlJson::Parse(R"({"draining":true,"connections":0,"late":false})");
+  EXPECT_EQ(ctl.Run({"drain", "--wait"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "Drained\n");
+  ctl.node.xmpp_answer.data = *CtlJson::Parse(R"({"draining":true,"connections":0,"late":true})");
+  EXPECT_EQ(ctl.Run({"drain", "--wait"}), 1);
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"drain", "--rate"},
+                                             {"drain", "--rate", "x"},
+                                             {"drain", "--rate", "0"},
+                                             {"drain", "now"}}) {
+    EXPECT_EQ(ctl.Run(words), 2);
+  }
+}
+
 TEST(CtlJson, IsReadAsItIsWrittenAndWhatIsNoneIsNothing) {
   const std::string text = R"({"a":[1,-2,"x\u00e4\ud83d\ude00\n\"",null,true],"b":{}})";
   const auto json = CtlJson::Parse(text);

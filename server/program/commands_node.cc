@@ -1,0 +1,76 @@
+// What mongooseimctl's own commands ask of the node: memory, drain.
+#include <array>
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "server/program/xmpp_commands.h"
+
+namespace server {
+namespace {
+
+constexpr net::Duration kLook = std::chrono::milliseconds(200);
+constexpr int kLooks = 5;  // of one call that waits
+
+void Memory(CommandCall call) {
+  auto categories = call.ground().hooks.memory();
+  XmppService& service = call.ground().service;
+  // What sessions hold is known to their workers.
+  struct Sum {
+    CommandCall call;
+    std::vector<std::pair<std::string, uint64_t>> categories;
+    std::atomic<uint64_t> bytes{0};
+    std::atomic<uint64_t> count{0};
+    std::atomic<size_t> open;
+    Sum(CommandCall c, std::vector<std::pair<std::string, uint64_t>> known, size_t workers)
+        : call(std::move(c)), categories(std::move(known)), open(workers) {}
+  };
+  const auto sum = std::make_shared<Sum>(std::move(call), std::move(categories), service.workers());
+  service.OnEachWorker([sum](XmppWorker& worker) {
+    sum->bytes += worker.SessionBytes();
+    sum->count += worker.worker_counters().sessions.load(std::memory_order_relaxed);
+    if (--sum->open > 0) return;
+    sum->categories.emplace_back("sessions", sum->bytes.load());
+    CtlJson result = CtlJson::Object();
+    for (const auto& [name, bytes] : sum->categories) result.Set(name, CtlJson::Count(bytes));
+    result.Set("sessionCount", CtlJson::Count(sum->count.load()));
+    sum->call.Result(std::move(result));
+  });
+}
+
+CtlJson StateJson(const DrainState& state) {
+  CtlJson json = CtlJson::Object();
+  json.Set("draining", CtlJson::Bool(state.draining));
+  json.Set("connections", CtlJson::Count(state.connections));
+  json.Set("late", CtlJson::Bool(state.late));
+  return json;
+}
+
+void Drain(CommandCall call) {
+  const NodeHooks& hooks = call.ground().hooks;
+  hooks.drain(static_cast<double>(call.Number("rate", 100)),
+              std::chrono::seconds(call.Number("deadline", 0)));
+  call.Result(StateJson(hooks.drained()));
+}
+
+// Answers when there is something to say, or after a second.
+void Look(const std::shared_ptr<CommandCall>& call, int looks) {
+  const NodeHooks& hooks = call->ground().hooks;
+  const DrainState state = hooks.drained();
+  if (state.connections == 0 || looks == 0) return call->Result(StateJson(state));
+  hooks.after(kLook, [call, looks] { Look(call, looks - 1); });
+}
+
+void DrainStatus(CommandCall call) { Look(std::make_shared<CommandCall>(std::move(call)), kLooks); }
+
+constexpr std::array kCommands = std::to_array<XmppCommand>({
+    {"flat", "memory", Memory},
+    {"flat", "drain", Drain},
+    {"flat", "drainStatus", DrainStatus},
+});
+
+}  // namespace
+
+std::span<const XmppCommand> NodeCommands() { return kCommands; }
+
+}  // namespace server
