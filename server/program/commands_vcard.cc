@@ -174,7 +174,8 @@ std::string XmlOf(const CtlJson& json) {
 // The first field that is none of ours: it would be lost without a word.
 std::string Unknown(const CtlJson& json) {
   for (const auto& [key, _] : json.values()) {
-    const auto is = [&key = key](const Field& field) { return field.json == key; };
+    const std::string_view wanted = key;
+    const auto is = [wanted](const Field& field) { return field.json == wanted; };
     const bool known = key == "formattedName" || key == "nameComponents" ||
                        std::ranges::any_of(kTexts, is) ||
                        std::ranges::any_of(kCompounds, is, &Compound::field);

@@ -31,7 +31,6 @@ constexpr char kPgColumns[] =
     "AND k.table_name = c.table_name AND k.constraint_name = t.constraint_name "
     "AND k.column_name = c.column_name "
     "WHERE c.table_schema = current_schema() ORDER BY c.table_name, c.ordinal_position";
-constexpr char kReadClusterId[] = "SELECT value FROM meta WHERE name = 'cluster_id'";
 constexpr char kPutClusterId[] = "UPDATE meta SET value = $1 WHERE name = 'cluster_id'";
 constexpr char kPutUnfinished[] =
     "INSERT INTO meta (name, value) VALUES ('unfinished', $1) "

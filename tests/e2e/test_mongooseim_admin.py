@@ -201,13 +201,19 @@ class Commands(AdminCase):
             self.assertEqual(
                 (await self.ask(self.data, "stanza", "sendStanza", "--stanza", stanza))["id"], "mine")
             self.assertEqual(await client.heard(), (jid("juliet"), "whole"))
-            last = await self.ask(self.data, "stanza", "getLastMessages", "--caller", jid("romeo"),
-                                  "--with", jid("juliet"), "--limit", "2")
-            self.assertEqual(last["limit"], 2)
-            self.assertEqual([re.search("<body>(.*)</body>", one["stanza"])[1]
-                              for one in last["stanzas"]], ["flat", "whole"])
-            self.assertEqual(last["stanzas"][0]["sender"], jid("juliet"))
-            self.assertTrue(last["stanzas"][0]["timestamp"].endswith("Z"))
+            def last():
+                return self.data("stanza", "getLastMessages", "--caller", jid("romeo"), "--with",
+                                 jid("juliet"), "--limit", "2")
+
+            def bodies():
+                return [re.search("<body>(.*)</body>", one["stanza"])[1] for one in last()["stanzas"]]
+            # It is written beside the delivery.
+            await asyncio.to_thread(wait_until, lambda: bodies() == ["flat", "whole"],
+                                    "the archive has them")
+            found = await self.ask(last)
+            self.assertEqual(found["limit"], 2)
+            self.assertEqual(found["stanzas"][0]["sender"], jid("juliet"))
+            self.assertTrue(found["stanzas"][0]["timestamp"].endswith("Z"))
         self.run_with(("romeo/m",), body)
         self.assertEqual(self.fault("stanza", "sendMessage", "--from", jid("nobody"), "--to",
                                     jid("romeo"), "--body", "x"),
