@@ -242,6 +242,11 @@ void XmppWorker::SignUp(uint64_t serial, SignUpRequest request, const net::Addre
 void XmppWorker::Post(size_t worker, Item item) { out_[worker].push_back(std::move(item)); }
 
 void XmppWorker::OnTurnEnd() {
+  const MemoryPressure pressure = shared_.pressure.load(std::memory_order_relaxed);
+  if (pressure != ground_.pressure) {
+    ground_.pressure = pressure;
+    EvictParked();
+  }
   bool again = false;
   for (size_t worker = 0; worker < slots_.size(); ++worker) {
     std::vector<Item>& items = out_[worker];
@@ -266,7 +271,6 @@ void XmppWorker::OnTurnEnd() {
 }
 
 void XmppWorker::OnTick() {
-  ground_.pressure = shared_.pressure.load(std::memory_order_relaxed);
   admission_.Measure();
   counters_.login_cost_ns.store(static_cast<uint64_t>(admission_.cost().count()),
                                 std::memory_order_relaxed);

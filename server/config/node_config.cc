@@ -115,6 +115,12 @@ void ReadC2s(const net::TomlSection& section, NodeConfig::C2s& c2s) {
       bytes("unacked_bytes_max", c2s.unacked_bytes_max, 64 << 10U, int64_t{1} << 30U);
 }
 
+void ReadDrain(const net::TomlSection& section, NodeConfig::C2s& c2s) {
+  // Whoever stops a node waits for a minute.
+  c2s.drain_on_stop =
+      section.Time("drain_on_stop", c2s.drain_on_stop, milliseconds(0), seconds(45));
+}
+
 void ReadAuth(const net::TomlSection& section, NodeConfig::Auth& auth) {
   constexpr std::array<std::string_view, 5> kKnown = {"SCRAM-SHA-512", "SCRAM-SHA-256",
                                                       "SCRAM-SHA-1", "PLAIN", "EXTERNAL"};
@@ -185,6 +191,7 @@ NodeConfigResult Read(net::TomlReader reader) {
   ReadCluster(root.Section("cluster"), result.config.cluster);
   ReadHosts(root, result.config.hosts);
   ReadC2s(root.Section("c2s"), result.config.c2s);
+  ReadDrain(root.Section("c2s"), result.config.c2s);
   ReadAuth(root.Section("auth"), result.config.auth);
   ReadStore(root.Section("store"), result.config.store);
   ReadLimits(root.Section("limits"), result.config.limits);

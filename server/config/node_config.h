@@ -29,7 +29,8 @@ struct NodeConfig {
     std::string cookie_file;  // instead of -setcookie; "": none
     size_t links_max = 256;
     bool visible = false;
-    std::vector<std::string> allow;  // patterns of names (node_name.h); none: whoever has the cookie
+    std::vector<std::string>
+        allow;  // patterns of names (node_name.h); none: whoever has the cookie
   } dist;
   struct Cluster {
     net::Duration heartbeat = std::chrono::seconds(1);
@@ -68,6 +69,7 @@ struct NodeConfig {
     net::Duration resume_timeout = std::chrono::hours(1);
     size_t resume_bytes_max = size_t{1} << 30U;  // of all workers
     size_t unacked_bytes_max = size_t{4} << 20U;
+    net::Duration drain_on_stop{0};  // 0: all connections are closed at once
   } c2s;
   struct Auth {
     std::vector<std::string> mechanisms = {"SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN",

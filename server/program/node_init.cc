@@ -107,6 +107,7 @@ listen = [")" +
 #resume_timeout = "1h"          # XEP-0198; 0: no resumption
 #resume_bytes_max = "1GiB"      # of sessions that may come back; above it the oldest go
 #unacked_bytes_max = "4MiB"     # of a session; above it the session ends
+#drain_on_stop = "0"            # a node that is stopped closes its connections within this, one by one; 0: at once
 
 [auth]
 #mechanisms = ["SCRAM-SHA-512", "SCRAM-SHA-256", "SCRAM-SHA-1", "PLAIN", "EXTERNAL"]

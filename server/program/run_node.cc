@@ -40,6 +40,7 @@ namespace {
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
 // Between telling the others that this node stops and closing the links.
 constexpr net::Duration kGoodbyeTime = std::chrono::milliseconds(100);
+constexpr net::Duration kMemoryEvery = std::chrono::milliseconds(100);
 constexpr net::Duration kLoadEvery = std::chrono::seconds(1);
 
 net::Duration ProcessorTime() {
@@ -75,6 +76,9 @@ class Node {
   void Assemble();
   void OnSignal(int number);
   void BeginStop(bool again);
+  bool DrainFirst(bool again);
+  void WaitForDrain(bool again, net::Time end);
+  void StopNow(bool again);
   void TakeApart();
   void MeterLoad();
   void Account(AccountRequest request, AccountDone done);
@@ -116,12 +120,14 @@ class Node {
   std::unique_ptr<net::SignalWatcher> signals_;
   std::unique_ptr<Discovery> discovery_;
   net::EventLoop::TimerId load_timer_{};
+  net::EventLoop::TimerId memory_timer_{};
   net::Time load_at_{};
   net::Duration load_used_{};
   double load_ = 0;
   std::optional<MemoryWatch> memory_;
   bool stopping_ = false;
   bool draining_ = false;
+  bool drains_to_stop_ = false;
   bool drain_late_ = false;
 };
 
@@ -367,6 +373,7 @@ void Node::Assemble() {
   load_used_ = ProcessorTime();
   memory_.emplace(MemoryBound(setup_.config.limits.memory, ReadMemoryFacts()));
   MeterLoad();
+  MeterMemory();
   service_->Ready();
   net::Log(net::LogLevel::kInfo, "node", "started",
            {{"node", setup_.dist.node},
@@ -393,7 +400,9 @@ std::vector<std::pair<std::string, uint64_t>> Node::MemoryCategories() {
   return categories;
 }
 
+// A second is long: a sender fills a hundred megabytes in it.
 void Node::MeterMemory() {
+  memory_timer_ = node_->loop().After(kMemoryEvery, [this] { MeterMemory(); });
   const MemoryPressure before = memory_->pressure();
   const MemoryPressure now = memory_->Look(ReadMemoryFacts().resident);
   if (clients_ != nullptr) clients_->service().SetPressure(now);
@@ -428,7 +437,6 @@ DrainState Node::Drained() const {
 }
 
 void Node::MeterLoad() {
-  MeterMemory();
   load_timer_ = node_->loop().After(kLoadEvery, [this] { MeterLoad(); });
   const net::Time now = clock_.Now();
   const net::Duration used = ProcessorTime();
@@ -462,6 +470,31 @@ void Node::OnSignal(int number) {
 }
 
 void Node::BeginStop(bool again) {
+  if (!DrainFirst(again)) StopNow(again);
+}
+
+// Clients go one by one, where that is wanted, and the node behind them. Who is asked to stop once
+// more stops at once.
+bool Node::DrainFirst(bool again) {
+  const net::Duration within = setup_.config.c2s.drain_on_stop;
+  if (stopping_ || within <= net::Duration(0) || clients_ == nullptr) return false;
+  const uint64_t connections = clients_->service().connections();
+  if (connections == 0 || std::exchange(drains_to_stop_, true)) return false;
+  Drain(static_cast<double>(connections) / net::Seconds(within) + 1, within);
+  const net::Time end = clock_.Now() + within;
+  WaitForDrain(again, end);
+  return true;
+}
+
+void Node::WaitForDrain(bool again, net::Time end) {
+  constexpr net::Duration kLook = std::chrono::milliseconds(100);
+  if (stopping_) return;
+  const bool empty = clients_ == nullptr || clients_->service().connections() == 0;
+  if (empty || clock_.Now() >= end) return StopNow(again);
+  node_->loop().After(kLook, [this, again, end] { WaitForDrain(again, end); });
+}
+
+void Node::StopNow(bool again) {
   if (std::exchange(stopping_, true)) return;
   net::Log(net::LogLevel::kInfo, "node", "stopping", {{"restart", again}});
   WriteStatus("stopping");
@@ -474,6 +507,7 @@ void Node::BeginStop(bool again) {
 void Node::TakeApart() {
   discovery_.reset();
   node_->loop().CancelTimer(load_timer_);
+  node_->loop().CancelTimer(memory_timer_);
   pages_.clear();
   signals_.reset();
   service_.reset();

@@ -7,6 +7,7 @@ import json
 import re
 import socket
 import ssl
+import threading
 import time
 import unittest
 
@@ -41,8 +42,8 @@ class AdminCase(EndToEndCase):
         cls.authority = Authority(cls.workspace)
         cls.epmd = Epmd(cls.workspace).start()
         cls.node = Mongooseim(cls.workspace, cls.epmd, "adm")
-        cls.node.serve(cls.authority, DOMAIN, c2s={"workers": 3},
-                       auth={"failures_per_address": "0"}, **cls.sections)
+        sections = {**cls.sections, "c2s": {"workers": 3, **cls.sections.get("c2s", {})}}
+        cls.node.serve(cls.authority, DOMAIN, auth={"failures_per_address": "0"}, **sections)
         cls.node.live()
         for user in ("romeo", "juliet", "nurse"):
             cls.node.register(user, "secret")
@@ -52,29 +53,38 @@ class AdminCase(EndToEndCase):
         return AdminClient(user, DOMAIN, options.pop("password", "secret"), host, int(port),
                           self.authority.ca_file, resource=resource, **options)
 
+    def until(self, sock, word):
+        heard = b""
+        while word not in heard:
+            piece = sock.recv(4096)
+            self.assertTrue(piece, heard)
+            heard += piece
+        return heard.decode()
+
     def raw_login(self, user):
-        """Over direct TLS by PLAIN: the features before it and behind it."""
+        """Over direct TLS by PLAIN: the connection, the features before it and behind it."""
         context = ssl.create_default_context(cafile=self.authority.ca_file)
         host, port = self.node.tls_endpoint.rsplit(":", 1)
-        with context.wrap_socket(socket.create_connection((host, int(port)), timeout=30),
-                                 server_hostname=DOMAIN) as sock:
-            def until(word):
-                heard = b""
-                while word not in heard:
-                    piece = sock.recv(4096)
-                    self.assertTrue(piece, heard)
-                    heard += piece
-                return heard.decode()
-            opening = (f"<stream:stream xmlns='jabber:client' to='{DOMAIN}' version='1.0' "
-                       "xmlns:stream='http://etherx.jabber.org/streams'>").encode()
-            sock.sendall(opening)
-            before = until(b"</stream:features>")
-            word = base64.b64encode(f"\0{user}\0secret".encode())
-            sock.sendall(b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + word +
-                         b"</auth>")
-            until(b"<success")
-            sock.sendall(opening)
-            return before, until(b"</stream:features>")
+        sock = context.wrap_socket(socket.create_connection((host, int(port)), timeout=30),
+                                   server_hostname=DOMAIN)
+        opening = (f"<stream:stream xmlns='jabber:client' to='{DOMAIN}' version='1.0' "
+                   "xmlns:stream='http://etherx.jabber.org/streams'>").encode()
+        sock.sendall(opening)
+        before = self.until(sock, b"</stream:features>")
+        word = base64.b64encode(f"\0{user}\0secret".encode())
+        sock.sendall(b"<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='PLAIN'>" + word +
+                     b"</auth>")
+        self.until(sock, b"<success")
+        sock.sendall(opening)
+        return sock, before, self.until(sock, b"</stream:features>")
+
+    def raw(self, user, resource):
+        """A session by hand."""
+        sock, _, _ = self.raw_login(user)
+        sock.sendall(b"<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>" +
+                     resource.encode() + b"</resource></bind></iq>")
+        self.until(sock, b"</iq>")
+        return sock
 
     def answer(self, *words, code=0):
         done = self.node.ctl(*words)
@@ -517,6 +527,27 @@ class Short(AdminCase):
         self.assertRegex(page, r"mongooseim_c2s_shed_total [1-9]")
 
 
+class Stopped(AdminCase):
+    sections = {"c2s": {"drain_on_stop": "4s"}}
+
+    def test_a_stop_closes_clients_one_by_one_and_the_node_behind_them(self):
+        async def body():
+            clients = [await self.client("romeo", f"d{number}").login() for number in range(6)]
+            gone = [asyncio.ensure_future(self.end_of(client)) for client in clients]
+            stop = asyncio.ensure_future(asyncio.to_thread(self.node.ctl, "stop"))
+            times = sorted(await asyncio.wait_for(asyncio.gather(*gone), 20))
+            self.assertGreater(times[-1] - times[0], 1.0, "not all at once")
+            self.assertEqual({client.stream_errors[0][0] for client in clients}, {"system-shutdown"})
+            self.assertEqual((await stop).code, 0)
+        asyncio.run(body())
+        self.assertEqual(self.node.process.wait_exit(10), 0)
+
+    @staticmethod
+    async def end_of(client):
+        await asyncio.shield(client.disconnected)
+        return time.monotonic()
+
+
 class Storm(AdminCase):
     sections = {"limits": {"login_cpu": 0.05}}
 
@@ -528,14 +559,72 @@ class Storm(AdminCase):
         deadline = time.monotonic() + 90
         # PLAIN costs the server a password's hash.
         while waited() == 0 and time.monotonic() < deadline:
-            self.raw_login("romeo")
+            self.raw_login("romeo")[0].close()
             logins += 1
         self.assertGreater(waited(), 0)
         self.assertGreater(logins, 10, "a few never wait")
         _, page = self.node.get("/metrics")
         cost = int(re.search(r"^mongooseim_c2s_login_cost_microseconds (\d+)$", page, re.M)[1])
         self.assertGreater(cost, 100, "it was measured")
-        self.raw_login("juliet")
+        self.raw_login("juliet")[0].close()
+
+
+class Grown(AdminCase):
+    """Sessions that may come back hold what is sent to them: more than the node may take."""
+    BOUND = 96 << 20
+    SESSIONS = 48
+    sections = {"limits": {"memory": "96MiB", "sessions": 100}, "modules.archive": {"enabled": False},
+                "modules.offline": {"enabled": False}}
+
+    def resident(self):
+        with open(f"/proc/{self.node.pid()}/status", encoding="ascii") as file:
+            return int(re.search(r"VmRSS:\s+(\d+) kB", file.read())[1]) << 10
+
+    def parked(self, number):
+        """A session with resumption whose connection broke."""
+        with self.raw("juliet", f"r{number}") as sock:
+            sock.sendall(b"<enable xmlns='urn:xmpp:sm:3' resume='true'/>")
+            self.until(sock, b"<enabled")
+
+    def test_the_bound_holds_whatever_is_sent(self):
+        for number in range(self.SESSIONS):
+            self.parked(number)
+        most = [self.resident()]
+        self.assertLess(most[0], self.BOUND * 3 // 4, "there is room at first")
+        done = threading.Event()
+
+        def watch():
+            while not done.is_set():
+                most[0] = max(most[0], self.resident())
+                done.wait(0.02)
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        body = "x" * 200_000
+        with self.raw("romeo", "sender") as sock:
+            reader = threading.Thread(target=self.read_all, args=(sock,))
+            reader.start()
+            sent = 0
+            for _round in range(18):
+                for number in range(self.SESSIONS):
+                    sent += sock.send(f"<message to='{jid('juliet')}/r{number}' type='chat' id='m'>"
+                                      f"<body>{body}</body></message>".encode())
+            sock.shutdown(socket.SHUT_RDWR)
+            reader.join(30)
+        done.set()
+        watcher.join(10)
+        self.assertGreater(sent, self.BOUND * 3 // 2, "it was more than the bound")
+        self.assertLess(most[0], self.BOUND * 3 // 2)
+        _, page = self.node.get("/metrics")
+        self.assertRegex(page, r"mongooseim_c2s_detached_evicted_total [1-9]")
+        self.assertEqual(self.node.get("/livez")[0], 200)
+
+    @staticmethod
+    def read_all(sock):
+        try:
+            while sock.recv(1 << 20):
+                pass
+        except OSError:
+            pass
 
 
 class Drained(AdminCase):
@@ -599,7 +688,8 @@ class Modules(AdminCase):
         self.assertIn(jid("fresh"), self.data("account", "listUsers", "--domain", DOMAIN))
 
     def test_features_tell_the_servers_capabilities(self):
-        before, after = self.raw_login("romeo")
+        sock, before, after = self.raw_login("romeo")
+        sock.close()
         self.assertIn("<register xmlns='http://jabber.org/features/iq-register'/>", before)
         self.assertNotIn("iq-register", after)
         self.assertRegex(after, "<c xmlns='http://jabber.org/protocol/caps' hash='sha-1' "

@@ -46,6 +46,7 @@ TEST(NodeConfig, TheDocumentedFileHoldsTheDefaults) {
   EXPECT_EQ(config.c2s.resume_timeout, defaults.c2s.resume_timeout);
   EXPECT_EQ(config.c2s.resume_bytes_max, defaults.c2s.resume_bytes_max);
   EXPECT_EQ(config.c2s.unacked_bytes_max, defaults.c2s.unacked_bytes_max);
+  EXPECT_EQ(config.c2s.drain_on_stop, defaults.c2s.drain_on_stop);
   EXPECT_EQ(config.auth.mechanisms, defaults.auth.mechanisms);
   EXPECT_DOUBLE_EQ(config.auth.failures_per_account, defaults.auth.failures_per_account);
   EXPECT_DOUBLE_EQ(config.auth.failures_per_address, defaults.auth.failures_per_address);
