@@ -163,7 +163,10 @@ void Node::End() {
     });
     done.get_future().wait();
   };
-  on_node([this] { clients_ = nullptr; });
+  on_node([this] {
+    if (clients_ != nullptr) clients_->EndCommands();
+    clients_ = nullptr;
+  });
   if (xmpp_ != nullptr) xmpp_->Stop();
   on_node([this] { TakeApart(); });
   node_->Stop();

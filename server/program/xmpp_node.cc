@@ -209,10 +209,15 @@ XmppNode::XmppNode(Parts parts)
                 .node = std::move(parts.node),
                 .hooks = std::move(parts.hooks)},
       accounts_(std::make_shared<AccountCount>(domains_, parts.clock)) {
-  commands_.broadcasts = &broadcasts_;
+  commands_.broadcasts = broadcasts_.get();
 }
 
 XmppNode::~XmppNode() { Stop(); }
+
+void XmppNode::EndCommands() {
+  commands_.broadcasts = nullptr;
+  broadcasts_.reset();
+}
 
 void XmppNode::Stop() { service_->Stop(); }
 

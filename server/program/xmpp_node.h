@@ -37,6 +37,8 @@ class XmppNode {
   ~XmppNode();
 
   void Stop();
+  // On the node's thread, before Stop(): what commands have begun ends, and no more come.
+  void EndCommands();
   XmppErrors ReloadCertificates();
   void WriteMetrics(net::MetricsWriter& out) const;
   // `done` on any thread.
@@ -68,7 +70,7 @@ class XmppNode {
   const std::unique_ptr<XmppService> service_;
   CommandGround commands_;  // of calls that end with the service
   const std::shared_ptr<AccountCount> accounts_;
-  BroadcastJobs broadcasts_{commands_};
+  std::unique_ptr<BroadcastJobs> broadcasts_ = std::make_unique<BroadcastJobs>(commands_);
 };
 
 // What `check` can find out beforehand: certificates that cannot be used.

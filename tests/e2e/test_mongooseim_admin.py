@@ -527,6 +527,17 @@ class Short(AdminCase):
         self.assertRegex(page, r"mongooseim_c2s_shed_total [1-9]")
 
 
+class Interrupted(AdminCase):
+    def test_a_broadcast_ends_with_its_node(self):
+        for number in range(20):
+            self.node.register(f"u{number}", "secret")
+        self.data("broadcast", "startBroadcast", "--name", "long", "--domain", DOMAIN,
+                  "--messageSubject", "s", "--messageBody", "b", "--senderJid", f"office@{DOMAIN}",
+                  "--recipientGroup", "ALL_USERS_IN_DOMAIN", "--messageRate", "2")
+        self.assertEqual(self.node.ctl("stop").code, 0)
+        self.assertEqual(self.node.process.wait_exit(10), 0)
+
+
 class Stopped(AdminCase):
     sections = {"c2s": {"drain_on_stop": "4s"}}
 
