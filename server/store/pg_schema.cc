@@ -45,6 +45,17 @@ CREATE TABLE last (owner text COLLATE "C" PRIMARY KEY, seconds bigint NOT NULL, 
 CREATE TABLE commit_marks (
   writer text PRIMARY KEY, sequence bigint NOT NULL, fenced bigint NOT NULL, at_s bigint NOT NULL);
 )sql",
+    // 2: rooms that stay.
+    R"sql(
+CREATE TABLE rooms (
+  jid text COLLATE "C" PRIMARY KEY, service text COLLATE "C" NOT NULL, name text NOT NULL,
+  listed bigint NOT NULL, config text NOT NULL, subject text NOT NULL, subject_by text NOT NULL,
+  subject_us bigint NOT NULL, secret text NOT NULL);
+CREATE INDEX rooms_listed ON rooms (service, listed, jid);
+CREATE TABLE room_affiliations (
+  room text COLLATE "C" NOT NULL, jid text COLLATE "C" NOT NULL, affiliation text NOT NULL,
+  nick text NOT NULL, reason text NOT NULL, PRIMARY KEY (room, jid));
+)sql",
 };
 
 // "mongooseim" in hexadecimal, folded: nobody else's lock in this database.

@@ -191,6 +191,45 @@ ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::stri
   return names;
 }
 
+ReadResult<StoredRoom> ReadRoom(SqlSource& db, const std::string& room) {
+  const auto rows = db.Ask(
+      {{sql::kReadRoom, {string_view(room)}}, {sql::kReadRoomAffiliations, {string_view(room)}}});
+  StoredRoom stored;
+  rows->Next();
+  if (rows->Row()) {
+    stored.jid = rows->Text(0);
+    stored.name = rows->Text(1);
+    stored.listed = rows->Int(2) != 0;
+    stored.config = rows->Text(3);
+    stored.subject = rows->Text(4);
+    stored.subject_by = rows->Text(5);
+    stored.subject_us = rows->Int(6);
+    stored.secret = rows->Text(7);
+  }
+  rows->Next();
+  while (rows->Row()) {
+    stored.affiliations.push_back({.jid = std::string(rows->Text(0)),
+                                   .affiliation = std::string(rows->Text(1)),
+                                   .nick = std::string(rows->Text(2)),
+                                   .reason = std::string(rows->Text(3))});
+  }
+  if (!rows->good()) return std::nullopt;
+  return stored;
+}
+
+ReadResult<std::vector<RoomName>> ReadListedRooms(SqlSource& db, const std::string& service,
+                                                  const std::string& after, uint32_t most) {
+  const auto rows =
+      db.Ask({{sql::kReadListedRooms, {string_view(service), string_view(after), int64_t{most}}}});
+  rows->Next();
+  std::vector<RoomName> names;
+  while (rows->Row()) {
+    names.push_back({.jid = std::string(rows->Text(0)), .name = std::string(rows->Text(1))});
+  }
+  if (!rows->good()) return std::nullopt;
+  return names;
+}
+
 ReadResult<std::string> ReadText(SqlSource& db, const SqlAsk& asked) {
   const auto rows = db.Ask({asked});
   rows->Next();

@@ -26,6 +26,10 @@ ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query);
 ReadResult<std::optional<LastActivity>> ReadLast(SqlSource& db, const std::string& user);
 ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::string& domain,
                                                   const std::string& after, uint32_t most);
+// Without an address: there is none.
+ReadResult<StoredRoom> ReadRoom(SqlSource& db, const std::string& room);
+ReadResult<std::vector<RoomName>> ReadListedRooms(SqlSource& db, const std::string& service,
+                                                  const std::string& after, uint32_t most);
 // One row of one column: "" or 0 where there is none.
 ReadResult<std::string> ReadText(SqlSource& db, const SqlAsk& asked);
 ReadResult<int64_t> ReadInt(SqlSource& db, const SqlAsk& asked);

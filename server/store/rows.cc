@@ -34,6 +34,21 @@ size_t Bytes(const PutPrivate& w) {
 }
 size_t Bytes(const PutLast& w) { return w.user.size() + w.last.status.size(); }
 size_t Bytes(const PutArchivePrefs& w) { return w.user.size() + w.xml.size(); }
+size_t Bytes(const ReplaceArchive& w) { return w.owner.size() + w.xml.size(); }
+size_t Bytes(const StoredAffiliation& row) {
+  return row.jid.size() + row.affiliation.size() + row.nick.size() + row.reason.size();
+}
+size_t Bytes(const PutRoom& w) {
+  const StoredRoom& room = w.room;
+  size_t bytes = room.jid.size() + room.name.size() + room.config.size() + room.subject.size() +
+                 room.subject_by.size() + room.secret.size();
+  for (const StoredAffiliation& row : room.affiliations) bytes += Bytes(row) + sizeof(row);
+  return bytes;
+}
+size_t Bytes(const SetRoomConfig& w) { return w.room.size() + w.name.size() + w.config.size(); }
+size_t Bytes(const SetRoomSubject& w) { return w.room.size() + w.subject.size() + w.by.size(); }
+size_t Bytes(const SetRoomAffiliation& w) { return w.room.size() + Bytes(w.row); }
+size_t Bytes(const RemoveRoom& w) { return w.room.size(); }
 
 }  // namespace
 

@@ -71,6 +71,25 @@ constexpr char kPutArchivePrefs[] =
     "INSERT INTO archive_prefs (owner, xml) VALUES ($1, $2) "
     "ON CONFLICT (owner) DO UPDATE SET xml = excluded.xml";
 constexpr char kDeleteArchivePrefs[] = "DELETE FROM archive_prefs WHERE owner = $1";
+constexpr char kReplaceArchive[] = "UPDATE archive SET xml = $1 WHERE owner = $2 AND id = $3";
+constexpr char kPutRoom[] =
+    "INSERT INTO rooms (jid, service, name, listed, config, subject, subject_by, subject_us, "
+    "secret) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+constexpr char kSetRoomConfig[] =
+    "UPDATE rooms SET name = $1, listed = $2, config = $3 WHERE jid = $4";
+constexpr char kSetRoomSubject[] =
+    "UPDATE rooms SET subject = $1, subject_by = $2, subject_us = $3 WHERE jid = $4";
+// A room that was removed meanwhile gets none: they would be there when its name is used again.
+constexpr char kPutRoomAffiliation[] =
+    "INSERT INTO room_affiliations (room, jid, affiliation, nick, reason) "
+    "SELECT $1, $2, $3, $4, $5 WHERE EXISTS (SELECT 1 FROM rooms WHERE jid = $1) "
+    "ON CONFLICT (room, jid) DO UPDATE SET affiliation = excluded.affiliation, "
+    "nick = excluded.nick, reason = excluded.reason";
+constexpr char kDeleteRoomAffiliation[] =
+    "DELETE FROM room_affiliations WHERE room = $1 AND jid = $2";
+constexpr char kDeleteRoomAffiliations[] = "DELETE FROM room_affiliations WHERE room = $1";
+constexpr char kDeleteRoom[] = "DELETE FROM rooms WHERE jid = $1";
+constexpr char kDeleteRoomArchive[] = "DELETE FROM archive WHERE owner = $1";
 
 int64_t Int(uint64_t value) { return static_cast<int64_t>(value); }
 int64_t Flag(bool value) { return value ? 1 : 0; }
@@ -148,6 +167,34 @@ struct SqlSteps::Translate {
     if (w.xml.empty()) return Add(kDeleteArchivePrefs, {w.user});
     Add(kPutArchivePrefs, {w.user, w.xml});
   }
+  void operator()(const ReplaceArchive& w) {
+    Add(kReplaceArchive, {w.xml, w.owner, Int(w.id)}, StoreError::kAbsent);
+  }
+  void operator()(const PutRoom& w) {
+    const StoredRoom& room = w.room;
+    Add(kDeleteRoom, {room.jid});
+    Add(kDeleteRoomAffiliations, {room.jid});
+    Add(kPutRoom, {room.jid, DomainOf(room.jid), room.name, Flag(room.listed), room.config,
+                   room.subject, room.subject_by, room.subject_us, room.secret});
+    for (const StoredAffiliation& row : room.affiliations) PutAffiliation(room.jid, row);
+  }
+  void operator()(const SetRoomConfig& w) {
+    Add(kSetRoomConfig, {w.name, Flag(w.listed), w.config, w.room}, StoreError::kAbsent);
+  }
+  void operator()(const SetRoomSubject& w) {
+    Add(kSetRoomSubject, {w.subject, w.by, w.time_us, w.room}, StoreError::kAbsent);
+  }
+  void operator()(const SetRoomAffiliation& w) { PutAffiliation(w.room, w.row); }
+  void operator()(const RemoveRoom& w) {
+    Add(kDeleteRoom, {w.room});
+    Add(kDeleteRoomAffiliations, {w.room});
+    Add(kDeleteRoomArchive, {w.room});
+  }
+  void PutAffiliation(const std::string& room, const StoredAffiliation& row) {
+    if (row.affiliation == "none") return Add(kDeleteRoomAffiliation, {room, row.jid});
+    Add(kPutRoomAffiliation, {room, row.jid, row.affiliation, row.nick, row.reason},
+        StoreError::kAbsent);
+  }
 };
 
 std::vector<SqlValue> ValuesOf(const SqlOwned& owned) {
@@ -162,8 +209,9 @@ std::vector<SqlValue> ValuesOf(const SqlOwned& owned) {
 SqlSteps::SqlSteps(const StoreWrite& write) { std::visit(Translate{*this}, write); }
 
 std::vector<const char*> StepsThatMustChange() {
-  return {kCreateAccount,   kChangeAccount, kDeleteUser,     kAddOffline,
-          kAddOfflineBelow, kAddArchive,    kPutPrivateBelow};
+  return {kCreateAccount,   kChangeAccount,  kDeleteUser,        kAddOffline,
+          kAddOfflineBelow, kAddArchive,     kPutPrivateBelow,   kReplaceArchive,
+          kSetRoomConfig,   kSetRoomSubject, kPutRoomAffiliation};
 }
 
 uint32_t PageLimit(const ArchiveQuery& query) { return std::min(query.most, kArchivePageMax); }

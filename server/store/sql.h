@@ -80,6 +80,16 @@ inline constexpr char kReadAccounts[] =
     "SELECT jid FROM users WHERE domain = $1 AND jid > $2 ORDER BY jid LIMIT $3";
 inline constexpr char kCountAccounts[] = "SELECT count(*) FROM users WHERE domain = $1";
 
+// --- Rooms.
+inline constexpr char kReadRoom[] =
+    "SELECT jid, name, listed, config, subject, subject_by, subject_us, secret FROM rooms "
+    "WHERE jid = $1";
+inline constexpr char kReadRoomAffiliations[] =
+    "SELECT jid, affiliation, nick, reason FROM room_affiliations WHERE room = $1 ORDER BY jid";
+inline constexpr char kReadListedRooms[] =
+    "SELECT jid, name FROM rooms WHERE service = $1 AND listed = 1 AND jid > $2 ORDER BY jid "
+    "LIMIT $3";
+
 // --- Archives. Ids lie in [$2, $3]; the last is the limit.
 inline constexpr char kArchiveHas[] = "SELECT 1 FROM archive WHERE owner = $1 AND id = $2";
 #define SERVER_ARCHIVE_COLUMNS "SELECT id, peer, resource, outgoing, origin_id, xml FROM archive "

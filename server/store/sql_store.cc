@@ -89,6 +89,18 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
           done(std::move(**result));
         });
   }
+  void Room(std::string room, Done<StoredRoom> done) override {
+    Read<StoredRoom>([room = std::move(room)](SqlSource& db) { return ReadRoom(db, room); },
+                     std::move(done));
+  }
+  void ListedRooms(std::string service, std::string after, uint32_t most,
+                   Done<std::vector<RoomName>> done) override {
+    Read<std::vector<RoomName>>(
+        [service = std::move(service), after = std::move(after), most](SqlSource& db) {
+          return ReadListedRooms(db, service, after, most);
+        },
+        std::move(done));
+  }
   void ArchivePrefs(std::string user, Done<std::string> done) override {
     ReadOne(sql::kReadArchivePrefs, {std::move(user)}, std::move(done));
   }

@@ -46,6 +46,17 @@ CREATE TABLE last (
 )sql",
     // 2: offline messages that expired are found without reading all.
     "CREATE INDEX offline_expires ON offline (expires_s) WHERE expires_s > 0;",
+    // 3: rooms that stay.
+    R"sql(
+CREATE TABLE rooms (
+  jid TEXT PRIMARY KEY NOT NULL, service TEXT NOT NULL, name TEXT NOT NULL,
+  listed INTEGER NOT NULL, config TEXT NOT NULL, subject TEXT NOT NULL, subject_by TEXT NOT NULL,
+  subject_us INTEGER NOT NULL, secret TEXT NOT NULL) WITHOUT ROWID;
+CREATE INDEX rooms_listed ON rooms (service, listed, jid);
+CREATE TABLE room_affiliations (
+  room TEXT NOT NULL, jid TEXT NOT NULL, affiliation TEXT NOT NULL, nick TEXT NOT NULL,
+  reason TEXT NOT NULL, PRIMARY KEY (room, jid)) WITHOUT ROWID;
+)sql",
 };
 
 constexpr char kReadMeta[] = "SELECT value FROM meta WHERE name = $1";

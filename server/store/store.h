@@ -1,5 +1,5 @@
 // What is durable: accounts, rosters, blocking lists, offline messages, archives, vCards, private
-// XML, last activity. One interface over SQLite and PostgreSQL.
+// XML, last activity, rooms. One interface over SQLite and PostgreSQL.
 //
 // Asynchronous: a StoreClient belongs to a loop; every call returns at once and `done` is called on
 // that loop, later, in the order in which the calls were made for one user's writes. Bounded: above
@@ -97,6 +97,29 @@ struct OfflineEntry {
   std::string xml;
 };
 
+// A room that stays (XEP-0045). What of its row has a column of its own is what lists are made of.
+struct StoredAffiliation {
+  std::string jid;          // bare
+  std::string affiliation;  // the XEP's word; "none": there is no row
+  std::string nick;         // reserved; "": none
+  std::string reason;
+};
+struct StoredRoom {
+  std::string jid;
+  std::string name;
+  bool listed = true;
+  std::string config;  // <x/> of muc#roomconfig
+  std::string subject;
+  std::string subject_by;  // a nick
+  int64_t subject_us = 0;
+  std::string secret;  // of occupant ids (XEP-0421)
+  std::vector<StoredAffiliation> affiliations;
+};
+struct RoomName {
+  std::string jid;
+  std::string name;
+};
+
 // --- Writes. What stands in one WriteBatch is done whole or not at all.
 
 struct PutAccount {
@@ -154,10 +177,39 @@ struct PutArchivePrefs {
   std::string user;
   std::string xml;  // XEP-0441 <prefs/>
 };
+struct ReplaceArchive {  // kAbsent when the owner has no such entry
+  std::string owner;
+  uint64_t id = 0;
+  std::string xml;
+};
+struct PutRoom {  // instead of all that there may have been of it, but its archive
+  StoredRoom room;
+};
+struct SetRoomConfig {  // this and the next two: kAbsent when there is no such room
+  std::string room;
+  std::string name;
+  bool listed = true;
+  std::string config;
+};
+struct SetRoomSubject {
+  std::string room;
+  std::string subject;
+  std::string by;
+  int64_t time_us = 0;
+};
+struct SetRoomAffiliation {
+  std::string room;
+  StoredAffiliation row;
+};
+struct RemoveRoom {  // with its affiliations and its archive
+  std::string room;
+};
 
-using StoreWrite = std::variant<PutAccount, RemoveAccount, PutRosterItem, RemoveRosterItem,
-                                SetBlocked, ClearBlocked, AddOffline, RemoveOffline, AddArchive,
-                                PutVcard, PutPrivate, PutLast, PutArchivePrefs>;
+using StoreWrite =
+    std::variant<PutAccount, RemoveAccount, PutRosterItem, RemoveRosterItem, SetBlocked,
+                 ClearBlocked, AddOffline, RemoveOffline, AddArchive, PutVcard, PutPrivate, PutLast,
+                 PutArchivePrefs, ReplaceArchive, PutRoom, SetRoomConfig, SetRoomSubject,
+                 SetRoomAffiliation, RemoveRoom>;
 using WriteBatch = std::vector<StoreWrite>;
 
 // --- Reads.
@@ -199,6 +251,12 @@ class StoreClient {
   virtual void Accounts(std::string domain, std::string after, uint32_t most,
                         Done<std::vector<std::string>> done) = 0;
   virtual void CountAccounts(std::string domain, Done<uint64_t> done) = 0;
+  // Without an address: there is none.
+  virtual void Room(std::string room, Done<StoredRoom> done) = 0;
+  // Rooms of a service that may be listed, in order of their addresses, `most` of them behind
+  // `after`.
+  virtual void ListedRooms(std::string service, std::string after, uint32_t most,
+                           Done<std::vector<RoomName>> done) = 0;
 };
 
 }  // namespace server

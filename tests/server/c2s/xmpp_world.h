@@ -94,6 +94,8 @@ class TwoAccounts final : public StoreClient {
   void ArchivePrefs(std::string, Done<std::string>) override {}
   void Accounts(std::string, std::string, uint32_t, Done<std::vector<std::string>>) override {}
   void CountAccounts(std::string, Done<uint64_t>) override {}
+  void Room(std::string, Done<StoredRoom>) override {}
+  void ListedRooms(std::string, std::string, uint32_t, Done<std::vector<RoomName>>) override {}
 
  private:
   net::EventLoop& loop_;

@@ -33,8 +33,34 @@ std::expected<std::monostate, StoreError> MapStore::Apply(const WriteBatch& batc
       return std::unexpected(StoreError::kConflict);
     }
   }
+  for (const StoreWrite& write : batch) {
+    if (const auto fault = Fault(write)) return std::unexpected(*fault);
+  }
   for (const StoreWrite& write : batch) ApplyOne(write);
   return std::monostate();
+}
+
+// What a batch as a whole ends with when this of it changes nothing.
+std::optional<StoreError> MapStore::Fault(const StoreWrite& write) const {
+  const auto room = [this](const std::string& name) {
+    return rooms.contains(name) ? std::nullopt : std::optional(StoreError::kAbsent);
+  };
+  if (const auto* set = std::get_if<SetRoomConfig>(&write)) return room(set->room);
+  if (const auto* set = std::get_if<SetRoomSubject>(&write)) return room(set->room);
+  if (const auto* put = std::get_if<ReplaceArchive>(&write)) {
+    const auto owner = users.find(put->owner);
+    const bool there = owner != users.end() && owner->second.archive.contains(put->id);
+    return there ? std::nullopt : std::optional(StoreError::kAbsent);
+  }
+  return std::nullopt;
+}
+
+void MapStore::ApplyOne(const SetRoomAffiliation& set) {
+  const auto at = rooms.find(set.room);
+  if (at == rooms.end()) return;
+  auto& rows = at->second.affiliations;
+  std::erase_if(rows, [&](const StoredAffiliation& row) { return row.jid == set.row.jid; });
+  if (set.row.affiliation != "none") rows.push_back(set.row);
 }
 
 void MapStore::ApplyOne(const StoreWrite& write) {
@@ -66,6 +92,25 @@ void MapStore::ApplyOne(const StoreWrite& write) {
           [&](const PutPrivate&) {},
           [&](const PutLast& put) { users[put.user].last = put.last; },
           [&](const PutArchivePrefs& put) { users[put.user].archive_prefs = put.xml; },
+          [&](const ReplaceArchive& put) { users[put.owner].archive[put.id].xml = put.xml; },
+          [&](const PutRoom& put) { rooms[put.room.jid] = put.room; },
+          [&](const SetRoomConfig& set) {
+            StoredRoom& room = rooms[set.room];
+            room.name = set.name;
+            room.listed = set.listed;
+            room.config = set.config;
+          },
+          [&](const SetRoomSubject& set) {
+            StoredRoom& room = rooms[set.room];
+            room.subject = set.subject;
+            room.subject_by = set.by;
+            room.subject_us = set.time_us;
+          },
+          [&](const SetRoomAffiliation& set) { ApplyOne(set); },
+          [&](const RemoveRoom& remove) {
+            rooms.erase(remove.room);
+            users.erase(remove.room);
+          },
       },
       write);
 }

@@ -28,6 +28,7 @@ class MapStore final : public StoreClient {
   };
 
   std::map<std::string, Rows> users;
+  std::map<std::string, StoredRoom> rooms;
   std::optional<StoreError> fails;  // all calls
   bool stalled = false;             // answers wait
   int loads = 0;
@@ -70,7 +71,12 @@ class MapStore final : public StoreClient {
     Ask<ArchivePage>(std::move(done), [this, query]() -> std::expected<ArchivePage, StoreError> {
       ArchivePage page;
       for (const auto& [id, entry] : users[query.owner].archive) page.entries.push_back(entry);
-      page.complete = true;
+      page.complete = page.entries.size() <= query.most;
+      if (!page.complete) {
+        const auto most = static_cast<std::ptrdiff_t>(query.most);
+        query.backwards ? page.entries.erase(page.entries.begin(), page.entries.end() - most)
+                        : page.entries.erase(page.entries.begin() + most, page.entries.end());
+      }
       return page;
     });
   }
@@ -104,6 +110,27 @@ class MapStore final : public StoreClient {
     Ask<uint64_t>(std::move(done),
                   [this]() -> std::expected<uint64_t, StoreError> { return users.size(); });
   }
+  void Room(std::string room, Done<StoredRoom> done) override {
+    Ask<StoredRoom>(std::move(done), [this, room]() -> std::expected<StoredRoom, StoreError> {
+      const auto at = rooms.find(room);
+      if (at == rooms.end()) return StoredRoom();
+      return at->second;
+    });
+  }
+  void ListedRooms(std::string service, std::string after, uint32_t most,
+                   Done<std::vector<RoomName>> done) override {
+    Ask<std::vector<RoomName>>(
+        std::move(done),
+        [this, service, after, most]() -> std::expected<std::vector<RoomName>, StoreError> {
+          std::vector<RoomName> names;
+          for (const auto& [jid, room] : rooms) {
+            if (room.listed && jid.ends_with("@" + service) && jid > after && names.size() < most) {
+              names.push_back({.jid = jid, .name = room.name});
+            }
+          }
+          return names;
+        });
+  }
 
  private:
   template <typename T, typename Work>
@@ -115,6 +142,8 @@ class MapStore final : public StoreClient {
   }
   std::expected<std::monostate, StoreError> Apply(const WriteBatch& batch);
   void ApplyOne(const StoreWrite& write);
+  void ApplyOne(const SetRoomAffiliation& set);
+  std::optional<StoreError> Fault(const StoreWrite& write) const;
 
   std::deque<std::move_only_function<void()>> asked_;
 };

@@ -33,6 +33,8 @@ class Sink final : public SessionGate, public HomeGate, public StoreClient {
   void ArchivePrefs(std::string, Done<std::string>) override {}
   void Accounts(std::string, std::string, uint32_t, Done<std::vector<std::string>>) override {}
   void CountAccounts(std::string, Done<uint64_t>) override {}
+  void Room(std::string, Done<StoredRoom>) override {}
+  void ListedRooms(std::string, std::string, uint32_t, Done<std::vector<RoomName>>) override {}
 
   size_t delivered = 0;
   size_t routed = 0;

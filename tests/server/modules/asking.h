@@ -55,6 +55,13 @@ class StoreForward final : public StoreClient {
   void CountAccounts(std::string domain, Done<uint64_t> done) override {
     Next().CountAccounts(std::move(domain), std::move(done));
   }
+  void Room(std::string room, Done<StoredRoom> done) override {
+    Next().Room(std::move(room), std::move(done));
+  }
+  void ListedRooms(std::string service, std::string after, uint32_t most,
+                   Done<std::vector<RoomName>> done) override {
+    Next().ListedRooms(std::move(service), std::move(after), most, std::move(done));
+  }
 
  private:
   StoreClient& Next() {

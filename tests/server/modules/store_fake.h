@@ -91,6 +91,13 @@ class StoreFake final : public StoreClient {
                   static_cast<uint64_t>(std::ranges::count_if(
                       users, [&](const auto& one) { return one.first.ends_with("@" + domain); })));
   }
+  // Modules know of no rooms.
+  void Room(std::string, Done<StoredRoom> done) override {
+    End<StoredRoom>(std::move(done), StoredRoom());
+  }
+  void ListedRooms(std::string, std::string, uint32_t, Done<std::vector<RoomName>> done) override {
+    End<std::vector<RoomName>>(std::move(done), std::vector<RoomName>());
+  }
 
  private:
   template <typename T>

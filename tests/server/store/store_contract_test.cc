@@ -54,6 +54,9 @@ class StoreContractTest : public testing::TestWithParam<const char*> {
     return *loop_.Get<std::string>(
         [&](auto done) { client_->ArchivePrefs(user, std::move(done)); });
   }
+  StoreLoop::Result<StoredRoom> Room(const std::string& room) {
+    return loop_.Get<StoredRoom>([&](auto done) { client_->Room(room, std::move(done)); });
+  }
   std::vector<uint64_t> Ids(const ArchivePage& page) {
     std::vector<uint64_t> ids;
     for (const ArchiveEntry& entry : page.entries) ids.push_back(entry.id);
@@ -384,6 +387,131 @@ TEST_P(StoreContractTest, AccountsAreListedByDomainInOrder) {
   };
   EXPECT_EQ(count("one.example"), 3U);
   EXPECT_EQ(count("three.example"), 0U);
+}
+
+StoredRoom SomeRoom() {
+  return {
+      .jid = "coven@rooms.example.net",
+      .name = "A dark cave",
+      .listed = true,
+      .config = "<x xmlns='jabber:x:data' type='submit'/>",
+      .subject = "Fire burn",
+      .subject_by = "firstwitch",
+      .subject_us = 1'700'000'000'123'456,
+      .secret = "random",
+      .affiliations = {
+          {.jid = "crone1@example.net", .affiliation = "owner", .nick = "firstwitch", .reason = {}},
+          {.jid = "earl@example.com", .affiliation = "outcast", .nick = {}, .reason = "Treason"}}};
+}
+
+TEST_P(StoreContractTest, ARoomComesBackAsItWasPutAndInParts) {
+  const StoredRoom room = SomeRoom();
+  ASSERT_TRUE(Write({PutRoom{room}}));
+  StoredRoom read = *Room(room.jid);
+  EXPECT_EQ(read.jid, room.jid);
+  EXPECT_EQ(read.name, room.name);
+  EXPECT_TRUE(read.listed);
+  EXPECT_EQ(read.config, room.config);
+  EXPECT_EQ(read.subject, room.subject);
+  EXPECT_EQ(read.subject_by, room.subject_by);
+  EXPECT_EQ(read.subject_us, room.subject_us);
+  EXPECT_EQ(read.secret, room.secret);
+  ASSERT_EQ(read.affiliations.size(), 2U);
+  EXPECT_EQ(read.affiliations[0].nick, "firstwitch");
+  EXPECT_EQ(read.affiliations[1].affiliation, "outcast");
+  EXPECT_EQ(read.affiliations[1].reason, "Treason");
+
+  ASSERT_TRUE(Write(
+      {SetRoomConfig{.room = room.jid, .name = "", .listed = false, .config = "<x/>"},
+       SetRoomSubject{.room = room.jid, .subject = "", .by = "hag", .time_us = 7},
+       SetRoomAffiliation{.room = room.jid,
+                          .row = {.jid = "earl@example.com", .affiliation = "none"}},
+       SetRoomAffiliation{
+           .room = room.jid,
+           .row = {.jid = "hag@example.net", .affiliation = "member", .nick = "", .reason = ""}},
+       SetRoomAffiliation{.room = room.jid,
+                          .row = {.jid = "crone1@example.net", .affiliation = "admin"}}}));
+  read = *Room(room.jid);
+  EXPECT_EQ(read.name, "");
+  EXPECT_FALSE(read.listed);
+  EXPECT_EQ(read.config, "<x/>");
+  EXPECT_EQ(read.subject_by, "hag");
+  EXPECT_EQ(read.subject_us, 7);
+  EXPECT_EQ(read.secret, room.secret);
+  ASSERT_EQ(read.affiliations.size(), 2U);
+  EXPECT_EQ(read.affiliations[0].affiliation, "admin");
+  EXPECT_EQ(read.affiliations[0].nick, "");
+  EXPECT_EQ(read.affiliations[1].jid, "hag@example.net");
+
+  // Put again it is what is put, and nothing of before.
+  StoredRoom again = room;
+  again.affiliations.pop_back();
+  ASSERT_TRUE(Write({PutRoom{again}}));
+  read = *Room(room.jid);
+  EXPECT_EQ(read.affiliations.size(), 1U);
+  EXPECT_EQ(read.subject, room.subject);
+}
+
+TEST_P(StoreContractTest, WhatIsOfNoRoomIsRefusedAndLeavesNothing) {
+  const StoredRoom room = SomeRoom();
+  EXPECT_EQ(Room(room.jid)->jid, "");
+  EXPECT_EQ(Write({SetRoomConfig{.room = room.jid, .name = {}, .config = {}}}).error(),
+            StoreError::kAbsent);
+  EXPECT_EQ(Write({SetRoomSubject{.room = room.jid, .subject = {}, .by = {}}}).error(),
+            StoreError::kAbsent);
+  EXPECT_EQ(
+      Write({SetRoomAffiliation{.room = room.jid, .row = {.jid = "a@b", .affiliation = "owner"}}})
+          .error(),
+      StoreError::kAbsent);
+  StoredRoom bare = room;
+  bare.affiliations.clear();
+  ASSERT_TRUE(Write({PutRoom{bare}}));
+  EXPECT_THAT(Room(room.jid)->affiliations, IsEmpty());
+}
+
+TEST_P(StoreContractTest, ARemovedRoomTakesItsArchiveAlong) {
+  const StoredRoom room = SomeRoom();
+  ASSERT_TRUE(
+      Write({PutRoom{room}, AddArchive{Entry(room.jid, 1'000)}, AddArchive{Entry(kRomeo, 1'000)}}));
+  ASSERT_TRUE(Write({RemoveRoom{room.jid}}));
+  EXPECT_EQ(Room(room.jid)->jid, "");
+  EXPECT_THAT(Archive({.owner = room.jid}).entries, IsEmpty());
+  EXPECT_EQ(Archive({.owner = kRomeo}).entries.size(), 1U);
+}
+
+TEST_P(StoreContractTest, ListedRoomsOfAServiceComeInOrder) {
+  for (const char* name : {"c@rooms.example.net", "a@rooms.example.net", "b@rooms.example.net",
+                           "a@rooms.example.com"}) {
+    StoredRoom room = SomeRoom();
+    room.jid = name;
+    room.listed = room.jid != "b@rooms.example.net";
+    ASSERT_TRUE(Write({PutRoom{room}}));
+  }
+  const auto listed = [&](const std::string& after, uint32_t most) {
+    std::vector<std::string> names;
+    const auto rooms = loop_.Get<std::vector<RoomName>>([&](auto done) {
+      client_->ListedRooms("rooms.example.net", after, most, std::move(done));
+    });
+    for (const RoomName& room : *rooms) names.push_back(room.jid + " " + room.name);
+    return names;
+  };
+  EXPECT_THAT(listed("", 10),
+              ElementsAre("a@rooms.example.net A dark cave", "c@rooms.example.net A dark cave"));
+  EXPECT_THAT(listed("", 1), ElementsAre("a@rooms.example.net A dark cave"));
+  EXPECT_THAT(listed("a@rooms.example.net", 10), ElementsAre("c@rooms.example.net A dark cave"));
+}
+
+TEST_P(StoreContractTest, AnEntryOfAnArchiveIsReplacedInItsPlace) {
+  ASSERT_TRUE(Write({AddArchive{Entry(kRomeo, 1'000)}, AddArchive{Entry(kRomeo, 2'000)}}));
+  const auto before = Archive({.owner = kRomeo}).entries;
+  ASSERT_TRUE(Write({ReplaceArchive{.owner = kRomeo, .id = before[0].id, .xml = "<message/>"}}));
+  const auto after = Archive({.owner = kRomeo}).entries;
+  ASSERT_EQ(after.size(), 2U);
+  EXPECT_EQ(after[0].id, before[0].id);
+  EXPECT_EQ(after[0].xml, "<message/>");
+  EXPECT_EQ(after[1].xml, before[1].xml);
+  EXPECT_EQ(Write({ReplaceArchive{.owner = kJuliet, .id = before[0].id, .xml = "x"}}).error(),
+            StoreError::kAbsent);
 }
 
 TEST_P(StoreContractTest, WritesEndInTheOrderInWhichTheyWereAsked) {
