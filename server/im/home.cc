@@ -205,7 +205,7 @@ void Home::Arrive(const SessionId& session, const Jid& user, Stanza stanza, Send
   User* at = core_.Find(user.full());
   HomeSession* sender = at == nullptr ? nullptr : at->Find(session);
   if (sender == nullptr) return;  // ended with <conflict/> meanwhile
-  SentStanza sent = ReadSentStanza(stanza, at->FullOf(*sender), mark, core_.options().domains);
+  SentStanza sent = ReadSentStanza(stanza, at->FullOf(*sender), mark, core_.names());
   if (sent.error) return Refuse(*sender, sent.parcel, ErrorXml(*sent.error));
   switch (sent.parcel.kind) {
     case StanzaKind::kMessage:
@@ -232,7 +232,7 @@ bool Home::MayGo(const User& user, const HomeSession& session, const Parcel& par
     Refuse(session, parcel, BlockedByYouXml());
     return false;
   }
-  if (!core_.IsOwn(parcel.to.domain())) {
+  if (std::ranges::find(core_.names(), parcel.to.domain()) == core_.names().end()) {
     Refuse(session, parcel, ErrorXml(StanzaError::kRemoteServerNotFound));
     return false;
   }
@@ -268,7 +268,7 @@ void Home::SendIq(User& user, HomeSession& session, Parcel iq) {
   if (!MayGo(user, session, iq)) return;
   core_.Settled(std::exchange(iq.mark, {}));
   const bool own = iq.to == user.jid;
-  const bool server = iq.to.is_domain();
+  const bool server = iq.to.is_domain() && core_.IsOwn(iq.to.domain());
   if (!own && !server) return core_.Route(std::move(iq));
   if (!IsRequest(iq)) return;  // to what the server asked; nobody waits for it
   AskOwn(user, session, server ? IqTarget::kServer : IqTarget::kAccount, std::move(iq));
@@ -363,6 +363,7 @@ void Home::RouteMessage(Parcel parcel) {
     return;
   }
   core_.WithUser(bare, [this, parcel = std::move(parcel)](User* user, StoreError error) mutable {
+    if (user == nullptr && error == StoreError::kAbsent) return core_.BounceGone(parcel);
     if (user == nullptr) return core_.Bounce(parcel, StoreFailureXml(error));
     messages_.Arrive(*user, std::move(parcel));
   });
@@ -379,7 +380,8 @@ void Home::RouteIq(Parcel parcel) {
     User* user = core_.Find(parcel.to.bare());
     const HomeSession* session =
         user == nullptr ? nullptr : user->FindResource(parcel.to.resource());
-    if (session == nullptr || user->Blocks(parcel.from)) {
+    if (session == nullptr) return core_.BounceGone(parcel);
+    if (user->Blocks(parcel.from)) {
       return core_.Bounce(parcel, StanzaError::kServiceUnavailable);
     }
     return messages_.ArriveIq(*session, parcel);

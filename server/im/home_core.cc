@@ -11,12 +11,15 @@ HomeCore::HomeCore(HomeOptions options, SessionGate& sessions, HomeGate& homes, 
                    const net::Clock& clock, std::function<int64_t()> unix_us,
                    std::function<uint64_t()> random)
     : options_(std::move(options)),
+      names_(options_.domains),
       sessions_(sessions),
       homes_(homes),
       store_(store),
       clock_(clock),
       unix_us_(std::move(unix_us)),
-      random_(std::move(random)) {}
+      random_(std::move(random)) {
+  names_.insert(names_.end(), options_.services.begin(), options_.services.end());
+}
 
 // --- Out.
 
@@ -70,6 +73,16 @@ void HomeCore::Bounce(const Parcel& parcel, std::string error_xml) {
   if (parcel.type != StanzaType::kError && parcel.type != StanzaType::kResult) {
     ++counters.bounced;
     Route(ErrorFor(parcel, std::move(error_xml)));
+  }
+  Settled(parcel.mark);
+}
+
+void HomeCore::BounceGone(const Parcel& parcel) {
+  if (parcel.type != StanzaType::kError && parcel.type != StanzaType::kResult) {
+    ++counters.bounced;
+    Parcel error = ErrorFor(parcel, ErrorXml(StanzaError::kServiceUnavailable));
+    error.traits.no_session = true;
+    Route(std::move(error));
   }
   Settled(parcel.mark);
 }

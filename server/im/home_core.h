@@ -46,8 +46,9 @@ struct HomeLimits {
 };
 
 struct HomeOptions {
-  std::vector<std::string> domains;  // prepared
-  uint8_t node = 0;                  // in ids of archives, and of the home among the node's
+  std::vector<std::string> domains;   // prepared
+  std::vector<std::string> services;  // beside them: domains of rooms, which are no home's
+  uint8_t node = 0;                   // in ids of archives, and of the home among the node's
   // What is archived of accounts that have not said what they want (XEP-0441); none: there are no
   // archives.
   std::optional<ArchiveDefault> archive = ArchiveDefault::kAlways;
@@ -96,6 +97,8 @@ class HomeCore {
   // sender's count goes on.
   void Bounce(const Parcel& parcel, std::string error_xml);
   void Bounce(const Parcel& parcel, StanzaError error) { Bounce(parcel, ErrorXml(error)); }
+  // service-unavailable, because the session or the account that it is for is no more.
+  void BounceGone(const Parcel& parcel);
   // The parcel as it is, to one session.
   void DeliverParcel(const HomeSession& session, const Parcel& parcel, uint64_t ticket = 0,
                      std::string_view extra = {});
@@ -133,7 +136,9 @@ class HomeCore {
   }
   std::weak_ptr<int> alive() const { return alive_; }
 
-  bool IsOwn(std::string_view domain) const;
+  bool IsOwn(std::string_view domain) const;  // its users are at home here
+  // This server speaks in the names of these alone.
+  const std::vector<std::string>& names() const { return names_; }
   // Whether the archive of `user` is to have messages with `peer`.
   bool Archives(const User& user, const Jid& peer) const;
   uint64_t NextArchiveId();
@@ -197,6 +202,7 @@ class HomeCore {
   bool MayBeStale(const std::string& bare);
 
   HomeOptions options_;
+  std::vector<std::string> names_;  // domains and services
   SessionGate& sessions_;
   HomeGate& homes_;
   StoreClient& store_;

@@ -102,6 +102,14 @@ Parcel ErrorFor(const Parcel& parcel, std::string error_xml) {
           .iq_space = {}};
 }
 
+void AccountView::Tell(const Parcel& request, const SessionId& session, std::string content) {
+  std::string xml = "<message";
+  AppendXmlAttribute(xml, "from", user().full());
+  AppendXmlAttribute(xml, "to", request.from.full());
+  ((xml += '>') += content) += "</message>";
+  Push(session, std::move(xml));
+}
+
 IqCall::IqCall(Parcel request, IqTarget target, SessionId session,
                std::shared_ptr<AccountView> account, Answer answer)
     : request_(std::move(request)),

@@ -92,6 +92,9 @@ class AccountView {
   };
   virtual void ForEachSession(const std::function<void(const SessionView&)>& visit) const = 0;
   virtual void Push(const SessionId& session, std::string xml) = 0;
+  // A message of the account's to who asks, ahead of the answer: by its session, unless the view
+  // knows another way.
+  virtual void Tell(const Parcel& request, const SessionId& session, std::string content);
   // It is durable.
   virtual void Changed(AccountChange change) = 0;
 };

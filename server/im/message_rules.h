@@ -36,4 +36,9 @@ inline bool IsCopied(const Parcel& message) {
          (traits.body || traits.encrypted || traits.receipt || traits.chat_state);
 }
 
+// Of what comes in: a private message of a room goes to each session that is in the room by itself.
+inline bool IsCopiedIn(const Parcel& message) {
+  return IsCopied(message) && !(message.traits.muc_user && !message.to.is_bare());
+}
+
 }  // namespace server

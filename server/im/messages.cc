@@ -97,6 +97,8 @@ void Messages::Send(User& user, const HomeSession& by, Parcel message) {
 
 void Messages::Arrive(User& user, Parcel message) {
   if (user.Blocks(message.from)) {
+    // A room would take the error for its occupant's end: who blocks one that is there stays.
+    if (message.type == StanzaType::kGroupchat) return core_.Settled(message.mark);
     return core_.Bounce(message, StanzaError::kServiceUnavailable);
   }
   // A carbon is this server's own to make (XEP-0280 section 11).
@@ -133,7 +135,7 @@ void Messages::ToFull(User& user, Parcel message) {
     case StanzaType::kHeadline:
       return core_.Settled(message.mark);
     default:
-      return core_.Bounce(message, StanzaError::kServiceUnavailable);
+      return core_.BounceGone(message);
   }
 }
 
@@ -159,7 +161,7 @@ void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>&
     for (const SessionId& target : targets) {
       core_.DeliverParcel(*user.Find(target), message);
     }
-    if (!targets.empty() && IsCopied(message)) carbons_.Received(user, targets, message, {});
+    if (!targets.empty() && IsCopiedIn(message)) carbons_.Received(user, targets, message, {});
     return core_.Settled(message.mark);
   }
   const bool archived = IsArchived(message) && core_.Archives(user, message.from);
@@ -171,7 +173,7 @@ void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>&
   held->tried = true;
   const std::string extra = archived ? StanzaIdXml(user.jid.full(), held->id) : std::string();
   Handed(user, held, targets, extra);
-  if (IsCopied(held->message)) carbons_.Received(user, targets, held->message, extra);
+  if (IsCopiedIn(held->message)) carbons_.Received(user, targets, held->message, extra);
   if (archived) Archive(held);
 }
 
@@ -297,7 +299,7 @@ void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
   uint64_t ticket = 0;
   if (iq.type == StanzaType::kGet || iq.type == StanzaType::kSet) {
     ticket = core_.NewTicket([this, iq](DeliveryEnd end) {
-      if (end == DeliveryEnd::kLost) core_.Bounce(iq, StanzaError::kServiceUnavailable);
+      if (end == DeliveryEnd::kLost) core_.BounceGone(iq);
     });
   }
   core_.DeliverParcel(session, iq, ticket);

@@ -51,6 +51,8 @@ struct MessageTraits {
   bool muc_user : 1 =
       false;  // <x xmlns='http://jabber.org/protocol/muc#user'/>: private message, invitation
   bool encrypted : 1 = false;  // XEP-0380, XEP-0384: has content though no body
+  // Of an error: it is a home of ours that says so, of a session that is no more.
+  bool no_session : 1 = false;
 };
 
 // A session, found again by those who keep no pointer to it. `worker` says on whose thread; `life`

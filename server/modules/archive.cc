@@ -134,17 +134,14 @@ class ArchiveRun : public std::enable_shared_from_this<ArchiveRun> {
   }
 
   void Push(const ArchiveEntry& entry) {
-    std::string xml = "<message";
-    AppendXmlAttribute(xml, "from", request_.query.owner);
-    AppendXmlAttribute(xml, "to", call_.request().from.full());
-    xml += "><result";
+    std::string xml = "<result";
     AppendXmlAttribute(xml, "xmlns", kArchiveSpace);
     if (!request_.query_id.empty()) AppendXmlAttribute(xml, "queryid", request_.query_id);
     AppendXmlAttribute(xml, "id", ArchiveIdText(entry.id));
     xml += '>';
     AppendForwarded(xml, entry.xml, TimeOf(entry.id));
-    xml += "</result></message>";
-    call_.account().Push(call_.session(), std::move(xml));
+    xml += "</result>";
+    call_.account().Tell(call_.request(), call_.session(), std::move(xml));
   }
 
   void Finish(bool complete, const RsmResult& set) {
@@ -164,44 +161,11 @@ class ArchiveRun : public std::enable_shared_from_this<ArchiveRun> {
   size_t next_id_ = 0;
 };
 
-void Query(ModuleGround& ground, const ArchiveLimits& limits, IqCall call) {
-  const XmlElement query = call.payload();
-  if (!query) return call.Error(StanzaError::kBadRequest);
-  if (!call.is_set()) return call.Result(ArchiveFormXml());
-  auto request = ReadArchiveRequest(query, limits);
-  if (!request) return call.Error(request.error());
-  std::make_shared<ArchiveRun>(ground, std::move(call), std::move(*request))->Run();
-}
-
 void AppendEnd(std::string& out, std::string_view name, const ArchiveEntry& entry) {
   (out += '<') += name;
   AppendXmlAttribute(out, "id", ArchiveIdText(entry.id));
   AppendXmlAttribute(out, "timestamp", DateTimeText(TimeOf(entry.id)));
   out += "/>";
-}
-
-// The archive's ends: the first entry, then the last.
-void Metadata(ModuleGround& ground, IqCall call) {
-  ArchiveQuery query;
-  query.owner = call.account().user().full();
-  query.most = 1;
-  ArchiveQuery last = query;
-  last.backwards = true;
-  ground.store.Archive(std::move(query), [&ground, call = std::move(call), last = std::move(last)](
-                                             std::expected<ArchivePage, StoreError> page) mutable {
-    if (!page) return call.StoreFailed(page.error());
-    std::string xml = "<metadata";
-    AppendXmlAttribute(xml, "xmlns", kArchiveSpace);
-    xml += '>';
-    if (page->entries.empty()) return call.Result(xml += "</metadata>");
-    AppendEnd(xml, "start", page->entries.front());
-    ground.store.Archive(std::move(last), [call = std::move(call), xml = std::move(xml)](
-                                              std::expected<ArchivePage, StoreError> end) mutable {
-      if (!end) return call.StoreFailed(end.error());
-      if (!end->entries.empty()) AppendEnd(xml, "end", end->entries.back());
-      call.Result(xml += "</metadata>");
-    });
-  });
 }
 
 void GetPrefs(ModuleGround& ground, ArchiveDefault by_default, IqCall call) {
@@ -233,14 +197,48 @@ void SetPrefs(ModuleGround& ground, IqCall call) {
 
 }  // namespace
 
+void AnswerArchiveQuery(ModuleGround& ground, const ArchiveLimits& limits, IqCall call) {
+  const XmlElement query = call.payload();
+  if (!query) return call.Error(StanzaError::kBadRequest);
+  if (!call.is_set()) return call.Result(ArchiveFormXml());
+  auto request = ReadArchiveRequest(query, limits);
+  if (!request) return call.Error(request.error());
+  std::make_shared<ArchiveRun>(ground, std::move(call), std::move(*request))->Run();
+}
+
+// The archive's ends: the first entry, then the last.
+void AnswerArchiveMetadata(ModuleGround& ground, IqCall call) {
+  ArchiveQuery query;
+  query.owner = call.account().user().full();
+  query.most = 1;
+  ArchiveQuery last = query;
+  last.backwards = true;
+  ground.store.Archive(std::move(query), [&ground, call = std::move(call), last = std::move(last)](
+                                             std::expected<ArchivePage, StoreError> page) mutable {
+    if (!page) return call.StoreFailed(page.error());
+    std::string xml = "<metadata";
+    AppendXmlAttribute(xml, "xmlns", kArchiveSpace);
+    xml += '>';
+    if (page->entries.empty()) return call.Result(xml += "</metadata>");
+    AppendEnd(xml, "start", page->entries.front());
+    ground.store.Archive(std::move(last), [call = std::move(call), xml = std::move(xml)](
+                                              std::expected<ArchivePage, StoreError> end) mutable {
+      if (!end) return call.StoreFailed(end.error());
+      if (!end->entries.empty()) AppendEnd(xml, "end", end->entries.back());
+      call.Result(xml += "</metadata>");
+    });
+  });
+}
+
 void AddArchiveQueries(IqTable& table, ModuleGround& ground, const ArchiveOptions& options) {
   if (!options.enabled) return;
   table.Add(IqTarget::kAccount, "query", kArchiveSpace,
             OwnerOnly([&ground, limits = options.limits](IqCall call) {
-              Query(ground, limits, std::move(call));
+              AnswerArchiveQuery(ground, limits, std::move(call));
             }));
   table.Add(IqTarget::kAccount, "metadata", kArchiveSpace,
-            OwnerOnly(GetOnly([&ground](IqCall call) { Metadata(ground, std::move(call)); })));
+            OwnerOnly(GetOnly(
+                [&ground](IqCall call) { AnswerArchiveMetadata(ground, std::move(call)); })));
   table.Feature(IqTarget::kAccount, kArchiveSpace);
   table.Feature(IqTarget::kAccount, std::string(kArchiveSpace) + "#extended");
   if (!options.prefs) return;

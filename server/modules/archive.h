@@ -21,4 +21,8 @@ inline constexpr size_t kArchivePageBytesMax = 1024 * 1024;
 
 void AddArchiveQueries(IqTable& table, ModuleGround& ground, const ArchiveOptions& options);
 
+// The archive of the call's account, for one who may read it: <query/>, <metadata/>.
+void AnswerArchiveQuery(ModuleGround& ground, const ArchiveLimits& limits, IqCall call);
+void AnswerArchiveMetadata(ModuleGround& ground, IqCall call);
+
 }  // namespace server

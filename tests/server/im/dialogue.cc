@@ -132,11 +132,44 @@ class Player {
     return std::nullopt;
   }
 
+  // Rooms of the domain's service (XEP-0045).
+  void GoIn(const std::string& who, const std::string& room, const std::string& nick) {
+    stage_.Send(who, "<presence to='" + room + "@rooms." + stage_.domain() + "/" + nick +
+                         "'><x xmlns='http://jabber.org/protocol/muc'/></presence>");
+  }
+  void Make(const std::string& who, const std::vector<std::string>& words) {
+    GoIn(who, words.at(1), words.at(3));
+    std::string form = "<x xmlns='jabber:x:data' type='submit'>";
+    if (words.size() > 5) {
+      form +=
+          "<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value>"
+          "</field>";
+    }
+    for (size_t i = 5; i < words.size(); ++i) {
+      const size_t at = words[i].find('=');
+      form += "<field var='muc#roomconfig_" + words[i].substr(0, at) + "'><value>" +
+              words[i].substr(at + 1) + "</value></field>";
+    }
+    stage_.Send(who, "<iq type='set' id='made' to='" + words.at(1) + "@rooms." + stage_.domain() +
+                         "'><query xmlns='http://jabber.org/protocol/muc#owner'>" + form +
+                         "</x></query></iq>");
+    for (const std::string& client : clients_) Forget(client);
+  }
+
   Wrong DoChecked(const std::string& who, const std::string& verb) {
     const std::vector<std::string> words = Words(verb);
     if (words.size() == 3 && words[0] == "has" && words[2] == "counted") {
       const uint32_t count = stage_.Count(who);
       if (std::to_string(count) != words[1]) return "counted are " + std::to_string(count);
+      return std::nullopt;
+    }
+    if (words.size() == 5 && words[0] == "is" && words[1] == "in") {
+      GoIn(who, words[2], words[4]);
+      for (const std::string& client : clients_) Forget(client);
+      return std::nullopt;
+    }
+    if (words.size() >= 4 && words[0] == "makes") {
+      Make(who, words);
       return std::nullopt;
     }
     if (verb.starts_with("is closed with ")) {
@@ -185,14 +218,38 @@ std::optional<std::string> Mismatch(const std::string& expected, const std::stri
   return Differ(a->root(), b->root());
 }
 
+namespace {
+
+void PutIn(std::string& line, const std::map<std::string, std::string>& words) {
+  for (size_t at = 0; (at = line.find('{', at)) != std::string::npos;) {
+    const size_t end = line.find('}', at);
+    const auto word =
+        end == std::string::npos ? words.end() : words.find(line.substr(at + 1, end - at - 1));
+    if (word == words.end()) {
+      ++at;
+      continue;
+    }
+    line.replace(at, end - at + 1, word->second);
+  }
+}
+
+}  // namespace
+
 std::vector<Scene> ReadScenes(const std::string& path) {
   std::ifstream in(path);
+  std::map<std::string, std::string> words;
   if (!in) throw std::runtime_error("cannot read " + path);
   std::vector<Scene> scenes;
   int number = 0;
   for (std::string line; std::getline(in, line);) {
     ++number;
+    PutIn(line, words);
     const std::string text = Trim(line);
+    if (text.starts_with("let ")) {
+      const size_t end = text.find(' ', 4);
+      words[text.substr(4, end - 4)] = Trim(std::string_view(text).substr(end));
+      continue;
+    }
     if (text.empty() || text.starts_with('#')) continue;
     if (text.starts_with("== ")) {
       scenes.push_back({.title = text.substr(3), .line = number, .steps = {}});

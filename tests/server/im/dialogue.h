@@ -15,7 +15,9 @@
 // template does not name is not looked at. Verbs beside those: "connects", "forgets" (what it got),
 // "everyone forgets", "leaves", "is lost" (with what it did not take), "holds" (takes nothing),
 // "takes" (all that it held), "has N counted" (XEP-0198's h), "is closed with ERROR", "the store is
-// up|stalled|down", "gets either order" (several templates).
+// up|stalled|down", "gets either order" (several templates). Of rooms: "makes ROOM as NICK [with
+// field=value …]", "is in ROOM as NICK" (everyone forgets what that led to). A line "let word text"
+// puts the text where {word} stands in the lines behind it.
 #pragma once
 
 #include <cstdint>

@@ -19,7 +19,7 @@
 
 namespace server {
 
-class World final : public SessionGate, public HomeGate, public DialogueStage {
+class World : public SessionGate, public HomeGate, public DialogueStage {
  public:
   explicit World(size_t homes = 2, HomeLimits limits = {}, const HomeOptions& like = {});
   ~World() override;
@@ -100,9 +100,11 @@ class World final : public SessionGate, public HomeGate, public DialogueStage {
   void Gone(const SessionId& session, const Jid& user) override;
   void Route(Parcel parcel) override;
 
+ protected:
+  void Post(std::move_only_function<void()> call);
+
  private:
   Client* Find(const SessionId& id);
-  void Post(std::move_only_function<void()> call);
   void End(Client& client);
 
   std::vector<std::unique_ptr<Home>> homes_;
