@@ -37,6 +37,7 @@ FLOORS = {
         "server",
         "server/program",
         "server/node server/ctl server/c2s server/transfer",
+        "server/muc",
         "server/modules",
         "server/im",
         "server/store server/cluster server/config",

@@ -1,0 +1,183 @@
+// The rooms of one worker, and the service that they are of (XEP-0045): rooms come into memory
+// when somebody writes to them, from the store or new, and leave it when nobody is in them.
+//
+// A room's worker is the one that the hash of its address names, as a user's is; stanzas for it
+// come by HomeGate::Route() as those for users do, and go out by it. What is for the service itself
+// is answered where it comes from.
+//
+// Nothing goes out in the middle of something: it waits until the outermost Turn ends, so a gate
+// may call back from there (see HomeCore).
+//
+// Messages are settled (XEP-0198) when the archive has them, or when they were handed on where
+// there is no archive. A change of a room that stays is durable before it happens.
+//
+// One thread: of its worker. It outlives none of what it is given.
+#pragma once
+
+#include <deque>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <variant>
+#include <vector>
+
+#include "net/base/clock.h"
+#include "server/im/iq.h"
+#include "server/im/ports.h"
+#include "server/modules/archive_request.h"
+#include "server/muc/room.h"
+#include "server/muc/room_directory.h"
+
+namespace server {
+
+struct MucOptions {
+  std::vector<std::string> services;  // domains, prepared; none: there are no rooms
+  bool anyone_creates = true;         // else nobody but operators
+  bool lock_new = true;               // until its owner has configured it (section 10.1.3)
+  uint32_t rooms_max = 50'000;        // of a service, in memory
+  uint32_t waiting = 256;             // stanzas of a room that is being loaded
+  RoomLimits limits;
+  RoomConfig defaults;  // of new rooms, which are never persistent before somebody says so
+  ArchiveLimits archive;
+  net::Duration idle = std::chrono::minutes(1);  // that an empty room stays in memory
+};
+
+struct MucCounters {
+  uint64_t archive_failed = 0;  // messages that the store did not take
+  uint64_t refused = 0;         // stanzas, for lack of the store or of room
+};
+
+class MucHost {
+ public:
+  // `node`: in ids of archives, another for each worker.
+  MucHost(MucOptions options, uint8_t node, RoomDirectory& directory, SessionGate& sessions,
+          HomeGate& homes, StoreClient& store, const net::Clock& clock,
+          std::function<int64_t()> unix_us, std::function<uint64_t()> random);
+  ~MucHost();
+  MucHost(const MucHost&) = delete;
+  MucHost& operator=(const MucHost&) = delete;
+
+  bool Serves(std::string_view domain) const;
+  void Route(Parcel parcel);
+  // Once a second or so: forgets rooms that nobody is in.
+  void Tick();
+  // All are told to go (status 332); nobody comes back.
+  void Shutdown();
+
+  const MucCounters& counters() const { return counters_; }
+  size_t rooms() const { return rooms_.size(); }
+
+ private:
+  class Turn {
+   public:
+    explicit Turn(MucHost& host) : host_(host) { ++host_.turns_; }
+    ~Turn() {
+      if (--host_.turns_ == 0) host_.Flush();
+    }
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+
+   private:
+    MucHost& host_;
+  };
+  class View;  // of a room, as handlers of archives see accounts
+  struct Hall {
+    std::unique_ptr<Room> room;  // null: it is being looked for
+    std::deque<Parcel> waiting;
+    uint64_t life = 0;     // another room of this name is another
+    uint32_t pending = 0;  // changes that are on their way to the store
+    bool stored = false;   // the archive may have something of it
+    net::Time idle_since{};
+  };
+
+  // muc_host.cc
+  void Flush();
+  void Send(RoomOut out);
+  void Bounce(const Parcel& parcel, std::string error_xml);
+  void Load(const std::string& jid);
+  void Loaded(const std::string& jid, std::expected<StoredRoom, StoreError> stored);
+  void Ready(const std::string& jid, std::unique_ptr<Room> room);
+  void Missing(const std::string& jid);
+  void Failed(const std::string& jid, StoreError error);
+  bool MayCreate(const Parcel& presence);
+  void RefuseMissing(const Parcel& parcel);
+  void Give(const std::string& jid, const Parcel& parcel);
+  void AnswerArchive(const Room& room, const Parcel& iq);
+  void Do(const std::string& jid, RoomOutputs outputs);
+  void Copy(RoomOutputs::Copy copy);
+  void Change(const std::string& jid, RoomOutputs::Change change);
+  void Changed(const std::string& jid, uint64_t life, RoomOutputs::Change change,
+               std::expected<std::monostate, StoreError> done);
+  void Look(const std::string& jid);
+  uint64_t NextId();
+
+  // muc_service.cc
+  void Service(const Parcel& parcel);
+  void ServiceInfo(const Parcel& iq);
+  void ServiceItems(const Parcel& iq, const XmlElement& query);
+  void ListFrom(const Parcel& iq, const std::string& after, uint32_t most);
+  void TellItems(const Parcel& iq, const std::string& after, uint32_t most,
+                 std::vector<RoomName> stored);
+  void AnswerIq(const Parcel& iq, std::string content);
+
+  // The store's answer comes to `then` in a turn, and not at all when the host is gone.
+  template <typename T, typename Then>
+  StoreClient::Done<T> InTurn(Then then) {
+    return [this, alive = std::weak_ptr<int>(alive_),
+            then = std::move(then)](std::expected<T, StoreError> result) mutable {
+      if (alive.expired()) return;
+      const Turn turn(*this);
+      then(std::move(result));
+    };
+  }
+
+  const MucOptions options_;
+  const uint8_t node_;
+  RoomDirectory& directory_;
+  SessionGate& sessions_;
+  HomeGate& homes_;
+  StoreClient& store_;
+  const net::Clock& clock_;
+  RoomGround ground_;
+  ModuleGround modules_;
+  MucCounters counters_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>(0);
+  int turns_ = 0;
+  bool flushing_ = false;
+  bool shut_ = false;
+  std::deque<std::variant<RoomOut, SenderMark>> out_;
+  std::unordered_map<std::string, Hall> rooms_;  // by bare address
+  uint64_t lives_ = 0;
+  uint64_t last_id_us_ = 0;
+};
+
+// The home of a worker's users and its rooms behind one gate: Route() goes where the address says.
+class MucGate final : public HomeGate {
+ public:
+  MucGate(HomeGate& home, MucHost& rooms) : home_(home), rooms_(rooms) {}
+
+  void Bind(BindRequest request) override { home_.Bind(std::move(request)); }
+  void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) override {
+    home_.Arrive(session, user, std::move(stanza), mark);
+  }
+  void Changed(const SessionId& session, const Jid& user, SessionState state) override {
+    home_.Changed(session, user, state);
+  }
+  void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
+                     DeliveryEnd end) override {
+    home_.DeliveryEnded(session, user, ticket, end);
+  }
+  void Gone(const SessionId& session, const Jid& user) override { home_.Gone(session, user); }
+  void Route(Parcel parcel) override {
+    if (rooms_.Serves(parcel.to.domain())) return rooms_.Route(std::move(parcel));
+    home_.Route(std::move(parcel));
+  }
+
+ private:
+  HomeGate& home_;
+  MucHost& rooms_;
+};
+
+}  // namespace server
