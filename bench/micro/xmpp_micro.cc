@@ -1,5 +1,5 @@
 // What the pure pieces of XMPP cost: a stream's parser, addresses, stanzas written, a SCRAM login
-// without its password's keys being made, an IQ answered.
+// without its password's keys being made, an IQ answered, a message to a room.
 #include <benchmark/benchmark.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -14,6 +14,7 @@
 #include "server/im/parcel.h"
 #include "server/modules/disco.h"
 #include "server/modules/ping.h"
+#include "server/muc/room.h"
 #include "server/sasl/scram.h"
 #include "server/xmpp/stream_reader.h"
 #include "tests/server/modules/store_fake.h"
@@ -232,6 +233,46 @@ void BM_Iq(benchmark::State& state, const char* name, const char* space) {
 }
 BENCHMARK_CAPTURE(BM_Iq, ping, "ping", "urn:xmpp:ping");
 BENCHMARK_CAPTURE(BM_Iq, disco_info, "query", "http://jabber.org/protocol/disco#info");
+
+// A message to a room of so many: what the room does for it, and with the stanza that each of the
+// occupants' sessions is written.
+void BM_RoomMessage(benchmark::State& state, bool written) {
+  const RoomGround ground{.limits = {},
+                          .unix_us = [] { return int64_t{1'800'000'000'000'000}; },
+                          .random = [at = uint64_t{0}]() mutable { return ++at; },
+                          .next_id = [id = uint64_t{256}]() mutable { return ++id; }};
+  const Jid jid = *Jid::Parse("coven@conference.example.org");
+  Room room(jid, ground, {}, "secret");
+  const auto occupants = static_cast<size_t>(state.range(0));
+  for (size_t i = 0; i < occupants; ++i) {
+    const std::string name = "user" + std::to_string(i);
+    Parcel presence = RoomStanza(StanzaKind::kPresence, StanzaType::kAvailable,
+                                 *Jid::Parse(name + "@example.org/phone"),
+                                 "<x xmlns='http://jabber.org/protocol/muc'/>");
+    presence.to = *jid.With(name);
+    benchmark::DoNotOptimize(i == 0 ? room.Create(presence, false) : room.Arrive(presence));
+  }
+  Parcel message = RoomStanza(StanzaKind::kMessage, StanzaType::kGroupchat,
+                              *Jid::Parse("user7@example.org/phone"),
+                              "<body>But soft, what light through yonder window breaks?</body>");
+  message.to = jid;
+  message.traits.body = true;
+  for (auto _ : state) {
+    RoomOutputs out = room.Arrive(message);
+    CHECK(out.stanzas.size() == 1 && out.stanzas[0].to.size() == occupants);
+    if (!written) continue;
+    for (Jid& to : out.stanzas[0].to) {
+      Parcel parcel = out.stanzas[0].stanza;
+      parcel.to = std::move(to);
+      std::string xml;
+      AppendParcel(xml, parcel);
+      benchmark::DoNotOptimize(xml);
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK_CAPTURE(BM_RoomMessage, said, false)->Arg(10)->Arg(1'000);
+BENCHMARK_CAPTURE(BM_RoomMessage, written_for_each, true)->Arg(10)->Arg(1'000);
 
 }  // namespace
 

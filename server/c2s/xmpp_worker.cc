@@ -387,6 +387,7 @@ void XmppWorker::DrainSome() {
 void XmppWorker::BeginStop(std::function<void()> empty) {
   stopping_ = true;
   listeners_.clear();
+  home_->BeginStop();
   std::vector<Session*> all;
   for (const auto& [serial, session] : waiting_) all.push_back(session);
   std::vector<std::unique_ptr<BoundSession>> without;

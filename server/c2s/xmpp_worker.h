@@ -66,6 +66,7 @@ struct HomeBox {
   virtual Home* home() { return nullptr; }  // for operators' orders
   // What it has to say in stream features, written XML.
   virtual std::string StreamFeatures() { return {}; }
+  virtual void BeginStop() {}  // its worker stops; sessions end behind this
   // The account is gone, or may not be there any more: so are its sessions.
   virtual void Expel(const Jid&, const std::string&) {}
 };

@@ -151,6 +151,44 @@ void ReadStore(const net::TomlSection& section, NodeConfig::Store& store) {
   }
 }
 
+// Each host's service, or one for all where its name has no %h.
+void ReadServices(const net::TomlSection& section, const std::vector<NodeConfig::Host>& hosts,
+                  NodeConfig::Muc& muc) {
+  constexpr std::string_view kRemedy = "write a name of its own, as \"conference.%h\"";
+  for (const NodeConfig::Host& host : hosts) {
+    std::string name = muc.host;
+    if (const size_t at = name.find("%h"); at != std::string::npos) {
+      name.replace(at, 2, host.domain);
+    }
+    const auto prepared = PrepareDomain(name);
+    if (!prepared) {
+      section.Error("host", "makes '" + name + "', which is no domain name", std::string(kRemedy));
+      return;
+    }
+    if (std::ranges::any_of(hosts, [&](const auto& one) { return one.domain == *prepared; })) {
+      section.Error("host", "makes '" + name + "', which is a [[host]]", std::string(kRemedy));
+      return;
+    }
+    muc.services.push_back(*prepared);
+  }
+}
+
+void ReadMuc(const net::TomlSection& section, const std::vector<NodeConfig::Host>& hosts,
+             NodeConfig::Muc& muc) {
+  const auto number = [&](std::string_view key, uint32_t fallback, int64_t most) {
+    return static_cast<uint32_t>(section.Int(key, fallback, {.min = 1, .max = most}));
+  };
+  muc.enabled = section.Bool("enabled", muc.enabled);
+  muc.host = section.String("host", muc.host);
+  muc.anyone_creates = section.Enum<bool>("create", true, {{"anyone", true}, {"operators", false}});
+  muc.lock_new = section.Bool("lock_new", muc.lock_new);
+  muc.rooms_max = number("rooms_max", muc.rooms_max, 10'000'000);
+  muc.occupants_max = number("occupants_max", muc.occupants_max, 100'000);
+  muc.history_max = number("history_max", muc.history_max, 1'000);
+  muc.archive = section.Bool("archive", muc.archive);
+  if (muc.enabled) ReadServices(section, hosts, muc);
+}
+
 void ReadCluster(const net::TomlSection& section, NodeConfig::Cluster& cluster) {
   cluster.heartbeat = section.Time("heartbeat", cluster.heartbeat, milliseconds(100), seconds(30));
   cluster.silence = section.Time("silence", cluster.silence, milliseconds(500), hours(1));
@@ -196,6 +234,7 @@ NodeConfigResult Read(net::TomlReader reader) {
   ReadStore(root.Section("store"), result.config.store);
   ReadLimits(root.Section("limits"), result.config.limits);
   ReadModules(root.Section("modules"), result.config.modules);
+  ReadMuc(root.Section("muc"), result.config.hosts, result.config.muc);
   result.errors = reader.Finish();
   return result;
 }

@@ -82,6 +82,18 @@ struct NodeConfig {
   } store;
   LimitsConfig limits;
   ModulesConfig modules;
+  struct Muc {  // rooms, XEP-0045
+    bool enabled = true;
+    std::string host = "conference.%h";  // %h: the [[host]]'s domain
+    bool anyone_creates = true;
+    bool lock_new = true;
+    uint32_t rooms_max = 50'000;  // of a service, in memory
+    uint32_t occupants_max = 5'000;
+    uint32_t history_max = 100;
+    bool archive = true;  // of new rooms
+    // The service of each of `hosts`, prepared, where enabled.
+    std::vector<std::string> services;
+  } muc;
 };
 
 struct NodeConfigResult {

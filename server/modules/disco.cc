@@ -71,6 +71,7 @@ class ServerInfo {
     if (query && !query.Attribute("node").empty()) return call.Error(StanzaError::kItemNotFound);
     std::string xml = QueryStart(kItemsSpace, {});
     for (const DiscoItem& item : options_.items) {
+      if (!item.domain.empty() && item.domain != call.request().to.domain()) continue;
       xml += "<item";
       AppendXmlAttribute(xml, "jid", item.jid);
       if (!item.name.empty()) AppendXmlAttribute(xml, "name", item.name);

@@ -14,6 +14,7 @@ namespace server {
 struct DiscoItem {
   std::string jid;
   std::string name;
+  std::string domain = {};  // of which it is told; "": of all
 };
 struct DiscoOptions {
   bool enabled = true;

@@ -188,6 +188,16 @@ listen = [")" +
 #enabled = true
 #show_os = false
 
+[muc]                          # rooms (XEP-0045)
+#enabled = true
+#host = "conference.%h"        # the service's domain; %h: the [[host]]'s
+#create = "anyone"             # or "operators"
+#lock_new = true               # until its owner has configured it, nobody enters a new room
+#rooms_max = 50000             # of a service, in memory
+#occupants_max = 5000          # of a room
+#history_max = 100             # messages that a room may give to those who enter
+#archive = true                # of new rooms
+
 # A domain that is served, once for each. Certificates are read again on SIGHUP.
 # [[host]]
 # domain = "example.org"

@@ -11,6 +11,7 @@
 #include "net/base/check.h"
 #include "net/report/log.h"
 #include "server/im/home.h"
+#include "server/muc/muc_host.h"
 #include "server/program/module_options.h"
 #include "server/store/open_store.h"
 
@@ -32,13 +33,40 @@ int64_t UnixUs() {
       .count();
 }
 
-// The home of a worker's users, and what answers for it.
+MucOptions RoomsOf(const NodeConfig& config) {
+  MucOptions options;
+  options.services = config.muc.services;
+  std::ranges::sort(options.services);
+  const auto [first, last] = std::ranges::unique(options.services);
+  options.services.erase(first, last);
+  options.anyone_creates = config.muc.anyone_creates;
+  options.lock_new = config.muc.lock_new;
+  options.rooms_max = config.muc.rooms_max;
+  options.limits.occupants = config.muc.occupants_max;
+  options.limits.history = config.muc.history_max;
+  options.defaults.history = std::min(options.defaults.history, config.muc.history_max);
+  options.defaults.archive = config.muc.archive;
+  return options;
+}
+
+ModulesOptions ModulesOf(const NodeConfig& config) {
+  ModulesOptions options = ModulesOptionsOf(config);
+  for (size_t i = 0; i < config.muc.services.size(); ++i) {
+    options.disco.items.push_back(
+        {.jid = config.muc.services[i], .name = "Rooms", .domain = config.hosts[i].domain});
+  }
+  return options;
+}
+
+// The home of a worker's users with its rooms, and what answers for them.
 class HomeWithModules final : public HomeBox {
  public:
   // What all homes of the node are made with.
   struct Plan {
     HomeOptions home;
     ModulesOptions modules;
+    MucOptions muc;
+    RoomDirectory& rooms;
     HousekeeperOptions housekeeping;
     HousekeeperCounters& housekept;
     StoreBackend& store;
@@ -52,7 +80,9 @@ class HomeWithModules final : public HomeBox {
                 .domains = ground.domains,
                 .aside = ground.aside},
         home_(OptionsFor(ground, plan), ground.sessions, ground.homes, ground.store, table_,
-              plan.clock, UnixUs, Random) {
+              plan.clock, UnixUs, Random),
+        rooms_(plan.muc, static_cast<uint8_t>(ground.worker), plan.rooms, ground.sessions,
+               ground.homes, ground.store, plan.clock, UnixUs, Random) {
     AddHomeFeatures(table_, plan.home);
     AddModules(table_, ground_, plan.modules);
     if (plan.modules.disco.enabled) features_ = ServerCaps(table_, plan.modules.disco);
@@ -60,11 +90,13 @@ class HomeWithModules final : public HomeBox {
     keeper_ = plan.store.Keeper(ground.loop);
     housekeeper_.emplace(plan.housekeeping, *keeper_, plan.clock, UnixUs, plan.housekept);
   }
-  HomeGate& gate() override { return home_; }
+  HomeGate& gate() override { return gate_; }
   void Tick() override {
     home_.Tick();
+    rooms_.Tick();
     if (housekeeper_) housekeeper_->Tick();
   }
+  void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, const std::string& text) override { home_.Expel(user, text); }
@@ -72,6 +104,7 @@ class HomeWithModules final : public HomeBox {
  private:
   static HomeOptions OptionsFor(const HomeGround& ground, const Plan& plan) {
     HomeOptions options = plan.home;
+    options.services = plan.muc.services;
     options.domains = ground.domains;
     options.node = static_cast<uint8_t>(ground.worker);
     return options;
@@ -80,6 +113,8 @@ class HomeWithModules final : public HomeBox {
   ModuleGround ground_;
   IqTable table_;
   Home home_;
+  MucHost rooms_;
+  MucGate gate_{home_, rooms_};
   std::string features_;
   std::unique_ptr<StoreKeeper> keeper_;
   std::optional<Housekeeper> housekeeper_;
@@ -159,6 +194,7 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
   const NodeConfig::C2s& c2s = config.c2s;
   auto housekept = std::make_unique<HousekeeperCounters>();
+  auto rooms = std::make_unique<RoomDirectory>();
   XmppSetup xmpp{
       .options = OptionsOf(setup, sockets > kOtherSockets ? sockets - kOtherSockets : 1),
       .hosts = HostsOf(setup),
@@ -170,7 +206,9 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
       .make_store = [store = store->get()](net::EventLoop& loop) { return store->Client(loop); },
       .make_home =
           [plan = HomeWithModules::Plan{.home = HomeOptionsOf(config),
-                                        .modules = ModulesOptionsOf(config),
+                                        .modules = ModulesOf(config),
+                                        .muc = RoomsOf(config),
+                                        .rooms = *rooms,
                                         .housekeeping = HousekeeperOptionsOf(config),
                                         .housekept = *housekept,
                                         .store = **store,
@@ -193,6 +231,7 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
   return std::unique_ptr<XmppNode>(new XmppNode({.domains = std::move(domains),
                                                  .store = std::move(*store),
                                                  .housekept = std::move(housekept),
+                                                 .rooms = std::move(rooms),
                                                  .service = std::move(*service),
                                                  .node = setup.dist.node,
                                                  .hooks = std::move(hooks),
@@ -203,6 +242,7 @@ XmppNode::XmppNode(Parts parts)
     : domains_(std::move(parts.domains)),
       store_(std::move(parts.store)),
       housekept_(std::move(parts.housekept)),
+      rooms_(std::move(parts.rooms)),
       service_(std::move(parts.service)),
       commands_{.service = *service_,
                 .domains = domains_,
@@ -228,6 +268,7 @@ XmppErrors XmppNode::ReloadCertificates() {
 
 void XmppNode::WriteMetrics(net::MetricsWriter& out) const {
   service_->WriteMetrics(out);
+  out.Gauge("mongooseim_muc_rooms", "Rooms in memory.").Add({}, rooms_->size());
   const StoreMetrics& store = store_->metrics();
   const auto read = [](const auto& value) { return value.load(std::memory_order_relaxed); };
   out.Counter("mongooseim_store_transactions_total", "Committed, each with a sync of the disk.")

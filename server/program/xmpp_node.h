@@ -14,6 +14,7 @@
 #include "net/base/clock.h"
 #include "net/report/metrics.h"
 #include "server/c2s/xmpp_service.h"
+#include "server/muc/room_directory.h"
 #include "server/program/account_count.h"
 #include "server/program/broadcast_jobs.h"
 #include "server/program/node_setup.h"
@@ -57,6 +58,7 @@ class XmppNode {
     std::vector<std::string> domains;
     std::unique_ptr<StoreBackend> store;
     std::unique_ptr<HousekeeperCounters> housekept;
+    std::unique_ptr<RoomDirectory> rooms;
     std::unique_ptr<XmppService> service;
     std::string node;
     NodeHooks hooks;
@@ -67,6 +69,7 @@ class XmppNode {
   const std::vector<std::string> domains_;
   const std::unique_ptr<StoreBackend> store_;             // ends behind the service
   const std::unique_ptr<HousekeeperCounters> housekept_;  // and these
+  const std::unique_ptr<RoomDirectory> rooms_;
   const std::unique_ptr<XmppService> service_;
   CommandGround commands_;  // of calls that end with the service
   const std::shared_ptr<AccountCount> accounts_;

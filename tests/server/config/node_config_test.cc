@@ -11,6 +11,7 @@
 namespace server {
 namespace {
 
+using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
@@ -150,6 +151,35 @@ TEST(NodeConfig, HostsAreReadAndTheirMistakesTold) {
   EXPECT_THAT(all, HasSubstr("set proxy_from"));
   EXPECT_THAT(all, HasSubstr("'DIGEST-MD5' is not known"));
   EXPECT_THAT(all, HasSubstr("names no store"));
+}
+
+TEST(NodeConfig, EachHostHasItsServiceOfRooms) {
+  const NodeConfig::Muc known;
+  const NodeConfig::Muc read = ReadNodeConfig(MONGOOSEIM_TOML).config.muc;
+  EXPECT_EQ(read.enabled, known.enabled);
+  EXPECT_EQ(read.host, known.host);
+  EXPECT_EQ(read.anyone_creates, known.anyone_creates);
+  EXPECT_EQ(read.lock_new, known.lock_new);
+  EXPECT_EQ(read.rooms_max, known.rooms_max);
+  EXPECT_EQ(read.occupants_max, known.occupants_max);
+  EXPECT_EQ(read.history_max, known.history_max);
+  EXPECT_EQ(read.archive, known.archive);
+
+  const std::string hosts =
+      "[[host]]\ndomain = \"Example.org\"\n[[host]]\ndomain = \"example.net\"\n";
+  const auto services = [&](const std::string& muc) {
+    return ParseNodeConfig("[muc]\n" + muc + hosts, "x.toml").config.muc.services;
+  };
+  EXPECT_THAT(services(""), ElementsAre("conference.example.org", "conference.example.net"));
+  EXPECT_THAT(services("host = \"Rooms.Example.com\"\n"),
+              ElementsAre("rooms.example.com", "rooms.example.com"));
+  EXPECT_THAT(services("enabled = false\n"), IsEmpty());
+  for (const char* wrong : {"host = \"example.net\"\n", "host = \"%h\"\n", "host = \"\"\n"}) {
+    const auto errors = ParseNodeConfig("[muc]\n" + std::string(wrong) + hosts, "x.toml").errors;
+    ASSERT_EQ(errors.size(), 1U) << wrong;
+    EXPECT_EQ(errors[0].key, "muc.host");
+    EXPECT_EQ(errors[0].line, 2);
+  }
 }
 
 TEST(NodeConfig, AllMistakesAreToldWithTheirLines) {
