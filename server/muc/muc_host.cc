@@ -10,6 +10,8 @@
 namespace server {
 namespace {
 
+// What was wanted: clients know a refusal of it by that.
+constexpr std::string_view kEntry = "<x xmlns='http://jabber.org/protocol/muc'/>";
 constexpr std::string_view kTooMany = "the service has as many rooms as it may";
 
 std::string StoreFailureXml(StoreError error) {
@@ -224,10 +226,12 @@ void MucHost::Missing(const std::string& jid) {
     if (!MayCreate(parcel)) {
       RefuseMissing(parcel);
     } else if (!options_.anyone_creates) {
-      Bounce(parcel, ErrorXml(StanzaError::kNotAllowed, "rooms are made by operators"));
+      Bounce(parcel, std::string(kEntry) +
+                         ErrorXml(StanzaError::kNotAllowed, "rooms are made by operators"));
     } else if (!directory_.Add(jid, {.name = {}, .listed = false}, options_.rooms_max)) {
       ++counters_.refused;
-      Bounce(parcel, ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint, kTooMany));
+      Bounce(parcel, std::string(kEntry) +
+                         ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint, kTooMany));
     } else {
       Hall& hall = rooms_[jid];
       hall.room = std::make_unique<Room>(Jid::OfPrepared(jid), ground_, options_.defaults,

@@ -15,6 +15,12 @@ namespace {
 
 constexpr int64_t kSecond = 1'000'000;
 
+// Refusals of who wants in or another nick show what was wanted (sections 7.2 and 7.6): clients
+// know them by that.
+std::string OfEntry(std::string_view error_xml) {
+  return "<x xmlns='http://jabber.org/protocol/muc'/>" + std::string(error_xml);
+}
+
 // Without blanks at its ends or two in a row: nobody can look like another by them.
 std::string CleanNick(std::string_view nick) {
   std::string clean;
@@ -129,7 +135,7 @@ std::optional<std::string> Room::RefusalToEnter(const Parcel& presence, std::str
 void Room::Enter(RoomOutputs& out, const Parcel& presence, const XmlElement& x, bool created) {
   std::string nick = CleanNick(presence.to.resource());
   if (auto error = RefusalToEnter(presence, nick, x)) {
-    return RefuseWith(out, presence, std::move(*error));
+    return RefuseWith(out, presence, OfEntry(*error));
   }
   std::vector<MucStatus> statuses;
   if (created) statuses.push_back(MucStatus::kCreated);
@@ -277,17 +283,18 @@ void Room::ChangeNick(RoomOutputs& out, Occupant& occupant, const Parcel& presen
                       std::string nick) {
   Occupant* there = FindNick(nick);
   const std::string bare = occupant.bare.full();
-  if (nick.empty()) return Refuse(out, presence, StanzaError::kJidMalformed, "a nick is needed");
+  const auto refuse = [&](const std::string& error) { RefuseWith(out, presence, OfEntry(error)); };
+  if (nick.empty()) return refuse(ErrorXml(StanzaError::kJidMalformed, "a nick is needed"));
   if (nick.size() > ground_.limits.nick_bytes) {
-    return Refuse(out, presence, StanzaError::kNotAcceptable, "the nick is too long");
+    return refuse(ErrorXml(StanzaError::kNotAcceptable, "the nick is too long"));
   }
   const bool reserved = std::ranges::any_of(
       members_, [&](const auto& one) { return one.second.nick == nick && one.first != bare; });
   if (reserved || (there != nullptr && there->bare.full() != bare)) {
-    return Refuse(out, presence, StanzaError::kConflict);
+    return refuse(ErrorXml(StanzaError::kConflict));
   }
   if (there != nullptr && there->sessions.size() >= ground_.limits.sessions) {
-    return RefuseWith(out, presence, ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint));
+    return refuse(ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint));
   }
   const Role role = occupant.role;
   const Going going{.item = {.affiliation = AffiliationOf(bare), .role = role, .nick = nick},

@@ -58,11 +58,9 @@ class Person(SlixClient):
 
     async def archive(self):
         """(from, body) of all that the room's archive has."""
-        found = []
-        async for message in self["xep_0313"].iterate(jid=ROOM, rsm={"max": "2"}):
-            stanza = message["mam_result"]["forwarded"]["stanza"]
-            found.append((stanza["from"].resource, stanza["body"]))
-        return [one for one in found if one[1]]
+        answer = await self["xep_0313"].retrieve(jid=ROOM)
+        stanzas = [one["mam_result"]["forwarded"]["stanza"] for one in answer["mam"]["results"]]
+        return [(one["from"].resource, one["body"]) for one in stanzas]
 
 
 class Rooms(EndToEndCase):
