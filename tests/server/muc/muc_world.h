@@ -16,7 +16,8 @@ class MucWorld final : public World {
  public:
   static constexpr const char* kService = "rooms.a.example";
 
-  explicit MucWorld(MucOptions options = {}) : World(2, {}, HomeOptions{.services = {kService}}), options_(options) {
+  explicit MucWorld(MucOptions options = {})
+      : World(2, {}, HomeOptions{.services = {kService}}), options_(options) {
     options_.services = {kService};
     Restart();
   }
