@@ -90,20 +90,14 @@ class Registration {
 
   // What else an account has stays.
   void Put(AccountKeys keys, IqCall call) {
-    std::string user = call.account().user().full();
-    ground_.store.Load(std::move(user), [this, keys = std::move(keys), call = std::move(call)](
-                                            std::expected<LoadedUser, StoreError> loaded) mutable {
-      if (!loaded) return call.StoreFailed(loaded.error());
-      if (!loaded->exists) return call.Error(StanzaError::kRegistrationRequired);
-      PutAccount put{.user = call.account().user().full(),
-                     .account = std::move(loaded->account),
-                     .create = false};
-      put.account.keys = std::move(keys);
-      WriteBatch batch;
-      batch.emplace_back(std::move(put));
-      ground_.store.Write(std::move(batch), [call = std::move(call)](auto done) mutable {
-        done ? call.Result() : call.StoreFailed(done.error());
-      });
+    WriteBatch batch;
+    batch.emplace_back(SetKeys{.user = call.account().user().full(), .keys = std::move(keys)});
+    ground_.store.Write(std::move(batch), [call = std::move(call)](auto done) mutable {
+      if (done) return call.Result();
+      if (done.error() == StoreError::kAbsent) {
+        return call.Error(StanzaError::kRegistrationRequired);
+      }
+      call.StoreFailed(done.error());
     });
   }
 

@@ -85,7 +85,7 @@ void SignUp(ModuleGround& ground, SignUpRequest request,
                   [&ground, user = request.user.full(),
                    done = std::move(done)](std::optional<AccountKeys> keys) mutable {
                     if (!keys) return done(ErrorXml(StanzaError::kNotAcceptable));
-                    PutAccount put{.user = std::move(user), .account = {}, .create = true};
+                    CreateAccount put{.user = std::move(user), .account = {}};
                     put.account.keys = std::move(*keys);
                     put.account.created_s = ground.unix_us() / kSecond;
                     WriteBatch batch;

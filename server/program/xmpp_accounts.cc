@@ -54,7 +54,7 @@ void Register(XmppWorker& worker, std::string user, std::string password, Accoun
              if (!keys) return done(BadPassword());
              Account account{.keys = std::move(*keys), .created_s = worker.unix_us() / 1'000'000};
              worker.store().Write(
-                 {PutAccount{.user = user, .account = std::move(account), .create = true}},
+                 {CreateAccount{.user = user, .account = std::move(account)}},
                  [done = std::move(done)](auto written) mutable { done(OfWrite(written)); });
            });
 }
@@ -63,16 +63,9 @@ void SetPassword(XmppWorker& worker, std::string user, std::string password, Acc
   WithKeys(worker, std::move(password),
            [&worker, user = std::move(user), done = std::move(done)](auto keys) mutable {
              if (!keys) return done(BadPassword());
-             worker.store().Load(user, [&worker, user, keys = std::move(*keys),
-                                        done = std::move(done)](auto loaded) mutable {
-               if (!loaded) return done(Failed(loaded.error()));
-               if (!loaded->exists) return done({.outcome = AccountOutcome::kAbsent});
-               Account account = std::move(loaded->account);
-               account.keys = std::move(keys);
-               worker.store().Write(
-                   {PutAccount{.user = user, .account = std::move(account)}},
-                   [done = std::move(done)](auto written) mutable { done(OfWrite(written)); });
-             });
+             worker.store().Write(
+                 {SetKeys{.user = user, .keys = std::move(*keys)}},
+                 [done = std::move(done)](auto written) mutable { done(OfWrite(written)); });
            });
 }
 

@@ -10,7 +10,13 @@ namespace {
 
 constexpr char kGroupEnd = '\x1f';
 
-size_t Bytes(const PutAccount& w) { return w.user.size() + w.account.banned.size() + 512; }
+constexpr size_t kKeysBytes = 512;
+
+size_t Bytes(const CreateAccount& w) {
+  return w.user.size() + w.account.banned.size() + kKeysBytes;
+}
+size_t Bytes(const SetKeys& w) { return w.user.size() + kKeysBytes; }
+size_t Bytes(const SetBanned& w) { return w.user.size() + w.reason.size(); }
 size_t Bytes(const RemoveAccount& w) { return w.user.size(); }
 size_t Bytes(const PutRosterItem& w) {
   size_t bytes = w.user.size() + w.item.jid.size() + w.item.name.size() + w.item.request.size();
@@ -132,6 +138,24 @@ SplitJid SplitResource(std::string_view jid) {
 std::string_view DomainOf(std::string_view bare_jid) {
   const size_t at = bare_jid.find('@');
   return at == std::string_view::npos ? bare_jid : bare_jid.substr(at + 1);
+}
+
+const std::string& OwnerOf(const StoreWrite& write) {
+  return std::visit(
+      [](const auto& w) -> const std::string& {
+        if constexpr (requires { w.user; }) {
+          return w.user;
+        } else if constexpr (requires { w.owner; }) {
+          return w.owner;
+        } else if constexpr (requires { w.entry; }) {
+          return w.entry.owner;
+        } else if constexpr (requires { w.room.jid; }) {
+          return w.room.jid;
+        } else {
+          return w.room;
+        }
+      },
+      write);
 }
 
 size_t BatchBytes(const WriteBatch& batch) {

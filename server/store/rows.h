@@ -45,6 +45,8 @@ struct SplitJid {
 SplitJid SplitResource(std::string_view jid);
 std::string_view DomainOf(std::string_view bare_jid);
 
+// Whose data it changes.
+const std::string& OwnerOf(const StoreWrite& write);
 // What a batch weighs in a queue, about.
 size_t BatchBytes(const WriteBatch& batch);
 

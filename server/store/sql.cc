@@ -1,6 +1,7 @@
 #include "server/store/sql.h"
 
 #include <algorithm>
+#include <array>
 
 #include "server/store/rows.h"
 
@@ -10,9 +11,9 @@ namespace {
 constexpr char kCreateAccount[] =
     "INSERT INTO users (jid, domain, scram_sha1, scram_sha256, scram_sha512, banned, created_s) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (jid) DO NOTHING";
-constexpr char kChangeAccount[] =
-    "UPDATE users SET scram_sha1 = $1, scram_sha256 = $2, scram_sha512 = $3, banned = $4, "
-    "created_s = $5 WHERE jid = $6";
+constexpr char kSetKeys[] =
+    "UPDATE users SET scram_sha1 = $1, scram_sha256 = $2, scram_sha512 = $3 WHERE jid = $4";
+constexpr char kSetBanned[] = "UPDATE users SET banned = $1 WHERE jid = $2";
 constexpr char kDeleteUser[] = "DELETE FROM users WHERE jid = $1";
 // What else a user has.
 constexpr const char* kDeleteOfUser[] = {
@@ -64,8 +65,10 @@ constexpr char kPutPrivateBelow[] =
     "< $5 ON CONFLICT (owner, name, space) DO UPDATE SET xml = excluded.xml";
 constexpr char kDeletePrivate[] =
     "DELETE FROM private_storage WHERE owner = $1 AND name = $2 AND space = $3";
+// Who was removed is not put back by the end of a session.
 constexpr char kPutLast[] =
-    "INSERT INTO last (owner, seconds, status) VALUES ($1, $2, $3) "
+    "INSERT INTO last (owner, seconds, status) SELECT $1, $2, $3 "
+    "WHERE EXISTS (SELECT 1 FROM users WHERE jid = $1) "
     "ON CONFLICT (owner) DO UPDATE SET seconds = excluded.seconds, status = excluded.status";
 constexpr char kPutArchivePrefs[] =
     "INSERT INTO archive_prefs (owner, xml) VALUES ($1, $2) "
@@ -105,24 +108,34 @@ struct SqlSteps::Translate {
   }
   std::string_view Own(std::string text) { return to.made_.emplace_back(std::move(text)); }
 
-  void operator()(const PutAccount& w) {
-    const Account& account = w.account;
+  std::array<std::string_view, kScramHashes> KeyColumns(
+      const std::array<std::optional<ScramKeys>, kScramHashes>& keys) {
     to.made_.reserve(kScramHashes);  // views of them are kept
-    const std::string_view sha1 = Own(ScramColumn(account.keys[0]));
-    const std::string_view sha256 = Own(ScramColumn(account.keys[1]));
-    const std::string_view sha512 = Own(ScramColumn(account.keys[2]));
-    if (w.create) {
-      Add(kCreateAccount,
-          {w.user, DomainOf(w.user), sha1, sha256, sha512, account.banned, account.created_s},
-          StoreError::kConflict);
-    } else {
-      Add(kChangeAccount, {sha1, sha256, sha512, account.banned, account.created_s, w.user},
-          StoreError::kAbsent);
-    }
+    std::array<std::string_view, kScramHashes> columns;
+    for (size_t hash = 0; hash < kScramHashes; ++hash) columns[hash] = Own(ScramColumn(keys[hash]));
+    return columns;
+  }
+
+  void operator()(const CreateAccount& w) {
+    const Account& account = w.account;
+    const auto keys = KeyColumns(account.keys);
+    Add(kCreateAccount,
+        {w.user, DomainOf(w.user), keys[0], keys[1], keys[2], account.banned, account.created_s},
+        StoreError::kConflict);
+    // What came for the one before while it was removed.
+    DeleteOf(w.user);
+  }
+  void operator()(const SetKeys& w) {
+    const auto keys = KeyColumns(w.keys);
+    Add(kSetKeys, {keys[0], keys[1], keys[2], w.user}, StoreError::kAbsent);
+  }
+  void operator()(const SetBanned& w) { Add(kSetBanned, {w.reason, w.user}, StoreError::kAbsent); }
+  void DeleteOf(std::string_view user) {
+    for (const char* sql : kDeleteOfUser) Add(sql, {user});
   }
   void operator()(const RemoveAccount& w) {
     Add(kDeleteUser, {w.user}, StoreError::kAbsent);
-    for (const char* sql : kDeleteOfUser) Add(sql, {w.user});
+    DeleteOf(w.user);
   }
   void operator()(const PutRosterItem& w) {
     const RosterItem& item = w.item;
@@ -209,9 +222,9 @@ std::vector<SqlValue> ValuesOf(const SqlOwned& owned) {
 SqlSteps::SqlSteps(const StoreWrite& write) { std::visit(Translate{*this}, write); }
 
 std::vector<const char*> StepsThatMustChange() {
-  return {kCreateAccount,   kChangeAccount,  kDeleteUser,        kAddOffline,
-          kAddOfflineBelow, kAddArchive,     kPutPrivateBelow,   kReplaceArchive,
-          kSetRoomConfig,   kSetRoomSubject, kPutRoomAffiliation};
+  return {kCreateAccount,  kSetKeys,         kSetBanned,      kDeleteUser,
+          kAddOffline,     kAddOfflineBelow, kAddArchive,     kPutPrivateBelow,
+          kReplaceArchive, kSetRoomConfig,   kSetRoomSubject, kPutRoomAffiliation};
 }
 
 uint32_t PageLimit(const ArchiveQuery& query) { return std::min(query.most, kArchivePageMax); }

@@ -1,12 +1,15 @@
 #include "server/store/sql_store.h"
 
+#include <algorithm>
 #include <ctime>
 #include <optional>
+#include <unordered_map>
 #include <utility>
 
 #include "net/report/log.h"
 #include "server/store/call.h"
 #include "server/store/reads.h"
+#include "server/store/rows.h"
 #include "server/store/sql.h"
 
 namespace server {
@@ -61,16 +64,34 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
         std::move(done));
   }
   void Write(WriteBatch batch, Done<std::monostate> done) override {
-    Add<std::monostate>(std::move(batch), {}, std::move(done));
+    const uint64_t number = ++last_write_;
+    std::vector<std::string> owners;
+    for (const StoreWrite& write : batch) {
+      const std::string& owner = OwnerOf(write);
+      if (std::ranges::find(owners, owner) == owners.end()) owners.push_back(owner);
+    }
+    for (const std::string& owner : owners) writes_[owner].open.push_back(number);
+    Add<std::monostate>(
+        std::move(batch), {},
+        [this, number, owners = std::move(owners), done = std::move(done)](auto result) mutable {
+          for (const std::string& owner : owners) Written(owner, number);
+          done(std::move(result));
+        });
   }
   void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
-    Read<std::vector<OfflineEntry>>([user = std::move(user), most, now = Now()](
-                                        SqlSource& db) { return ReadOffline(db, user, most, now); },
-                                    std::move(done));
+    const std::string owner = user;
+    ReadOf<std::vector<OfflineEntry>>(
+        owner,
+        [user = std::move(user), most, now = Now()](SqlSource& db) {
+          return ReadOffline(db, user, most, now);
+        },
+        std::move(done));
   }
   void Archive(ArchiveQuery query, Done<ArchivePage> done) override {
-    Read<ArchivePage>([query = std::move(query)](SqlSource& db) { return ReadArchive(db, query); },
-                      std::move(done));
+    const std::string owner = query.owner;
+    ReadOf<ArchivePage>(
+        owner, [query = std::move(query)](SqlSource& db) { return ReadArchive(db, query); },
+        std::move(done));
   }
   void Vcard(std::string user, Done<std::string> done) override {
     ReadOne(sql::kReadVcard, {std::move(user)}, std::move(done));
@@ -81,8 +102,9 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
             std::move(done));
   }
   void Last(std::string user, Done<LastActivity> done) override {
-    Read<std::optional<LastActivity>>(
-        [user = std::move(user)](SqlSource& db) { return ReadLast(db, user); },
+    const std::string owner = user;
+    ReadOf<std::optional<LastActivity>>(
+        owner, [user = std::move(user)](SqlSource& db) { return ReadLast(db, user); },
         [done = std::move(done)](auto result) mutable {
           if (!result) return done(std::unexpected(result.error()));
           if (!*result) return done(std::unexpected(StoreError::kAbsent));
@@ -151,17 +173,58 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
   template <typename T, typename Work>
   void Read(Work work, Done<T> done) {
     auto call = std::make_shared<CallOf<T>>(answers_.slot(), std::move(done));
-    const bool taken = reads_.Run(
+    const bool taken = Begin<T>(call, std::move(work));
+    Watch(std::move(call), taken);
+  }
+
+  template <typename T, typename Work>
+  bool Begin(const std::shared_ptr<CallOf<T>>& call, Work work) {
+    return reads_.Run(
         [store = &store_, call, work = std::move(work)]() mutable {
           if (call->abandoned() || !call->Claim()) return;
           store->RunRead(*call, work);
         },
         [] {});
+  }
+
+  // Behind what is being written of `owner`.
+  template <typename T, typename Work>
+  void ReadOf(const std::string& owner, Work work, Done<T> done) {
+    const auto found = writes_.find(owner);
+    if (found == writes_.end()) return Read<T>(std::move(work), std::move(done));
+    auto call = std::make_shared<CallOf<T>>(answers_.slot(), std::move(done));
+    const bool taken = reads_behind_ < store_.options_.reads_waiting_max;
+    if (taken) {
+      ++reads_behind_;
+      found->second.reads.emplace_back(found->second.open.back(),
+                                       [this, call, work = std::move(work)]() mutable {
+                                         if (Begin<T>(call, std::move(work)) || !call->Claim())
+                                           return;
+                                         ++store_.metrics_.refused;
+                                         call->Fail(StoreError::kBusy);
+                                       });
+    }
     Watch(std::move(call), taken);
   }
 
+  // One write of `owner` has ended, one way or the other.
+  void Written(const std::string& owner, uint64_t number) {
+    const auto found = writes_.find(owner);
+    auto& [open, reads] = found->second;
+    std::erase(open, number);
+    size_t free = 0;
+    while (free < reads.size() && (open.empty() || open.front() > reads[free].first)) {
+      reads[free++].second();
+    }
+    reads_behind_ -= free;
+    reads.erase(reads.begin(), reads.begin() + static_cast<std::ptrdiff_t>(free));
+    if (open.empty()) writes_.erase(found);
+  }
+
   void ReadOne(const char* sql, std::vector<std::string> values, Done<std::string> done) {
-    Read<std::string>(
+    const std::string owner = values.front();
+    ReadOf<std::string>(
+        owner,
         [sql, values = std::move(values)](SqlSource& db) {
           return ReadText(db, {sql, std::vector<SqlValue>(values.begin(), values.end())});
         },
@@ -176,7 +239,17 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
 
   int64_t Now() const { return store_.options_.now_s(); }
 
+  // Of one user: writes that have not ended, in the order in which they were asked for, and reads
+  // with the write that they wait for.
+  struct OfUser {
+    std::vector<uint64_t> open;
+    std::vector<std::pair<uint64_t, net::Task>> reads;
+  };
+
   SqlStore& store_;
+  uint64_t last_write_ = 0;
+  std::unordered_map<std::string, OfUser> writes_;  // those that have open ones
+  size_t reads_behind_ = 0;
   Answers answers_;
   net::BlockingPool::Client reads_;
   Patience patience_;

@@ -6,7 +6,9 @@
 // `waiting_max` a call ends with kBusy, and so does a call that nothing was begun for within
 // `patience`: a store that stalls holds nobody for ever. A StoreClient that is destroyed calls
 // nothing more; what `done` captured may be destroyed on another thread. A read sees all writes
-// that were done when it was called, and may see later ones.
+// that were done when it was called, and may see later ones. A read of what one user has sees, too,
+// what was asked to be written of that user by the same client before, and waits for it; Load()
+// does not, since a login waits for nobody's archive.
 //
 // "Done" means durable: a write's end comes behind its fsync (SQLite, synchronous=FULL) or COMMIT
 // (PostgreSQL). Many writes share one.
@@ -122,10 +124,19 @@ struct RoomName {
 
 // --- Writes. What stands in one WriteBatch is done whole or not at all.
 
-struct PutAccount {
-  std::string user;
+// An account is made once; each part of it is changed by a write of its own, so that two writers
+// never put back what the other has changed.
+struct CreateAccount {  // with nothing that another account of that name has left; kConflict when
+  std::string user;     // it exists
   Account account;
-  bool create = false;  // kConflict when it exists; else kAbsent when it does not
+};
+struct SetKeys {  // kAbsent when there is no such account, here and below
+  std::string user;
+  std::array<std::optional<ScramKeys>, kScramHashes> keys;
+};
+struct SetBanned {
+  std::string user;
+  std::string reason;  // "": not banned
 };
 struct RemoveAccount {  // with all that it has; kAbsent when it does not exist
   std::string user;
@@ -169,7 +180,7 @@ struct PutPrivate {
   std::string xml;
   uint32_t most = 0;  // elements of the user's; a new one above ends with kConflict. 0: no limit
 };
-struct PutLast {
+struct PutLast {  // nothing where there is no such account any more
   std::string user;
   LastActivity last;
 };
@@ -206,10 +217,10 @@ struct RemoveRoom {  // with its affiliations and its archive
 };
 
 using StoreWrite =
-    std::variant<PutAccount, RemoveAccount, PutRosterItem, RemoveRosterItem, SetBlocked,
-                 ClearBlocked, AddOffline, RemoveOffline, AddArchive, PutVcard, PutPrivate, PutLast,
-                 PutArchivePrefs, ReplaceArchive, PutRoom, SetRoomConfig, SetRoomSubject,
-                 SetRoomAffiliation, RemoveRoom>;
+    std::variant<CreateAccount, SetKeys, SetBanned, RemoveAccount, PutRosterItem, RemoveRosterItem,
+                 SetBlocked, ClearBlocked, AddOffline, RemoveOffline, AddArchive, PutVcard,
+                 PutPrivate, PutLast, PutArchivePrefs, ReplaceArchive, PutRoom, SetRoomConfig,
+                 SetRoomSubject, SetRoomAffiliation, RemoveRoom>;
 using WriteBatch = std::vector<StoreWrite>;
 
 // --- Reads.

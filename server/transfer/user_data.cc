@@ -93,8 +93,7 @@ void AddOfflineMessage(UserData& data, const XmlElement& message, int64_t unix_u
 std::vector<WriteBatch> BatchesOf(UserData data) {
   std::vector<WriteBatch> batches(1);
   WriteBatch& head = batches.front();
-  head.emplace_back(
-      PutAccount{.user = data.user, .account = std::move(data.account), .create = true});
+  head.emplace_back(CreateAccount{.user = data.user, .account = std::move(data.account)});
   for (RosterItem& item : data.roster) {
     head.emplace_back(PutRosterItem{.user = data.user, .item = std::move(item)});
   }

@@ -27,6 +27,10 @@ LoadedUser MapStore::Read(const std::string& user) const {
 
 std::expected<std::monostate, StoreError> MapStore::Apply(const WriteBatch& batch) {
   for (const StoreWrite& write : batch) {
+    const auto* archive = std::get_if<AddArchive>(&write);
+    if (archive != nullptr && users[archive->entry.owner].archive.contains(archive->entry.id)) {
+      return std::unexpected(StoreError::kConflict);
+    }
     const auto* add = std::get_if<AddOffline>(&write);
     if (add == nullptr || add->most == 0) continue;
     if (users[add->entry.owner].offline.size() >= add->most) {
@@ -66,7 +70,9 @@ void MapStore::ApplyOne(const SetRoomAffiliation& set) {
 void MapStore::ApplyOne(const StoreWrite& write) {
   std::visit(
       Overloaded{
-          [&](const PutAccount& put) { users[put.user].account = put.account; },
+          [&](const CreateAccount& create) { users[create.user].account = create.account; },
+          [&](const SetKeys& set) { users[set.user].account.keys = set.keys; },
+          [&](const SetBanned& set) { users[set.user].account.banned = set.reason; },
           [&](const RemoveAccount& remove) { users.erase(remove.user); },
           [&](const PutRosterItem& put) {
             users[put.user].roster[put.item.jid] = put.item;
@@ -90,7 +96,10 @@ void MapStore::ApplyOne(const StoreWrite& write) {
           [&](const AddArchive& add) { users[add.entry.owner].archive[add.entry.id] = add.entry; },
           [&](const PutVcard& put) { users[put.user].vcard = put.xml; },
           [&](const PutPrivate&) {},
-          [&](const PutLast& put) { users[put.user].last = put.last; },
+          [&](const PutLast& put) {
+            const auto user = users.find(put.user);
+            if (user != users.end()) user->second.last = put.last;
+          },
           [&](const PutArchivePrefs& put) { users[put.user].archive_prefs = put.xml; },
           [&](const ReplaceArchive& put) { users[put.owner].archive[put.id].xml = put.xml; },
           [&](const PutRoom& put) { rooms[put.room.jid] = put.room; },

@@ -30,7 +30,9 @@ class MapStore final : public StoreClient {
   std::map<std::string, Rows> users;
   std::map<std::string, StoredRoom> rooms;
   std::optional<StoreError> fails;  // all calls
-  bool stalled = false;             // answers wait
+  // Writes end with kUnknown: done (true) or not (false).
+  std::optional<bool> in_doubt;
+  bool stalled = false;  // answers wait
   int loads = 0;
   int writes = 0;
 
@@ -53,7 +55,14 @@ class MapStore final : public StoreClient {
   }
   void Write(WriteBatch batch, Done<std::monostate> done) override {
     ++writes;
-    Ask<std::monostate>(std::move(done), [this, batch = std::move(batch)] { return Apply(batch); });
+    Ask<std::monostate>(
+        std::move(done),
+        [this, batch = std::move(batch)]() -> std::expected<std::monostate, StoreError> {
+          if (in_doubt == false) return std::unexpected(StoreError::kUnknown);
+          auto applied = Apply(batch);
+          if (in_doubt) return std::unexpected(StoreError::kUnknown);
+          return applied;
+        });
   }
   void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
     Ask<std::vector<OfflineEntry>>(

@@ -108,12 +108,17 @@ class StoreFake final : public StoreClient {
     });
   }
 
-  std::optional<StoreError> Apply(const PutAccount& put) {
-    LoadedUser& user = users[put.user];
-    if (user.exists && put.create) return StoreError::kConflict;
-    if (!user.exists && !put.create) return StoreError::kAbsent;
+  std::optional<StoreError> Apply(const CreateAccount& create) {
+    LoadedUser& user = users[create.user];
+    if (user.exists) return StoreError::kConflict;
     user.exists = true;
-    user.account = put.account;
+    user.account = create.account;
+    return std::nullopt;
+  }
+  std::optional<StoreError> Apply(const SetKeys& set) {
+    const auto user = users.find(set.user);
+    if (user == users.end() || !user->second.exists) return StoreError::kAbsent;
+    user->second.account.keys = set.keys;
     return std::nullopt;
   }
   std::optional<StoreError> Apply(const RemoveAccount& remove) {

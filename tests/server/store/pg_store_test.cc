@@ -23,6 +23,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
+constexpr char kJuliet[] = "juliet@example.net";
 constexpr char kRomeo[] = "romeo@example.net";
 
 class PgStoreTest : public testing::Test {
@@ -97,8 +98,8 @@ TEST_F(PgStoreTest, ABatchThatCannotBeLeavesThoseBesideItAlone) {
   };
   for (uint64_t id = 1; id <= 9; ++id) {
     WriteBatch batch = {AddArchive{Entry(kRomeo, id)}};
-    if (id == 3) batch.emplace_back(PutAccount{kRomeo, Account(), false});
-    if (id == 5 || id == 6) batch.emplace_back(PutAccount{kRomeo, Account(), true});
+    if (id == 3) batch.emplace_back(SetBanned{kJuliet, "no"});
+    if (id == 5 || id == 6) batch.emplace_back(CreateAccount{kJuliet, Account()});
     if (id == 8) batch.emplace_back(PutVcard{kRomeo, std::string("\xff no UTF-8")});
     write(std::move(batch));
   }

@@ -26,6 +26,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
+constexpr char kJuliet[] = "juliet@example.net";
 constexpr char kRomeo[] = "romeo@example.net";
 
 class SqliteStoreTest : public testing::Test {
@@ -128,8 +129,8 @@ TEST_F(SqliteStoreTest, ABatchThatCannotBeLeavesThoseBesideItAlone) {
   Open();
   const auto ends = Together(5, [](size_t i) -> WriteBatch {
     WriteBatch batch = {AddArchive{Entry(kRomeo, i + 1)}};
-    if (i == 1) batch.emplace_back(PutAccount{kRomeo, Account(), false});
-    if (i == 2 || i == 3) batch.emplace_back(PutAccount{kRomeo, Account(), true});
+    if (i == 1) batch.emplace_back(SetBanned{kJuliet, "no"});
+    if (i == 2 || i == 3) batch.emplace_back(CreateAccount{kJuliet, Account()});
     return batch;
   });
   EXPECT_TRUE(ends[0] && ends[2] && ends[4]);
@@ -156,8 +157,10 @@ TEST_F(SqliteStoreTest, NothingIsAnsweredBeforeItsSync) {
   ASSERT_TRUE(loop_.RunUntil([] { return Disk().in_sync > 0; }));
   loop_.loop().RunOnce(std::chrono::milliseconds(50));
   EXPECT_EQ(answered, 50U);
-  // Those who only read do not wait for it.
-  EXPECT_EQ(Ids(kRomeo).size(), 50U);
+  // Those who only read do not wait for it, nor does who reads of another than was written.
+  const auto reader = store_->Client(loop_.loop());
+  EXPECT_EQ(loop_.Archive(*reader, {.owner = kRomeo}).entries.size(), 50U);
+  EXPECT_EQ(Ids(kJuliet).size(), 0U);
   Mend();
   ASSERT_TRUE(loop_.RunUntil([&] { return answered == 51; }));
 }

@@ -71,6 +71,8 @@ int main(int argc, char** argv) {
     return 1;
   }
   auto client = (*store)->Client(**loop);
+  // Nobody's last activity is kept who has no account; in a later life it is there already.
+  client->Write({server::CreateAccount{argv[2], {}}}, [](const auto&) {});
   Writer writer(*client, argv[2], std::strtoull(argv[3], nullptr, 10));
   for (uint64_t i = 0; i < kInFlight; ++i) writer.Next();
   (*loop)->Run();

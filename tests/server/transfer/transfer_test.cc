@@ -314,7 +314,7 @@ TEST_F(Transfer, ThereAndBackItIsTheSame) {
   more.emplace_back(PutArchivePrefs{
       .user = kRomeo,
       .xml = "<prefs xmlns='urn:xmpp:mam:2' default='never'><always/><never/></prefs>"});
-  PutAccount banned{.user = "tybalt@prosody.example", .account = {}, .create = true};
+  CreateAccount banned{.user = "tybalt@prosody.example", .account = {}};
   banned.account.banned = "he's dead & buried";
   more.emplace_back(banned);
   ASSERT_TRUE(loop_.Write(*first->client, std::move(more)).has_value());
