@@ -87,18 +87,35 @@ void Blocking::Change(User& user, Order order, IqCall call) {
     return core_.EndChange(user.jid.full());
   }
   if (order.addresses.empty()) batch.push_back(ClearBlocked{.user = user.jid.full()});
-  core_.store().Write(std::move(batch), core_.InTurn<std::monostate>(
-                                            [this, bare = user.jid, order = std::move(order),
-                                             call = std::move(call)](const auto& done) mutable {
-                                              User* at = core_.Find(bare.full());
-                                              if (!done) {
-                                                call.StoreFailed(done.error());
-                                              } else {
-                                                call.Result();
-                                                if (at != nullptr) Apply(*at, order);
-                                              }
-                                              core_.EndChange(bare.full());
-                                            }));
+  auto written = [this, bare = user.jid, order,
+                  call = std::move(call)](std::optional<StoreError> error) mutable {
+    User* at = core_.Find(bare.full());
+    if (error) {
+      call.StoreFailed(*error);
+    } else {
+      call.Result();
+      if (at != nullptr) Apply(*at, order);
+    }
+    core_.EndChange(bare.full());
+  };
+  core_.store().Write(
+      std::move(batch),
+      core_.InTurn<std::monostate>([this, bare = user.jid, order = std::move(order),
+                                    written = std::move(written)](const auto& done) mutable {
+        if (done) return written(std::nullopt);
+        if (done.error() != StoreError::kUnknown) return written(done.error());
+        core_.ReadBack(bare, [order = std::move(order),
+                              written = std::move(written)](const LoadedUser& stored) mutable {
+          written(IsDone(order, stored.blocked) ? std::nullopt : std::optional(StoreError::kDown));
+        });
+      }));
+}
+
+bool Blocking::IsDone(const Order& order, const std::vector<std::string>& blocked) {
+  if (order.addresses.empty()) return blocked.empty();
+  return std::ranges::all_of(order.addresses, [&](const std::string& address) {
+    return (std::ranges::find(blocked, address) != blocked.end()) == order.block;
+  });
 }
 
 void Blocking::Apply(User& user, const Order& order) {

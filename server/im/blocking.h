@@ -30,6 +30,7 @@ class Blocking {
   };
   void Change(User& user, Order order, IqCall call);
   void Apply(User& user, const Order& order);
+  static bool IsDone(const Order& order, const std::vector<std::string>& blocked);
   void ForVisible(const User& user, const std::vector<std::string>& addresses, bool block);
   void Push(const User& user, const Order& order);
 

@@ -115,6 +115,7 @@ void Home::Tick() {
     if (User* user = core_.Find(kept_rosters_.front().user.full())) user->loaded = nullptr;
     kept_rosters_.pop_front();
   }
+  core_.Tick();
   messages_.Tick();
   rosters_.Tick();
 }

@@ -199,9 +199,21 @@ void HomeCore::EndChange(std::string_view bare) {
   next(user, {});
 }
 
+void HomeCore::ReadBack(const Jid& bare, StoredAction then) {
+  const auto shared = std::make_shared<StoredAction>(std::move(then));
+  store_.Load(bare.full(), InTurn<LoadedUser>([this, bare, shared](const auto& stored) {
+                if (stored) return (*shared)(*stored);
+                unread_.emplace_back(bare, std::move(*shared));
+              }));
+}
+
+void HomeCore::Tick() {
+  for (auto& [bare, then] : std::exchange(unread_, {})) ReadBack(bare, std::move(then));
+}
+
 bool HomeCore::IsIdle(const User& user) const {
   return user.sessions.empty() && !user.loading && !user.busy && !user.offline_running &&
-         user.offline_taken == 0 && !user.offline_reading &&
+         user.doubts == 0 && user.offline_taken == 0 && !user.offline_reading &&
          (user.waiting == nullptr || (user.waiting->load.empty() && user.waiting->turn.empty() &&
                                       user.waiting->messages.empty()));
 }

@@ -37,7 +37,8 @@ struct HomeLimits {
   uint32_t directed = 500;            // a session: those who have its presence out of order
   uint32_t waiting = 256;             // of a user: what waits for the store
   uint32_t unkept = 10'000;           // a home: archived, to wait offline when the store is back
-  uint32_t idle_users = 4'096;        // without a session, kept for what comes next
+  size_t unarchived_bytes = size_t{32} << 20U;  // a home: to be archived when the store is back
+  uint32_t idle_users = 4'096;                  // without a session, kept for what comes next
   // A login that read its user longer ago than this is over: what was changed since is known as
   // long.
   net::Duration login_max = std::chrono::minutes(2);
@@ -113,6 +114,10 @@ class HomeCore {
   // EndChange(). kBusy where too many wait.
   void BeginChange(User& user, UserAction action);
   void EndChange(std::string_view bare);
+  // The store cannot say whether it has the change that is under way (kUnknown): `then` hears what
+  // is stored as soon as that can be read, and ends the change.
+  using StoredAction = std::move_only_function<void(const LoadedUser& stored)>;
+  void ReadBack(const Jid& bare, StoredAction then);
   // Nobody needs it now; it may be forgotten.
   void Rest(User& user);
   void Forget(std::string_view bare);
@@ -123,6 +128,8 @@ class HomeCore {
       if (!user->loading) visit(std::as_const(*user));
     }
   }
+  // Once a second or so: what could not be read back is tried again.
+  void Tick();
 
   // The store's answer comes to `then` in a turn, and not at all when the home is gone.
   template <typename T, typename Then>
@@ -228,6 +235,9 @@ class HomeCore {
   std::unordered_map<std::string, net::Time> changed_;
   std::deque<std::pair<std::string, net::Time>> changed_order_;
   net::Time all_stale_until_{};
+
+  // One a user at most, whose change waits for it.
+  std::vector<std::pair<Jid, StoredAction>> unread_;
 
   std::unordered_map<uint64_t, TicketEnd> tickets_;
   uint64_t last_ticket_ = 0;

@@ -65,7 +65,10 @@ struct Messages::Held {
   bool durable = false;
   bool taken = false;
   bool tried = false;  // with a session, or with the store
+  bool back = false;   // it was sent back
   bool settled = false;
+  bool archive_doubt = false;  // the archive may have it
+  uint64_t doubtful = 0;       // what waits may have it, under this id
 };
 
 struct Messages::Waited {
@@ -83,14 +86,22 @@ void Messages::Send(User& user, const HomeSession& by, Parcel message) {
   if (!to_self && IsArchived(message) && core_.Archives(user, message.to)) {
     const uint64_t id = core_.NextArchiveId();
     extra = StanzaIdXml(user.jid.full(), id);
-    WriteBatch batch;
-    batch.push_back(AddArchive{EntryOf(message, user.jid, message.to, id, true)});
-    core_.store().Write(std::move(batch), core_.InTurn<std::monostate>([this](const auto& done) {
-      if (!done) ++core_.counters.archive_failed;
-    }));
+    ArchiveSent(EntryOf(message, user.jid, message.to, id, true));
   }
   if (IsCopied(message)) carbons_.Sent(user, by, message, extra);
   core_.Route(std::move(message));
+}
+
+void Messages::ArchiveSent(ArchiveEntry entry) {
+  WriteBatch batch;
+  batch.push_back(AddArchive{entry});
+  core_.store().Write(
+      std::move(batch),
+      core_.InTurn<std::monostate>([this, entry = std::move(entry)](const auto& done) mutable {
+        // An entry with its id is this one: it was written when nobody could tell.
+        if (done || done.error() == StoreError::kConflict) return;
+        if (MayArchiveLater(entry.xml.size())) unarchived_sent_.push_back(std::move(entry));
+      }));
 }
 
 // --- For the user.
@@ -195,15 +206,39 @@ void Messages::Archive(const std::shared_ptr<Held>& held) {
   core_.store().Write(std::move(batch),
                       core_.InTurn<std::monostate>([this, held](const auto& done) {
                         held->writing = false;
-                        held->durable = done.has_value();
+                        // An entry with its id is this one.
+                        held->durable = done || done.error() == StoreError::kConflict;
                         if (held->durable) {
                           Settle(*held);
                         } else {
-                          ++core_.counters.archive_failed;
+                          held->archive_doubt |= done.error() == StoreError::kUnknown;
                         }
                         // It was left untaken while the store was asked.
-                        if (held->live == 0 && !held->taken) GoesOn(held);
+                        if (held->live == 0 && !held->taken) return GoesOn(held);
+                        if (held->durable) return;
+                        const size_t bytes = held->message.content_view().size();
+                        if (MayArchiveLater(bytes)) unarchived_.push_back(held);
                       }));
+}
+
+bool Messages::MayArchiveLater(size_t bytes) {
+  if (unarchived_bytes_ + bytes > core_.limits().unarchived_bytes ||
+      unarchived_.size() + unarchived_sent_.size() >= core_.limits().unkept) {
+    ++core_.counters.archive_failed;
+    return false;
+  }
+  unarchived_bytes_ += bytes;
+  return true;
+}
+
+void Messages::ArchiveAgain() {
+  unarchived_bytes_ = 0;
+  for (ArchiveEntry& entry : std::exchange(unarchived_sent_, {})) ArchiveSent(std::move(entry));
+  for (const auto& held : std::exchange(unarchived_, {})) {
+    // What went back is nobody's; what waits meanwhile has its entry with it.
+    const bool with_a_session = held->live > 0 || held->taken;
+    if (with_a_session && !held->durable && !held->writing && !held->back) Archive(held);
+  }
 }
 
 void Messages::Ended(const std::shared_ptr<Held>& held, DeliveryEnd end) {
@@ -230,6 +265,7 @@ void Messages::GoesOn(const std::shared_ptr<Held>& held) {
 }
 
 void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
+  if (held->archive_doubt) return FindArchived(held);
   if (!core_.options().offline && held->durable) return;  // it is with the archive
   if (!core_.options().offline || !IsKeptOffline(held->message)) {
     return GiveBack(*held, ErrorXml(ErrorType::kWait, StanzaError::kRecipientUnavailable));
@@ -255,31 +291,82 @@ void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
   batch.push_back(AddOffline{.entry = std::move(entry), .most = core_.limits().offline_messages});
   user.stale = true;
   core_.store().Write(std::move(batch),
-                      core_.InTurn<std::monostate>([this, held](const auto& done) {
-                        if (!done) return NotKept(held, done.error());
-                        held->durable = true;
-                        ++core_.counters.offline_stored;
-                        Settle(*held);
-                        User* at = core_.Find(held->user.full());
-                        if (at == nullptr) return;
-                        ++at->offline;
-                        DeliverOffline(*at);  // a session came meanwhile
+                      core_.InTurn<std::monostate>([this, held, id](const auto& done) {
+                        if (done) return Kept(held);
+                        if (done.error() == StoreError::kUnknown) return Doubt(held, id);
+                        NotKept(held, done.error());
                       }));
+}
+
+void Messages::Kept(const std::shared_ptr<Held>& held) {
+  held->durable = true;
+  ++core_.counters.offline_stored;
+  Settle(*held);
+  User* at = core_.Find(held->user.full());
+  if (at == nullptr) return;
+  ++at->offline;
+  DeliverOffline(*at);  // a session came meanwhile
 }
 
 // What the archive has, its sender counts already: it is tried again while the store is away.
 void Messages::NotKept(const std::shared_ptr<Held>& held, StoreError error) {
   if (!held->durable) return GiveBack(*held, StoreErrorXml(error));
   if (error == StoreError::kAbsent || error == StoreError::kConflict) return;
+  PutOff(held);
+}
+
+// Above the bound the oldest goes: it is in the archive, or its sender is told.
+void Messages::PutOff(const std::shared_ptr<Held>& held) {
   if (unkept_.size() >= core_.limits().unkept) {
-    unkept_.pop_front();
     ++core_.counters.offline_failed;
+    GiveBack(*unkept_.front(), StoreErrorXml(StoreError::kUnknown));
+    unkept_.pop_front();
   }
   unkept_.push_back(held);
 }
 
+void Messages::Doubt(const std::shared_ptr<Held>& held, uint64_t offline_id) {
+  held->doubtful = offline_id;
+  if (User* at = core_.Find(held->user.full())) ++at->doubts;
+  PutOff(held);
+}
+
+// What was written with it in one batch, an entry of the archive, is there as it is.
+void Messages::FindOut(const std::shared_ptr<Held>& held) {
+  core_.store().Offline(held->user.full(), core_.limits().offline_messages,
+                        core_.InTurn<std::vector<OfflineEntry>>([this, held](const auto& read) {
+                          if (!read) return PutOff(held);
+                          const uint64_t id = std::exchange(held->doubtful, 0);
+                          User* at = core_.Find(held->user.full());
+                          if (at != nullptr && at->doubts > 0) --at->doubts;
+                          if (std::ranges::find(*read, id, &OfflineEntry::id) != read->end()) {
+                            return Kept(held);
+                          }
+                          GoesOn(held);
+                          at = core_.Find(held->user.full());
+                          if (at != nullptr) DeliverOffline(*at);
+                        }));
+}
+
+void Messages::FindArchived(const std::shared_ptr<Held>& held) {
+  ArchiveQuery query{.owner = held->user.full()};
+  query.start_us = query.end_us = static_cast<int64_t>(held->id >> 8U);
+  core_.store().Archive(std::move(query), core_.InTurn<ArchivePage>([this, held](const auto& page) {
+    if (!page) return PutOff(held);
+    held->archive_doubt = false;
+    if (std::ranges::find(page->entries, held->id, &ArchiveEntry::id) != page->entries.end()) {
+      held->durable = true;
+      Settle(*held);
+    }
+    GoesOn(held);
+  }));
+}
+
 void Messages::Tick() {
-  for (const auto& held : std::exchange(unkept_, {})) GoesOn(held);
+  ArchiveAgain();
+  for (const auto& held : std::exchange(unkept_, {})) {
+    held->doubtful != 0 ? FindOut(held) : GoesOn(held);
+  }
   for (const std::string& bare : std::exchange(unremoved_, {})) {
     User* user = core_.Find(bare);
     if (user != nullptr && !user->offline_running) RemoveTaken(*user);
@@ -292,6 +379,7 @@ void Messages::Settle(Held& held) {
 
 void Messages::GiveBack(Held& held, std::string error_xml) {
   if (std::exchange(held.settled, true)) return;
+  held.back = true;
   core_.Bounce(held.message, std::move(error_xml));
 }
 
@@ -309,6 +397,7 @@ void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
 
 void Messages::DeliverOffline(User& user) {
   if (user.offline == 0 || user.offline_running || user.offline_taken != 0) return;
+  if (user.doubts != 0) return;
   if (MostAvailable(user).empty()) return;
   user.offline_running = true;
   user.offline_reading = true;
@@ -325,7 +414,7 @@ void Messages::OfflineRead(const std::string& bare,
   if (user == nullptr) return;
   user->offline_reading = false;
   const HomeSession* session = ForOffline(*user);
-  if (!read || read->empty() || session == nullptr) {
+  if (!read || read->empty() || session == nullptr || user->doubts != 0) {
     user->offline_running = false;
     if (read && read->empty()) user->offline = 0;
     return ReleaseWaiting(*user);

@@ -9,6 +9,13 @@
 // archive or the offline storage has it for good, or an error went back: whichever is first. What a
 // session leaves untaken goes to another, or waits, or goes back; what another has taken is done.
 //
+// *Doubt*: where the store cannot say whether it has a message (StoreError::kUnknown), nothing is
+// told of it until that can be read; until then nothing that waits for its user is delivered, so
+// that what is read is the truth.
+//
+// What archives should have got while their store was away they get when it is back, whatever
+// became of the message meanwhile.
+//
 // One thread, of the home.
 #pragma once
 
@@ -50,9 +57,18 @@ class Messages {
               const std::vector<SessionId>& targets, std::string_view extra);
   void Ended(const std::shared_ptr<Held>& held, DeliveryEnd end);
   void Archive(const std::shared_ptr<Held>& held);
+  void ArchiveSent(ArchiveEntry entry);
+  void ArchiveAgain();
+  // Whether one more of that size may be kept; counted then.
+  bool MayArchiveLater(size_t bytes);
   void GoesOn(const std::shared_ptr<Held>& held);
   void Keep(User& user, const std::shared_ptr<Held>& held);
+  void Kept(const std::shared_ptr<Held>& held);
   void NotKept(const std::shared_ptr<Held>& held, StoreError error);
+  void Doubt(const std::shared_ptr<Held>& held, uint64_t offline_id);
+  void FindOut(const std::shared_ptr<Held>& held);
+  void FindArchived(const std::shared_ptr<Held>& held);
+  void PutOff(const std::shared_ptr<Held>& held);
   void Settle(Held& held);
   void GiveBack(Held& held, std::string error_xml);
 
@@ -64,8 +80,12 @@ class Messages {
 
   HomeCore& core_;
   Carbons& carbons_;
-  std::deque<std::shared_ptr<Held>> unkept_;  // archived, untaken, and not yet offline
-  std::vector<std::string> unremoved_;        // users whose offline_taken the store did not remove
+  // Archived, untaken, and not yet offline; or in doubt.
+  std::deque<std::shared_ptr<Held>> unkept_;
+  std::deque<std::shared_ptr<Held>> unarchived_;
+  std::deque<ArchiveEntry> unarchived_sent_;
+  size_t unarchived_bytes_ = 0;         // in both
+  std::vector<std::string> unremoved_;  // users whose offline_taken the store did not remove
 };
 
 }  // namespace server

@@ -81,7 +81,8 @@ class HomeGate {
   virtual void Changed(const SessionId& session, const Jid& user, SessionState state) = 0;
   virtual void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                              DeliveryEnd end) = 0;
-  // The session is gone for good, behind DeliveryEnded() of all that it had. RFC 6121 section 4.5.
+  // The session is gone for good, behind DeliveryEnded() of all that it had, but for the last words
+  // of a stream that was closed in order: those end when they are sent. RFC 6121 section 4.5.
   virtual void Gone(const SessionId& session, const Jid& user) = 0;
   // To the home of `parcel.to`'s user; to the server itself where that has none.
   virtual void Route(Parcel parcel) = 0;

@@ -1,6 +1,7 @@
 #include "server/im/roster.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "server/xmpp/xml_text.h"
@@ -105,22 +106,33 @@ void Rosters::WriteItem(User& user, RosterItem item, const ContactState& next, F
   } else {
     batch.push_back(PutRosterItem{.user = user.jid.full(), .item = item});
   }
+  const uint64_t version = item.version;
+  auto written = [this, bare = user.jid, item = std::move(item), next, was_listed,
+                  failure = std::move(failure),
+                  then = std::move(then)](std::optional<StoreError> error) mutable {
+    User* at = core_.Find(bare.full());
+    if (error || at == nullptr) {
+      core_.EndChange(bare.full());
+      return failure(error.value_or(StoreError::kAbsent));
+    }
+    at->loaded = nullptr;
+    at->roster_version = item.version;
+    at->contacts.Put(item.jid, next, at->jid.domain());
+    then(*at);
+    if (was_listed || next.listed()) Push(*at, item);
+    core_.EndChange(bare.full());
+  };
   core_.store().Write(
       std::move(batch),
-      core_.InTurn<std::monostate>([this, bare = user.jid, item = std::move(item), next, was_listed,
-                                    failure = std::move(failure),
-                                    then = std::move(then)](const auto& done) mutable {
-        User* at = core_.Find(bare.full());
-        if (!done || at == nullptr) {
-          core_.EndChange(bare.full());
-          return failure(done ? StoreError::kAbsent : done.error());
-        }
-        at->loaded = nullptr;
-        at->roster_version = item.version;
-        at->contacts.Put(item.jid, next, at->jid.domain());
-        then(*at);
-        if (was_listed || next.listed()) Push(*at, item);
-        core_.EndChange(bare.full());
+      core_.InTurn<std::monostate>([this, bare = user.jid, version,
+                                    written = std::move(written)](const auto& done) mutable {
+        if (done) return written(std::nullopt);
+        if (done.error() != StoreError::kUnknown) return written(done.error());
+        // Nobody else moves the version meanwhile.
+        core_.ReadBack(bare, [version, written = std::move(written)](const auto& stored) mutable {
+          written(stored.roster_version == version ? std::nullopt
+                                                   : std::optional(StoreError::kDown));
+        });
       }));
 }
 

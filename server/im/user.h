@@ -88,6 +88,7 @@ struct User {
   bool offline_running = false;  // some of the waiting messages are with a session
   bool offline_reading = false;  // they are being read: what comes meanwhile comes after them
   bool stale = false;            // was changed since a login may have read it
+  uint16_t doubts = 0;           // messages that may be among those that wait: none is delivered
 
   // As read at the login, while the roster's names and the requests that wait may be asked for.
   std::shared_ptr<const LoadedUser> loaded;

@@ -188,9 +188,12 @@ void SetPrefs(ModuleGround& ground, IqCall call) {
   batch.emplace_back(PutArchivePrefs{.user = call.account().user().full(), .xml = xml});
   ground.store.Write(std::move(batch), [call = std::move(call), xml = std::move(xml)](
                                            std::expected<std::monostate, StoreError> done) mutable {
-    if (!done) return call.StoreFailed(done.error());
     const auto account = call.shared_account();
-    account->Changed(AccountChange::kArchivePrefs);
+    // In doubt they are read again, too.
+    if (done || done.error() == StoreError::kUnknown) {
+      account->Changed(AccountChange::kArchivePrefs);
+    }
+    if (!done) return call.StoreFailed(done.error());
     call.Result(std::move(xml));
   });
 }

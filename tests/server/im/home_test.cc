@@ -502,6 +502,132 @@ TEST_F(HomeTest, RequestThatIsNotAnsweredIsMadeAgainAtTheNextLogin) {
   EXPECT_EQ(Bob().roster.at("alice@a.example").version, 1U);  // nothing was written again
 }
 
+TEST_F(HomeTest, WhatArchivesMissedTheyGetWhenTheStoreIsBack) {
+  Online("alice/a");
+  Online("bob/b");
+  Online("bob/held", "<presence><priority>1</priority></presence>");
+  world_.Hold("bob/held");
+  world_.StoreIs("down");
+  world_.Send("alice/a", std::string(kHi));  // with a session that takes nothing
+  world_.Send("alice/a", "<message to='bob@a.example/b' type='chat'><body>hi</body></message>");
+  EXPECT_EQ(world_.Count("alice/a"), 1U);
+  world_.Tick();
+  EXPECT_TRUE(Bob().archive.empty());
+  world_.StoreIs("up");
+  world_.Tick();
+  EXPECT_EQ(world_.Count("alice/a"), 3U);
+  EXPECT_EQ(Alice().archive.size(), 2U);
+  EXPECT_EQ(Bob().archive.size(), 2U);
+  world_.Tick();
+  world_.Lose("bob/held");
+  EXPECT_EQ(Bob().archive.size(), 2U);
+  EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
+}
+
+// --- Writes of which the store cannot say whether it has them.
+
+class DoubtTest : public HomeTest, public testing::WithParamInterface<bool> {
+ protected:
+  // The store knows again, and all that was put off is looked at.
+  void Clear() {
+    world_.store.in_doubt.reset();
+    world_.StoreIs("up");
+    world_.Tick();
+  }
+  int Bodies(const std::string& client) {
+    int bodies = 0;
+    while (const auto next = world_.Next(client)) {
+      EXPECT_EQ(next->find("<error"), next->npos) << *next;
+      bodies += next->find("<body>hi</body>") != next->npos ? 1 : 0;
+    }
+    return bodies;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Done, DoubtTest, testing::Bool());
+
+TEST_P(DoubtTest, AMessageThatMayWaitIsNeitherLostNorDoubledNorSentBack) {
+  Online("alice/a");
+  world_.store.in_doubt = GetParam();
+  world_.Send("alice/a", std::string(kHi));
+  world_.StoreIs("down");
+  world_.Tick();  // still nobody knows
+  EXPECT_EQ(Next("alice/a"), "");
+  EXPECT_EQ(world_.Count("alice/a"), 1U);  // the presence alone
+  Clear();
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+  EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
+  EXPECT_EQ(Bob().archive.size(), 1U);
+  EXPECT_EQ(Bob().offline.size(), 1U);
+  world_.Connect("bob/b");
+  world_.Send("bob/b", "<presence/>");
+  EXPECT_EQ(Bodies("bob/b"), 1);
+  EXPECT_EQ(Bodies("alice/a"), 0);
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_P(DoubtTest, WhoComesMeanwhileGetsEachMessageOnce) {
+  Online("alice/a");
+  world_.Send("alice/a", std::string(kHi));  // waits for sure
+  world_.store.in_doubt = GetParam();
+  world_.Send("alice/a", std::string(kHi));
+  world_.store.in_doubt.reset();
+  world_.Connect("bob/b");
+  world_.Send("bob/b", "<presence/>");
+  Clear();
+  EXPECT_EQ(Bodies("bob/b"), 2);
+  EXPECT_EQ(Bodies("alice/a"), 0);
+  EXPECT_EQ(world_.Count("alice/a"), 3U);
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_P(DoubtTest, AMessageThatTheArchiveMayHaveWaitsWhereItsSessionLosesIt) {
+  Online("alice/a");
+  Online("bob/b");
+  world_.Hold("bob/b");
+  world_.store.in_doubt = GetParam();
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(world_.Count("alice/a"), 1U);
+  world_.store.in_doubt.reset();
+  world_.Lose("bob/b");
+  Clear();
+  EXPECT_EQ(world_.Count("alice/a"), 2U);
+  EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
+  EXPECT_EQ(Bob().archive.size(), 1U);
+  EXPECT_EQ(Bob().offline.size(), 1U);
+  EXPECT_EQ(Bodies("alice/a"), 0);
+}
+
+TEST_P(DoubtTest, AChangeOfTheRosterIsAnsweredWhenItIsKnown) {
+  Online("alice/a");
+  world_.store.in_doubt = GetParam();
+  world_.Send("alice/a",
+              "<iq type='set' id='r'><query xmlns='jabber:iq:roster'>"
+              "<item jid='bob@a.example'/></query></iq>");
+  Clear();
+  const std::string answer = Next("alice/a");
+  const bool there = !Alice().roster.empty();
+  EXPECT_EQ(there, GetParam());
+  EXPECT_NE(answer.find(there ? "type='result'" : "type='error'"), answer.npos) << answer;
+  // The home has what the store has: versions go on from there.
+  world_.Send("alice/a",
+              "<iq type='set' id='s'><query xmlns='jabber:iq:roster'>"
+              "<item jid='carol@a.example'/></query></iq>");
+  EXPECT_EQ(Alice().version, there ? 2U : 1U);
+}
+
+TEST_P(DoubtTest, AChangeOfTheBlockListIsAnsweredWhenItIsKnown) {
+  Online("alice/a");
+  world_.store.in_doubt = GetParam();
+  world_.Send("alice/a",
+              "<iq type='set' id='b'><block xmlns='urn:xmpp:blocking'>"
+              "<item jid='bob@a.example'/></block></iq>");
+  world_.store.in_doubt.reset();
+  const std::string answer = Next("alice/a");
+  EXPECT_NE(answer.find(GetParam() ? "type='result'" : "type='error'"), answer.npos) << answer;
+  world_.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(Next("alice/a").find("<blocked") != std::string::npos, GetParam());
+}
+
 TEST_F(HomeTest, LastActivityIsWrittenWhenTheLastSessionLeaves) {
   Online("alice/a");
   Online("alice/b");

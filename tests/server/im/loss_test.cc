@@ -54,6 +54,7 @@ class Day {
       world_.unix_us += 1'000;
     }
     // The evening: the store is well, everybody goes, and each comes once more and takes all.
+    world_.store.in_doubt.reset();
     world_.StoreIs("up");
     for (const std::string& client : Open()) world_.Lose(client);
     world_.Tick();
@@ -153,6 +154,8 @@ class Day {
       world_.Hold(client);
     } else if (what < 62) {
       static const std::vector<std::string> kStates = {"up", "up", "up", "stalled", "down"};
+      world_.store.in_doubt.reset();
+      if (random_.Below(6) == 0) world_.store.in_doubt = random_.Below(2) == 0;
       world_.StoreIs(kStates[random_.Below(5)]);
     } else {
       SendMessage(client);
