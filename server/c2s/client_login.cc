@@ -121,12 +121,7 @@ void ClientStream::Looked(std::expected<LoadedUser, StoreError> loaded) {
 }
 
 void ClientStream::AfterAnswer() {
-  if (state_ == State::kEnded) return;
-  if (after_ != After::kNothing && backlog_ != nullptr) {
-    // What the client has said meanwhile, it said as nobody.
-    return Fail(net::StreamError::kPolicyViolation, "data before the end of a negotiation");
-  }
-  Wait(waits_);
+  if (state_ != State::kEnded) Wait(waits_);
 }
 
 void ClientStream::Checked(bool right) {

@@ -12,8 +12,10 @@ namespace server {
 namespace {
 
 constexpr std::string_view kStreamErrorSpace = "urn:ietf:params:xml:ns:xmpp-streams";
-// Stanzas of one buffer that are kept while the stream waits.
+// Stanzas of one buffer that are kept while the client has said too much.
 constexpr size_t kBacklogMax = 256;
+// Bytes of one buffer, in several pieces where TLS had them in several.
+constexpr size_t kUnreadMax = 64 * 1024;
 
 bool IsWhiteSpace(std::string_view text) { return text.find_first_not_of(" \t\r\n") == text.npos; }
 
@@ -99,6 +101,14 @@ void ClientStream::Restart() {
 void ClientStream::Receive(std::string_view bytes) {
   heard_ = port_.Now();
   pinged_ = false;
+  if (unread_ == nullptr) return Read(bytes);
+  if (unread_->size() + bytes.size() > kUnreadMax) {
+    return Fail(net::StreamError::kPolicyViolation, "too much at once");
+  }
+  *unread_ += bytes;
+}
+
+void ClientStream::Read(std::string_view bytes) {
   while (!bytes.empty() && state_ != State::kEnded) {
     feeding_ = true;
     const StreamReader::Fed fed = reader_->Feed(bytes);
@@ -113,8 +123,26 @@ void ClientStream::Receive(std::string_view bytes) {
       return;
     }
     bytes.remove_prefix(fed.consumed);
-    if (after_ == After::kNothing || !GoOn(bytes)) return;
+    if (after_ == After::kNothing) {
+      // It may have been answered within.
+      unread_ = std::make_unique<std::string>(bytes);
+      if (!waits_) ReadOn();
+      return;
+    }
+    if (!GoOn(bytes)) return;
   }
+}
+
+// What was kept while it waited.
+void ClientStream::ReadOn() {
+  if (unread_ == nullptr || feeding_ || waits_ || state_ == State::kEnded) return;
+  const auto unread = std::move(unread_);
+  if (after_ == After::kNothing) {
+    reader_->GoOn();
+  } else if (!GoOn(*unread)) {
+    return;
+  }
+  Read(*unread);
 }
 
 // Takes the step that ends a negotiation; `rest` stands behind its last word. False: none of that
@@ -237,7 +265,7 @@ void ClientStream::WriteFeatures() {
 }
 
 bool ClientStream::OnStanza(Stanza& stanza) {
-  if (waits_ || throttled_) {
+  if (throttled_) {
     if (backlog_ == nullptr) backlog_ = std::make_unique<std::vector<Stanza>>();
     if (backlog_->size() >= kBacklogMax) {
       Fail(net::StreamError::kPolicyViolation, "too much at once");
@@ -256,13 +284,13 @@ bool ClientStream::Turn(Stanza& stanza) {
   } else {
     OnLogin(stanza);
   }
-  return state_ != State::kEnded && after_ == After::kNothing;
+  return state_ != State::kEnded && after_ == After::kNothing && !waits_;
 }
 
 void ClientStream::Wait(bool wait) {
   waits_ = wait;
   UpdateHold();
-  if (!wait) DrainBacklog();
+  if (!wait) ReadOn();
 }
 
 void ClientStream::UpdateHold() {
@@ -272,32 +300,25 @@ void ClientStream::UpdateHold() {
 }
 
 void ClientStream::DrainBacklog() {
-  if (waits_ || throttled_) return;
+  if (throttled_) return;
   const auto backlog = std::move(backlog_);
   const size_t size = backlog == nullptr ? 0 : backlog->size();
-  for (size_t i = 0; i < size && after_ == After::kNothing; ++i) {
+  for (size_t i = 0; i < size; ++i) {
     if (state_ == State::kEnded) return;
-    if (waits_ || throttled_) {
+    if (throttled_) {
       backlog_ = std::make_unique<std::vector<Stanza>>();
       std::move(backlog->begin() + static_cast<ptrdiff_t>(i), backlog->end(),
                 std::back_inserter(*backlog_));
       return;
     }
     Turn((*backlog)[i]);
-    if (after_ != After::kNothing && i + 1 < size) {
-      // What the client has said behind it, it said as nobody.
-      Fail(net::StreamError::kPolicyViolation, "data before the end of a negotiation");
-      return;
-    }
   }
-  if (feeding_ || after_ == After::kNothing || state_ == State::kEnded) return;
-  GoOn(reader_->partial() == 0 ? "" : "<");
 }
 
 void ClientStream::OnStreamEnd() {
   // What came before it is taken first; its answers find nobody.
   throttled_ = false;
-  if (!waits_) DrainBacklog();
+  DrainBacklog();
   if (state_ != State::kEnded) Close();
 }
 
@@ -332,6 +353,7 @@ void ClientStream::Fail(net::StreamError error, std::string_view text, std::stri
 void ClientStream::Over() {
   state_ = State::kEnded;
   backlog_.reset();
+  unread_.reset();
   waits_ = throttled_ = false;
   UpdateHold();
   port_.OnStreamOver();

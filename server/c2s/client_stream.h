@@ -8,8 +8,11 @@
 // behind the word that ends a step (STARTTLS, SASL) is read by a new parser, and behind STARTTLS
 // nothing may stand (attack 36: XML before TLS).
 //
-// While it waits for somebody else (an account, a password's hash, its home) or has said too much,
-// it asks the port to hold the client's bytes, and keeps the stanzas that were in the buffer.
+// While it waits for somebody else (an account, a password's hash, its home) it asks the port to
+// hold the client's bytes, and keeps those that were in the buffer as they are: a client that did
+// not wait either, and has opened its next stream behind <auth/>, is read by the new parser when it
+// is known, and by the old one when it is not. Of one that has said too much the stanzas that were
+// in the buffer are kept.
 //
 // Calls of the port that have an answer are answered later, or from within; but Look() and Check()
 // never from within.
@@ -194,6 +197,8 @@ class ClientStream final : private StreamHost {
   bool GoOn(std::string_view rest);
   bool Turn(Stanza& stanza);
   void Wait(bool wait);
+  void Read(std::string_view bytes);
+  void ReadOn();
   void DrainBacklog();
   void Fail(net::StreamError error, std::string_view text, std::string_view extra = {});
   void Over();
@@ -235,9 +240,10 @@ class ClientStream final : private StreamHost {
   std::unique_ptr<Login> login_;
   std::unique_ptr<BoundSession> session_;
   std::unique_ptr<std::vector<Stanza>> backlog_;
-  net::Time heard_;          // the client, last
-  net::Time next_stanza_{};  // of the bucket
-  net::Time answer_due_{};   // of <r/>
+  std::unique_ptr<std::string> unread_;  // what stands behind what it waits for
+  net::Time heard_;                      // the client, last
+  net::Time next_stanza_{};              // of the bucket
+  net::Time answer_due_{};               // of <r/>
   State state_ = State::kOpening;
   After after_ = After::kNothing;
   uint8_t host_ = 0;  // which of the ground's domains

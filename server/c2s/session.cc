@@ -1,5 +1,6 @@
 #include "server/c2s/session.h"
 
+#include <algorithm>
 #include <ctime>
 #include <utility>
 
@@ -70,7 +71,41 @@ void Session::OnClosed(net::Conn&, const net::Ended&) {
 }
 
 // The connection is, without a word: the session may come back.
-void Session::Lost() { worker_.Park(*this, stream_.TakeSession()); }
+void Session::Lost() {
+  TellUnsent();
+  worker_.Park(*this, stream_.TakeSession());
+}
+
+bool Session::TellSent() {
+  if (unsent_ == nullptr) return false;
+  // It counts no more what it dropped; OnClosed() is next.
+  if (conn_->state() >= net::Conn::State::kClosing) return true;
+  // Of TLS the conn counts records: one that is not out whole tells the client nothing.
+  const uint64_t queued = conn_->queued();
+  const uint64_t sent = written_ - std::min(written_, queued);
+  std::vector<TicketEnd> ended;
+  auto& ones = unsent_->ones;
+  const auto first = std::ranges::find_if(ones, [&](const auto& one) { return one.behind > sent; });
+  for (auto it = ones.begin(); it != first; ++it) ended.push_back(it->end);
+  ones.erase(ones.begin(), first);
+  if (!ones.empty()) {
+    worker_.TellDelivered(unsent_->id, unsent_->full, ended);
+    return true;
+  }
+  const auto done = std::move(unsent_);
+  worker_.TellDelivered(done->id, done->full, ended);
+  return false;
+}
+
+// The connection ends: what the kernel has not is lost.
+void Session::TellUnsent() {
+  TellSent();
+  if (unsent_ == nullptr) return;
+  const auto lost = std::move(unsent_);
+  std::vector<TicketEnd> ended;
+  for (const auto& one : lost->ones) ended.push_back({one.end.ticket, DeliveryEnd::kLost});
+  worker_.TellDelivered(lost->id, lost->full, ended);
+}
 
 std::unique_ptr<BoundSession> Session::Yield(net::StreamError error, std::string_view text) {
   auto session = stream_.TakeSession();
@@ -84,7 +119,10 @@ std::unique_ptr<BoundSession> Session::Yield(net::StreamError error, std::string
 net::Time Session::Now() const { return worker_.Now(); }
 int64_t Session::UnixUs() const { return worker_.UnixUs(); }
 
-void Session::Write(std::string_view xml) { conn_->Send(xml); }
+void Session::Write(std::string_view xml) {
+  written_ += xml.size();
+  conn_->Send(xml);
+}
 
 bool Session::HasTls(std::string_view domain) const { return worker_.TlsFor(domain) != nullptr; }
 
@@ -121,7 +159,13 @@ void Session::StateChanged(BoundSession& session) {
 }
 
 void Session::Delivered(BoundSession& session, std::span<const TicketEnd> ended) {
-  worker_.TellDelivered(session.id(), session.full(), ended);
+  if (session.managed()) return worker_.TellDelivered(session.id(), session.full(), ended);
+  if (unsent_ == nullptr) {
+    unsent_ =
+        std::make_unique<Unsent>(Unsent{.id = session.id(), .full = session.full(), .ones = {}});
+    worker_.AwaitSent(*this);
+  }
+  for (const TicketEnd& end : ended) unsent_->ones.push_back({end, written_});
 }
 
 void Session::Hold(bool hold) {

@@ -2,12 +2,17 @@
 //
 // What it costs while nothing happens is this object, its Conn, and the BoundSession.
 //
+// To a client without stream management a stanza is delivered when the kernel has all of it; until
+// then its home waits, and hears that it is lost where the connection ends before. What the kernel
+// had and the client never got is nobody's to know: XEP-0198 is for that.
+//
 // Owner: the worker, which frees it in OnClosed(). One thread.
 #pragma once
 
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "net/conn/admission.h"
 #include "net/conn/conn.h"
@@ -36,6 +41,8 @@ class Session final : public net::ConnHost, private ClientPort {
 
   // Deliveries and answers end with it: timers are set again.
   void Arm();
+  // Some of what was sent is with the kernel. False: nothing is left that anybody waits for.
+  bool TellSent();
   // Its session goes on elsewhere: `error` is the last word here.
   std::unique_ptr<BoundSession> Yield(net::StreamError error, std::string_view text);
   void EndNow(net::EndReason reason) { conn_->End(reason); }
@@ -69,6 +76,18 @@ class Session final : public net::ConnHost, private ClientPort {
   void OnStreamOver() override;
 
   void Lost();
+  void TellUnsent();
+
+  // Deliveries that somebody waits for and the kernel has not yet.
+  struct Unsent {
+    struct One {
+      TicketEnd end;
+      uint64_t behind;  // bytes of the stream
+    };
+    SessionId id;
+    Jid full;
+    std::vector<One> ones;  // in order
+  };
 
   SessionGround& worker_;
   net::Conn* conn_;
@@ -76,6 +95,8 @@ class Session final : public net::ConnHost, private ClientPort {
   const uint64_t serial_;
   std::unique_ptr<SaslChannel> behind_;
   SessionId id_;
+  uint64_t written_ = 0;  // bytes of the stream
+  std::unique_ptr<Unsent> unsent_;
   ClientStream stream_;
 };
 

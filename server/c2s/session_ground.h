@@ -39,6 +39,8 @@ class SessionGround {
   virtual HomeGate& homes() = 0;
   virtual void TellDelivered(const SessionId& session, const Jid& user,
                              std::span<const TicketEnd> ended) = 0;
+  // TellSent() at the end of each turn, until it says no more.
+  virtual void AwaitSent(Session& session) = 0;
   // The connection is gone; `bound` may come back. None: it was not bound yet.
   virtual void Park(Session& session, std::unique_ptr<BoundSession> bound) = 0;
   // In good order, or with an error: it does not.

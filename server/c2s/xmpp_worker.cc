@@ -131,6 +131,7 @@ void XmppWorker::Unwait(Session& session) {
 void XmppWorker::Forget(Session& session) {
   if (!draining_.empty()) std::ranges::replace(draining_, &session, static_cast<Session*>(nullptr));
   Unwait(session);
+  std::erase(unsent_, &session);
   delete &session;
 }
 
@@ -241,12 +242,20 @@ void XmppWorker::SignUp(uint64_t serial, SignUpRequest request, const net::Addre
 
 void XmppWorker::Post(size_t worker, Item item) { out_[worker].push_back(std::move(item)); }
 
+// What it tells may have more sent.
+void XmppWorker::TellSent() {
+  for (Session* session : std::exchange(unsent_, {})) {
+    if (session->TellSent()) unsent_.push_back(session);
+  }
+}
+
 void XmppWorker::OnTurnEnd() {
   const MemoryPressure pressure = shared_.pressure.load(std::memory_order_relaxed);
   if (pressure != ground_.pressure) {
     ground_.pressure = pressure;
     EvictParked();
   }
+  TellSent();
   bool again = false;
   for (size_t worker = 0; worker < slots_.size(); ++worker) {
     std::vector<Item>& items = out_[worker];

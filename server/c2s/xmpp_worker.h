@@ -288,6 +288,7 @@ class XmppWorker final : public SessionGate,
   HomeGate& homes() override { return *this; }
   void TellDelivered(const SessionId& session, const Jid& user,
                      std::span<const TicketEnd> ended) override;
+  void AwaitSent(Session& session) override { unsent_.push_back(&session); }
   void Park(Session& session, std::unique_ptr<BoundSession> bound) override;
   void EndSession(Session& session, std::unique_ptr<BoundSession> bound) override;
   void Forget(Session& session) override;
@@ -302,6 +303,7 @@ class XmppWorker final : public SessionGate,
   // xmpp_worker.cc
   void Post(size_t worker, Item item);
   void OnTurnEnd();
+  void TellSent();
   void OnTick();
   void Read(uint64_t serial, const Jid& user);
   void AdmitLogins();
@@ -349,6 +351,7 @@ class XmppWorker final : public SessionGate,
   TlsByDomain tls_;
   std::vector<std::unique_ptr<net::ConnListener>> listeners_;
   std::unordered_map<uint64_t, Session*> waiting_;  // not bound; by serial
+  std::vector<Session*> unsent_;                    // TellSent() is due
   uint64_t last_serial_ = 0;
   uint64_t last_life_;
   net::Slab<Place> places_;

@@ -79,6 +79,12 @@ StreamReader::Fed StreamReader::Feed(std::string_view bytes) {
           .text = text_};
 }
 
+void StreamReader::GoOn() {
+  CHECK(opened_ && ended_ && error_ == net::StreamError::kNone);
+  ended_ = false;
+  xml_.reset();
+}
+
 void StreamReader::Rest() {
   if (opened_ && !ended_ && error_ == net::StreamError::kNone && partial() == 0) xml_.reset();
 }

@@ -30,7 +30,8 @@ struct StreamOpening {
   std::string_view version;  // "" is a peer of before RFC 3920
 };
 
-// False: no more is read; a new reader goes on from what Fed::consumed says.
+// False: no more is read; a new reader goes on from what Fed::consumed says, or this one behind
+// GoOn().
 class StreamHost {
  public:
   virtual bool OnOpening(const StreamOpening& opening) = 0;
@@ -63,6 +64,9 @@ class StreamReader final : private net::XmlHandler {
   };
   // Not from within a call of the host's.
   Fed Feed(std::string_view bytes);
+
+  // The host stopped it at a stanza: what stands behind is of the same stream.
+  void GoOn();
 
   // Frees the parser where nothing is half read. Cheap when it has been.
   void Rest();

@@ -297,7 +297,7 @@ TEST_F(ClientStreamTest, AbortEndsTheExchangeAndAnotherMayBegin) {
 TEST_F(ClientStreamTest, WhatIsSaidBeforeTheAnswerIsSaidByNobody) {
   Connect({.secure = true});
   Say(kOpening);
-  EXPECT_THAT(Say(Plain("romeo", "juliet") + "<message/>"), HasSubstr(Error("policy-violation")));
+  EXPECT_THAT(Say(Plain("romeo", "juliet") + "<message/>"), HasSubstr("<stream:error>"));
   EXPECT_THAT(arrived, IsEmpty());
 }
 
@@ -495,6 +495,56 @@ TEST_F(ClientStreamTest, AnInactiveClientIsSparedUntilItLooks) {
   stream->Deliver({.xml = "<presence/>", .kind = StanzaKind::kPresence, .replaces = "a"});
   EXPECT_EQ(Answers(), "");
   EXPECT_EQ(Say("<active xmlns='urn:xmpp:csi:0'/>"), "<presence/>");
+}
+
+// Section 6.4.6: behind <success/> the client opens a new stream; it may know that it will.
+TEST_F(ClientStreamTest, AClientThatDoesNotWaitForTheEndOfSaslIsServedAllTheSame) {
+  const std::string bind =
+      "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
+      "<resource>x</resource></bind></iq>";
+  const std::string ping = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
+  const std::string input = std::string(kOpening) + Plain("romeo", "juliet") +
+                            std::string(kOpening) + bind +
+                            "<enable xmlns='urn:xmpp:sm:3' resume='true'/>" + ping;
+  for (size_t piece = 1; piece < input.size() + 1; piece = piece * 5 / 3 + 1) {
+    StreamWorld world;
+    world.Connect({.secure = true});
+    // None of it waits for an answer.
+    for (size_t at = 0; at < input.size(); at += piece) {
+      world.stream->Receive(std::string_view(input).substr(at, piece));
+    }
+    const std::string said = world.Answers();
+    EXPECT_EQ(world.stream->state(), State::kBound) << piece << ": " << said;
+    EXPECT_THAT(said, HasSubstr("<enabled xmlns='urn:xmpp:sm:3'")) << piece;
+    EXPECT_THAT(world.arrived, ElementsAre(Pair(HasSubstr("id='p'"), 0))) << piece;
+    EXPECT_FALSE(world.held) << piece;
+  }
+}
+
+TEST_F(ClientStreamTest, WhoIsNotLetInIsReadByTheOldParserStill) {
+  Connect({.secure = true});
+  Say(kOpening);
+  // Another try, behind one that fails.
+  const std::string said = Say(Plain("romeo", "wrong") + Plain("romeo", "juliet"));
+  EXPECT_THAT(said, HasSubstr("<not-authorized/>"));
+  EXPECT_THAT(said, EndsWith("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>"));
+  // An opening behind one that fails is none.
+  Connect({.secure = true});
+  Say(kOpening);
+  EXPECT_THAT(Say(Plain("romeo", "wrong") + std::string(kOpening)), HasSubstr("<stream:error>"));
+  EXPECT_TRUE(over);
+}
+
+TEST_F(ClientStreamTest, WhatIsKeptWhileItWaitsIsBounded) {
+  Connect({.secure = true});
+  Say(kOpening);
+  stream->Receive(Plain("romeo", "juliet"));
+  const std::string much(10'000, ' ');
+  for (int i = 0; i < 6; ++i) stream->Receive(much);
+  EXPECT_NE(stream->state(), State::kEnded);
+  stream->Receive(much);
+  EXPECT_EQ(stream->state(), State::kEnded);
+  EXPECT_THAT(Answers(), HasSubstr(Error("policy-violation")));
 }
 
 TEST_F(ClientStreamTest, CutAnywhereItSaysTheSame) {

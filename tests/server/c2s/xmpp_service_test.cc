@@ -46,6 +46,41 @@ TEST_P(XmppServiceTest, ClientsChatWhicheverWorkersTheyAreOn) {
   for (Client& romeo : romeos) EXPECT_THAT(romeo.UntilEnd(), HasSubstr("<system-shutdown "));
 }
 
+// Without XEP-0198 the kernel is the last that we know of.
+TEST_P(XmppServiceTest, WhatTheKernelDidNotTakeWhenAConnectionEndsIsLostAndToldSo) {
+  constexpr int kMessages = 60;
+  XmppWorld world(GetParam());
+  Client romeo = world.LogIn("romeo", "r");
+  Client juliet = world.LogIn("juliet", "j");
+  const std::string text(200'000, 'x');
+  for (int i = 0; i < kMessages; ++i) romeo.Say(Message("juliet@here", text));
+  // She reads nothing: some of it does not fit into the kernel, nor into what waits for it.
+  ASSERT_TRUE(world.Within([&] { return world.Ended(true) > 0; }));
+  EXPECT_GT(world.Ended(false), 0);
+  // All that was taken is there for her.
+  const std::string heard = juliet.UntilEnd();
+  int whole = 0;
+  for (size_t at = 0; (at = heard.find("</message>", at)) != heard.npos; ++at) ++whole;
+  EXPECT_LE(whole, world.Ended(false));
+}
+
+TEST_P(XmppServiceTest, WhatTheKernelTakesIsToldToBeDelivered) {
+  XmppWorld world(GetParam());
+  Client romeo = world.LogIn("romeo", "r");
+  Client juliet = world.LogIn("juliet", "j");
+  for (int i = 0; i < 20; ++i) {
+    romeo.Say(Message("juliet@here", "hi"));
+    juliet.Until("<body>hi</body>");
+  }
+  ASSERT_TRUE(world.Within([&] { return world.Ended(false) == 20; }));
+  romeo.Say(Message("juliet@here", "bye"));
+  juliet.Until("bye");
+  juliet.Say("</stream:stream>");
+  juliet.UntilEnd();
+  ASSERT_TRUE(world.Within([&] { return world.Ended(false) == 21; }));
+  EXPECT_EQ(world.Ended(true), 0);
+}
+
 TEST_P(XmppServiceTest, AWrongPasswordIsToldAndCounted) {
   XmppWorld world(GetParam());
   Client client = world.Dial();
