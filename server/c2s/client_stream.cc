@@ -110,6 +110,11 @@ void ClientStream::Receive(std::string_view bytes) {
 
 void ClientStream::Read(std::string_view bytes) {
   while (!bytes.empty() && state_ != State::kEnded) {
+    if (state_ == State::kOpening && reader_->at_rest()) {
+      // A client that ends its lines has one behind the last word of the stream before.
+      bytes.remove_prefix(std::min(bytes.find_first_not_of(" \t\r\n"), bytes.size()));
+      if (bytes.empty()) return;
+    }
     feeding_ = true;
     const StreamReader::Fed fed = reader_->Feed(bytes);
     feeding_ = false;

@@ -19,20 +19,17 @@ void Ban(CommandCall call, const Jid& user, std::string reason,
          std::move_only_function<void(CommandCall call)> then) {
   WithAccount(std::move(call), user,
               [user = user.Bare(), reason = std::move(reason), then = std::move(then)](
-                  CommandCall c, XmppWorker& worker, LoadedUser loaded) mutable {
-                Account account = std::move(loaded.account);
-                account.banned = reason;
-                worker.store().Write(
-                    {PutAccount{.user = user.full(), .account = std::move(account)}},
-                    [c = std::move(c), user, reason = std::move(reason), then = std::move(then),
-                     &worker](auto written) mutable {
-                      if (!written) return c.StoreFailed(written.error());
-                      if (Home* home = worker.home_box().home();
-                          home != nullptr && !reason.empty()) {
-                        home->Kick(user, reason);
-                      }
-                      then(std::move(c));
-                    });
+                  CommandCall c, XmppWorker& worker, const LoadedUser&) mutable {
+                worker.store().Write({SetBanned{.user = user.full(), .reason = reason}},
+                                     [c = std::move(c), user, reason = std::move(reason),
+                                      then = std::move(then), &worker](auto written) mutable {
+                                       if (!written) return c.StoreFailed(written.error());
+                                       if (Home* home = worker.home_box().home();
+                                           home != nullptr && !reason.empty()) {
+                                         home->Kick(user, reason);
+                                       }
+                                       then(std::move(c));
+                                     });
               });
 }
 

@@ -503,7 +503,7 @@ TEST_F(ClientStreamTest, AClientThatDoesNotWaitForTheEndOfSaslIsServedAllTheSame
       "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'>"
       "<resource>x</resource></bind></iq>";
   const std::string ping = "<iq type='get' id='p'><ping xmlns='urn:xmpp:ping'/></iq>";
-  const std::string input = std::string(kOpening) + Plain("romeo", "juliet") +
+  const std::string input = std::string(kOpening) + Plain("romeo", "juliet") + "\n" +
                             std::string(kOpening) + bind +
                             "<enable xmlns='urn:xmpp:sm:3' resume='true'/>" + ping;
   for (size_t piece = 1; piece < input.size() + 1; piece = piece * 5 / 3 + 1) {
@@ -518,6 +518,21 @@ TEST_F(ClientStreamTest, AClientThatDoesNotWaitForTheEndOfSaslIsServedAllTheSame
     EXPECT_THAT(said, HasSubstr("<enabled xmlns='urn:xmpp:sm:3'")) << piece;
     EXPECT_THAT(world.arrived, ElementsAre(Pair(HasSubstr("id='p'"), 0))) << piece;
     EXPECT_FALSE(world.held) << piece;
+  }
+}
+
+// As go-xmpp writes.
+TEST_F(ClientStreamTest, AnEndOfLineBehindSaslIsNoPartOfTheNextStream) {
+  for (const bool at_once : {true, false}) {
+    Connect({.secure = true});
+    Say(kOpening);
+    if (at_once) {
+      Say(Plain("romeo", "juliet") + "\n");
+    } else {
+      Say(Plain("romeo", "juliet"));
+      Say("\n");
+    }
+    EXPECT_THAT(Say(kOpening), HasSubstr("<bind xmlns=")) << at_once;
   }
 }
 

@@ -94,6 +94,7 @@ class Player {
       stage_.StoreIs(words.at(3));
       return std::nullopt;
     }
+    if (step.words == "at home alone") return std::nullopt;
     if (step.words == "everyone forgets") {
       for (const std::string& client : clients_) Forget(client);
       return std::nullopt;

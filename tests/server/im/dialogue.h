@@ -18,6 +18,9 @@
 // up|stalled|down", "gets either order" (several templates). Of rooms: "makes ROOM as NICK [with
 // field=value …]", "is in ROOM as NICK" (everyone forgets what that led to). A line "let word text"
 // puts the text where {word} stands in the lines behind it.
+//
+// A scene that begins with "at home alone" is not for servers with clients: it stops the store or
+// the clock, asks handlers of tests, or says what a stream lets nobody say.
 #pragma once
 
 #include <cstdint>

@@ -109,7 +109,7 @@ class CopyStoreTest : public testing::Test {
     item.groups = {"a", "b"};
     item.version = 3;
     WriteBatch batch = {
-        PutAccount{.user = kRomeo, .account = account, .create = true},
+        CreateAccount{.user = kRomeo, .account = account},
         PutRosterItem{.user = kRomeo, .item = item},
         SetBlocked{.user = kRomeo, .jid = "tybalt@example.net"},
         AddOffline{.entry = {.owner = kRomeo, .id = 5, .from = "a@b", .xml = "<m/>"}},

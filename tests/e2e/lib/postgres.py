@@ -1,0 +1,81 @@
+"""A PostgreSQL server of a test's own (Debian's), on a socket in the workspace's folder and, for who
+wants to be cut off from it, on a port of 127.0.0.1."""
+
+import os
+import pwd
+import signal
+import subprocess
+import tempfile
+
+from lib import net
+
+BIN = "/usr/lib/postgresql/15/bin"
+USER = "postgres"
+
+
+class Postgres:
+    def __init__(self, workspace, settings=()):
+        self.workspace = workspace
+        # In memory where there is such a place: its syncs are not what is tested.
+        root = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        self.folder = tempfile.mkdtemp(prefix="mongoose-pg-", dir=root)
+        os.chmod(self.folder, 0o711)
+        self.as_user = []
+        if os.getuid() == 0:
+            user = pwd.getpwnam(USER)
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self.as_user = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        self.port = net.free_port()
+        self.settings = ["listen_addresses=127.0.0.1", f"port={self.port}", "max_connections=60",
+                         "shared_buffers=32MB", *settings]
+        self._run("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C",
+                  "--no-sync")
+        self.process = None
+
+    @property
+    def data(self):
+        return os.path.join(self.folder, "data")
+
+    def start(self):
+        options = [word for setting in self.settings for word in ("-c", setting)]
+        self.process = self.workspace.start(
+            "postgres", [*self.as_user, f"{BIN}/postgres", "-D", self.data, "-k", self.folder,
+                         *options], cwd="/")
+        self.workspace.wait_ready(self.process, self._answers, "PostgreSQL answers")
+        return self
+
+    def _answers(self):
+        return subprocess.run([f"{BIN}/pg_isready", "-q", "-h", self.folder, "-p", str(self.port)],
+                              check=False).returncode == 0
+
+    def sql(self, text, database=USER):
+        return subprocess.run(
+            [f"{BIN}/psql", "-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-h", self.folder,
+             "-p", str(self.port), "-U", USER, "-c", text, database], capture_output=True,
+            text=True, check=True).stdout.strip()
+
+    def url(self, database, port=None):
+        """Of a new database; by the port that leads there."""
+        self.sql(f"CREATE DATABASE {database}")
+        return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{database}"
+
+    def stop(self):
+        """As a power cut ends it."""
+        self.process.signal(signal.SIGQUIT)
+        self.process.wait_exit(10)
+
+    def children(self):
+        """It, and the processes that serve connections."""
+        with open(f"/proc/{self.process.pid}/task/{self.process.pid}/children",
+                  encoding="ascii") as file:
+            return [self.process.pid, *map(int, file.read().split())]
+
+    def remove(self):
+        self.process.stop()
+        subprocess.run(["rm", "-rf", self.folder], check=False)
+
+    def _run(self, program, *words):
+        done = subprocess.run([*self.as_user, f"{BIN}/{program}", *words], cwd="/",
+                              capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise RuntimeError(f"{program}: {done.stdout}{done.stderr}")

@@ -1,0 +1,57 @@
+// A client with stream management on a blocking socket, behind a balancer that says it is secure.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "net/base/address.h"
+#include "net/io/socket.h"
+#include "server/xmpp/stream_reader.h"
+
+namespace server::test {
+
+class SocketClient final : private StreamHost {
+ public:
+  // Logs in and binds; `resource` "" leaves it to the node.
+  SocketClient(const net::Address& node, const std::string& name, const std::string& domain,
+               const std::string& resource);
+
+  void Say(std::string_view text);
+  // All that has come; where `wait`, at least something of it. False: the stream is over.
+  bool Hear(bool wait);
+  // Until an answer to that IQ came, which is taken out. False: the stream is over.
+  bool Until(std::string_view id);
+  // Up to which it is counted; asks.
+  uint32_t Count();
+  void Acknowledge();
+  void Close();
+  void Cut() { fd_.Reset(); }
+
+  std::deque<std::string> inbox;  // whole stanzas
+  bool takes = true;              // acknowledges at once
+  bool over = false;
+  std::string error;  // of the stream, or of the binding: its XML
+  std::string full;
+
+ private:
+  bool OnOpening(const StreamOpening& opening) override;
+  bool OnStanza(Stanza& stanza) override;
+  void OnStreamEnd() override;
+  void Open();
+  void UntilWord(std::string_view word);
+
+  net::UniqueFd fd_;
+  const std::string domain_;
+  const StreamLimits limits_;
+  std::unique_ptr<StreamReader> reader_;
+  std::string last_;  // nonza, or what is said before it is bound
+  uint32_t received_ = 0;
+  uint32_t counted_ = 0;
+  bool counted_new_ = false;
+  bool managed_ = false;
+};
+
+}  // namespace server::test
