@@ -54,8 +54,14 @@ void Blocking::Handle(User& user, HomeSession& session, IqCall call) {
   const XmlElement payload = call.payload();
   if (!call.is_set()) {
     if (!payload.Is("blocklist", kBlockingSpace)) return call.Error(StanzaError::kBadRequest);
-    session.blocklist = true;
-    return call.Result(Element("blocklist", user.blocked.addresses()));
+    // Behind the change that was asked for before (RFC 6120 section 10.1).
+    return core_.BeginTurn(
+        user, [this, id = session.id, call = std::move(call)](User* at, StoreError error) mutable {
+          if (at == nullptr) return call.StoreFailed(error);
+          if (HomeSession* asks = at->Find(id)) asks->blocklist = true;
+          call.Result(Element("blocklist", at->blocked.addresses()));
+          core_.EndChange(at->jid.full());
+        });
   }
   const bool block = payload.Is("block", kBlockingSpace);
   if (!block && !payload.Is("unblock", kBlockingSpace)) {

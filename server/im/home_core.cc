@@ -179,6 +179,10 @@ User* HomeCore::Adopt(const Jid& bare, const std::shared_ptr<const LoadedUser>& 
 
 void HomeCore::BeginChange(User& user, UserAction action) {
   user.stale = true;
+  BeginTurn(user, std::move(action));
+}
+
+void HomeCore::BeginTurn(User& user, UserAction action) {
   if (!user.busy) {
     user.busy = true;
     return action(&user, {});

@@ -113,6 +113,8 @@ class HomeCore {
   // One at a time: `action` runs when no other change of the user is on its way, and ends with
   // EndChange(). kBusy where too many wait.
   void BeginChange(User& user, UserAction action);
+  // The same for who only reads: behind the changes that were asked for before.
+  void BeginTurn(User& user, UserAction action);
   void EndChange(std::string_view bare);
   // The store cannot say whether it has the change that is under way (kUnknown): `then` hears what
   // is stored as soon as that can be read, and ends the change.

@@ -39,8 +39,13 @@ void Rosters::Handle(User& user, HomeSession& session, IqCall call) {
   const XmlElement query = call.payload();
   if (!query.Is("query", kRosterSpace)) return call.Error(StanzaError::kBadRequest);
   if (!call.is_set()) {
-    session.interested = true;
-    return Get(user, std::move(call));
+    // Behind the change that was asked for before (RFC 6120 section 10.1).
+    return core_.BeginTurn(
+        user, [this, id = session.id, call = std::move(call)](User* at, StoreError error) mutable {
+          if (at == nullptr) return call.StoreFailed(error);
+          if (HomeSession* asks = at->Find(id)) asks->interested = true;
+          Get(*at, std::move(call));
+        });
   }
   auto order = ReadRosterOrder(query);
   if (!order) return call.Error(order.error());
@@ -55,17 +60,27 @@ void Rosters::Handle(User& user, HomeSession& session, IqCall call) {
   });
 }
 
+// Ends its turn when it has answered: a change would be told before it else.
 void Rosters::Get(User& user, IqCall call) {
+  const std::string bare = user.jid.full();
   const auto version = call.payload().Find("ver");
-  if (version && *version == std::to_string(user.roster_version)) return call.Result();
-  if (user.loaded != nullptr) {
-    return call.Result(RosterXml(user.roster_version, ItemsXml(user.loaded->roster)));
+  if (version && *version == std::to_string(user.roster_version)) {
+    call.Result();
+    return core_.EndChange(bare);
   }
-  core_.store().Load(user.jid.full(),
-                     core_.InTurn<LoadedUser>([call = std::move(call)](auto loaded) mutable {
-                       if (!loaded) return call.StoreFailed(loaded.error());
-                       call.Result(RosterXml(loaded->roster_version, ItemsXml(loaded->roster)));
-                     }));
+  if (user.loaded != nullptr) {
+    call.Result(RosterXml(user.roster_version, ItemsXml(user.loaded->roster)));
+    return core_.EndChange(bare);
+  }
+  core_.store().Load(
+      bare, core_.InTurn<LoadedUser>([this, bare, call = std::move(call)](auto loaded) mutable {
+        if (loaded) {
+          call.Result(RosterXml(loaded->roster_version, ItemsXml(loaded->roster)));
+        } else {
+          call.StoreFailed(loaded.error());
+        }
+        core_.EndChange(bare);
+      }));
 }
 
 void Rosters::ReadItem(User& user, const Jid& contact, Failure failure, ItemAction then) {

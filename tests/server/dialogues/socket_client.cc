@@ -123,6 +123,10 @@ bool SocketClient::OnStanza(Stanza& stanza) {
   } else if (element.Is("r", kManagementSpace)) {
     // Answered with the next Acknowledge().
   } else if (managed_) {
+    const std::string_view type = element.Attribute("type");
+    if (element.name() == "iq" && (type == "result" || type == "error")) {
+      open_.erase(std::string(element.Attribute("id")));
+    }
     ++received_;
     inbox.push_back(std::move(xml));
   } else {
@@ -142,6 +146,14 @@ bool SocketClient::Until(std::string_view id) {
     }
     if (!Hear(true)) return false;
   }
+}
+
+void SocketClient::Ask(const Stanza& stanza) {
+  const XmlElement iq = stanza.root();
+  const std::string_view type = iq.Attribute("type");
+  const std::string id(iq.Attribute("id"));
+  if (iq.name() != "iq" || id.empty() || (type != "get" && type != "set")) return;
+  if (iq.Attribute("to").find('/') == std::string_view::npos) open_.insert(id);
 }
 
 uint32_t SocketClient::Count() {

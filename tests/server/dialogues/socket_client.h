@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -20,10 +21,14 @@ class SocketClient final : private StreamHost {
                const std::string& resource);
 
   void Say(std::string_view text);
+  void Ask(const Stanza& stanza);  // was said
   // All that has come; where `wait`, at least something of it. False: the stream is over.
   bool Hear(bool wait);
   // Until an answer to that IQ came, which is taken out. False: the stream is over.
   bool Until(std::string_view id);
+  // Requests of its own that nobody has answered; those to sessions need not be.
+  size_t open() const { return open_.size(); }
+  void ForgetOpen() { open_.clear(); }
   // Up to which it is counted; asks.
   uint32_t Count();
   void Acknowledge();
@@ -47,6 +52,7 @@ class SocketClient final : private StreamHost {
   const std::string domain_;
   const StreamLimits limits_;
   std::unique_ptr<StreamReader> reader_;
+  std::set<std::string> open_;
   std::string last_;  // nonza, or what is said before it is bound
   uint32_t received_ = 0;
   uint32_t counted_ = 0;

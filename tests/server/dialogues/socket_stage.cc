@@ -12,6 +12,7 @@ namespace {
 
 // What one answer of the store may lead to: a write at the other side, a push of that, and so on.
 constexpr int kRounds = 4;
+constexpr int kReads = 16;
 
 // Where `from` stands for a domain of its own.
 std::string Replaced(std::string text, const std::string& from, const std::string& to) {
@@ -36,6 +37,11 @@ SocketStage::SocketStage(const net::Address& node, StoreLoop& loop, StoreClient&
     : node_(node), loop_(loop), store_(store), real_(std::move(domain)) {
   Account("fence");
   fence_ = Dial("fence", "fence");
+  // Every thread of the store's readers has its connection before the scene begins.
+  for (int i = 0; i < kReads; ++i) {
+    fence_->Say("<iq type='get' id='r" + std::to_string(i) + "'><vCard xmlns='vcard-temp'/></iq>");
+  }
+  for (int i = 0; i < kReads; ++i) fence_->Until("r" + std::to_string(i));
 }
 
 SocketStage::~SocketStage() = default;
@@ -75,6 +81,7 @@ void SocketStage::Connect(const std::string& client) {
 
 void SocketStage::Send(const std::string& client, const std::string& xml) {
   At(client).Say(Replaced(xml, domain(), real_));
+  if (const auto stanza = ParseStanza(xml, kClientSpace)) At(client).Ask(*stanza);
   settled_ = false;
   // What two clients say arrives in the order in which they said it.
   if (!At(client).over) At(client).Count();
@@ -91,6 +98,12 @@ void SocketStage::Settle() {
     if (!fence_->Until(id)) throw std::runtime_error("the node is gone");
     fence_->Say("<iq type='get' id='" + id + "g'><vCard xmlns='vcard-temp'/></iq>");
     if (!fence_->Until(id + "g")) throw std::runtime_error("the node is gone");
+  }
+  // Reads of stores overtake each other.
+  for (const auto& [name, client] : clients_) {
+    while (client->open() > 0 && client->Hear(true)) {
+    }
+    client->ForgetOpen();
   }
 }
 

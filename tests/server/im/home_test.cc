@@ -502,6 +502,33 @@ TEST_F(HomeTest, RequestThatIsNotAnsweredIsMadeAgainAtTheNextLogin) {
   EXPECT_EQ(Bob().roster.at("alice@a.example").version, 1U);  // nothing was written again
 }
 
+// RFC 6120 section 10.1: a client need not wait between its stanzas.
+TEST_F(HomeTest, WhatIsAskedBehindAChangeSeesIt) {
+  Online("alice/a");
+  world_.store.stalled = true;
+  world_.Send("alice/a",
+              "<iq type='set' id='1'><query xmlns='jabber:iq:roster'>"
+              "<item jid='bob@a.example'/></query></iq>");
+  world_.Send("alice/a", "<iq type='get' id='2'><query xmlns='jabber:iq:roster'/></iq>");
+  world_.Send("alice/a",
+              "<iq type='set' id='3'><block xmlns='urn:xmpp:blocking'>"
+              "<item jid='carol@a.example'/></block></iq>");
+  world_.Send("alice/a", "<iq type='get' id='4'><blocklist xmlns='urn:xmpp:blocking'/></iq>");
+  EXPECT_EQ(Next("alice/a"), "");
+  world_.store.stalled = false;
+  world_.Run();
+  std::string all;
+  while (const auto next = world_.Next("alice/a")) all += *next;
+  const size_t roster = all.find("id='2'");
+  ASSERT_NE(roster, all.npos);
+  EXPECT_NE(all.find("ver='1'><item jid='bob@a.example'", roster), all.npos) << all;
+  const size_t list = all.find("id='4'");
+  ASSERT_NE(list, all.npos);
+  EXPECT_NE(all.find("<item jid='carol@a.example'/></blocklist>", list), all.npos) << all;
+  EXPECT_LT(all.find("id='1'"), roster);
+  EXPECT_LT(all.find("id='3'"), list);
+}
+
 TEST_F(HomeTest, WhatArchivesMissedTheyGetWhenTheStoreIsBack) {
   Online("alice/a");
   Online("bob/b");
