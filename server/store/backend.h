@@ -64,6 +64,12 @@ class StoreKeeper {
   virtual void Run(SqlScript script, StoreClient::Done<std::monostate> done) = 0;
 };
 
+// What a store says of itself to a process that opens it.
+struct StoreIdentity {
+  std::string cluster_id;  // random, made with the store: two stores that meet are told apart by it
+  uint64_t opening = 0;    // how often it was opened: no two processes have ever the same
+};
+
 class StoreBackend {
  public:
   virtual ~StoreBackend() = default;
@@ -72,8 +78,8 @@ class StoreBackend {
   virtual std::unique_ptr<StoreKeeper> Keeper(net::EventLoop& loop) = 0;
   // A connection of its own that is read from, for who may block; null where there is none now.
   virtual std::unique_ptr<SqlSource> Source() = 0;
-  // Random, made with the store: two stores that meet are told apart by it.
-  virtual const std::string& cluster_id() const = 0;
+  virtual const StoreIdentity& identity() const = 0;
+  const std::string& cluster_id() const { return identity().cluster_id; }
   virtual const StoreMetrics& metrics() const = 0;
 };
 

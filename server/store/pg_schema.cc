@@ -2,6 +2,8 @@
 
 #include <array>
 #include <charconv>
+#include <cstdint>
+#include <utility>
 
 #include "server/store/random_id.h"
 
@@ -100,7 +102,7 @@ int VersionOf(PgConnection& db) {
 
 }  // namespace
 
-std::expected<std::string, std::string> UpgradePg(PgConnection& db, const std::string& shown) {
+std::expected<StoreIdentity, std::string> UpgradePg(PgConnection& db, const std::string& shown) {
   const auto failed = [&] {
     std::string text = shown + " cannot be made ready: " + db.ErrorText() +
                        "; the server's user needs the right to create tables there";
@@ -131,8 +133,13 @@ std::expected<std::string, std::string> UpgradePg(PgConnection& db, const std::s
     id = RandomId();
     if (!PutMeta(db, "cluster_id", id)) return failed();
   }
+  uint64_t opening = 0;
+  const std::string before = ReadMeta(db, "openings");
+  std::from_chars(before.data(), before.data() + before.size(), opening);
+  ++opening;
+  if (!PutMeta(db, "openings", std::to_string(opening))) return failed();
   if (!Good(db.Run("COMMIT"))) return failed();
-  return id;
+  return StoreIdentity{.cluster_id = std::move(id), .opening = opening};
 }
 
 }  // namespace server

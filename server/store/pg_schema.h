@@ -4,6 +4,7 @@
 #include <expected>
 #include <string>
 
+#include "server/store/backend.h"
 #include "server/store/pg_connection.h"
 
 namespace server {
@@ -12,7 +13,8 @@ namespace server {
 inline constexpr int kPgSchemaVersion = 2;
 
 // Brings the database to this version in one transaction, one process at a time, and returns its
-// cluster_id, which a new one gets at random. The error tells operators what to do.
-std::expected<std::string, std::string> UpgradePg(PgConnection& db, const std::string& shown);
+// cluster_id, which a new one gets at random, and the number of this opening. The error tells
+// operators what to do.
+std::expected<StoreIdentity, std::string> UpgradePg(PgConnection& db, const std::string& shown);
 
 }  // namespace server

@@ -22,14 +22,14 @@ std::expected<std::unique_ptr<PgStore>, std::string> PgStore::Open(PgStoreOption
     return std::unexpected(options.shared.name + ": " + db.error() +
                            "; start the server, and look at the store's URL and at pg_hba.conf");
   }
-  auto cluster_id = UpgradePg(**db, options.shared.name);
-  if (!cluster_id) return std::unexpected(cluster_id.error());
-  return std::unique_ptr<PgStore>(new PgStore(options, std::move(*cluster_id), std::move(*db)));
+  auto identity = UpgradePg(**db, options.shared.name);
+  if (!identity) return std::unexpected(identity.error());
+  return std::unique_ptr<PgStore>(new PgStore(options, std::move(*identity), std::move(*db)));
 }
 
-PgStore::PgStore(const PgStoreOptions& options, std::string cluster_id,
+PgStore::PgStore(const PgStoreOptions& options, StoreIdentity identity,
                  std::unique_ptr<PgConnection> db)
-    : SqlStore(options.shared, std::move(cluster_id),
+    : SqlStore(options.shared, std::move(identity),
                [connection = options.connection] { return OpenReader(connection); }) {
   SetWriter(std::make_unique<PgWriter>(options.writer, std::move(db), counted()));
 }

@@ -25,7 +25,7 @@ class PgStore final : public SqlStore {
   static std::expected<std::unique_ptr<PgStore>, std::string> Open(PgStoreOptions options);
 
  private:
-  PgStore(const PgStoreOptions& options, std::string cluster_id, std::unique_ptr<PgConnection> db);
+  PgStore(const PgStoreOptions& options, StoreIdentity identity, std::unique_ptr<PgConnection> db);
 };
 
 }  // namespace server

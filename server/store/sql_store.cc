@@ -255,9 +255,9 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
   Patience patience_;
 };
 
-SqlStore::SqlStore(SqlStoreOptions options, std::string cluster_id, OpenSource open)
+SqlStore::SqlStore(SqlStoreOptions options, StoreIdentity identity, OpenSource open)
     : options_(WithClock(std::move(options))),
-      cluster_id_(std::move(cluster_id)),
+      identity_(std::move(identity)),
       open_(std::move(open)),
       readers_(std::make_unique<net::BlockingPool>(
           net::BlockingPool::Options{.name = "store-read",

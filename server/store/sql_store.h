@@ -30,13 +30,13 @@ class SqlStore : public StoreBackend {
   // On a reader's thread; the error is for the log.
   using OpenSource = std::function<Opened()>;
 
-  SqlStore(SqlStoreOptions options, std::string cluster_id, OpenSource open);
+  SqlStore(SqlStoreOptions options, StoreIdentity identity, OpenSource open);
   ~SqlStore() override;
 
   std::unique_ptr<StoreClient> Client(net::EventLoop& loop) override;
   std::unique_ptr<StoreKeeper> Keeper(net::EventLoop& loop) override;
   std::unique_ptr<SqlSource> Source() override { return OpenNew(); }
-  const std::string& cluster_id() const override { return cluster_id_; }
+  const StoreIdentity& identity() const override { return identity_; }
   const StoreMetrics& metrics() const override { return metrics_; }
 
  protected:
@@ -57,7 +57,7 @@ class SqlStore : public StoreBackend {
   void ReadFailed(const std::string& what);
 
   const SqlStoreOptions options_;
-  const std::string cluster_id_;
+  const StoreIdentity identity_;
   const OpenSource open_;
   StoreMetrics metrics_;
   std::mutex mutex_;

@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 #include <cstdint>
+#include <utility>
 
 #include "server/store/random_id.h"
 
@@ -97,7 +98,7 @@ int VersionOf(SqliteDb& db) {
 
 }  // namespace
 
-std::expected<std::string, std::string> UpgradeSqlite(SqliteDb& db, const std::string& path) {
+std::expected<StoreIdentity, std::string> UpgradeSqlite(SqliteDb& db, const std::string& path) {
   const auto failed = [&] {
     std::string text = path + " cannot be made ready: " + db.ErrorText() +
                        "; look at the disk and at the rights of the file";
@@ -129,8 +130,13 @@ std::expected<std::string, std::string> UpgradeSqlite(SqliteDb& db, const std::s
     id = RandomId();
     if (PutMeta(db, "cluster_id", id) != SQLITE_OK) return failed();
   }
+  uint64_t opening = 0;
+  const std::string before = ReadMeta(db, "openings");
+  std::from_chars(before.data(), before.data() + before.size(), opening);
+  ++opening;
+  if (PutMeta(db, "openings", std::to_string(opening)) != SQLITE_OK) return failed();
   if (db.Run("COMMIT") != SQLITE_OK) return failed();
-  return id;
+  return StoreIdentity{.cluster_id = std::move(id), .opening = opening};
 }
 
 }  // namespace server

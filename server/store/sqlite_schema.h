@@ -4,6 +4,7 @@
 #include <expected>
 #include <string>
 
+#include "server/store/backend.h"
 #include "server/store/sqlite_db.h"
 
 namespace server {
@@ -12,7 +13,8 @@ namespace server {
 inline constexpr int kSqliteSchemaVersion = 3;
 
 // Brings the file to this version in one transaction and returns its cluster_id, which a new file
-// gets at random. Under the FileLock. The error tells operators what to do.
-std::expected<std::string, std::string> UpgradeSqlite(SqliteDb& db, const std::string& path);
+// gets at random, and the number of this opening. Under the FileLock. The error tells operators
+// what to do.
+std::expected<StoreIdentity, std::string> UpgradeSqlite(SqliteDb& db, const std::string& path);
 
 }  // namespace server

@@ -40,16 +40,16 @@ std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::Open(Sqlit
     return std::unexpected(options.path + " cannot be opened: " + db.error().text +
                            "; look at the disk and at the rights of the file and its folder");
   }
-  auto cluster_id = UpgradeSqlite(**db, options.path);
+  auto identity = UpgradeSqlite(**db, options.path);
   (*lock)->Unlock();
-  if (!cluster_id) return std::unexpected(cluster_id.error());
+  if (!identity) return std::unexpected(identity.error());
   return std::unique_ptr<SqliteStore>(
-      new SqliteStore(options, std::move(*cluster_id), std::move(*db), std::move(*lock)));
+      new SqliteStore(options, std::move(*identity), std::move(*db), std::move(*lock)));
 }
 
-SqliteStore::SqliteStore(const SqliteOptions& options, std::string cluster_id,
+SqliteStore::SqliteStore(const SqliteOptions& options, StoreIdentity identity,
                          std::unique_ptr<SqliteDb> db, std::unique_ptr<FileLock> lock)
-    : SqlStore(Shared(options), std::move(cluster_id),
+    : SqlStore(Shared(options), std::move(identity),
                [path = options.path] { return OpenReader(path); }) {
   SetWriter(
       std::make_unique<SqliteWriter>(options.writer, std::move(db), std::move(lock), counted()));

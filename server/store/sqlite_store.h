@@ -25,7 +25,7 @@ class SqliteStore final : public SqlStore {
   static std::expected<std::unique_ptr<SqliteStore>, std::string> Open(SqliteOptions options);
 
  private:
-  SqliteStore(const SqliteOptions& options, std::string cluster_id, std::unique_ptr<SqliteDb> db,
+  SqliteStore(const SqliteOptions& options, StoreIdentity identity, std::unique_ptr<SqliteDb> db,
               std::unique_ptr<FileLock> lock);
 };
 

@@ -80,7 +80,7 @@ struct LoadedUser {
 };
 
 // A message in an archive (XEP-0313). `id` is microseconds since the epoch << 8 | number of the
-// node: ordered by time, unique in the cluster. As text in decimal.
+// process (server/im/archive_ids.h): ordered by time, unique in the cluster. As text in decimal.
 struct ArchiveEntry {
   std::string owner;
   std::string peer;  // bare

@@ -311,6 +311,7 @@ TEST_F(SqliteStoreTest, TwoStoresOfOneFileSeeEachOthersWrites) {
   auto other = SqliteStore::Open(options_);
   ASSERT_TRUE(other.has_value());
   EXPECT_EQ((*other)->cluster_id(), store_->cluster_id());
+  EXPECT_NE((*other)->identity().opening, store_->identity().opening);
   auto theirs = (*other)->Client(loop_.loop());
   for (uint64_t id = 1; id <= 40; id += 2) {
     ASSERT_TRUE(Write({AddArchive{Entry(kRomeo, id)}}));

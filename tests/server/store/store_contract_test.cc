@@ -603,6 +603,17 @@ TEST_P(StoreContractTest, AClientThatIsGoneHearsNothingAndItsWritesAreDone) {
   EXPECT_EQ(Archive({.owner = kRomeo}).entries.size(), 50U);
 }
 
+// Processes that share it make ids by it: those of two must never be the same.
+TEST_P(StoreContractTest, EachOpeningHasANumberOfItsOwn) {
+  std::set<uint64_t> openings;
+  for (int i = 0; i < 5; ++i) {
+    openings.insert(store_->identity().opening);
+    Reopen();
+  }
+  openings.insert(store_->identity().opening);
+  EXPECT_EQ(openings.size(), 6U);
+}
+
 TEST_P(StoreContractTest, WhatWasWrittenIsThereWhenItIsOpenedAgain) {
   const std::string cluster_id = store_->cluster_id();
   EXPECT_EQ(cluster_id.size(), 36U);
