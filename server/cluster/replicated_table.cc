@@ -258,6 +258,7 @@ bool ReplicatedTable::Remove(Slot& slot, std::string_view key) {
 }
 
 void ReplicatedTable::Apply(Slot& slot, const RecordOp& op) {
+  if (watcher_) watcher_(op, slot.name);
   if (!op.put) {
     Remove(slot, op.key);
     return;

@@ -91,6 +91,12 @@ class ReplicatedTable {
   bool whole() const;
   uint64_t repairs() const { return repairs_; }
 
+  // Hears of each record of another owner that is put or deleted, as it comes; not of those that
+  // vanish with their owner, nor of those that a copy does not have any more. It must not enter the
+  // table.
+  using Watcher = std::function<void(const RecordOp& op, std::string_view owner)>;
+  void Watch(Watcher watcher) { watcher_ = std::move(watcher); }
+
   // --- who is on our side ---
   void OwnerIn(const std::string& owner, uint64_t incarnation, net::Time now);
   void OwnerOut(const std::string& owner);
@@ -163,6 +169,7 @@ class ReplicatedTable {
   RecordStore store_;
   std::vector<Slot> slots_;  // at most 256; reserved, so that they stay where they are
   std::map<std::string, Subscriber, std::less<>> subscribers_;
+  Watcher watcher_;
   std::vector<uint8_t> pending_;
   size_t pending_ops_ = 0;
   uint64_t sequence_ = 0;  // of our batches
