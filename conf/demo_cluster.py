@@ -43,8 +43,9 @@ class ClusterDemo:
             # So that the folder's programs find epmd when people call them.
             node.append("etc/vm.args", f"-env ERL_EPMD_PORT {epmd.port}\n-env ERL_MAX_PORTS 10000\n")
             node.append("etc/vm.dist.args", "-kernel inet_dist_use_interface {127,0,0,1}\n")
-            # A store each: sessions of one user are on one node.
-            node.serve(self.authority, self.domain, node.address, c2s={"workers": 1})
+            # One store for all of them, as nodes of one machine may have it.
+            node.serve(self.authority, self.domain, node.address, c2s={"workers": 1},
+                       store={"url": f"sqlite:{self.workspace.path('cluster.db')}"})
             self.nodes[name] = node.live()
             self.say(f"  {node.name}: clients on {node.endpoint}, pages on "
                      f"http://{node.address}:{http}, pid {node.process.pid}, folder {node.folder}")

@@ -45,7 +45,7 @@ void XmppWorker::BindSession(Session& session, const Jid& user, std::string reso
   }
   // Unlike any before, and the time of its binding.
   last_life_ = std::max(last_life_ + 1, static_cast<uint64_t>(UnixUs()));
-  const SessionId id{static_cast<uint32_t>(index_), place, last_life_};
+  const SessionId id{.worker = static_cast<uint16_t>(index_), .place = place, .life = last_life_};
   places_[place].life = id.life;
   places_[place].here = &session;
   session.set_id(id);
@@ -58,6 +58,7 @@ void XmppWorker::BindSession(Session& session, const Jid& user, std::string reso
 }
 
 void XmppWorker::Bound(const SessionId& id, const Jid& full) {
+  if (id.node != 0) return far_->Bound(id, full);
   if (id.worker != index_) {
     return Post(id.worker, [=](XmppWorker& w) { w.Bound(id, full); });
   }
@@ -76,6 +77,7 @@ void XmppWorker::Bound(const SessionId& id, const Jid& full) {
 }
 
 void XmppWorker::BindFailed(const SessionId& id, std::string error_xml) {
+  if (id.node != 0) return far_->BindFailed(id, std::move(error_xml));
   if (id.worker != index_) {
     return Post(id.worker, [id, error = std::move(error_xml)](XmppWorker& w) mutable {
       w.BindFailed(id, std::move(error));
@@ -94,16 +96,18 @@ void XmppWorker::BindFailed(const SessionId& id, std::string error_xml) {
 // --- What homes have for sessions.
 
 void XmppWorker::Deliver(const SessionId& id, Delivery delivery) {
-  if (id.worker == index_) return DeliverAt(id, std::move(delivery), index_);
-  Post(id.worker, [id, d = std::move(delivery), from = index_](XmppWorker& w) mutable {
+  if (id.node != 0) return far_->Deliver(id, std::move(delivery));
+  const Origin from{.node = 0, .worker = static_cast<uint16_t>(index_)};
+  if (id.worker == index_) return DeliverAt(id, std::move(delivery), from);
+  Post(id.worker, [id, d = std::move(delivery), from](XmppWorker& w) mutable {
     w.DeliverAt(id, std::move(d), from);
   });
 }
 
-void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, size_t from) {
+void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, Origin from) {
   Place* place = Find(id);
   if (place == nullptr || (place->state == PlaceState::kBinding)) {
-    return LoseTicket(id, delivery.ticket, from);
+    return LoseTicket(delivery.ticket, from);
   }
   switch (place->state) {
     case PlaceState::kBinding:
@@ -135,11 +139,11 @@ void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, size_t from) 
   }
 }
 
-void XmppWorker::DeliverForeign(const SessionId& id, Delivery delivery, size_t from) {
+void XmppWorker::DeliverForeign(const SessionId& id, Delivery delivery, Origin from) {
   // Held at its place, it may find it there.
   if (id.worker == index_) return DeliverAt(id, std::move(delivery), from);
   const auto it = foreign_.find(id);
-  if (it == foreign_.end()) return LoseTicket(id, delivery.ticket, from);
+  if (it == foreign_.end()) return LoseTicket(delivery.ticket, from);
   if (it->second.session != nullptr) {
     return it->second.session->stream().Deliver(std::move(delivery));
   }
@@ -149,24 +153,19 @@ void XmppWorker::DeliverForeign(const SessionId& id, Delivery delivery, size_t f
 }
 
 // There is no such session any more: whoever asked hears of it where it asked.
-void XmppWorker::LoseTicket(const SessionId& id, uint64_t ticket, size_t from) {
+void XmppWorker::LoseTicket(uint64_t ticket, Origin from) {
   if (ticket == 0) return;
-  Item item = [id, ticket](XmppWorker& w) {
-    w.home().DeliveryEnded(id, *Jid::Make({}, w.ground_.domains.front()), ticket,
-                           DeliveryEnd::kLost);
-  };
-  if (from == index_) {
-    item(*this);
-  } else {
-    Post(from, std::move(item));
-  }
+  if (from.node != 0 || from.worker == index_) return far_->TicketLost(from, ticket);
+  Post(from.worker, [ticket, from](XmppWorker& w) { w.far_->TicketLost(from, ticket); });
 }
 
 void XmppWorker::Settled(const SenderMark& mark) {
   if (!mark) return;
   const SessionId id = mark.session;
+  if (id.node != 0) return far_->Settled(mark);
+  if (id.worker == index_ && far_->SettledRouted(mark)) return;
   if (id.worker == index_) return SettleAt(id, mark.number);
-  Post(id.worker, [id, number = mark.number](XmppWorker& w) { w.SettleAt(id, number); });
+  Post(id.worker, [mark](XmppWorker& w) { w.Settled(mark); });
 }
 
 void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
@@ -197,6 +196,7 @@ void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
 }
 
 void XmppWorker::Close(const SessionId& id, net::StreamError error, std::string text) {
+  if (id.node != 0) return far_->Close(id, error, std::move(text));
   if (id.worker == index_) return CloseAt(id, error, text);
   Post(id.worker,
        [id, error, text = std::move(text)](XmppWorker& w) { w.CloseAt(id, error, text); });
@@ -344,7 +344,9 @@ void XmppWorker::TryResume(const ResumeKey& key, const Jid& user, const Pending&
   const auto owns = [&](const std::string& secret, const Jid& full) {
     return key.SameSecret(secret) && full.Bare() == user;
   };
-  const SessionId id{static_cast<uint32_t>(index_), key.place, place == nullptr ? 0 : place->life};
+  const SessionId id{.worker = static_cast<uint16_t>(index_),
+                     .place = key.place,
+                     .life = place == nullptr ? 0 : place->life};
   if (place != nullptr && place->state == PlaceState::kParked &&
       owns(place->parked->secret(), place->parked->full())) {
     return Give(id, TakeParked(*place), by);

@@ -101,6 +101,10 @@ XmppService::XmppService(XmppSetup setup, const net::Clock& clock)
   shared_.make_store = std::move(setup.make_store);
   shared_.make_home = std::move(setup.make_home);
   shared_.on_sessions = std::move(setup.on_sessions);
+  shared_.node = std::move(setup.node);
+  shared_.on_homes = std::move(setup.on_homes);
+  shared_.to_nodes = std::move(setup.to_nodes);
+  shared_.crowded = std::move(setup.crowded);
 }
 
 XmppService::~XmppService() { Stop(); }
@@ -134,7 +138,8 @@ XmppErrors XmppService::StartThreads() {
         (*worker)->UseTls(tls_);
         counters_[index] = {.streams = &(*worker)->counters(),
                             .worker = &(*worker)->worker_counters(),
-                            .conns = &(*worker)->conn_stats()};
+                            .conns = &(*worker)->conn_stats(),
+                            .far = &(*worker)->far().counters()};
         return worker;
       },
       [](XmppWorker& worker) { return worker.Close(kStopTime); });
@@ -190,8 +195,8 @@ std::expected<void, XmppErrors> XmppService::ReloadCertificates() {
   return {};
 }
 
-void XmppService::Stop() {
-  if (threads_ == nullptr) return;
+void XmppService::CloseClients() {
+  if (threads_ == nullptr || std::exchange(closed_, true)) return;
   std::vector<std::future<void>> empty;
   for (size_t worker = 0; worker < threads_->size(); ++worker) {
     auto done = std::make_shared<std::promise<void>>();
@@ -200,6 +205,13 @@ void XmppService::Stop() {
   }
   const auto deadline = std::chrono::steady_clock::now() + kStopTime;
   for (std::future<void>& one : empty) one.wait_until(deadline);
+}
+
+void XmppService::Stop() {
+  if (threads_ == nullptr) return;
+  CloseClients();
+  // What other nodes still had is nobody's from here on.
+  threads_->AskAll([](XmppWorker& w) { w.Leave(); });
   // What was given back goes from session to home, and from there to the store and to other homes:
   // each is a letter, and is there when the worker has been asked once more.
   constexpr int kLetters = 4;
@@ -299,6 +311,23 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
                    std::max<uint64_t>(counters_.size(), 1));
   out.Counter("mongooseim_c2s_drained_total", "Connections closed because the node drains.")
       .Add({}, worker(&WorkerCounters::drained));
+  const auto far = [&](auto member) {
+    return Sum([member](const Counters& c) -> const auto& { return c.far->*member; });
+  };
+  out.Counter("mongooseim_letters_out_total", "Stanzas and answers to other nodes.")
+      .Add({}, far(&FarCounters::letters_out));
+  out.Counter("mongooseim_letters_in_total", "Stanzas and answers from other nodes.")
+      .Add({}, far(&FarCounters::letters_in));
+  out.Counter("mongooseim_letters_malformed_total", "That could not be read.")
+      .Add({}, far(&FarCounters::letters_malformed));
+  out.Counter("mongooseim_messages_rerouted_total", "Whose node went before they were settled.")
+      .Add({}, far(&FarCounters::rerouted));
+  out.Counter("mongooseim_messages_refused_total", "To a node for which too much waits.")
+      .Add({}, far(&FarCounters::refused));
+  out.Counter("mongooseim_lodgers_lost_total", "Sessions ended since their account's node went.")
+      .Add({}, far(&FarCounters::lodgers_lost));
+  out.Gauge("mongooseim_guests", "Sessions of other nodes whose account is at home here.")
+      .Add({}, far(&FarCounters::guests));
   out.Gauge("mongooseim_c2s_unauthenticated", "Connections that have not said who they are.")
       .Add({}, shared_.unauthenticated.load(std::memory_order_relaxed));
   out.Gauge("mongooseim_c2s_detached", "Sessions without a connection, that may come back.")

@@ -44,6 +44,11 @@ struct XmppSetup {
   MakeStore make_store;
   MakeHome make_home;
   std::function<void(std::vector<SessionRecord> changed)> on_sessions;
+  // Of a cluster: XmppShared's of those names.
+  std::string node = {};
+  std::function<void(std::vector<HomeRecord> changed)> on_homes = nullptr;
+  std::function<void(std::vector<NodeMail> mail)> to_nodes = nullptr;
+  std::function<bool(NodeNumber node)> crowded = nullptr;
 };
 
 using XmppErrors = std::vector<std::string>;
@@ -65,7 +70,13 @@ class XmppService {
 
   // As they are in the files now; nothing changes where one of them is wrong. Sessions go on.
   std::expected<void, XmppErrors> ReloadCertificates();
+  // Clients are told and closed; what they had goes back to their homes, on other nodes as well.
+  // Behind it nobody but Stop() may call.
+  void CloseClients();
   void Stop();
+  void OnWorker(size_t worker, std::move_only_function<void(XmppWorker& worker)> task) {
+    threads_->Post(worker, std::move(task));
+  }
   // On one of the workers.
   void OnWorker(std::move_only_function<void(XmppWorker& worker)> task) {
     threads_->Post(0, std::move(task));
@@ -101,6 +112,7 @@ class XmppService {
     const ClientCounters* streams = nullptr;
     const WorkerCounters* worker = nullptr;
     const net::ConnStats* conns = nullptr;
+    const FarCounters* far = nullptr;
   };
 
   XmppService(XmppSetup setup, const net::Clock& clock);
@@ -121,6 +133,7 @@ class XmppService {
   std::shared_ptr<net::ListenerCounts> counts_ = std::make_shared<net::ListenerCounts>();
   std::vector<net::Address> addresses_;
   std::unique_ptr<Threads> threads_;
+  bool closed_ = false;
 };
 
 }  // namespace server

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "net/base/check.h"
-#include "net/base/hash.h"
 #include "net/limit/source_table.h"
 #include "server/c2s/sasl_channel.h"
 
@@ -53,15 +52,18 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
   worker->conns_ = std::move(*conns);
   worker->conns_->SetTurnEnd([w = worker.get()] { w->OnTurnEnd(); });
   worker->store_ = shared.make_store(loop);
-  worker->home_ = shared.make_home({.worker = index,
-                                    .loop = loop,
-                                    .sessions = *worker,
-                                    .homes = *worker,
-                                    .store = *worker->store_,
-                                    .domains = shared.options.domains,
-                                    .aside = [w = worker.get()](net::Task work, net::Task done) {
-                                      w->Aside(std::move(work), std::move(done));
-                                    }});
+  worker->home_ = shared.make_home(
+      {.worker = index,
+       .loop = loop,
+       .sessions = *worker,
+       .homes = *worker,
+       .store = *worker->store_,
+       .domains = shared.options.domains,
+       .aside = [w = worker.get()](net::Task work,
+                                   net::Task done) { w->Aside(std::move(work), std::move(done)); },
+       .may_stay = [w = worker.get()](const std::string& bare) { return w->far_->MayStay(bare); },
+       .left = [w = worker.get()](const std::string& bare,
+                                  bool changed) { w->far_->Left(bare, changed); }});
   worker->ground_.features += worker->home_->StreamFeatures();
   worker->sign_up_ground_ = std::make_unique<ModuleGround>(
       ModuleGround{.store = *worker->store_,
@@ -71,6 +73,16 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
                    .aside = [w = worker.get()](net::Task work, net::Task done) {
                      w->Aside(std::move(work), std::move(done));
                    }});
+  worker->far_ = std::make_unique<FarSide>(FarSide::Ground{
+      .worker = static_cast<uint16_t>(index),
+      .node = shared.node,
+      .sessions = *worker,
+      .homes = *worker,
+      .home = *worker->home_,
+      .clock = shared.clock,
+      .deliver = [w = worker.get()](const SessionId& id, Delivery delivery,
+                                    Origin from) { w->DeliverAt(id, std::move(delivery), from); },
+      .crowded = [&shared](NodeNumber node) { return shared.crowded && shared.crowded(node); }});
   worker->OnTick();
   return worker;
 }
@@ -276,6 +288,12 @@ void XmppWorker::OnTurnEnd() {
     shared_.on_sessions(std::exchange(records_, {}));
   }
   records_.clear();
+  if (auto homes = far_->TakeHomes(); !homes.empty() && shared_.on_homes) {
+    shared_.on_homes(std::move(homes));
+  }
+  if (auto mail = far_->TakeMail(); !mail.empty() && shared_.to_nodes) {
+    shared_.to_nodes(std::move(mail));
+  }
   if (on_empty_ && conns_->size() == 0) std::exchange(on_empty_, nullptr)();
 }
 
@@ -285,59 +303,69 @@ void XmppWorker::OnTick() {
                                 std::memory_order_relaxed);
   EvictParked();
   home_->Tick();
+  far_->Tick();
   loop_.After(kTick, [this, alive = std::weak_ptr<int>(alive_)] {
     if (!alive.expired()) OnTick();
   });
 }
 
-// --- HomeGate: to the worker that has the user.
+// --- HomeGate: to the worker that is the user's deputy, which knows where its home is.
 
-size_t XmppWorker::HomeOf(std::string_view bare) const {
-  return net::StableHash(bare) % out_.size();
-}
+size_t XmppWorker::HomeOf(std::string_view bare) const { return HomeHash(bare) % out_.size(); }
 
 void XmppWorker::Bind(BindRequest request) {
   const size_t worker = HomeOf(request.user.bare());
-  if (worker == index_) return home().Bind(std::move(request));
-  Post(worker, [request = std::move(request)](XmppWorker& w) mutable {
-    w.home().Bind(std::move(request));
-  });
+  if (worker == index_) return far_->Bind(std::move(request));
+  Post(worker,
+       [request = std::move(request)](XmppWorker& w) mutable { w.far_->Bind(std::move(request)); });
 }
 
 void XmppWorker::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
   const size_t worker = HomeOf(user.bare());
-  if (worker == index_) return home().Arrive(session, user, std::move(stanza), mark);
+  if (worker == index_) return far_->Arrive(session, user, std::move(stanza), mark);
   Post(worker, [session, user, stanza = std::move(stanza), mark](XmppWorker& w) mutable {
-    w.home().Arrive(session, user, std::move(stanza), mark);
+    w.far_->Arrive(session, user, std::move(stanza), mark);
   });
 }
 
 void XmppWorker::Changed(const SessionId& session, const Jid& user, SessionState state) {
   const size_t worker = HomeOf(user.bare());
-  if (worker == index_) return home().Changed(session, user, state);
-  Post(worker, [=](XmppWorker& w) { w.home().Changed(session, user, state); });
+  if (worker == index_) return far_->Changed(session, user, state);
+  Post(worker, [=](XmppWorker& w) { w.far_->Changed(session, user, state); });
 }
 
 void XmppWorker::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                                DeliveryEnd end) {
   const size_t worker = HomeOf(user.bare());
-  if (worker == index_) return home().DeliveryEnded(session, user, ticket, end);
-  Post(worker, [=](XmppWorker& w) { w.home().DeliveryEnded(session, user, ticket, end); });
+  if (worker == index_) return far_->DeliveryEnded(session, user, ticket, end);
+  Post(worker, [=](XmppWorker& w) { w.far_->DeliveryEnded(session, user, ticket, end); });
 }
 
 void XmppWorker::Gone(const SessionId& session, const Jid& user) {
   const size_t worker = HomeOf(user.bare());
-  if (worker == index_) return home().Gone(session, user);
-  Post(worker, [=](XmppWorker& w) { w.home().Gone(session, user); });
+  if (worker == index_) return far_->Gone(session, user);
+  Post(worker, [=](XmppWorker& w) { w.far_->Gone(session, user); });
 }
 
 void XmppWorker::Route(Parcel parcel) {
-  // The server itself, and whoever is not ours, is dealt with where it comes from.
-  const bool user = !parcel.to.local().empty();
-  const size_t worker = user ? HomeOf(parcel.to.bare()) : index_;
-  if (worker == index_) return home().Route(std::move(parcel));
-  Post(worker,
-       [parcel = std::move(parcel)](XmppWorker& w) mutable { w.home().Route(std::move(parcel)); });
+  // The server itself is dealt with where it comes from.
+  if (parcel.to.local().empty()) return home_->gate().Route(std::move(parcel));
+  const size_t worker = HomeOf(parcel.to.bare());
+  if (worker != index_) {
+    return Post(worker,
+                [parcel = std::move(parcel)](XmppWorker& w) mutable { w.Route(std::move(parcel)); });
+  }
+  // Rooms, and whoever is not ours, are of no home.
+  if (!IsOwn(parcel.to.domain())) return home_->gate().Route(std::move(parcel));
+  far_->Route(std::move(parcel));
+}
+
+bool XmppWorker::IsOwn(std::string_view domain) const {
+  return std::ranges::find(ground_.domains, domain) != ground_.domains.end();
+}
+
+void XmppWorker::Expel(const Jid& user, const std::string& text) {
+  if (HomeOf(user.bare()) == index_) far_->Expel(user, text);
 }
 
 void XmppWorker::TellDelivered(const SessionId& session, const Jid& user,

@@ -36,6 +36,7 @@
 #include "net/io/blocking_pool.h"
 #include "net/io/mailbox.h"
 #include "server/c2s/client_stream.h"
+#include "server/c2s/far_side.h"
 #include "server/c2s/login_admission.h"
 #include "server/c2s/sasl_limits.h"
 #include "server/c2s/session.h"
@@ -57,18 +58,23 @@ struct HomeGround {
   const std::vector<std::string>& domains;
   // Work that takes milliseconds, on another thread; then `done` on this one.
   std::function<void(net::Task work, net::Task done)> aside;
+  // HomeOptions' of those names.
+  std::function<bool(const std::string& bare)> may_stay;
+  std::function<void(const std::string& bare, bool changed)> left;
 };
 // A home, with what it stands on.
-struct HomeBox {
+struct HomeBox : HomeDoor {
   virtual ~HomeBox() = default;
-  virtual HomeGate& gate() = 0;
   virtual void Tick() {}                    // once a second
   virtual Home* home() { return nullptr; }  // for operators' orders
   // What it has to say in stream features, written XML.
   virtual std::string StreamFeatures() { return {}; }
   virtual void BeginStop() {}  // its worker stops; sessions end behind this
-  // The account is gone, or may not be there any more: so are its sessions.
-  virtual void Expel(const Jid&, const std::string&) {}
+  bool Knows(const std::string&) override { return false; }
+  bool Has(const std::string&) override { return false; }
+  void Release(const std::string&) override {}
+  void Look(const Jid&) override {}
+  void Expel(const Jid&, net::StreamError, const std::string&) override {}
 };
 using MakeHome = std::function<std::unique_ptr<HomeBox>(const HomeGround& ground)>;
 using MakeStore = std::function<std::unique_ptr<StoreClient>(net::EventLoop& loop)>;
@@ -118,6 +124,11 @@ struct XmppShared {
   MakeHome make_home;
   // Thread-safe, in order of each worker.
   std::function<void(std::vector<SessionRecord> changed)> on_sessions;
+  // --- Of a cluster; each may be missing. Thread-safe, in order of each worker.
+  std::string node;  // its name
+  std::function<void(std::vector<HomeRecord> changed)> on_homes;
+  std::function<void(std::vector<NodeMail> mail)> to_nodes;
+  std::function<bool(NodeNumber node)> crowded;
   SaslLimits sasl_limits;
   RateTable sign_ups;  // by address
   net::BlockingPool hashing;
@@ -161,6 +172,11 @@ class XmppWorker final : public SessionGate,
   void UseTls(TlsByDomain tls) { tls_ = std::move(tls); }
   void Listen(net::UniqueFd socket, net::ConnListenerOptions options,
               std::shared_ptr<net::ListenerCounts> counts);
+  // What the node's thread has: nodes that come and go, records of other nodes' homes, letters.
+  FarSide& far() { return *far_; }
+  void Leave() { far_->Leave(); }
+  // On each worker; the one that has the user tells its sessions.
+  void Expel(const Jid& user, const std::string& text);
   // No new ones; all are told, what they had not is given back to their homes.
   void BeginStop(std::function<void()> empty);
   bool Close(net::Duration limit);
@@ -171,7 +187,6 @@ class XmppWorker final : public SessionGate,
   const WorkerCounters& worker_counters() const { return counters_; }
   const net::ConnStats& conn_stats() const { return conns_->conn_stats(); }
   StoreClient& store() { return *store_; }
-  HomeGate& home() { return home_->gate(); }
   int64_t unix_us() const { return shared_.unix_us(); }
   HomeBox& home_box() { return *home_; }
   void Aside(net::Task work, net::Task done);
@@ -309,15 +324,16 @@ class XmppWorker final : public SessionGate,
   void AdmitLogins();
   void DrainSome();
   size_t HomeOf(std::string_view bare) const;
+  bool IsOwn(std::string_view domain) const;
   Session* Waiting(uint64_t serial);
   void Unwait(Session& session);
 
   // session_places.cc
   Place* Find(const SessionId& id);
   void Free(const SessionId& id);
-  void DeliverAt(const SessionId& id, Delivery delivery, size_t from);
-  void DeliverForeign(const SessionId& id, Delivery delivery, size_t from);
-  void LoseTicket(const SessionId& id, uint64_t ticket, size_t from);
+  void DeliverAt(const SessionId& id, Delivery delivery, Origin from);
+  void DeliverForeign(const SessionId& id, Delivery delivery, Origin from);
+  void LoseTicket(uint64_t ticket, Origin from);
   void SettleAt(const SessionId& id, uint32_t number);
   void CloseAt(const SessionId& id, net::StreamError error, const std::string& text);
   void ParkBound(std::unique_ptr<BoundSession> bound);
@@ -344,6 +360,7 @@ class XmppWorker final : public SessionGate,
   std::unique_ptr<StoreClient> store_;
   std::unique_ptr<ModuleGround> sign_up_ground_;
   std::unique_ptr<HomeBox> home_;
+  std::unique_ptr<FarSide> far_;
   net::BlockingPool::Client hashing_;
   Box box_;
   std::vector<Box::Slot> slots_;

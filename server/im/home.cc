@@ -46,16 +46,20 @@ Home::Home(HomeOptions options, SessionGate& sessions, HomeGate& homes, StoreCli
 
 void Home::Bind(BindRequest request) {
   const HomeCore::Turn turn(core_);
-  if (request.loaded == nullptr || !request.loaded->exists) {
-    return core_.BindFailed(request.session, ErrorXml(StanzaError::kNotAuthorized));
-  }
-  if (User* user = core_.Adopt(request.user, request.loaded)) {
-    return BindTo(*user, std::move(request));
+  // None: it was read at another node, or may have changed since.
+  if (request.loaded != nullptr) {
+    if (!request.loaded->exists) {
+      return core_.BindFailed(request.session, ErrorXml(StanzaError::kNotAuthorized));
+    }
+    if (User* user = core_.Adopt(request.user, request.loaded)) {
+      return BindTo(*user, std::move(request));
+    }
   }
   const Jid bare = request.user;
   core_.WithUser(bare, [this, request = std::move(request)](User* user, StoreError error) mutable {
     if (user == nullptr) return core_.BindFailed(request.session, StoreFailureXml(error));
-    if (user->roster_version == request.loaded->roster_version && !user->busy) {
+    if (request.loaded != nullptr && user->roster_version == request.loaded->roster_version &&
+        !user->busy) {
       user->loaded = request.loaded;
     }
     BindTo(*user, std::move(request));
@@ -171,7 +175,7 @@ void Home::Changed(const Jid& user, AccountChange change) {
   if (change == AccountChange::kArchivePrefs) return ReadArchivePrefs(*at);
   if (change != AccountChange::kRemoved) return;
   rosters_.RemoveAll(*at);
-  Expel(*at, "the account was removed");
+  Expel(*at, net::StreamError::kNotAuthorized, "the account was removed");
 }
 
 void Home::ReadArchivePrefs(User& user) {
@@ -182,17 +186,27 @@ void Home::ReadArchivePrefs(User& user) {
                              }));
 }
 
-void Home::Expel(const Jid& user, const std::string& text) {
+void Home::Expel(const Jid& user, net::StreamError error, const std::string& text) {
   const HomeCore::Turn turn(core_);
   User* at = core_.Find(user.full());
   if (at == nullptr) return;
-  Expel(*at, text);
+  Expel(*at, error, text);
 }
 
-void Home::Expel(User& user, const std::string& text) {
+void Home::Look(const Jid& user) {
+  const HomeCore::Turn turn(core_);
+  if (User* at = core_.Find(user.full())) messages_.Look(*at);
+}
+
+void Home::Release(const std::string& bare) {
+  const HomeCore::Turn turn(core_);
+  if (User* at = core_.Find(bare)) core_.Rest(*at);
+}
+
+void Home::Expel(User& user, net::StreamError error, const std::string& text) {
   while (!user.sessions.empty()) {
     HomeSession& session = user.sessions.front();
-    core_.Close(session.id, net::StreamError::kNotAuthorized, text);
+    core_.Close(session.id, error, text);
     presences_.End(user, session);
     user.sessions.erase(user.sessions.begin());
   }

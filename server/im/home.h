@@ -44,9 +44,16 @@ class Home final : public HomeGate {
   // Once a second or so: gives back what was kept for clients that do not ask for it, tries again
   // what the store did not take.
   void Tick();
-  // The account is no more, or others changed what is stored of it: its sessions end
-  // (not-authorized) and it is read anew.
-  void Expel(const Jid& user, const std::string& text);
+  // The account is no more, is at home elsewhere, or others changed what is stored of it: its
+  // sessions end with `error` and it is read anew.
+  void Expel(const Jid& user, net::StreamError error, const std::string& text);
+  // Others, who did not know that it is at home here, may have stored messages for it.
+  void Look(const Jid& user);
+  // It is in memory, or was changed a short while ago: what a login has read of it may be old.
+  bool Knows(const std::string& bare) { return core_.Has(bare) || core_.MayBeStale(bare); }
+  bool Has(const std::string& bare) const { return core_.Has(bare); }
+  // It shall leave memory (HomeOptions::left), now or when nothing of it is under way any more.
+  void Release(const std::string& bare);
 
   // --- Orders of operators (home_orders.cc), of users whose home this is. Answers come at once or
   // later, and not at all where the home ends before.
@@ -73,7 +80,7 @@ class Home final : public HomeGate {
   void NoteLast(const User& user, std::string status);
   void Changed(const Jid& user, AccountChange change);
   void ReadArchivePrefs(User& user);
-  void Expel(User& user, const std::string& text);
+  void Expel(User& user, net::StreamError error, const std::string& text);
 
   void Refuse(const HomeSession& session, const Parcel& parcel, std::string error_xml);
   bool MayGo(const User& user, const HomeSession& session, const Parcel& parcel);

@@ -145,6 +145,7 @@ void HomeCore::Loaded(const std::string& bare, std::expected<LoadedUser, StoreEr
   if (!result || !result->exists) {
     const StoreError error = result ? StoreError::kAbsent : result.error();
     users_.erase(found);
+    if (options_.left) options_.left(bare, false);
     for (UserAction& action : actions) action(nullptr, error);
     return;
   }
@@ -216,14 +217,16 @@ void HomeCore::Tick() {
 }
 
 bool HomeCore::IsIdle(const User& user) const {
-  return user.sessions.empty() && !user.loading && !user.busy && !user.offline_running &&
-         user.doubts == 0 && user.offline_taken == 0 && !user.offline_reading &&
+  return user.sessions.empty() && !user.loading && !user.busy && user.keeping == 0 &&
+         !user.offline_running && user.doubts == 0 && user.offline_taken == 0 &&
+         !user.offline_reading &&
          (user.waiting == nullptr || (user.waiting->load.empty() && user.waiting->turn.empty() &&
                                       user.waiting->messages.empty()));
 }
 
 void HomeCore::Rest(User& user) {
   if (!IsIdle(user)) return;
+  if (options_.may_stay && !options_.may_stay(user.jid.full())) return Evict(user);
   user.loaded = nullptr;
   user.waiting = nullptr;
   user.idle_mark = ++idle_marks_;
@@ -250,7 +253,9 @@ void HomeCore::Evict(User& user) {
     changed_[bare] = until;
     changed_order_.emplace_back(bare, until);
   }
+  const bool changed = user.stale;
   users_.erase(users_.find(std::string_view(bare)));
+  if (options_.left) options_.left(bare, changed);
 }
 
 void HomeCore::Forget(std::string_view bare) {
@@ -286,11 +291,6 @@ bool HomeCore::Archives(const User& user, const Jid& peer) const {
   const bool in_roster = user.contacts.Find(peer.bare(), user.jid.domain()).listed();
   return WantsArchive(known ? *user.archive_prefs : ArchivePrefs{.by_default = *options_.archive},
                       peer, in_roster);
-}
-
-uint64_t HomeCore::NextArchiveId() {
-  last_archive_us_ = std::max(static_cast<uint64_t>(unix_us_()), last_archive_us_ + 1);
-  return last_archive_us_ << 8U | options_.node;
 }
 
 uint64_t HomeCore::NewTicket(TicketEnd end) {

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "net/base/clock.h"
+#include "server/im/archive_ids.h"
 #include "server/im/iq.h"
 #include "server/im/ports.h"
 #include "server/im/user.h"
@@ -47,14 +48,19 @@ struct HomeLimits {
 };
 
 struct HomeOptions {
-  std::vector<std::string> domains;   // prepared
-  std::vector<std::string> services;  // beside them: domains of rooms, which are no home's
-  uint8_t node = 0;                   // in ids of archives, and of the home among the node's
+  std::vector<std::string> domains;         // prepared
+  std::vector<std::string> services;        // beside them: domains of rooms, which are no home's
+  std::shared_ptr<ArchiveIds> archive_ids;  // of the process
   // What is archived of accounts that have not said what they want (XEP-0441); none: there are no
   // archives.
   std::optional<ArchiveDefault> archive = ArchiveDefault::kAlways;
   bool offline = true;  // messages wait for who is away (XEP-0160); else they go back
   HomeLimits limits;
+  // A user without sessions, of whom nothing is under way: may it stay in memory for what comes
+  // next? Behind it, of users who leave: whether something of theirs was changed here. Both are
+  // called in the middle of the home's work, and must not call it.
+  std::function<bool(const std::string& bare)> may_stay = nullptr;
+  std::function<void(const std::string& bare, bool changed)> left = nullptr;
 };
 
 // What a home lost or refused, for metrics.
@@ -123,6 +129,9 @@ class HomeCore {
   // Nobody needs it now; it may be forgotten.
   void Rest(User& user);
   void Forget(std::string_view bare);
+  bool Has(std::string_view bare) const { return users_.contains(bare); }
+  // What a login has read of it may be old.
+  bool MayBeStale(const std::string& bare);
   size_t users() const { return users_.size(); }
   template <typename Visit>
   void ForEachUser(Visit visit) const {
@@ -150,7 +159,7 @@ class HomeCore {
   const std::vector<std::string>& names() const { return names_; }
   // Whether the archive of `user` is to have messages with `peer`.
   bool Archives(const User& user, const Jid& peer) const;
-  uint64_t NextArchiveId();
+  uint64_t NextArchiveId() { return options_.archive_ids->Next(unix_us_()); }
   int64_t unix_us() const { return unix_us_(); }
   uint64_t random() { return random_(); }
   const HomeLimits& limits() const { return options_.limits; }
@@ -208,7 +217,6 @@ class HomeCore {
   void Fill(User& user, const LoadedUser& loaded);
   bool IsIdle(const User& user) const;
   void Evict(User& user);
-  bool MayBeStale(const std::string& bare);
 
   HomeOptions options_;
   std::vector<std::string> names_;  // domains and services
@@ -243,7 +251,6 @@ class HomeCore {
 
   std::unordered_map<uint64_t, TicketEnd> tickets_;
   uint64_t last_ticket_ = 0;
-  uint64_t last_archive_us_ = 0;
 };
 
 }  // namespace server

@@ -290,11 +290,20 @@ void Messages::Keep(User& user, const std::shared_ptr<Held>& held) {
   }
   batch.push_back(AddOffline{.entry = std::move(entry), .most = core_.limits().offline_messages});
   user.stale = true;
+  ++user.keeping;  // it stays at home until it is known what became of it
   core_.store().Write(std::move(batch),
                       core_.InTurn<std::monostate>([this, held, id](const auto& done) {
-                        if (done) return Kept(held);
-                        if (done.error() == StoreError::kUnknown) return Doubt(held, id);
-                        NotKept(held, done.error());
+                        if (done) {
+                          Kept(held);
+                        } else if (done.error() == StoreError::kUnknown) {
+                          Doubt(held, id);
+                        } else {
+                          NotKept(held, done.error());
+                        }
+                        User* at = core_.Find(held->user.full());
+                        if (at == nullptr) return;
+                        if (at->keeping > 0) --at->keeping;
+                        core_.Rest(*at);
                       }));
 }
 
@@ -306,6 +315,11 @@ void Messages::Kept(const std::shared_ptr<Held>& held) {
   if (at == nullptr) return;
   ++at->offline;
   DeliverOffline(*at);  // a session came meanwhile
+}
+
+void Messages::Look(User& user) {
+  user.offline = std::max(user.offline, 1U);
+  DeliverOffline(user);
 }
 
 // What the archive has, its sender counts already: it is tried again while the store is away.

@@ -42,6 +42,8 @@ class Messages {
   void ArriveIq(const HomeSession& session, const Parcel& iq);
   // The session became available, or its priority is not negative any more.
   void DeliverOffline(User& user);
+  // Others may have stored messages that wait.
+  void Look(User& user);
   // Once a second or so.
   void Tick();
 

@@ -55,10 +55,12 @@ struct MessageTraits {
   bool no_session : 1 = false;
 };
 
-// A session, found again by those who keep no pointer to it. `worker` says on whose thread; `life`
-// makes a place that is used again another session.
+// A session, found again by those who keep no pointer to it. `node` is 0 for this node, else a
+// number that it gave to one life of another, as long as both are of one side; `worker` says on
+// whose thread; `life` makes a place that is used again another session.
 struct SessionId {
-  uint32_t worker = 0;
+  uint16_t worker = 0;
+  uint16_t node = 0;
   uint32_t place = 0;
   uint64_t life = 0;  // 0: none
 

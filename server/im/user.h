@@ -83,6 +83,7 @@ struct User {
   uint64_t roster_version = 0;
   uint32_t offline = 0;        // messages that wait in the store
   uint64_t offline_taken = 0;  // up to which id they are to leave the store, and have not yet
+  uint32_t keeping = 0;        // messages on their way to wait in the store
   bool loading = false;
   bool busy = false;             // a change of roster or blocking list is on its way to the store
   bool offline_running = false;  // some of the waiting messages are with a session

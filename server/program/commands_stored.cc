@@ -226,7 +226,7 @@ struct Activity {
 // Whoever came meanwhile goes, and what homes remember of the account, too.
 void Forget(XmppService& service, const std::string& user) {
   service.OnEachWorker([jid = Jid::OfPrepared(user)](XmppWorker& worker) {
-    worker.home_box().Expel(jid, "the account is no more");
+    worker.Expel(jid, "the account is no more");
   });
 }
 

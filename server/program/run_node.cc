@@ -54,7 +54,8 @@ net::Duration ProcessorTime() {
 
 // What the sessions are kept in.
 std::vector<TableOptions> Tables() {
-  return {{.id = kSessionTable, .name = "session", .unique = true}};
+  return {{.id = kSessionTable, .name = "session", .unique = true},
+          {.id = XmppCluster::kHomeTable, .name = "home", .unique = true}};
 }
 
 class Node {
@@ -106,6 +107,7 @@ class Node {
   std::optional<NodeLock> lock_;
   std::unique_ptr<DistNode> node_;
   std::unique_ptr<ClusterHost> cluster_;
+  std::unique_ptr<XmppCluster> xmpp_cluster_;
   std::vector<net::UniqueFd> listeners_;
   std::promise<bool> stop_asked_;
   size_t client_sockets_ = 0;
@@ -152,7 +154,8 @@ RunResult Node::Run() {
   return {.end = again ? RunEnd::kRestart : RunEnd::kStopped};
 }
 
-// Clients first: what they had goes back to their homes and into the store.
+// Clients first: what they had goes back to their homes, here and on other nodes, and into the
+// store. Then the others hear that this node stops.
 void Node::End() {
   if (!assembled_) return;
   const auto on_node = [&](const std::function<void()>& task) {
@@ -167,7 +170,15 @@ void Node::End() {
     if (clients_ != nullptr) clients_->EndCommands();
     clients_ = nullptr;
   });
+  if (xmpp_ != nullptr) xmpp_->CloseClients();
+  std::promise<void> said;
+  on_node([&] {
+    xmpp_cluster_->Detach();
+    cluster_->Stop();
+    node_->loop().After(kGoodbyeTime, [&said] { said.set_value(); });
+  });
   if (xmpp_ != nullptr) xmpp_->Stop();
+  said.get_future().wait();
   on_node([this] { TakeApart(); });
   node_->Stop();
   xmpp_.reset();
@@ -222,6 +233,7 @@ Node::Errors Node::Prepare() {
                                       .operation = times.operation_timeout});
   if (!cluster) return {cluster.error()};
   cluster_ = std::move(*cluster);
+  xmpp_cluster_ = std::make_unique<XmppCluster>(*node_, *cluster_, clock_);
   AnswerNodeRpc(*node_, *cluster_,
                 {.version = MONGOOSE_VERSION,
                  .commit = SourceCommit(),
@@ -277,12 +289,14 @@ Node::Errors Node::StartXmpp() {
              "there is no [[host]] in " + setup_.folder.Toml() + ": clients are not served");
     return {};
   }
+  const auto on_sessions = [this](std::vector<SessionRecord> changed) {
+    node_->Post([this, changed = std::move(changed)] {
+      KeepSessions(cluster_->cluster(), changed);
+      cluster_->cluster().Flush();
+    });
+  };
   auto xmpp = XmppNode::Start(
-      setup_, client_sockets_, clock_,
-      [this](std::vector<SessionRecord> changed) {
-        node_->Post(
-            [this, changed = std::move(changed)] { KeepSessions(cluster_->cluster(), changed); });
-      },
+      setup_, client_sockets_, clock_, {setup_.dist.node, on_sessions, *xmpp_cluster_},
       {.sessions = [this] { return KnownSessions(); },
        .memory = [this] { return MemoryCategories(); },
        .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
@@ -292,7 +306,10 @@ Node::Errors Node::StartXmpp() {
        .post = [this](std::move_only_function<void()> task) { node_->Post(std::move(task)); }});
   if (!xmpp) return std::move(xmpp.error());
   xmpp_ = std::move(*xmpp);
-  node_->Post([this] { clients_ = xmpp_.get(); });
+  node_->Post([this] {
+    clients_ = xmpp_.get();
+    xmpp_cluster_->Attach(xmpp_->service());
+  });
   return {};
 }
 
@@ -342,6 +359,7 @@ std::vector<KnownSession> Node::KnownSessions() {
 void Node::WriteMoreMetrics(net::MetricsWriter& out) const {
   if (clients_ == nullptr) return;
   clients_->WriteMetrics(out);
+  xmpp_cluster_->WriteMetrics(out);
   WriteSessionMetrics(*cluster_->cluster().table(kSessionTable), out);
   out.Gauge("mongooseim_memory_bound_bytes", "What the node may take ([limits] memory).")
       .Add({}, memory_->bound());
@@ -502,8 +520,7 @@ void Node::StopNow(bool again) {
   net::Log(net::LogLevel::kInfo, "node", "stopping", {{"restart", again}});
   WriteStatus("stopping");
   if (service_) service_->Stopping();
-  cluster_->Stop();
-  // What was said to the others and to mongooseimctl is still on its way.
+  // What was said to mongooseimctl is still on its way.
   node_->loop().After(kGoodbyeTime, [this, again] { stop_asked_.set_value(again); });
 }
 

@@ -1,6 +1,7 @@
 #include "server/program/session_table.h"
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <string>
 #include <unordered_set>
@@ -35,6 +36,19 @@ void KeepSessions(Cluster& cluster, const std::vector<SessionRecord>& changed) {
     });
     if (same) table.Erase(session.full);
   }
+}
+
+std::optional<SessionId> SessionOf(std::string_view value) {
+  SessionId id;
+  const char* at = value.data();
+  const char* const end = at + value.size();
+  const auto read = [&](auto& number) {
+    const auto [next, error] = std::from_chars(at, end, number);
+    at = next != end && *next == ' ' ? next + 1 : next;
+    return error == std::errc();
+  };
+  if (!read(id.worker) || !read(id.place) || !read(id.life) || at != end) return std::nullopt;
+  return id;
 }
 
 void WriteSessionMetrics(ReplicatedTable& table, net::MetricsWriter& out) {

@@ -2,6 +2,8 @@
 // finds its own again. On the node's thread.
 #pragma once
 
+#include <optional>
+#include <string_view>
 #include <vector>
 
 #include "net/report/metrics.h"
@@ -14,6 +16,8 @@ inline constexpr uint32_t kSessionTable = 1;
 
 // A record is the full address; its group the bare one; its value "worker place life".
 void KeepSessions(Cluster& cluster, const std::vector<SessionRecord>& changed);
+// Of a record of this node; nothing: malformed.
+std::optional<SessionId> SessionOf(std::string_view value);
 void WriteSessionMetrics(ReplicatedTable& table, net::MetricsWriter& out);
 
 }  // namespace server

@@ -78,7 +78,7 @@ void Remove(XmppService& service, XmppWorker& worker, const Jid& user, AccountDo
                              [&service, user, done = std::move(done)](auto written) mutable {
                                if (written) {
                                  service.OnEachWorker([user](XmppWorker& w) {
-                                   w.home_box().Expel(user, "the account is no more");
+                                   w.Expel(user, "the account is no more");
                                  });
                                }
                                done(OfWrite(written));

@@ -64,6 +64,7 @@ class HomeWithModules final : public HomeBox {
   // What all homes of the node are made with.
   struct Plan {
     HomeOptions home;
+    std::shared_ptr<ArchiveIds> archive_ids;
     ModulesOptions modules;
     MucOptions muc;
     RoomDirectory& rooms;
@@ -99,14 +100,22 @@ class HomeWithModules final : public HomeBox {
   void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
   std::string StreamFeatures() override { return features_; }
-  void Expel(const Jid& user, const std::string& text) override { home_.Expel(user, text); }
+  void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
+    home_.Expel(user, error, text);
+  }
+  bool Knows(const std::string& bare) override { return home_.Knows(bare); }
+  bool Has(const std::string& bare) override { return home_.Has(bare); }
+  void Release(const std::string& bare) override { home_.Release(bare); }
+  void Look(const Jid& user) override { home_.Look(user); }
 
  private:
   static HomeOptions OptionsFor(const HomeGround& ground, const Plan& plan) {
     HomeOptions options = plan.home;
     options.services = plan.muc.services;
     options.domains = ground.domains;
-    options.node = static_cast<uint8_t>(ground.worker);
+    options.archive_ids = plan.archive_ids;
+    options.may_stay = ground.may_stay;
+    options.left = ground.left;
     return options;
   }
 
@@ -187,8 +196,7 @@ XmppErrors CheckXmpp(const NodeSetup& setup) {
 std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeSetup& setup,
                                                                      size_t sockets,
                                                                      const net::Clock& clock,
-                                                                     OnSessions on_sessions,
-                                                                     NodeHooks hooks) {
+                                                                     Ways ways, NodeHooks hooks) {
   const NodeConfig& config = setup.config;
   auto store = OpenStore({.url = config.store.url, .folder = setup.folder.root});
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
@@ -206,6 +214,8 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
       .make_store = [store = store->get()](net::EventLoop& loop) { return store->Client(loop); },
       .make_home =
           [plan = HomeWithModules::Plan{.home = HomeOptionsOf(config),
+                                        .archive_ids = std::make_shared<ArchiveIds>(
+                                            (*store)->identity().opening),
                                         .modules = ModulesOf(config),
                                         .muc = RoomsOf(config),
                                         .rooms = *rooms,
@@ -215,7 +225,11 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                                         .clock = clock}](const HomeGround& ground) {
             return std::make_unique<HomeWithModules>(ground, plan);
           },
-      .on_sessions = std::move(on_sessions)};
+      .on_sessions = std::move(ways.on_sessions),
+      .node = std::move(ways.node),
+      .on_homes = [&c = ways.cluster](auto changed) { c.OnHomes(std::move(changed)); },
+      .to_nodes = [&c = ways.cluster](auto mail) { c.OnMail(std::move(mail)); },
+      .crowded = [&c = ways.cluster](NodeNumber at) { return c.Crowded(at); }};
   const bool certificates = std::ranges::any_of(
       xmpp.hosts, [](const XmppHost& host) { return !host.certificate.chain.empty(); });
   if (!certificates) {

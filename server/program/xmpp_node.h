@@ -19,6 +19,7 @@
 #include "server/program/broadcast_jobs.h"
 #include "server/program/node_setup.h"
 #include "server/program/xmpp_accounts.h"
+#include "server/program/xmpp_cluster.h"
 #include "server/program/xmpp_commands.h"
 #include "server/store/backend.h"
 #include "server/store/housekeeper.h"
@@ -28,18 +29,26 @@ namespace server {
 class XmppNode {
  public:
   using OnSessions = std::function<void(std::vector<SessionRecord> changed)>;
+  // Of the cluster; it outlives the clients (CloseClients).
+  struct Ways {
+    std::string node;  // its name
+    OnSessions on_sessions;
+    XmppCluster& cluster;
+  };
 
   // `sockets`: at most so many connections. Every error names its remedy.
   static std::expected<std::unique_ptr<XmppNode>, XmppErrors> Start(const NodeSetup& setup,
                                                                     size_t sockets,
                                                                     const net::Clock& clock,
-                                                                    OnSessions on_sessions,
-                                                                    NodeHooks hooks);
+                                                                    Ways ways, NodeHooks hooks);
   ~XmppNode();
 
+  // Clients are told and closed. Behind it the node's thread calls nothing here any more.
+  void CloseClients() { service_->CloseClients(); }
   void Stop();
   // On the node's thread, before Stop(): what commands have begun ends, and no more come.
   void EndCommands();
+  XmppService& service() { return *service_; }
   XmppErrors ReloadCertificates();
   void WriteMetrics(net::MetricsWriter& out) const;
   // `done` on any thread.
@@ -49,7 +58,6 @@ class XmppNode {
   // Of all domains; as it was some seconds ago, where it was asked then.
   void CountAccounts(std::move_only_function<void(uint64_t accounts)> done);
   uint64_t sessions() const { return service_->sessions(); }
-  XmppService& service() { return *service_; }
   const StoreMetrics& store_metrics() const { return store_->metrics(); }
 
  private:

@@ -73,7 +73,8 @@ class Port final : public ClientPort {
   void OnGuess(const Jid*) override {}
   void Bind(const Jid& user, std::string resource, std::shared_ptr<const LoadedUser>) override {
     const Jid full = user.With(resource.empty() ? "r" : resource).value();
-    stream_->Bound(std::make_unique<BoundSession>(SessionId{0, 1, 1}, full, &ground_.limits.bound));
+    stream_->Bound(std::make_unique<BoundSession>(SessionId{.place = 1, .life = 1}, full,
+                                                  &ground_.limits.bound));
   }
   void Resume(const Jid&, std::string, uint32_t) override { stream_->ResumeFailed(3); }
   void Arrived(BoundSession&, Stanza stanza, uint32_t number) override {

@@ -113,7 +113,8 @@ class BoundSessionTest : public ::testing::Test {
     return xml;
   }
   BoundLimits limits{.unacked_bytes_max = 1000, .held_max = 3};
-  BoundSession session{SessionId{1, 2, 3}, Jid::Parse("romeo@here/x").value(), &limits};
+  BoundSession session{SessionId{.worker = 1, .place = 2, .life = 3},
+                       Jid::Parse("romeo@here/x").value(), &limits};
   BoundSession::Out out;
 };
 

@@ -100,7 +100,8 @@ class StreamWorld : public ClientPort {
   void Bind(const Jid& jid, std::string resource, std::shared_ptr<const LoadedUser>) override {
     later.push_back([this, full = jid.With(resource.empty() ? "made" : resource).value()] {
       if (!bind_error.empty()) return stream->BindFailed(bind_error);
-      stream->Bound(std::make_unique<BoundSession>(SessionId{0, 7, 1}, full, &ground.limits.bound));
+      stream->Bound(std::make_unique<BoundSession>(SessionId{.place = 7, .life = 1}, full,
+                                                   &ground.limits.bound));
     });
   }
   void Resume(const Jid& jid, std::string previd, uint32_t h) override {

@@ -365,7 +365,8 @@ TEST_F(HomeTest, RemovedAccountsLeaveTheirContacts) {
 TEST_F(HomeTest, ExpelledSessionsAreClosedAndTheUserIsReadAnew) {
   Online("alice/a");
   const int loads = world_.store.loads;
-  world_.HomeOf("alice@a.example").Expel(*Jid::Parse("alice@a.example"), "banned");
+  world_.HomeOf("alice@a.example")
+      .Expel(*Jid::Parse("alice@a.example"), net::StreamError::kNotAuthorized, "banned");
   world_.Run();
   EXPECT_EQ(world_.Closed("alice/a"), "not-authorized");
   Online("alice/b");

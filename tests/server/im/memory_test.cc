@@ -98,8 +98,8 @@ TEST(HomeMemory, AvailableSessionWith20ContactsCostsLittle) {
   net::ManualClock clock;
   const IqTable handlers;
   Home home(
-      {.domains = {"a.example"}, .node = 1, .limits = {}}, sink, sink, sink, handlers, clock,
-      [] { return 1'800'000'000'000'000; },
+      {.domains = {"a.example"}, .archive_ids = std::make_shared<ArchiveIds>(1), .limits = {}},
+      sink, sink, sink, handlers, clock, [] { return 1'800'000'000'000'000; },
       [random = uint64_t{0}]() mutable { return random += 0x9e3779b97f4a7c15U; });
   const auto used = [&] {
     clock.Advance(std::chrono::minutes(1));

@@ -22,7 +22,7 @@ World::World(size_t homes, HomeLimits limits, const HomeOptions& like) {
   for (size_t i = 0; i < homes; ++i) {
     HomeOptions options = like;
     options.domains = {domain()};
-    options.node = static_cast<uint8_t>(i);
+    options.archive_ids = archive_ids_;
     options.limits = limits;
     homes_.push_back(std::make_unique<Home>(
         std::move(options), *this, *this, store, handlers, clock, [this] { return unix_us; },

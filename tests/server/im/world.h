@@ -107,6 +107,7 @@ class World : public SessionGate, public HomeGate, public DialogueStage {
   Client* Find(const SessionId& id);
   void End(Client& client);
 
+  const std::shared_ptr<ArchiveIds> archive_ids_ = std::make_shared<ArchiveIds>(1);
   std::vector<std::unique_ptr<Home>> homes_;
   std::map<std::string, std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Client>> old_;

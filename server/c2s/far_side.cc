@@ -1,0 +1,475 @@
+#include "server/c2s/far_side.h"
+
+#include "server/im/iq.h"
+
+namespace server {
+namespace {
+
+// Of marks of messages that went to another node: no session has such a place.
+constexpr uint32_t kRoutedPlace = UINT32_MAX;
+// Lodgers of a node that went have ended by then.
+constexpr net::Duration kWentTime = std::chrono::minutes(10);
+
+std::string BusyXml() {
+  return ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint,
+                  "too much waits for the other node");
+}
+
+}  // namespace
+
+FarSide::FarSide(Ground ground) : ground_(std::move(ground)), directory_(ground_.node) {}
+
+FarSide::Peer* FarSide::Find(NodeNumber node) {
+  const auto it = peers_.find(node);
+  return it == peers_.end() ? nullptr : &it->second;
+}
+
+bool FarSide::Post(NodeNumber node, const Letter& letter) {
+  Peer* peer = Find(node);
+  if (peer == nullptr || !AppendLetter(peer->out, letter)) return false;
+  ClientCounters::Add(counters_.letters_out);
+  return true;
+}
+
+std::vector<NodeMail> FarSide::TakeMail() {
+  std::vector<NodeMail> mail;
+  for (auto& [node, peer] : peers_) {
+    if (!peer.out.empty()) mail.push_back({node, std::exchange(peer.out, {})});
+  }
+  return mail;
+}
+
+void FarSide::CountGuests() {
+  size_t guests = 0;
+  for (const auto& [node, peer] : peers_) guests += peer.guests.size();
+  counters_.guests.store(guests, std::memory_order_relaxed);
+}
+
+// --- Homes that begin and end.
+
+void FarSide::TakeHome(const std::string& bare) {
+  if (!directory_.Take(bare)) return;
+  homes_out_.push_back({.bare = bare, .gone = false});
+  fresh_.emplace_back(bare, Now());
+}
+
+void FarSide::GiveUp(const std::string& bare) {
+  if (directory_.GiveUp(bare)) homes_out_.push_back({.bare = bare, .gone = true});
+}
+
+bool FarSide::MayStay(const std::string& bare) {
+  GiveUp(bare);
+  if (directory_.alone()) return true;
+  return directory_.Where(bare, Now()) == 0;
+}
+
+void FarSide::Left(const std::string& bare, bool changed) {
+  GiveUp(bare);
+  if (const auto asked = asked_.extract(bare)) return Allow(asked.mapped().by, bare, true);
+  if (!changed) return;
+  // Its home read the store before this was there.
+  const auto home = directory_.HomeOf(bare, Now());
+  if (home && *home != 0) Post(*home, LookLetter{Jid::OfPrepared(bare)});
+}
+
+void FarSide::LostHome(const std::string& bare) {
+  if (!directory_.GiveUp(bare)) return;
+  ground_.home.Expel(Jid::OfPrepared(bare), net::StreamError::kReset,
+                     "the account is at home on another node");
+}
+
+// --- Binding.
+
+void FarSide::Bind(BindRequest request) {
+  const std::string& bare = request.user.full();
+  const net::Time now = Now();
+  if (const auto home = directory_.HomeOf(bare, now)) {
+    if (*home == 0) return BindHere(std::move(request));
+    return BindThere(*home, std::move(request));
+  }
+  if (const auto it = claims_.find(bare); it != claims_.end()) {
+    if (it->second.waiting.size() >= kClaimsMax) {
+      return FailBind(request.session, request.user, BusyXml());
+    }
+    it->second.waiting.push_back(std::move(request));
+    return;
+  }
+  const NodeNumber warden = directory_.WardenOf(bare);
+  if (warden != 0 && claims_.size() < kClaimsMax && Post(warden, ClaimLetter{request.user})) {
+    Claim& claim = claims_[bare];
+    claim.warden = warden;
+    claim.since = now;
+    claim.waiting.push_back(std::move(request));
+    return;
+  }
+  if (directory_.Touched(bare, now)) request.loaded = nullptr;
+  TakeHome(bare);
+  BindHere(std::move(request));
+}
+
+void FarSide::BindHere(BindRequest request) {
+  if (const NodeNumber node = request.session.node; node != 0) {
+    Peer* peer = Find(node);
+    if (peer == nullptr) return;  // it went while its session waited
+    peer->guests.insert_or_assign(request.session, request.user);
+  }
+  home().Bind(std::move(request));
+}
+
+void FarSide::BindThere(NodeNumber node, BindRequest request) {
+  const SessionId session = request.session;
+  // Its node knows where to turn to by the time that it tries again.
+  if (session.node != 0) return FailBind(session, request.user, BusyXml(), true);
+  const Jid user = request.user;
+  request.loaded = nullptr;
+  if (!Post(node, std::move(request))) return FailBind(session, user, BusyXml());
+  lodged_[session] = node;
+  peers_.at(node).lodgers.insert_or_assign(session, user);
+}
+
+void FarSide::FailBind(const SessionId& session, const Jid& user, std::string error_xml,
+                       bool not_home) {
+  if (session.node == 0) return ground_.sessions.BindFailed(session, std::move(error_xml));
+  Post(session.node, BindFailedLetter{session, user, std::move(error_xml), not_home});
+}
+
+// --- Sessions of this node, to their homes.
+
+void FarSide::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
+  const auto lodged = lodged_.find(session);
+  if (lodged == lodged_.end()) return home().Arrive(session, user, std::move(stanza), mark);
+  Post(lodged->second, ArriveLetter{session, user, std::move(stanza), mark.number});
+}
+
+void FarSide::Changed(const SessionId& session, const Jid& user, SessionState state) {
+  const auto lodged = lodged_.find(session);
+  if (lodged == lodged_.end()) return home().Changed(session, user, state);
+  Post(lodged->second, ChangedLetter{session, user, state});
+}
+
+void FarSide::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
+                            DeliveryEnd end) {
+  const auto lodged = lodged_.find(session);
+  if (lodged == lodged_.end()) return home().DeliveryEnded(session, user, ticket, end);
+  // Of a home that went: nobody waits for it.
+  Post(lodged->second, DeliveryEndedLetter{session, user, ticket, end});
+}
+
+void FarSide::Gone(const SessionId& session, const Jid& user) {
+  const auto lodged = lodged_.extract(session);
+  if (!lodged) return home().Gone(session, user);
+  Post(lodged.mapped(), GoneLetter{session, user});
+  if (Peer* peer = Find(lodged.mapped())) peer->lodgers.erase(session);
+}
+
+// --- Messages, presence, IQ.
+
+void FarSide::Route(Parcel parcel, uint8_t hops) {
+  NodeNumber node = 0;
+  if (!directory_.alone() && hops < kHopsMax) {
+    node = directory_.Where(std::string(parcel.to.bare()), Now());
+  }
+  if (node == 0 || Find(node) == nullptr) return home().Route(std::move(parcel));
+  const bool kept =
+      parcel.mark || (parcel.kind == StanzaKind::kMessage && parcel.type != StanzaType::kError);
+  Peer& peer = *Find(node);
+  if (peer.routed >= kRoutedMax || ground_.crowded(node)) return Refuse(parcel);
+  if (!kept) {
+    if (!Post(node, RouteLetter{parcel, static_cast<uint8_t>(hops + 1)})) Refuse(parcel);
+    return;
+  }
+  RouteLetter letter{parcel, static_cast<uint8_t>(hops + 1)};
+  letter.parcel.mark = {
+      .session = {.worker = ground_.worker, .place = kRoutedPlace, .life = ++last_routed_},
+      .number = 1};
+  if (!Post(node, letter)) return Refuse(parcel);
+  ++peer.routed;
+  routed_.emplace(last_routed_, Routed{node, std::move(parcel)});
+}
+
+void FarSide::Refuse(const Parcel& parcel) {
+  ClientCounters::Add(counters_.refused);
+  if (parcel.kind != StanzaKind::kPresence && parcel.type != StanzaType::kError &&
+      parcel.type != StanzaType::kResult) {
+    ground_.homes.Route(ErrorFor(parcel, BusyXml()));
+  }
+  ground_.sessions.Settled(parcel.mark);
+}
+
+bool FarSide::SettledRouted(const SenderMark& mark) {
+  if (mark.session.node != 0 || mark.session.place != kRoutedPlace) return false;
+  const auto routed = routed_.extract(mark.session.life);
+  if (!routed) return true;
+  if (Peer* peer = Find(routed.mapped().node)) --peer->routed;
+  ground_.sessions.Settled(routed.mapped().parcel.mark);
+  return true;
+}
+
+void FarSide::Expel(const Jid& user, const std::string& text) {
+  for (const auto& [node, peer] : peers_) Post(node, ExpelLetter{user, text});
+  ground_.home.Expel(user, net::StreamError::kNotAuthorized, text);
+}
+
+// --- What homes have for sessions of other nodes.
+
+void FarSide::Bound(const SessionId& session, const Jid& full) {
+  Post(session.node, BoundLetter{session, full});
+}
+
+void FarSide::BindFailed(const SessionId& session, std::string error_xml) {
+  Peer* peer = Find(session.node);
+  if (peer == nullptr) return;
+  const auto guest = peer->guests.extract(session);
+  if (guest) FailBind(session, guest.mapped(), std::move(error_xml));
+}
+
+void FarSide::Deliver(const SessionId& session, Delivery delivery) {
+  const uint64_t ticket = delivery.ticket;
+  if (Post(session.node, DeliverLetter{session, ground_.worker, std::move(delivery)})) {
+    if (ticket != 0) peers_.at(session.node).tickets.emplace(ticket, session);
+    return;
+  }
+  if (ticket == 0) return;
+  // It is lost for that session, so that its home looks for another one.
+  const Peer* peer = Find(session.node);
+  if (peer == nullptr || !peer->guests.contains(session)) {
+    return TicketLost({.node = 0, .worker = ground_.worker}, ticket);
+  }
+  home().DeliveryEnded(session, peer->guests.at(session), ticket, DeliveryEnd::kLost);
+}
+
+void FarSide::Settled(const SenderMark& mark) {
+  Post(mark.session.node, SettledLetter{mark.session, mark.number});
+}
+
+void FarSide::Close(const SessionId& session, net::StreamError error, std::string text) {
+  Post(session.node, CloseLetter{session, error, std::move(text)});
+}
+
+// There is no such session, and no more is known of the delivery than its ticket.
+void FarSide::TicketLost(const Origin& from, uint64_t ticket) {
+  if (from.node != 0) {
+    Post(from.node, TicketLostLetter{from.worker, ticket});
+    return;
+  }
+  home().DeliveryEnded({}, Jid::OfPrepared("invalid"), ticket, DeliveryEnd::kLost);
+}
+
+// --- From the node's thread.
+
+void FarSide::NodeUp(NodeNumber node, const std::string& name) {
+  if (left_) return;
+  directory_.NodeUp(node, name);
+  peers_.try_emplace(node);
+}
+
+void FarSide::NodeDown(NodeNumber node) {
+  auto went = peers_.extract(node);
+  if (!went) return;
+  directory_.NodeDown(node, Now());
+  went_.emplace_back(node, Now());
+  const Peer& peer = went.mapped();
+  // None of them takes what another has lost.
+  for (const auto& [session, user] : peer.guests) {
+    home().DeliveryEnded(session, user, 0, DeliveryEnd::kLost);
+  }
+  for (const auto& [ticket, session] : peer.tickets) {
+    const auto guest = peer.guests.find(session);
+    const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;
+    home().DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
+  }
+  for (const auto& [session, user] : peer.guests) home().Gone(session, user);
+  // They stay in lodged_ until they are gone: what they had of that home is nobody's.
+  for (const auto& [session, user] : peer.lodgers) {
+    ClientCounters::Add(counters_.lodgers_lost);
+    ground_.sessions.Close(session, net::StreamError::kReset,
+                           "the node that the account was at home on is gone");
+  }
+  std::erase_if(asked_, [node](const auto& asked) { return asked.second.by == node; });
+  std::vector<Claim> unanswered;
+  std::erase_if(claims_, [&](auto& claim) {
+    if (claim.second.warden != node) return false;
+    unanswered.push_back(std::move(claim.second));
+    return true;
+  });
+  for (Claim& claim : unanswered) {
+    for (BindRequest& request : claim.waiting) Bind(std::move(request));
+  }
+  std::vector<Parcel> again;
+  std::erase_if(routed_, [&](auto& routed) {
+    if (routed.second.node != node) return false;
+    again.push_back(std::move(routed.second.parcel));
+    return true;
+  });
+  ClientCounters::Add(counters_.rerouted, again.size());
+  for (Parcel& parcel : again) Route(std::move(parcel));
+}
+
+void FarSide::Recorded(const std::string& bare, NodeNumber node, uint64_t stamp) {
+  directory_.Recorded(bare, node, stamp);
+}
+
+void FarSide::Erased(const std::string& bare, NodeNumber node) {
+  directory_.Erased(bare, node, Now());
+}
+
+void FarSide::Tick() {
+  const net::Time now = Now();
+  directory_.Tick(now);
+  CountGuests();
+  while (!fresh_.empty() && now - fresh_.front().second >= kEmptyTime) {
+    if (!ground_.home.Has(fresh_.front().first)) GiveUp(fresh_.front().first);
+    fresh_.pop_front();
+  }
+  while (!went_.empty() && now - went_.front().second >= kWentTime) {
+    std::erase_if(lodged_,
+                  [node = went_.front().first](const auto& one) { return one.second == node; });
+    went_.pop_front();
+  }
+  std::vector<std::string> late;
+  for (const auto& [bare, asked] : asked_) {
+    if (now - asked.since >= kClaimTime) late.push_back(bare);
+  }
+  for (const std::string& bare : late) Allow(asked_.extract(bare).mapped().by, bare, true);
+  late.clear();
+  for (const auto& [bare, claim] : claims_) {
+    if (now - claim.since >= kClaimTime) late.push_back(bare);
+  }
+  // Nobody answers; whoever is at home there too gives way to this one, or this to that.
+  for (const std::string& bare : late) {
+    OnLetter(0, ClaimedLetter{Jid::OfPrepared(bare), {}, true});
+  }
+}
+
+void FarSide::Leave() {
+  left_ = true;
+  std::vector<NodeNumber> nodes;
+  for (const auto& [node, peer] : peers_) nodes.push_back(node);
+  for (const NodeNumber node : nodes) NodeDown(node);
+}
+
+// --- Letters.
+
+void FarSide::OnMail(NodeNumber node, LetterKind kind, std::span<const uint8_t> body) {
+  if (Find(node) == nullptr) return;
+  ClientCounters::Add(counters_.letters_in);
+  auto letter = ReadLetter(kind, body, node);
+  if (!letter) {
+    ClientCounters::Add(counters_.letters_malformed);
+    return;
+  }
+  std::visit([&](auto& one) { OnLetter(node, std::move(one)); }, *letter);
+}
+
+bool FarSide::AtHome(NodeNumber node, const SessionId& session) {
+  const Peer* peer = Find(node);
+  return peer != nullptr && peer->guests.contains(session);
+}
+
+void FarSide::OnLetter(NodeNumber, BindRequest letter) { Bind(std::move(letter)); }
+
+void FarSide::OnLetter(NodeNumber node, ArriveLetter letter) {
+  if (!AtHome(node, letter.session)) return;
+  home().Arrive(letter.session, letter.user, std::move(letter.stanza),
+                {.session = letter.session, .number = letter.number});
+}
+
+void FarSide::OnLetter(NodeNumber node, const ChangedLetter& letter) {
+  if (AtHome(node, letter.session)) home().Changed(letter.session, letter.user, letter.state);
+}
+
+void FarSide::OnLetter(NodeNumber node, const DeliveryEndedLetter& letter) {
+  auto& tickets = peers_.at(node).tickets;
+  const auto it = tickets.find(letter.ticket);
+  if (it == tickets.end() || it->second != letter.session) return;
+  tickets.erase(it);
+  home().DeliveryEnded(letter.session, letter.user, letter.ticket, letter.end);
+}
+
+void FarSide::OnLetter(NodeNumber node, const GoneLetter& letter) {
+  if (peers_.at(node).guests.erase(letter.session) == 0) return;
+  home().Gone(letter.session, letter.user);
+}
+
+void FarSide::OnLetter(NodeNumber, RouteLetter letter) {
+  Route(std::move(letter.parcel), letter.hops);
+}
+
+void FarSide::OnLetter(NodeNumber node, BindFailedLetter letter) {
+  if (letter.not_home) directory_.Erased(letter.user.full(), node, Now());
+  lodged_.erase(letter.session);
+  peers_.at(node).lodgers.erase(letter.session);
+  ground_.sessions.BindFailed(letter.session, std::move(letter.error));
+}
+
+void FarSide::OnLetter(NodeNumber node, const ClaimLetter& letter) {
+  const std::string& bare = letter.user.full();
+  const net::Time now = Now();
+  const auto home = directory_.HomeOf(bare, now);
+  if (home && *home != node) {
+    Post(node, ClaimedLetter{letter.user, directory_.NameOf(*home), false});
+    return;
+  }
+  const bool changed = ground_.home.Knows(bare) || directory_.Touched(bare, now);
+  directory_.Grant(bare, node, now);
+  ground_.home.Release(bare);
+  if (!ground_.home.Has(bare)) return Allow(node, bare, changed);
+  asked_[bare] = {.by = node, .since = now};
+}
+
+void FarSide::Allow(NodeNumber node, const std::string& bare, bool changed) {
+  Post(node, ClaimedLetter{Jid::OfPrepared(bare), directory_.NameOf(node), changed});
+}
+
+void FarSide::OnLetter(NodeNumber, const ClaimedLetter& letter) {
+  const std::string& bare = letter.user.full();
+  auto claim = claims_.extract(bare);
+  if (!claim) return;
+  const auto node = directory_.Find(letter.node);
+  const bool ours = !node || *node == 0;
+  if (ours) TakeHome(bare);
+  for (BindRequest& request : claim.mapped().waiting) {
+    if (!ours) {
+      BindThere(*node, std::move(request));
+      continue;
+    }
+    if (letter.changed) request.loaded = nullptr;
+    BindHere(std::move(request));
+  }
+}
+
+void FarSide::OnLetter(NodeNumber, const ExpelLetter& letter) {
+  ground_.home.Expel(letter.user, net::StreamError::kNotAuthorized, letter.text);
+}
+
+void FarSide::OnLetter(NodeNumber, const LookLetter& letter) {
+  if (directory_.IsMine(letter.user.full())) ground_.home.Look(letter.user);
+}
+
+void FarSide::OnLetter(NodeNumber, const BoundLetter& letter) {
+  ground_.sessions.Bound(letter.session, letter.full);
+}
+
+void FarSide::OnLetter(NodeNumber node, DeliverLetter letter) {
+  ground_.deliver(letter.session, std::move(letter.delivery),
+                  {.node = node, .worker = letter.from});
+}
+
+void FarSide::OnLetter(NodeNumber, const SettledLetter& letter) {
+  ground_.sessions.Settled({.session = letter.session, .number = letter.number});
+}
+
+void FarSide::OnLetter(NodeNumber, CloseLetter letter) {
+  ground_.sessions.Close(letter.session, letter.error, std::move(letter.text));
+}
+
+void FarSide::OnLetter(NodeNumber node, const TicketLostLetter& letter) {
+  Peer& peer = peers_.at(node);
+  const auto ticket = peer.tickets.extract(letter.ticket);
+  if (!ticket) return;
+  const auto guest = peer.guests.find(ticket.mapped());
+  const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;
+  home().DeliveryEnded(ticket.mapped(), user, letter.ticket, DeliveryEnd::kLost);
+}
+
+}  // namespace server

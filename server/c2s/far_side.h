@@ -1,0 +1,221 @@
+// A worker's dealings with other nodes: users who are at home there, sessions there of users who
+// are at home here, and what is under way between them.
+//
+//   deputy of its users   Bind, Arrive, … Route: to the home here, or as a letter to where it is
+//   guests                sessions of other nodes that are at home here
+//   lodgers               sessions of this node whose home is on another
+//   routed                messages that went to another node and are not settled: kept until they
+//   are tickets               deliveries to guests whose end is awaited
+//
+// When a node is no more of our side (NodeDown), what it had of ours ends at once: tickets as lost,
+// so their messages go to other sessions or wait offline; guests as gone; lodgers with <reset/>, so
+// that their clients come back and find the home that there is then; routed messages are routed
+// anew. Whatever comes from it afterwards is of another number, and is not taken.
+//
+// Bounded: kRoutedMax messages to a node, kClaimsMax binds that wait; a node for which too much
+// waits gets no new messages, their senders are told.
+//
+// One thread: of its worker.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "server/c2s/client_counters.h"
+#include "server/c2s/home_directory.h"
+#include "server/im/letters.h"
+#include "server/im/ports.h"
+
+namespace server {
+
+// A home with what it stands on, as far as this needs it.
+class HomeDoor {
+ public:
+  virtual HomeGate& gate() = 0;
+  // Something of the user is in memory, or was changed a short while ago.
+  virtual bool Knows(const std::string& bare) = 0;
+  // The user is in memory.
+  virtual bool Has(const std::string& bare) = 0;
+  // Forgets it as soon as nothing of it is under way; at once, most often.
+  virtual void Release(const std::string& bare) = 0;
+  // Others stored something for it.
+  virtual void Look(const Jid& user) = 0;
+  virtual void Expel(const Jid& user, net::StreamError error, const std::string& text) = 0;
+
+ protected:
+  ~HomeDoor() = default;
+};
+
+// Letters for a node.
+struct NodeMail {
+  NodeNumber node = 0;
+  std::vector<uint8_t> letters;
+};
+// A home that began or ended here, for all nodes.
+struct HomeRecord {
+  std::string bare;
+  bool gone = false;
+};
+
+// Who wants to hear of a delivery.
+struct Origin {
+  NodeNumber node = 0;
+  uint16_t worker = 0;
+};
+
+// Written by the worker alone, read by anyone.
+struct FarCounters {
+  using Counter = ClientCounters::Counter;
+  Counter letters_out{0};
+  Counter letters_in{0};
+  Counter letters_malformed{0};
+  Counter rerouted{0};      // routed anew: their node went
+  Counter refused{0};       // messages to a node for which too much waits
+  Counter lodgers_lost{0};  // sessions ended since their home's node went
+  Counter guests{0};        // now
+};
+
+class FarSide {
+ public:
+  static constexpr size_t kRoutedMax = 50'000;  // a node
+  static constexpr size_t kClaimsMax = 10'000;
+  static constexpr net::Duration kClaimTime = std::chrono::seconds(5);
+  static constexpr net::Duration kEmptyTime = std::chrono::seconds(60);
+
+  struct Ground {
+    uint16_t worker = 0;
+    std::string node;
+    SessionGate& sessions;  // of the worker
+    HomeGate& homes;        // the way to all homes
+    HomeDoor& home;         // of the worker
+    const net::Clock& clock;
+    // Letters from another worker of another node, for a session here.
+    std::function<void(const SessionId&, Delivery, Origin)> deliver;
+    // Too much waits for that node.
+    std::function<bool(NodeNumber)> crowded;
+  };
+  explicit FarSide(Ground ground);
+
+  // --- The deputy of the users of this worker.
+  void Bind(BindRequest request);
+  void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark);
+  void Changed(const SessionId& session, const Jid& user, SessionState state);
+  void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket, DeliveryEnd end);
+  void Gone(const SessionId& session, const Jid& user);
+  void Route(Parcel parcel) { Route(std::move(parcel), 0); }
+  void Expel(const Jid& user, const std::string& text);
+
+  // --- For sessions of other nodes.
+  void Bound(const SessionId& session, const Jid& full);
+  void BindFailed(const SessionId& session, std::string error_xml);
+  void Deliver(const SessionId& session, Delivery delivery);
+  void Settled(const SenderMark& mark);
+  void Close(const SessionId& session, net::StreamError error, std::string text);
+  void TicketLost(const Origin& from, uint64_t ticket);
+
+  // --- From the node's thread.
+  void NodeUp(NodeNumber node, const std::string& name);
+  void NodeDown(NodeNumber node);
+  void Recorded(const std::string& bare, NodeNumber node, uint64_t stamp);
+  void Erased(const std::string& bare, NodeNumber node);
+  // Another node's home of that user stays.
+  void LostHome(const std::string& bare);
+  void OnMail(NodeNumber node, LetterKind kind, std::span<const uint8_t> body);
+
+  // --- From the home, in the middle of its work: nothing calls it back.
+  // The user has no session: may it stay in memory?
+  bool MayStay(const std::string& bare);
+  void Left(const std::string& bare, bool changed);
+
+  // A message of ours that is settled elsewhere. False: no such mark.
+  bool SettledRouted(const SenderMark& mark);
+  void Tick();
+  // No node is there any more.
+  void Leave();
+
+  // What is to go out, at the end of a turn.
+  std::vector<NodeMail> TakeMail();
+  std::vector<HomeRecord> TakeHomes() { return std::exchange(homes_out_, {}); }
+  const FarCounters& counters() const { return counters_; }
+  size_t lodgers() const { return lodged_.size(); }
+
+ private:
+  struct Peer {
+    std::map<SessionId, Jid> guests;
+    std::map<SessionId, Jid> lodgers;
+    std::map<uint64_t, SessionId> tickets;
+    size_t routed = 0;
+    std::vector<uint8_t> out;
+  };
+  struct Claim {
+    std::vector<BindRequest> waiting;
+    NodeNumber warden = 0;
+    net::Time since{};
+  };
+  struct Routed {
+    NodeNumber node;
+    Parcel parcel;
+  };
+  struct Asked {
+    NodeNumber by = 0;
+    net::Time since{};
+  };
+
+  net::Time Now() const { return ground_.clock.Now(); }
+  HomeGate& home() { return ground_.home.gate(); }
+  Peer* Find(NodeNumber node);
+  bool Post(NodeNumber node, const Letter& letter);
+  void Route(Parcel parcel, uint8_t hops);
+  bool Send(NodeNumber node, Parcel& parcel, uint8_t hops);
+  void Refuse(const Parcel& parcel);
+  void FailBind(const SessionId& session, const Jid& user, std::string error_xml,
+                bool not_home = false);
+  void BindHere(BindRequest request);
+  void BindThere(NodeNumber node, BindRequest request);
+  void TakeHome(const std::string& bare);
+  void GiveUp(const std::string& bare);
+  void Allow(NodeNumber node, const std::string& bare, bool changed);
+  void CountGuests();
+  bool AtHome(NodeNumber node, const SessionId& session);
+  // Letters of a node, each by its kind.
+  void OnLetter(NodeNumber node, BindRequest letter);
+  void OnLetter(NodeNumber node, ArriveLetter letter);
+  void OnLetter(NodeNumber node, const ChangedLetter& letter);
+  void OnLetter(NodeNumber node, const DeliveryEndedLetter& letter);
+  void OnLetter(NodeNumber node, const GoneLetter& letter);
+  void OnLetter(NodeNumber node, RouteLetter letter);
+  void OnLetter(NodeNumber node, BindFailedLetter letter);
+  void OnLetter(NodeNumber node, const ClaimLetter& letter);
+  void OnLetter(NodeNumber node, const ClaimedLetter& letter);
+  void OnLetter(NodeNumber node, const ExpelLetter& letter);
+  void OnLetter(NodeNumber node, const LookLetter& letter);
+  void OnLetter(NodeNumber node, const BoundLetter& letter);
+  void OnLetter(NodeNumber node, DeliverLetter letter);
+  void OnLetter(NodeNumber node, const SettledLetter& letter);
+  void OnLetter(NodeNumber node, CloseLetter letter);
+  void OnLetter(NodeNumber node, const TicketLostLetter& letter);
+
+  const Ground ground_;
+  HomeDirectory directory_;
+  std::map<NodeNumber, Peer> peers_;
+  std::map<SessionId, NodeNumber> lodged_;         // of all peers' lodgers
+  std::unordered_map<std::string, Claim> claims_;  // ours, not answered
+  std::unordered_map<std::string, Asked> asked_;   // others', while something is under way here
+  std::deque<std::pair<std::string, net::Time>> fresh_;  // homes that began: is anybody there?
+  std::vector<HomeRecord> homes_out_;
+  std::map<uint64_t, Routed> routed_;
+  uint64_t last_routed_ = 0;
+  std::deque<std::pair<NodeNumber, net::Time>> went_;  // their lodgers' ends are on the way
+  bool left_ = false;
+  FarCounters counters_;
+};
+
+}  // namespace server

@@ -1,0 +1,202 @@
+"""Three mongooseim nodes of one cluster and one store: users are reached wherever their sessions are,
+also when a node is killed."""
+
+import re
+import unittest
+
+from lib.case import EndToEndCase
+from lib.certs import Authority
+from lib.erl import Epmd
+from lib.mongooseim import Mongooseim
+from lib.raw_xmpp import RawXmpp
+from lib.wait import wait_until
+
+DOMAIN = "chat.example"
+USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
+CARBONS = "<enable xmlns='urn:xmpp:carbons:2'/>"
+
+
+class Sessions(EndToEndCase):
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.authority = Authority(cls.workspace)
+        cls.epmd = Epmd(cls.workspace).start()
+        store = cls.workspace.path("shared.db")
+        cls.nodes = [Mongooseim(cls.workspace, cls.epmd, name) for name in ("n1", "n2", "n3")]
+        for node in cls.nodes:
+            node.write("etc/mongooseim.toml", f'[http]\nlisten = ["127.0.0.1:{node.http}"]\n')
+            node.serve(cls.authority, DOMAIN, c2s={"workers": 2}, store={"url": f"sqlite:{store}"},
+                       auth={"failures_per_address": "0"}).live()
+        for node in cls.nodes[1:]:
+            done = node.ctl("join_cluster", "-f", cls.nodes[0].name)
+            assert done.code == 0, done
+        for user in USERS:
+            cls.nodes[0].register(user, "secret")
+        cls.reached()
+
+    @classmethod
+    def reached(cls, nodes=None):
+        """Each knows that it reaches the clients of the others."""
+        nodes = nodes or cls.nodes
+        for node in nodes:
+            wait_until(lambda node=node: cls.metric(node, "mongooseim_nodes_reached") ==
+                       len(nodes) - 1, f"{node.name} reaches {len(nodes) - 1} others")
+
+    @staticmethod
+    def metric(node, name):
+        found = re.search(rf"^{name} (\S+)$", node.get("/metrics")[1], re.M)
+        return int(found[1]) if found else None
+
+    def client(self, node, user, resource="x", **how):
+        client = self.raw(node).login(user, "secret", resource, **how)
+        self.addCleanup(client.cut)
+        return client
+
+    def raw(self, node):
+        return RawXmpp(self.nodes[node].tls_endpoint, DOMAIN, self.authority.ca_file)
+
+    @staticmethod
+    def counted(client, number):
+        """So many of what the client said since it asked for it is delivered or durable."""
+        wait_until(lambda: client.say("<r xmlns='urn:xmpp:sm:3'/>") or
+                   f"h='{number}'" in client.until("<a xmlns='urn:xmpp:sm:3'") + client.until("/>"),
+                   f"{number} are counted")
+
+    # --- the stories
+    def test_messages_reach_users_of_other_nodes_in_order(self):
+        alice, bob = self.client(0, "alice"), self.client(1, "bob")
+        for i in range(200):
+            alice.message(f"bob@{DOMAIN}", f"a{i}")
+            bob.message(f"alice@{DOMAIN}/x", f"b{i}")
+        self.assertEqual([bob.body() for _ in range(200)], [f"a{i}" for i in range(200)])
+        self.assertEqual([alice.body() for _ in range(200)], [f"b{i}" for i in range(200)])
+
+    def test_sessions_of_one_user_on_two_nodes_are_one_account(self):
+        alice = self.client(0, "alice")
+        desk, phone = self.client(1, "bob", "desk"), self.client(2, "bob", "phone")
+        for session in (desk, phone):
+            self.assertIn("type='result'", session.iq("set", CARBONS))
+        # To one of them: the other has a carbon, wherever it is.
+        for target, other in ((desk, phone), (phone, desk)):
+            alice.message(target.full, f"to {target.full}")
+            self.assertEqual(target.body(), f"to {target.full}")
+            other.until("<received xmlns='urn:xmpp:carbons:2'")
+            self.assertIn(f"to {target.full}<", other.until("</message>"))
+        desk.message(alice.full, "from the desk")
+        self.assertEqual(alice.body(), "from the desk")
+        phone.until("<sent xmlns='urn:xmpp:carbons:2'")
+        # Presence of the one is seen by the other, and its end.
+        phone.present("<show>away</show>")
+        self.assertIn("<show>away</show>", desk.until("</presence>"))
+        phone.leave()
+        self.assertIn("/phone'", desk.until("type='unavailable'") + desk.until(">"))
+
+    def test_presence_and_requests_go_between_contacts_of_two_nodes(self):
+        carol, dave = self.client(0, "carol"), self.client(2, "dave")
+        carol.iq("get", "<query xmlns='jabber:iq:roster'/>")
+        carol.say(f"<presence to='dave@{DOMAIN}' type='subscribe'/>")
+        dave.until("type='subscribe'")
+        dave.say(f"<presence to='carol@{DOMAIN}' type='subscribed'/>")
+        carol.until("type='subscribed'")
+        dave.say("<presence><show>dnd</show></presence>")
+        carol.until("<show>dnd</show>")
+        # An IQ to the full address is answered by that client.
+        carol.say(f"<iq type='get' id='v' to='{dave.full}'><query xmlns='jabber:iq:version'/></iq>")
+        dave.until("jabber:iq:version")
+        dave.say(f"<iq type='result' id='v' to='{carol.full}'/>")
+        carol.until("id='v'")
+        dave.cut()
+        carol.until("type='unavailable'")
+
+    def test_the_roster_of_a_session_on_another_node_is_pushed(self):
+        one, two = self.client(0, "erin", "one"), self.client(1, "erin", "two")
+        two.iq("get", "<query xmlns='jabber:iq:roster'/>")
+        one.iq("set", "<query xmlns='jabber:iq:roster'><item jid='x@chat.example' name='X'/></query>")
+        self.assertIn("name='X'", two.until("</query>"))
+
+    def test_what_waits_is_delivered_on_another_node_and_archived_for_all(self):
+        alice = self.client(0, "alice")
+        for i in range(5):
+            alice.message(f"frank@{DOMAIN}", f"w{i}")
+        alice.sync()
+        wait_until(lambda: "<count>5</count>" in self.archived("frank", 1, presence=False),
+                   "five are in the archive")
+        frank = self.client(2, "frank")
+        self.assertEqual([frank.body() for _ in range(5)], [f"w{i}" for i in range(5)])
+        frank.leave()
+        again = self.client(1, "frank", "again")
+        again.message(f"frank@{DOMAIN}/again", "end")
+        self.assertEqual(again.body(), "end")
+
+    def archived(self, user, node, **how):
+        client = self.client(node, user, "archive", **how)
+        answer = client.iq("set", "<query xmlns='urn:xmpp:mam:2'>"
+                                  "<set xmlns='http://jabber.org/protocol/rsm'><max>0</max></set></query>")
+        client.leave()
+        return answer
+
+    def test_an_address_that_is_bound_again_on_another_node_ends_the_older(self):
+        old = self.client(0, "grace", "same")
+        new = self.client(1, "grace", "same")
+        self.assertIn("<conflict ", old.until_closed())
+        new.message(f"grace@{DOMAIN}/same", "here")
+        self.assertEqual(new.body(), "here")
+
+    def test_of_a_killed_node_nothing_is_lost(self):
+        alice = self.client(0, "alice", "k")
+        previd = alice.manage()
+        self.assertTrue(previd)
+        bob = self.client(1, "bob", "k")
+        lodger = self.client(0, "bob", "lodger", presence=False)  # at home where bob is
+        alice.message(f"bob@{DOMAIN}", "before")
+        self.assertEqual(bob.body(), "before")
+        self.counted(alice, 1)  # else it would be routed anew: its node may have died before it had it
+        self.nodes[1].process.kill()
+        self.workspace.processes.remove(self.nodes[1].process)
+        for i in range(50):
+            alice.message(f"bob@{DOMAIN}", f"k{i}")
+        # Its session's home is gone: it may come back at once.
+        self.assertIn("<reset ", lodger.until_closed())
+        self.reached([self.nodes[0], self.nodes[2]])
+        self.counted(alice, 51)
+        bob = self.client(2, "bob", "k")
+        heard = [bob.body() for _ in range(50)]
+        self.assertEqual(heard, [f"k{i}" for i in range(50)])
+        bob.message(f"bob@{DOMAIN}/k", "end")
+        self.assertEqual(bob.body(), "end")
+        self.nodes[1].live()
+        self.reached()
+        carol = self.client(1, "carol", "k")
+        carol.message(f"bob@{DOMAIN}", "the node is back")
+        self.assertEqual(bob.body(), "the node is back")
+
+    def test_a_node_that_stops_in_order_gives_back_what_its_clients_had_not(self):
+        alice = self.client(0, "alice", "s")
+        bob = self.client(2, "bob", "s")
+        alice.message(f"bob@{DOMAIN}", "before")
+        self.assertEqual(bob.body(), "before")
+        done = self.nodes[2].ctl("stop")
+        self.assertEqual(done.code, 0, done)
+        self.assertIn("<system-shutdown ", bob.until_closed())
+        for i in range(10):
+            alice.message(f"bob@{DOMAIN}", f"s{i}")
+        alice.sync()
+        bob = self.client(1, "bob", "s")
+        self.assertEqual([bob.body() for _ in range(10)], [f"s{i}" for i in range(10)])
+        self.nodes[2].live()
+        self.reached()
+
+    def test_counts_of_the_cluster_are_the_same_on_all_nodes(self):
+        sessions = [self.client(i, "grace", f"c{i}") for i in range(3)]
+        for node in self.nodes:
+            wait_until(lambda node=node: self.metric(node, "sm_unique_sessions_count") >= 1,
+                       "the sessions are known")
+        total = {self.metric(node, "sm_total_sessions_count") for node in self.nodes}
+        self.assertEqual(len(total), 1)
+        for session in sessions:
+            session.leave()
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,562 @@
+// Days of a few users over several nodes: letters and records are on their way as long as chance
+// has it, nodes lose each other and come back or are killed, sessions come and go on any of them;
+// then the books are opened. Seeds are printed; the same seed is the same day.
+#include "server/c2s/far_side.h"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "net/base/random.h"
+#include "server/im/home.h"
+#include "tests/server/im/map_store.h"
+
+namespace server {
+namespace {
+
+constexpr int kUsers = 4;
+constexpr std::string_view kDomain = "a.example";
+
+uint32_t Count(size_t size) { return static_cast<uint32_t>(size); }
+
+std::string UserName(uint64_t i) { return "u" + std::to_string(i) + "@" + std::string(kDomain); }
+
+struct Fate {
+  std::string sender;  // session
+  uint64_t number = 0;
+  int taken = 0;
+  int bounced = 0;
+};
+
+class Sim {
+ public:
+  struct Client {
+    SessionId id;
+    int node = 0;
+    Jid user;
+    std::string full;  // "": not bound
+    bool open = true;
+    uint32_t sent = 0;
+    std::set<uint32_t> settled;
+    int settled_twice = 0;
+    net::StreamError closed = net::StreamError::kNone;
+    std::deque<std::pair<uint64_t, std::string>> untaken;  // ticket, id of the message
+    std::map<std::string, uint64_t> last_of;               // by sender: the number that came last
+  };
+
+  class Node final : public SessionGate, public HomeGate, public HomeDoor {
+   public:
+    Node(Sim& world, int number)
+        : sim_(world),
+          index(number),
+          home_(
+              {.domains = {std::string(kDomain)},
+               .archive_ids = std::make_shared<ArchiveIds>(++world.openings),
+               .limits = {},
+               .may_stay = [this](const std::string& bare) { return far->MayStay(bare); },
+               .left = [this](const std::string& bare, bool changed) { far->Left(bare, changed); }},
+              *this, *this, world.store, world.handlers, world.clock,
+              [&world] { return world.unix_us; }, [this] { return sim_.random.Next(); }) {
+      far = std::make_unique<FarSide>(
+          FarSide::Ground{.worker = 0,
+                          .node = Name(number),
+                          .sessions = *this,
+                          .homes = *this,
+                          .home = *this,
+                          .clock = world.clock,
+                          .deliver = [this](const SessionId& id, Delivery d,
+                                            Origin from) { DeliverAt(id, std::move(d), from); },
+                          .crowded = [](NodeNumber) { return false; }});
+    }
+    static std::string Name(int number) { return "n" + std::to_string(number) + "@host"; }
+
+    // --- SessionGate
+    void Bound(const SessionId& id, const Jid& full) override {
+      if (id.node != 0) return far->Bound(id, full);
+      Client* client = Find(id);
+      if (client == nullptr || !client->open) return Gone(id, full.Bare());
+      client->full = full.full();
+    }
+    void BindFailed(const SessionId& id, std::string error) override {
+      if (id.node != 0) return far->BindFailed(id, std::move(error));
+      if (Client* client = Find(id)) client->open = false;
+    }
+    void Deliver(const SessionId& id, Delivery delivery) override {
+      if (id.node != 0) return far->Deliver(id, std::move(delivery));
+      DeliverAt(id, std::move(delivery), {});
+    }
+    void DeliverAt(const SessionId& id, Delivery delivery, Origin from) {
+      Client* client = Find(id);
+      if (client == nullptr || !client->open || client->full.empty()) {
+        if (delivery.ticket != 0) far->TicketLost(from, delivery.ticket);
+        return;
+      }
+      std::string message;
+      if (const auto stanza = ParseStanza(delivery.xml, kClientSpace)) {
+        if (stanza->root().name() == "message") message = stanza->root().Attribute("id");
+        if (stanza->root().Attribute("type") == "error") message.clear();
+      }
+      if (delivery.ticket == 0) return;
+      client->untaken.emplace_back(delivery.ticket, message);
+      if (sim_.random.Below(4) != 0) Take(*client);
+    }
+    void Take(Client& client) {
+      auto taken = std::exchange(client.untaken, {});
+      for (const auto& [ticket, message] : taken) {
+        if (const auto it = sim_.fates.find(message); it != sim_.fates.end()) {
+          ++it->second.taken;
+          uint64_t& last = client.last_of[it->second.sender];
+          if (it->second.number <= last) ++sim_.disordered;
+          last = std::max(last, it->second.number);
+        }
+        DeliveryEnded(client.id, client.user, ticket, DeliveryEnd::kTaken);
+      }
+    }
+    void Settled(const SenderMark& mark) override {
+      if (!mark) return;
+      if (mark.session.node != 0) return far->Settled(mark);
+      if (far->SettledRouted(mark)) return;
+      Client* client = Find(mark.session);
+      if (client != nullptr && !client->settled.insert(mark.number).second) ++client->settled_twice;
+    }
+    void Close(const SessionId& id, net::StreamError error, std::string text) override {
+      if (id.node != 0) return far->Close(id, error, std::move(text));
+      Client* client = Find(id);
+      if (client == nullptr || !client->open) return;
+      client->closed = error;
+      EndOf(*client);
+    }
+    void EndOf(Client& client) {
+      client.open = false;
+      if (client.full.empty()) return;  // Bound() finds nobody
+      for (const auto& [ticket, message] : std::exchange(client.untaken, {})) {
+        DeliveryEnded(client.id, client.user, ticket, DeliveryEnd::kLost);
+      }
+      Gone(client.id, client.user);
+    }
+
+    // --- HomeGate
+    void Bind(BindRequest request) override { far->Bind(std::move(request)); }
+    void Arrive(const SessionId& id, const Jid& user, Stanza stanza, SenderMark mark) override {
+      far->Arrive(id, user, std::move(stanza), mark);
+    }
+    void Changed(const SessionId& id, const Jid& user, SessionState state) override {
+      far->Changed(id, user, state);
+    }
+    void DeliveryEnded(const SessionId& id, const Jid& user, uint64_t ticket,
+                       DeliveryEnd end) override {
+      far->DeliveryEnded(id, user, ticket, end);
+    }
+    void Gone(const SessionId& id, const Jid& user) override { far->Gone(id, user); }
+    void Route(Parcel parcel) override {
+      // It goes back, whether or not somebody is there still.
+      if (parcel.type == StanzaType::kError && sim_.fates.contains(parcel.id)) {
+        ++sim_.fates[parcel.id].bounced;
+      }
+      far->Route(std::move(parcel));
+    }
+
+    // --- HomeDoor
+    HomeGate& gate() override { return home_; }
+    bool Knows(const std::string& bare) override { return home_.Knows(bare); }
+    bool Has(const std::string& bare) override { return home_.Has(bare); }
+    void Release(const std::string& bare) override { home_.Release(bare); }
+    void Look(const Jid& user) override { home_.Look(user); }
+    void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
+      home_.Expel(user, error, text);
+    }
+    void Tick() {
+      home_.Tick();
+      far->Tick();
+    }
+    Client* Find(const SessionId& id) {
+      const auto it = clients.find(id);
+      return it == clients.end() ? nullptr : it->second.get();
+    }
+
+    Sim& sim_;
+    const int index;
+    std::unique_ptr<FarSide> far;
+    std::map<SessionId, std::unique_ptr<Client>> clients;
+    std::map<std::string, uint64_t> records;  // own homes: their stamps
+    std::map<int, NodeNumber> numbers;        // of nodes that it is in a relation with
+    NodeNumber last_number = 0;
+    size_t home_users() const { return home_.users(); }
+
+   private:
+    Home home_;
+  };
+
+  Sim(uint64_t seed, int count) : random(seed) {
+    AddHomeFeatures(handlers, {});
+    for (int i = 0; i < kUsers; ++i) store.users[UserName(static_cast<uint64_t>(i))];
+    for (int i = 0; i < count; ++i) nodes.push_back(std::make_unique<Node>(*this, i));
+    for (int a = 0; a < count; ++a) {
+      for (int b = a + 1; b < count; ++b) Meet(a, b);
+    }
+  }
+
+  // --- The network.
+  struct Mail {
+    std::vector<uint8_t> letters;  // or a record:
+    HomeRecord home;
+    uint64_t stamp = 0;
+  };
+  bool Related(int a, int b) const { return nodes[At(a)]->numbers.contains(b); }
+  static size_t At(int i) { return static_cast<size_t>(i); }
+
+  void Meet(int a, int b) {
+    if (nodes[At(a)] == nullptr || nodes[At(b)] == nullptr || Related(a, b)) return;
+    for (const auto& [me, other] : {std::pair(a, b), std::pair(b, a)}) {
+      Node& node = *nodes[At(me)];
+      node.numbers[other] = ++node.last_number;
+      node.far->NodeUp(node.last_number, Node::Name(other));
+      for (const auto& [bare, stamp] : nodes[At(other)]->records) {
+        links[{other, me}].push_back({{}, {.bare = bare, .gone = false}, stamp});
+      }
+    }
+  }
+  void Part(int a, int b) {
+    if (!Related(a, b)) return;
+    links.erase({a, b});
+    links.erase({b, a});
+    const NodeNumber of_b = nodes[At(a)]->numbers.extract(b).mapped();
+    const NodeNumber of_a = nodes[At(b)]->numbers.extract(a).mapped();
+    nodes[At(a)]->far->NodeDown(of_b);
+    nodes[At(b)]->far->NodeDown(of_a);
+  }
+  void Kill(int dead) {
+    for (int other = 0; other < static_cast<int>(nodes.size()); ++other) {
+      if (nodes[At(other)] == nullptr || other == dead || !Related(other, dead)) continue;
+      links.erase({dead, other});
+      links.erase({other, dead});
+      const NodeNumber number = nodes[At(other)]->numbers.extract(dead).mapped();
+      nodes[At(other)]->far->NodeDown(number);
+    }
+    for (auto& [id, client] : nodes[At(dead)]->clients) killed.push_back(std::move(client));
+    nodes[At(dead)] = nullptr;
+    nodes[At(dead)] = std::make_unique<Node>(*this, dead);
+    for (int other = 0; other < static_cast<int>(nodes.size()); ++other) {
+      if (other != dead) Meet(dead, other);
+    }
+  }
+  void Collect() {
+    for (auto& node : nodes) {
+      for (HomeRecord& home : node->far->TakeHomes()) {
+        if (home.gone) {
+          node->records.erase(home.bare);
+        } else {
+          node->records[home.bare] = ++stamps;
+        }
+        for (const auto& [other, number] : node->numbers) {
+          links[{node->index, other}].push_back({{}, home, stamps});
+        }
+      }
+      for (NodeMail& mail : node->far->TakeMail()) {
+        for (const auto& [other, number] : node->numbers) {
+          if (number != mail.node) continue;
+          links[{node->index, other}].push_back({std::move(mail.letters), {}, 0});
+          break;
+        }
+      }
+    }
+  }
+  void Arrive(int from, int to) {
+    auto& link = links[{from, to}];
+    if (link.empty()) return;
+    Mail mail = std::move(link.front());
+    link.pop_front();
+    Node& node = *nodes[At(to)];
+    const NodeNumber number = node.numbers.at(from);
+    if (!mail.letters.empty()) {
+      std::span<const uint8_t> rest = mail.letters;
+      while (const auto head = ReadLetterHead(rest)) {
+        node.far->OnMail(number, head->kind, rest.subspan(kLetterHeadBytes, head->size));
+        rest = rest.subspan(kLetterHeadBytes + head->size);
+      }
+      return;
+    }
+    if (mail.home.gone) return node.far->Erased(mail.home.bare, number);
+    node.far->Recorded(mail.home.bare, number, mail.stamp);
+    const auto own = node.records.find(mail.home.bare);
+    if (own == node.records.end() || own->second > mail.stamp) return;
+    ++met;
+    node.records.erase(own);
+    for (const auto& [other, peer] : node.numbers) {
+      links[{to, other}].push_back({{}, {.bare = mail.home.bare, .gone = true}, 0});
+    }
+    node.far->LostHome(mail.home.bare);
+  }
+  void ArriveSome() {
+    Collect();
+    if (links.empty()) return;
+    auto it = links.begin();
+    std::advance(it, static_cast<std::ptrdiff_t>(random.Below(Count(links.size()))));
+    Arrive(it->first.first, it->first.second);
+    Collect();
+  }
+  void Settle() {
+    int rounds = 0;
+    for (bool any = true; any;) {
+      if (++rounds > 1000) throw std::runtime_error("it never comes to rest");
+      any = store.Answer();
+      Collect();
+      for (int a = 0; a < static_cast<int>(nodes.size()); ++a) {
+        for (int b = 0; b < static_cast<int>(nodes.size()); ++b) {
+          while (a != b && Related(a, b) && !links[{a, b}].empty()) {
+            any = true;
+            Arrive(a, b);
+            Collect();
+          }
+        }
+      }
+    }
+  }
+  void Pass(net::Duration time) {
+    clock.Advance(time);
+    unix_us += std::chrono::duration_cast<std::chrono::microseconds>(time).count();
+    for (auto& node : nodes) node->Tick();
+  }
+
+  // --- Clients.
+  Client& Connect(int at, uint64_t user, const std::string& resource) {
+    Node& node = *nodes[At(at)];
+    auto client = std::make_unique<Client>(Client{.id = {.worker = 0, .place = 0, .life = ++lives},
+                                                  .node = at,
+                                                  .user = *Jid::Parse(UserName(user)),
+                                                  .full = {},
+                                                  .settled = {},
+                                                  .untaken = {},
+                                                  .last_of = {}});
+    Client& made = *client;
+    const BindRequest request{
+        .session = made.id,
+        .user = made.user,
+        .resource = resource,
+        .loaded = std::make_shared<const LoadedUser>(store.Read(made.user.full())),
+        .address = {},
+        .secure = true};
+    node.clients[made.id] = std::move(client);
+    node.Bind(request);
+    return made;
+  }
+  void Say(Client& client, const std::string& xml, bool counted) {
+    nodes[At(client.node)]->Arrive(client.id, client.user, *ParseStanza(xml, kClientSpace),
+                                   {client.id, counted ? ++client.sent : 0});
+  }
+  void Available(Client& client) { Say(client, "<presence xmlns='jabber:client'/>", true); }
+  void Message(Client& client, uint64_t to) {
+    const std::string id = "m" + std::to_string(fates.size());
+    fates[id] = {.sender = client.full + std::to_string(client.id.life), .number = fates.size()};
+    sent_by[id] = {&client, client.sent + 1};
+    Say(client,
+        "<message xmlns='jabber:client' type='chat' id='" + id + "' to='" + UserName(to) +
+            "'><body>x</body></message>",
+        true);
+  }
+  std::vector<Client*> Open() {
+    std::vector<Client*> open;
+    for (auto& node : nodes) {
+      for (auto& [id, client] : node->clients) {
+        if (client->open && !client->full.empty()) open.push_back(client.get());
+      }
+    }
+    return open;
+  }
+
+  // One of the things that happen in a day.
+  void Step(bool wild) {
+    const int nodes_count = static_cast<int>(nodes.size());
+    const int a = static_cast<int>(random.Below(Count(nodes.size())));
+    const int b = static_cast<int>(random.Below(Count(nodes.size())));
+    const auto open = Open();
+    switch (random.Below(24)) {
+      case 0: {
+        // On a calm day nobody takes another's address.
+        const uint64_t resource = wild ? random.Below(3) : lives;
+        Client& client = Connect(a, random.Below(kUsers), "r" + std::to_string(resource));
+        waiting.push_back(&client);
+        break;
+      }
+      case 1:
+      case 2:
+        if (!open.empty()) Available(*open[random.Below(Count(open.size()))]);
+        break;
+      case 3:
+        if (!open.empty()) {
+          Client& client = *open[random.Below(Count(open.size()))];
+          nodes[At(client.node)]->EndOf(client);
+        }
+        break;
+      case 4:
+        if (!open.empty()) {
+          Client& client = *open[random.Below(Count(open.size()))];
+          nodes[At(client.node)]->Take(client);
+        }
+        break;
+      case 5:
+        Pass(std::chrono::milliseconds(200));
+        break;
+      case 6:
+        store.Answer();
+        break;
+      case 7:
+        if (wild && random.Below(12) == 0 && a != b) Part(a, b);
+        break;
+      case 8:
+        if (wild && a != b && !Related(a, b)) Meet(a, b);
+        break;
+      case 9:
+        if (wild && random.Below(20) == 0 && nodes_count > 1) Kill(a);
+        break;
+      case 10:
+      case 11:
+      case 12:
+        if (!open.empty()) Message(*open[random.Below(Count(open.size()))], random.Below(kUsers));
+        break;
+      default:
+        ArriveSome();
+    }
+    Collect();
+  }
+  // Everybody goes, all meet, and each user comes once more and takes all.
+  void Evening() {
+    for (int a = 0; a < static_cast<int>(nodes.size()); ++a) {
+      for (int b = 0; b < static_cast<int>(nodes.size()); ++b) {
+        if (a != b) Meet(a, b);
+      }
+    }
+    Settle();
+    for (Client* client : Open()) nodes[At(client->node)]->EndOf(*client);
+    for (int i = 0; i < 20; ++i) {
+      Settle();
+      Pass(std::chrono::seconds(1));
+    }
+    Pass(std::chrono::minutes(11));
+    Settle();
+    for (uint64_t user = 0; user < kUsers; ++user) {
+      Client& last = Connect(static_cast<int>(random.Below(Count(nodes.size()))), user, "last");
+      Settle();
+      EXPECT_TRUE(last.open && !last.full.empty());
+      Available(last);
+      for (int i = 0; i < 3; ++i) {
+        Settle();
+        nodes[At(last.node)]->Take(last);
+        Settle();
+        Pass(std::chrono::seconds(1));
+      }
+    }
+  }
+
+  net::FastRandom random;
+  net::ManualClock clock;
+  MapStore store;
+  IqTable handlers;
+  int64_t unix_us = 1'800'000'000'000'000;
+  std::vector<std::unique_ptr<Node>> nodes;
+  std::vector<std::unique_ptr<Client>> killed;
+  std::vector<Client*> waiting;
+  std::map<std::pair<int, int>, std::deque<Mail>> links;
+  std::map<std::string, Fate> fates;
+  std::map<std::string, std::pair<Client*, uint32_t>> sent_by;
+  uint64_t openings = 0;  // of the store: a node that was killed comes back with a new number
+  uint64_t stamps = 0;
+  uint64_t lives = 0;
+  int met = 0;
+  int disordered = 0;
+};
+
+bool Archived(const MapStore& store, const std::string& id) {
+  for (const auto& [user, rows] : store.users) {
+    for (const auto& [number, entry] : rows.archive) {
+      if (!entry.outgoing && entry.origin_id == id) return true;
+    }
+  }
+  return false;
+}
+
+// Every message that was settled was taken, waits no more, or went back; nobody has two homes.
+void Check(Sim& sim, bool calm) {
+  std::set<const Sim::Client*> dead;
+  for (const auto& client : sim.killed) dead.insert(client.get());
+  for (const auto& [id, fate] : sim.fates) {
+    SCOPED_TRACE(id + " of " + fate.sender);
+    const auto& [client, number] = sim.sent_by.at(id);
+    const bool settled = client->settled.contains(number);
+    const bool done = fate.taken > 0 || fate.bounced > 0;
+    if (calm) {
+      EXPECT_TRUE(done) << "lost";
+    } else if (settled) {
+      // A node that dies may have had it in the archive, and not told a session of it.
+      EXPECT_TRUE(done || Archived(sim.store, id)) << "lost";
+    }
+    EXPECT_LE(fate.bounced, 1);
+    if (calm) {
+      EXPECT_FALSE(fate.taken > 0 && fate.bounced > 0) << "delivered, and sent back";
+    }
+  }
+  std::map<std::string, int> homes;
+  for (const auto& node : sim.nodes) {
+    for (const auto& [bare, stamp] : node->records) ++homes[bare];
+    EXPECT_EQ(node->far->lodgers(), [&] {
+      size_t lodgers = 0;
+      for (const auto& [id, client] : node->clients) {
+        if (!client->open || node->records.contains(client->user.full())) continue;
+        ++lodgers;
+      }
+      return lodgers;
+    }());
+    for (const auto& [id, client] : node->clients) {
+      EXPECT_EQ(client->settled_twice, 0) << client->full;
+      if (calm && client->open) {
+        EXPECT_EQ(client->settled.size(), client->sent) << client->full;
+      }
+    }
+  }
+  for (const auto& [bare, count] : homes) EXPECT_EQ(count, 1) << bare;
+  EXPECT_EQ(homes.size(), static_cast<size_t>(kUsers));
+}
+
+int Rounds() {
+  const char* rounds = std::getenv("MONGOOSE_SIM_ROUNDS");
+  return rounds == nullptr ? 400 : std::atoi(rounds);
+}
+
+TEST(FarSideTest, OnCalmDaysEveryMessageArrivesOnceWhereverItsUserIs) {
+  int disordered = 0, messages = 0;
+  for (int seed = 1; seed <= Rounds() && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Sim sim(static_cast<uint64_t>(seed), 1 + seed % 3 + 1);
+    for (int i = 0; i < 400; ++i) sim.Step(false);
+    sim.Evening();
+    Check(sim, true);
+    EXPECT_EQ(sim.met, 0) << "two homes of one user";
+    disordered += sim.disordered;
+    messages += static_cast<int>(sim.fates.size());
+  }
+  RecordProperty("messages", messages);
+  RecordProperty("disordered", disordered);
+  std::printf("%d messages, %d out of order\n", messages, disordered);
+}
+
+TEST(FarSideTest, OnWildDaysNothingThatWasCountedIsLostAndHomesFindTogether) {
+  int met = 0;
+  for (int seed = 1; seed <= Rounds() && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Sim sim(static_cast<uint64_t>(seed) + 1'000'000, 2 + seed % 3);
+    for (int i = 0; i < 600; ++i) sim.Step(true);
+    sim.Evening();
+    Check(sim, false);
+    met += sim.met;
+  }
+  EXPECT_GT(met, 0);  // there were conflicts to be solved
+}
+
+}  // namespace
+}  // namespace server
