@@ -138,7 +138,8 @@ TEST_P(XmppServiceTest, ASessionGoesOnWhereverItsClientComesBack) {
   juliet.Say("</stream:stream>");
   EXPECT_THAT(juliet.UntilEnd(), HasSubstr("</stream:stream>"));
   EXPECT_EQ(world.Ended(true), 0);
-  EXPECT_EQ(world.Ended(false), 25);
+  // Romeo, who does not acknowledge, reads it before the kernel says that it took it.
+  EXPECT_TRUE(world.Within([&] { return world.Ended(false) == 25; }));
   // With the kernel's choice of three, it was at home twelve times once in half a million.
   const bool moved = world.Metrics().find("mongooseim_c2s_moved_total 0") == std::string::npos;
   EXPECT_EQ(moved, GetParam() > 1);
