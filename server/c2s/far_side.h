@@ -134,6 +134,8 @@ class FarSide {
   // The user has no session: may it stay in memory?
   bool MayStay(const std::string& bare);
   void Left(const std::string& bare, bool changed);
+  // Something that is found as users are began here: a room.
+  void Took(const std::string& bare) { TakeHome(bare); }
 
   // A message of ours that is settled elsewhere. False: no such mark.
   bool SettledRouted(const SenderMark& mark);

@@ -63,7 +63,8 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
                                    net::Task done) { w->Aside(std::move(work), std::move(done)); },
        .may_stay = [w = worker.get()](const std::string& bare) { return w->far_->MayStay(bare); },
        .left = [w = worker.get()](const std::string& bare,
-                                  bool changed) { w->far_->Left(bare, changed); }});
+                                  bool changed) { w->far_->Left(bare, changed); },
+       .took = [w = worker.get()](const std::string& bare) { w->far_->Took(bare); }});
   worker->ground_.features += worker->home_->StreamFeatures();
   worker->sign_up_ground_ = std::make_unique<ModuleGround>(
       ModuleGround{.store = *worker->store_,
@@ -352,8 +353,9 @@ void XmppWorker::Route(Parcel parcel) {
   if (parcel.to.local().empty()) return home_->gate().Route(std::move(parcel));
   const size_t worker = HomeOf(parcel.to.bare());
   if (worker != index_) {
-    return Post(worker,
-                [parcel = std::move(parcel)](XmppWorker& w) mutable { w.Route(std::move(parcel)); });
+    return Post(worker, [parcel = std::move(parcel)](XmppWorker& w) mutable {
+      w.Route(std::move(parcel));
+    });
   }
   // Rooms, and whoever is not ours, are of no home.
   if (!IsOwn(parcel.to.domain())) return home_->gate().Route(std::move(parcel));
@@ -361,7 +363,9 @@ void XmppWorker::Route(Parcel parcel) {
 }
 
 bool XmppWorker::IsOwn(std::string_view domain) const {
-  return std::ranges::find(ground_.domains, domain) != ground_.domains.end();
+  const std::vector<std::string>& services = shared_.options.services;
+  return std::ranges::find(ground_.domains, domain) != ground_.domains.end() ||
+         std::ranges::find(services, domain) != services.end();
 }
 
 void XmppWorker::Expel(const Jid& user, const std::string& text) {

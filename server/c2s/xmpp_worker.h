@@ -61,6 +61,8 @@ struct HomeGround {
   // HomeOptions' of those names.
   std::function<bool(const std::string& bare)> may_stay;
   std::function<void(const std::string& bare, bool changed)> left;
+  // A room is here from now on, until `left`.
+  std::function<void(const std::string& bare)> took;
 };
 // A home, with what it stands on.
 struct HomeBox : HomeDoor {
@@ -93,6 +95,7 @@ using TlsByDomain =
 struct XmppOptions {
   size_t workers = 1;
   std::vector<std::string> domains;
+  std::vector<std::string> services;  // of rooms, which have a node as users have a home
   ClientLimits limits;
   SaslPolicy sasl;
   TlsNeed tls_need = TlsNeed::kRequired;

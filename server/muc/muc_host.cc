@@ -64,11 +64,11 @@ class MucHost::View final : public AccountView {
   const Jid room_;
 };
 
-MucHost::MucHost(MucOptions options, uint8_t node, RoomDirectory& directory, SessionGate& sessions,
-                 HomeGate& homes, StoreClient& store, const net::Clock& clock,
-                 std::function<int64_t()> unix_us, std::function<uint64_t()> random)
+MucHost::MucHost(MucOptions options, std::shared_ptr<ArchiveIds> ids, RoomDirectory& directory,
+                 SessionGate& sessions, HomeGate& homes, StoreClient& store,
+                 const net::Clock& clock, std::function<int64_t()> unix_us,
+                 std::function<uint64_t()> random)
     : options_(std::move(options)),
-      node_(node),
       directory_(directory),
       sessions_(sessions),
       homes_(homes),
@@ -77,7 +77,7 @@ MucHost::MucHost(MucOptions options, uint8_t node, RoomDirectory& directory, Ses
       ground_{.limits = options_.limits,
               .unix_us = unix_us,
               .random = std::move(random),
-              .next_id = [this] { return NextId(); }},
+              .next_id = [ids = std::move(ids), unix_us] { return ids->Next(unix_us()); }},
       modules_{.store = store,
                .clock = clock,
                .unix_us = std::move(unix_us),
@@ -90,11 +90,6 @@ MucHost::~MucHost() {
 
 bool MucHost::Serves(std::string_view domain) const {
   return std::ranges::find(options_.services, domain) != options_.services.end();
-}
-
-uint64_t MucHost::NextId() {
-  last_id_us_ = std::max(static_cast<uint64_t>(ground_.unix_us()), last_id_us_ + 1);
-  return last_id_us_ << 8U | node_;
 }
 
 // --- Out.
@@ -179,7 +174,7 @@ void MucHost::Loaded(const std::string& jid, std::expected<StoredRoom, StoreErro
 void MucHost::Ready(const std::string& jid, std::unique_ptr<Room> room) {
   Hall& hall = rooms_[jid];
   const RoomConfig& config = room->config();
-  if (!directory_.Add(jid, {.name = config.name, .listed = config.listed}, options_.rooms_max)) {
+  if (!Begin(jid, {.name = config.name, .listed = config.listed})) {
     return Failed(jid, StoreError::kBusy);
   }
   hall.room = std::move(room);
@@ -228,7 +223,7 @@ void MucHost::Missing(const std::string& jid) {
     } else if (!options_.anyone_creates) {
       Bounce(parcel, std::string(kEntry) +
                          ErrorXml(StanzaError::kNotAllowed, "rooms are made by operators"));
-    } else if (!directory_.Add(jid, {.name = {}, .listed = false}, options_.rooms_max)) {
+    } else if (!Begin(jid, {.name = {}, .listed = false})) {
       ++counters_.refused;
       Bounce(parcel, std::string(kEntry) +
                          ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint, kTooMany));
@@ -296,7 +291,7 @@ void MucHost::Look(const std::string& jid) {
   if (room.over() && hall.pending == 0) {
     const bool leaves = hall.stored && !room.config().persistent;
     rooms_.erase(at);
-    directory_.Remove(jid);
+    End(jid);
     if (leaves) store_.Write({RemoveRoom{jid}}, [](const auto&) {});
     return;
   }
@@ -354,9 +349,32 @@ void MucHost::Tick() {
     const Hall& hall = one.second;
     if (hall.room == nullptr || hall.pending > 0 || hall.room->occupants() > 0) return false;
     if (hall.idle_since == net::Time::max() || now - hall.idle_since < options_.idle) return false;
-    directory_.Remove(one.first);
+    End(one.first);
     return true;
   });
+}
+
+// --- Which rooms are here.
+
+bool MucHost::Begin(const std::string& jid, RoomDirectory::Room entry) {
+  if (!directory_.Add(jid, std::move(entry), options_.rooms_max)) return false;
+  if (on_begin_) on_begin_(jid);
+  return true;
+}
+
+void MucHost::End(const std::string& jid) {
+  directory_.Remove(jid);
+  if (on_end_) on_end_(jid);
+}
+
+void MucHost::Close(const std::string& jid) {
+  const Turn turn(*this);
+  const auto at = rooms_.find(jid);
+  if (at == rooms_.end() || at->second.room == nullptr) return;
+  // Its archive is that of the room which stays.
+  at->second.stored = false;
+  Do(jid, at->second.room->Shutdown());
+  if (rooms_.erase(jid) != 0) End(jid);
 }
 
 void MucHost::Shutdown() {

@@ -24,6 +24,7 @@
 #include <vector>
 
 #include "net/base/clock.h"
+#include "server/im/archive_ids.h"
 #include "server/im/iq.h"
 #include "server/im/ports.h"
 #include "server/modules/archive_request.h"
@@ -51,9 +52,9 @@ struct MucCounters {
 
 class MucHost {
  public:
-  // `node`: in ids of archives, another for each worker.
-  MucHost(MucOptions options, uint8_t node, RoomDirectory& directory, SessionGate& sessions,
-          HomeGate& homes, StoreClient& store, const net::Clock& clock,
+  // `ids`: of archives, the process's.
+  MucHost(MucOptions options, std::shared_ptr<ArchiveIds> ids, RoomDirectory& directory,
+          SessionGate& sessions, HomeGate& homes, StoreClient& store, const net::Clock& clock,
           std::function<int64_t()> unix_us, std::function<uint64_t()> random);
   ~MucHost();
   MucHost(const MucHost&) = delete;
@@ -61,6 +62,17 @@ class MucHost {
 
   bool Serves(std::string_view domain) const;
   void Route(Parcel parcel);
+  // For whoever keeps account of which rooms are here, in memory; in the middle of the work:
+  // nothing calls back.
+  void OnRooms(std::function<void(const std::string& jid)> begun,
+               std::function<void(const std::string& jid)> ended) {
+    on_begin_ = std::move(begun);
+    on_end_ = std::move(ended);
+  }
+  bool Has(const std::string& jid) const { return rooms_.contains(jid); }
+  // It goes on elsewhere: all are told to go (status 332), and nothing of it is taken out of the
+  // store.
+  void Close(const std::string& jid);
   // Once a second or so: forgets rooms that nobody is in.
   void Tick();
   // All are told to go (status 332); nobody comes back.
@@ -94,6 +106,8 @@ class MucHost {
 
   // muc_host.cc
   void Flush();
+  bool Begin(const std::string& jid, RoomDirectory::Room entry);  // false: there are too many
+  void End(const std::string& jid);
   void Send(RoomOut out);
   void Bounce(const Parcel& parcel, std::string error_xml);
   void Load(const std::string& jid);
@@ -111,7 +125,6 @@ class MucHost {
   void Changed(const std::string& jid, uint64_t life, RoomOutputs::Change change,
                std::expected<std::monostate, StoreError> done);
   void Look(const std::string& jid);
-  uint64_t NextId();
 
   // muc_service.cc
   void Service(const Parcel& parcel);
@@ -134,7 +147,6 @@ class MucHost {
   }
 
   const MucOptions options_;
-  const uint8_t node_;
   RoomDirectory& directory_;
   SessionGate& sessions_;
   HomeGate& homes_;
@@ -143,6 +155,8 @@ class MucHost {
   RoomGround ground_;
   ModuleGround modules_;
   MucCounters counters_;
+  std::function<void(const std::string& jid)> on_begin_;
+  std::function<void(const std::string& jid)> on_end_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
   int turns_ = 0;
   bool flushing_ = false;
@@ -150,7 +164,6 @@ class MucHost {
   std::deque<std::variant<RoomOut, SenderMark>> out_;
   std::unordered_map<std::string, Hall> rooms_;  // by bare address
   uint64_t lives_ = 0;
-  uint64_t last_id_us_ = 0;
 };
 
 // The home of a worker's users and its rooms behind one gate: Route() goes where the address says.

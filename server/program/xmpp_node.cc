@@ -82,8 +82,9 @@ class HomeWithModules final : public HomeBox {
                 .aside = ground.aside},
         home_(OptionsFor(ground, plan), ground.sessions, ground.homes, ground.store, table_,
               plan.clock, UnixUs, Random),
-        rooms_(plan.muc, static_cast<uint8_t>(ground.worker), plan.rooms, ground.sessions,
-               ground.homes, ground.store, plan.clock, UnixUs, Random) {
+        rooms_(plan.muc, plan.archive_ids, plan.rooms, ground.sessions, ground.homes, ground.store,
+               plan.clock, UnixUs, Random) {
+    rooms_.OnRooms(ground.took, [left = ground.left](const std::string& jid) { left(jid, false); });
     AddHomeFeatures(table_, plan.home);
     AddModules(table_, ground_, plan.modules);
     if (plan.modules.disco.enabled) features_ = ServerCaps(table_, plan.modules.disco);
@@ -101,10 +102,11 @@ class HomeWithModules final : public HomeBox {
   Home* home() override { return &home_; }
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
+    if (rooms_.Serves(user.domain())) return rooms_.Close(user.full());
     home_.Expel(user, error, text);
   }
   bool Knows(const std::string& bare) override { return home_.Knows(bare); }
-  bool Has(const std::string& bare) override { return home_.Has(bare); }
+  bool Has(const std::string& bare) override { return home_.Has(bare) || rooms_.Has(bare); }
   void Release(const std::string& bare) override { home_.Release(bare); }
   void Look(const Jid& user) override { home_.Look(user); }
 
@@ -159,6 +161,7 @@ XmppOptions OptionsOf(const NodeSetup& setup, size_t sockets) {
   options.workers = c2s.workers != 0 ? c2s.workers : std::thread::hardware_concurrency();
   options.workers = std::max<size_t>(options.workers, 1);
   for (const NodeConfig::Host& host : setup.config.hosts) options.domains.push_back(host.domain);
+  options.services = setup.config.muc.services;
   ClientLimits& limits = options.limits;
   limits.after_login = {.stanza_bytes = c2s.stanza_bytes_max,
                         .depth = static_cast<int>(c2s.stanza_depth_max)};

@@ -103,11 +103,12 @@ class World : public SessionGate, public HomeGate, public DialogueStage {
  protected:
   void Post(std::move_only_function<void()> call);
 
+  const std::shared_ptr<ArchiveIds> archive_ids_ = std::make_shared<ArchiveIds>(1);
+
  private:
   Client* Find(const SessionId& id);
   void End(Client& client);
 
-  const std::shared_ptr<ArchiveIds> archive_ids_ = std::make_shared<ArchiveIds>(1);
   std::vector<std::unique_ptr<Home>> homes_;
   std::map<std::string, std::unique_ptr<Client>> clients_;
   std::vector<std::unique_ptr<Client>> old_;

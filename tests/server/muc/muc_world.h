@@ -27,7 +27,7 @@ class MucWorld final : public World {
     for (size_t i = 0; i < hosts_.size(); ++i) {
       hosts_[i] = nullptr;
       hosts_[i] = std::make_unique<MucHost>(
-          options_, static_cast<uint8_t>(i), directory, *this, *this, store, clock,
+          options_, archive_ids_, directory, *this, *this, store, clock,
           [this] { return unix_us += 1'000; },
           [random = net::FastRandom(40 + i)]() mutable { return random.Next(); });
     }
