@@ -12,6 +12,7 @@ import urllib.error
 REPO = os.path.abspath(os.path.join(os.path.dirname(__file__), ".."))
 sys.path.insert(0, os.path.join(REPO, "tests", "e2e"))
 
+import demo_stories  # pylint: disable=wrong-import-position
 from demo_cluster import ClusterDemo, ClusterFault  # pylint: disable=wrong-import-position
 from lib import balancer as lb, net  # pylint: disable=wrong-import-position
 from lib.certs import Authority  # pylint: disable=wrong-import-position
@@ -347,6 +348,8 @@ def stop():
 
 
 def main():
+    if sys.argv[1:2] == ["--scenario"]:
+        return demo_stories.play(sys.argv[2], say)
     action = {"": up, "--check": check, "--status": status, "--stop": stop}[
         sys.argv[1] if len(sys.argv) > 1 else ""]
     try:

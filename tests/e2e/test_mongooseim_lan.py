@@ -10,9 +10,8 @@ import subprocess
 import time
 import unittest
 
-from lib.balancer import Balancer
 from lib.case import EndToEndCase
-from lib.lan import Lan, LanNode
+from lib.lan import HubBalancer, Lan, LanNode
 from lib.wait import wait_until
 
 ROUNDS = int(os.environ.get("MONGOOSE_LAN_ROUNDS", "10"))
@@ -73,18 +72,6 @@ class Containers(LanCase):
         node = self.make(self.lan.members[0], "bare")
         node.write("etc/vm.args", node.read("etc/vm.args").replace("@node1", ""))
         self.assertIn("mimbare1@node1", node.mim("check").out)
-
-
-class HubBalancer(Balancer):
-    """mongooselb in the hub; its pages are asked from there."""
-
-    def get(self, path):
-        done = subprocess.run(
-            [*self.launcher, "curl", "-s", "-m", "5", "-w", "\n%{http_code}",
-             f"http://127.0.0.1:{self.admin_port}{path}"],
-            capture_output=True, text=True, timeout=20, check=True)
-        body, _, status = done.stdout.rpartition("\n")
-        return int(status), body
 
 
 class Balanced(LanCase):

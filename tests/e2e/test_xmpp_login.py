@@ -119,8 +119,7 @@ key = "{chain_key}"
                           resource=resource, tls=tls)
 
     def metric(self, name):
-        _, page = self.node.get("/metrics")
-        return float(re.search(rf"^{name}(?:{{.*}})? (\S+)$", page, re.M).group(1))
+        return self.node.metric(name)
 
     def raw(self, port):
         client = RawClient(port, self.authority.ca_file)

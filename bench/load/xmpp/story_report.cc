@@ -136,6 +136,24 @@ void JudgeStory(Story& story) {
   }
 }
 
+std::string SecondLine(std::size_t number, const StorySecond& second) {
+  char text[200];
+  std::snprintf(text, sizeof text,
+                "%4zu s  %5u there  sent %5u  received %5u  p99 %7.1f ms  logins %4u  resumed %4u  "
+                "broken %4u  failed %4u\n",
+                number, second.ready, second.sent, second.received,
+                static_cast<double>(second.delivery_p99_ns) / kNsPerMs, second.logins,
+                second.resumptions, second.broken, second.failures);
+  return text;
+}
+
+std::string ActLine(const Act& act) {
+  if (act.ended_ns < 0) return "        $ " + act.command + "\n";
+  return act.status == 0
+             ? ""
+             : "        status " + std::to_string(act.status) + ": " + act.command + "\n";
+}
+
 std::string StoryJson(const Story& story) {
   json verdict;
   for (const Figure& figure : Figures(story.verdict)) verdict[figure.name] = figure.value;

@@ -29,6 +29,10 @@ struct Story {
 // Fills story.invalid: nothing was counted, an act failed or did not run, sessions were not back.
 void JudgeStory(Story& story);
 
+// A line for who watches.
+std::string SecondLine(std::size_t number, const StorySecond& second);
+std::string ActLine(const Act& act);
+
 std::string StoryJson(const Story& story);
 std::string StoryText(const Story& story);
 std::string StoryPage(const Story& story);

@@ -65,6 +65,8 @@ StorySecond& StoryScenario::Second(std::int64_t now_ns) {
       seconds_.back().delivery_p99_ns = second_.Quantile(0.99);
       seconds_.back().delivery_max_ns = second_.Max();
       second_.Clear();
+      if (options_.on_second && begun_ns_ != 0)
+        options_.on_second(seconds_.size(), seconds_.back());
     }
     seconds_.emplace_back();
   }
@@ -236,6 +238,7 @@ std::int64_t StoryScenario::RunActs(std::int64_t now_ns) {
       act.pid = 0;
       act.ended_ns = act.begun_ns;
     }
+    if (options_.on_act) options_.on_act(act);
   }
   return wake;
 }
@@ -247,6 +250,7 @@ void StoryScenario::Reap(std::int64_t now_ns) {
     act.pid = 0;
     act.ended_ns = now_ns - begun_ns_;
     act.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    if (options_.on_act) options_.on_act(act);
   }
 }
 

@@ -8,6 +8,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <random>
 #include <string>
 #include <vector>
@@ -39,6 +40,9 @@ struct StoryOptions {
   std::int64_t back_max_ns = 5'000'000'000;
   std::uint64_t seed = 1;
   std::vector<Act> acts;
+  // A second is over, or an act has begun or ended: for who watches.
+  std::function<void(std::size_t second, const struct StorySecond& what)> on_second;
+  std::function<void(const Act& act)> on_act;
 };
 
 // What happened in one second of the story.

@@ -253,6 +253,12 @@ int RunStory(const XmppArguments& args) {
       story_options->duration_ns + story_options->settle_ns + kOpeningLimitNs;
   auto engine = XmppEngine::Create(std::move(*options));
   if (!engine) return Complain(engine.error());
+  if (!args.common.quiet) {
+    story_options->on_second = [](std::size_t number, const StorySecond& second) {
+      std::cerr << SecondLine(number, second);
+    };
+    story_options->on_act = [](const Act& act) { std::cerr << ActLine(act); };
+  }
   StoryScenario scenario(std::move(*story_options), sessions);
   (*engine)->Run(scenario, MonotonicNs() + longest);
   Result& result = (*engine)->Out();

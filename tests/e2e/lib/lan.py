@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 
+from lib.balancer import Balancer
 from lib.mongooseim import Mongooseim
 from lib.wait import wait_until
 
@@ -105,5 +106,23 @@ class LanNode(Mongooseim):
         self.prefix = host.prefix
         super().__init__(workspace, None, name, host=node_host or host.name, **options)
 
+    def get(self, page):
+        done = self.run(*self.prefix, "curl", "-s", "-m", "5", "-w", "\\n%{http_code}",
+                        f"http://127.0.0.1:{self.http}{page}")
+        body, _, status = done.out.rpartition("\n")
+        return int(status or 0), body
+
     def curl(self, page):
         return self.run(*self.prefix, "curl", "-s", "-m", "3", f"http://127.0.0.1:{self.http}{page}")
+
+
+class HubBalancer(Balancer):
+    """mongooselb in the hub; its pages are asked from there."""
+
+    def get(self, path):
+        done = subprocess.run(
+            [*self.launcher, "curl", "-s", "-m", "5", "-w", "\n%{http_code}",
+             f"http://127.0.0.1:{self.admin_port}{path}"],
+            capture_output=True, text=True, timeout=20, check=False)
+        body, _, status = done.stdout.rpartition("\n")
+        return int(status or 0), body

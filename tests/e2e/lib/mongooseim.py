@@ -50,11 +50,12 @@ class Mongooseim:
         """Clients of `domain` at `endpoint` (STARTTLS) and `tls_endpoint` from the next start on;
         `sections` are more keys, as in c2s={"workers": 1}."""
         self.domain = domain
-        self.endpoint = f"{address}:{net.free_port(address)}"
-        self.tls_endpoint = f"{address}:{net.free_port(address)}"
+        c2s = sections.pop("c2s", {})
+        for key in ("listen", "listen_tls"):
+            if key not in c2s:
+                c2s[key] = [f"{address}:{net.free_port(address)}"]
+        self.endpoint, self.tls_endpoint = ((c2s[key] or [None])[0] for key in ("listen", "listen_tls"))
         certificate, key = authority.issue(f"{self.alive}-{domain}", [domain])
-        c2s = {"listen": [self.endpoint], "listen_tls": [self.tls_endpoint],
-               **sections.pop("c2s", {})}
         for section, keys in {"c2s": c2s, **sections}.items():
             self.set_keys(section, keys)
         self.append("etc/mongooseim.toml", f'\n[[host]]\ndomain = "{domain}"\n'
@@ -147,6 +148,9 @@ class Mongooseim:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
+
+    def metric(self, name):
+        return float(re.search(rf"^{name}(?:{{.*}})? (\S+)$", self.get("/metrics")[1], re.M).group(1))
 
     def status(self):
         return json.loads(self.get("/api/cluster/status")[1])
