@@ -358,13 +358,16 @@ void DeleteContacts(CommandCall call) {
   const auto user = call.User("user");
   if (!user) return;
   const auto json = CtlJson::Parse(call.Text("contacts"));
+  const auto refuse = [](CommandCall& from) {
+    from.Fault("'contacts' is a list of at most " + std::to_string(kContactsMax) + " addresses",
+               "invalid_contacts");
+  };
+  if (!json || !json->list()) return refuse(call);
   auto many = std::make_unique<Many>(Many{.call = std::move(call), .tasks = {}});
   for (const auto& [_, one] : json->values()) {
     const auto contact = Jid::Parse(one.Plain());
     if (!contact || many->tasks.size() == kContactsMax) {
-      return many->call.Fault(
-          "'contacts' is a list of at most " + std::to_string(kContactsMax) + " addresses",
-          "invalid_contacts");
+      return refuse(many->call);
     }
     many->tasks.push_back({{{Step::Kind::kDelete, user->Bare(), {contact->Bare(), {}, {}}, ""}},
                            "",
