@@ -66,10 +66,18 @@ bool FarSide::MayStay(const std::string& bare) {
 void FarSide::Left(const std::string& bare, bool changed) {
   GiveUp(bare);
   if (const auto asked = asked_.extract(bare)) return Allow(asked.mapped().by, bare, true);
-  if (!changed) return;
-  // Its home read the store before this was there.
+  if (changed) LookAt(bare);
+}
+
+// Its home read the store before this was there. Where no home is known there may be one on the
+// other side of a split: it is told when it is seen.
+void FarSide::LookAt(const std::string& bare) {
   const auto home = directory_.HomeOf(bare, Now());
-  if (home && *home != 0) Post(*home, LookLetter{Jid::OfPrepared(bare)});
+  if (home && *home != 0) {
+    Post(*home, LookLetter{Jid::OfPrepared(bare)});
+  } else if (!home && kept_.size() < kKeptMax) {
+    kept_.insert(bare);
+  }
 }
 
 void FarSide::LostHome(const std::string& bare) {
@@ -307,6 +315,11 @@ void FarSide::NodeDown(NodeNumber node) {
 
 void FarSide::Recorded(const std::string& bare, NodeNumber node, uint64_t stamp) {
   directory_.Recorded(bare, node, stamp);
+  if (directory_.IsMine(bare)) return;  // two homes met: one of them will go
+  // What was kept for the user here, while its home was not seen, is in the store: before any
+  // letter that follows, so that order holds.
+  if (kept_.erase(bare) != 0 || ground_.home.Knows(bare)) LookAt(bare);
+  if (ground_.home.Has(bare)) ground_.home.Release(bare);
 }
 
 void FarSide::Erased(const std::string& bare, NodeNumber node) {

@@ -26,6 +26,7 @@
 #include <span>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,7 @@ class FarSide {
  public:
   static constexpr size_t kRoutedMax = 50'000;  // a node
   static constexpr size_t kClaimsMax = 10'000;
+  static constexpr size_t kKeptMax = 65'536;
   static constexpr net::Duration kClaimTime = std::chrono::seconds(5);
   static constexpr net::Duration kEmptyTime = std::chrono::seconds(60);
 
@@ -184,6 +186,7 @@ class FarSide {
   void BindThere(NodeNumber node, BindRequest request);
   void TakeHome(const std::string& bare);
   void GiveUp(const std::string& bare);
+  void LookAt(const std::string& bare);
   void Allow(NodeNumber node, const std::string& bare, bool changed);
   void CountGuests();
   bool AtHome(NodeNumber node, const SessionId& session);
@@ -215,6 +218,8 @@ class FarSide {
   std::vector<HomeRecord> homes_out_;
   std::map<uint64_t, Routed> routed_;
   uint64_t last_routed_ = 0;
+  std::unordered_set<std::string>
+      kept_;  // users for whom something was stored while no home was seen
   std::deque<std::pair<NodeNumber, net::Time>> went_;  // their lodgers' ends are on the way
   bool left_ = false;
   FarCounters counters_;
