@@ -169,8 +169,7 @@ listen = [")" +
 [modules.registration]         # XEP-0077
 #sign_up = false                # anybody may make an account, over TLS
 #sign_ups_per_address = "3/h"
-#reserved = ["abuse", "admin", "administrator", "hostmaster", "postmaster", "root", "security",
-#           "support", "webmaster", "xmpp"]    # names that nobody gets so
+#reserved = ["abuse", "admin", "administrator", "hostmaster", "postmaster", "root", "security", "support", "webmaster", "xmpp"]  # nobody gets these
 #instructions = "Choose a name and a password."
 #password_change = true         # by who is logged in
 #password_changes = "6/h"       # of an account
