@@ -72,6 +72,36 @@ class Sessions(EndToEndCase):
         self.assertEqual([bob.body() for _ in range(200)], [f"a{i}" for i in range(200)])
         self.assertEqual([alice.body() for _ in range(200)], [f"b{i}" for i in range(200)])
 
+    def rooms(self):
+        return sum(self.metric(node, "mongooseim_muc_rooms") for node in self.nodes)
+
+    def test_a_room_is_one_for_users_of_all_nodes(self):
+        room = f"den@conference.{DOMAIN}"
+        people = [self.client(node, user) for node, user in enumerate(("alice", "bob", "carol"))]
+        for i, client in enumerate(people):
+            client.say(f"<presence to='{room}/n{i}'><x xmlns='http://jabber.org/protocol/muc'/>"
+                       "</presence>")
+            seen = client.until("code='110'")
+            for other in range(i):
+                self.assertIn(f"from='{room}/n{other}'", seen, f"n{i} sees who is there")
+            if i == 0:
+                self.assertIn("type='result'", client.iq(
+                    "set", "<query xmlns='http://jabber.org/protocol/muc#owner'>"
+                    "<x xmlns='jabber:x:data' type='submit'/></query>", room))
+        self.assertEqual(self.rooms(), 1)
+        for i, client in enumerate(people):
+            for n in range(20):
+                client.say(f"<message to='{room}' type='groupchat'><body>{i} {n}</body></message>")
+        for client in people:
+            heard = [client.body() for _ in range(60)]
+            for i in range(3):
+                self.assertEqual([body for body in heard if body.startswith(f"{i} ")],
+                                 [f"{i} {n}" for n in range(20)], "each once, in order")
+        for i, client in enumerate(people):
+            client.say(f"<presence to='{room}/n{i}' type='unavailable'/>")
+            client.until("code='110'")
+        wait_until(lambda: self.rooms() == 0, "a temporary room goes with its last occupant")
+
     def test_sessions_of_one_user_on_two_nodes_are_one_account(self):
         alice = self.client(0, "alice")
         desk, phone = self.client(1, "bob", "desk"), self.client(2, "bob", "phone")

@@ -35,9 +35,10 @@ class Story:
     def count(self, what):
         return sum(second[what] for second in self.found["seconds"])
 
-    def faults(self):
-        """What is wrong, in words; [] when nothing is."""
+    def faults(self, of_splits=False):
+        """What is wrong, in words; [] when nothing is. `of_splits`: doubles and swaps are not looked
+        at."""
+        names = ("lost", "both", "invented") + (() if of_splits else ("doubled", "swapped"))
         wrong = list(self.found["invalid"])
-        wrong += [f"{self.verdict[name]} {name}"
-                  for name in ("lost", "doubled", "swapped", "both", "invented") if self.verdict[name]]
+        wrong += [f"{self.verdict[name]} {name}" for name in names if self.verdict[name]]
         return wrong + (self.verdict["examples"] if wrong else [])
