@@ -75,13 +75,20 @@ class Watch:
         self.thread.start()
 
     def run(self):
+        try:
+            self.ask()
+        except Exception as error:  # else it would end unseen, and nothing more be watched
+            self.faults.append(f"the watch itself: {error!r}")
+            raise
+
+    def ask(self):
         last = {}
         while not self.stop_asking.is_set():
             for secondary in self.secondaries:
                 try:
                     serial = secondary.soa()
-                except (OSError, dns.exception.DNSException):
-                    continue  # too busy; a resolver would ask again
+                except (OSError, dns.exception.DNSException, IndexError):
+                    continue  # too busy, or between two states of its own; a resolver would ask again
                 if serial < last.get(secondary, 0):
                     self.faults.append(f"{secondary}: serial {last[secondary]}, then {serial}")
                 last[secondary] = serial
