@@ -224,9 +224,17 @@ class ShortCalls(DistCase):
         self.assertIn("result e1@localhost", self.call("e1@localhost", "erlang", "node"))
         self.assertIn("failed undef", self.call("e1@localhost", "no", "such"))
 
-    def test_each_failure_is_its_own(self):
+    def test_who_is_allowed_by_name_leaves_this_machines_programs_in(self):
+        """They have no name of their own, as mongooseimctl has none."""
         node = self.probe("n1", allow="n2@localhost")
+        self.assertIn("result n1@localhost", self.call(node.node, "erlang", "node"))
+        self.assertNotEqual(self.probe("n3").connect(node.node), "ok")
+        self.assertEqual(self.probe("n2").connect(node.node), "ok")
+
+    def test_each_failure_is_its_own(self):
+        node = self.probe("n1", links=1)
         other = self.probe("n3")
+        self.assertEqual(other.connect(node.node), "ok", "it has all the links that it may have")
         self.assertIn("error 1 no epmd", subprocess.run(
             [CALL, "n1@localhost", "C", "1", "erlang", "node"], text=True, capture_output=True,
             timeout=30, check=False).stdout)
