@@ -88,12 +88,19 @@ class Lan:
                                check=False)
         return [int(pid) for pid in shown.stdout.split()]
 
+    def _emptied(self, host):
+        pids = self.pids(host)  # again and again: a node starts another epmd before its own turn comes
+        for pid in pids:
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        return not pids
+
     def close(self):
         """Ends what is left in there (an epmd each), and the namespaces with it."""
         for host in self.members:
-            for pid in self.pids(host):
-                os.kill(pid, signal.SIGKILL)
-            wait_until(lambda host=host: not self.pids(host), f"{host.netns} is empty")
+            wait_until(lambda host=host: self._emptied(host), f"{host.netns} is empty")
             ip("netns", "delete", host.netns)
         ip("netns", "delete", self.hub)
 
