@@ -20,7 +20,9 @@ void Ban(CommandCall call, const Jid& user, std::string reason,
   WithAccount(std::move(call), user,
               [user = user.Bare(), reason = std::move(reason), then = std::move(then)](
                   CommandCall c, XmppWorker& worker, const LoadedUser&) mutable {
-                worker.store().Write({SetBanned{.user = user.full(), .reason = reason}},
+                // Before the call: what moves the reason on may be evaluated first.
+                WriteBatch batch{SetBanned{.user = user.full(), .reason = reason}};
+                worker.store().Write(std::move(batch),
                                      [c = std::move(c), user, reason = std::move(reason),
                                       then = std::move(then), &worker](auto written) mutable {
                                        if (!written) return c.StoreFailed(written.error());

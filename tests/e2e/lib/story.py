@@ -35,10 +35,10 @@ class Story:
     def count(self, what):
         return sum(second[what] for second in self.found["seconds"])
 
-    def faults(self, of_splits=False):
-        """What is wrong, in words; [] when nothing is. `of_splits`: doubles and swaps are not looked
-        at."""
-        names = ("lost", "both", "invented") + (() if of_splits else ("doubled", "swapped"))
+    def faults(self, of_loss_alone=False):
+        """What is wrong, in words; [] when nothing is. `of_loss_alone`: doubles and swaps are not
+        looked at."""
+        names = ("lost", "both", "invented") + (() if of_loss_alone else ("doubled", "swapped"))
         wrong = list(self.found["invalid"])
         wrong += [f"{self.verdict[name]} {name}" for name in names if self.verdict[name]]
         return wrong + (self.verdict["examples"] if wrong else [])
