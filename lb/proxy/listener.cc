@@ -52,26 +52,35 @@ bool Listener::Unpark() {
     active.fetch_sub(1, std::memory_order_relaxed);
     return false;
   }
+  if (!worker_.TakePlace(stopped_)) {
+    if (place) active.fetch_sub(1, std::memory_order_relaxed);
+    return false;
+  }
   const net::Slot slot = std::exchange(parked_, net::kNoSlot);
   const auto peer = net::Address::FromSockaddr(reinterpret_cast<sockaddr*>(&peer_), peer_size_);
   if (!worker_.OnAccepted(*this, slot, peer.value_or(net::Address()), place)) {
+    worker_.GivePlace();
     worker_.ring().Close(slot);
     if (place) active.fetch_sub(1, std::memory_order_relaxed);
   }
   return true;
 }
 
-void Listener::Begin(net::Slot slot) {
-  if (!worker_.OnAccepted(*this, slot, std::nullopt, false)) worker_.ring().Close(slot);
+// False: the process has no place for it, and nothing was done.
+bool Listener::Begin(net::Slot slot) {
+  if (!worker_.TakePlace(stopped_)) return false;
+  if (!worker_.OnAccepted(*this, slot, std::nullopt, false)) {
+    worker_.GivePlace();
+    worker_.ring().Close(slot);
+  }
+  return true;
 }
 
 // False: they wait on.
 bool Listener::BeginHeld() {
   while (!held_.empty()) {
-    if (worker_.Full()) return false;
-    const net::Slot slot = held_.front();
+    if (worker_.Full() || !Begin(held_.front())) return false;
     held_.pop_front();
-    Begin(slot);
   }
   return true;
 }
@@ -181,10 +190,10 @@ void Listener::OnCompletion(unsigned, net::Completion completion) {
   bool pause = false;
   if (completion.result >= 0) {
     const auto slot = static_cast<net::Slot>(completion.result);
-    if (multishot_ && !stopped_ && (worker_.Full() || !held_.empty())) {
-      held_.push_back(slot);
-    } else if (multishot_) {
-      Begin(slot);
+    if (multishot_) {
+      // Another worker may take the last place in this moment.
+      const bool waits = !stopped_ && (worker_.Full() || !held_.empty());
+      if (waits || !Begin(slot)) held_.push_back(slot);
     } else {
       parked_ = slot;
       if (!Unpark() && stopped_) {

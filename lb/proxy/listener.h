@@ -45,7 +45,7 @@ class Listener final : public net::Target, public std::enable_shared_from_this<L
   bool AtLimit() const;
   net::Duration WaitsForRate();
   bool Unpark();
-  void Begin(net::Slot slot);
+  bool Begin(net::Slot slot);
   bool BeginHeld();
   void PauseAtLimit();
   void PauseFull();

@@ -198,13 +198,26 @@ bool ProxyWorker::Full() const {
              hooks_.process->connections_max;
 }
 
+bool ProxyWorker::TakePlace(bool always) {
+  std::atomic<uint32_t>& connections = hooks_.process->connections;
+  if (connections.fetch_add(1, std::memory_order_relaxed) < hooks_.process->connections_max) {
+    return true;
+  }
+  if (always) return true;
+  connections.fetch_sub(1, std::memory_order_relaxed);
+  return false;
+}
+
+void ProxyWorker::GivePlace() {
+  hooks_.process->connections.fetch_sub(1, std::memory_order_relaxed);
+}
+
 bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
                              const std::optional<net::Address>& peer, bool place) {
   if (closed_) return false;
   const uint16_t pool = listener_settings_[listener.id()]->pool;
   const uint32_t index = pairs_.Allocate(*this, listener.id(), pool, slot);
   if (index == net::kNoIndex) return false;
-  hooks_.process->connections.fetch_add(1, std::memory_order_relaxed);
   WorkerStats::Add(stats_.accepted);
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   listener_settings_[listener.id()]->shared->accepted.fetch_add(1, std::memory_order_relaxed);
@@ -312,7 +325,7 @@ void ProxyWorker::Free(Pair& pair) {
                 [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });
   if (!tls_notes_.empty()) tls_notes_.erase(IndexOf(pair));
   pairs_.Free(IndexOf(pair));
-  hooks_.process->connections.fetch_sub(1, std::memory_order_relaxed);
+  GivePlace();
   stats_.open.store(pairs_.size(), std::memory_order_relaxed);
   if (pools_[pool]->queued > 0) queues_waiting_ = true;
 }

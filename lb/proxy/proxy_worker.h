@@ -214,6 +214,11 @@ class ProxyWorker {
   void NoteTls(const Pair& pair, int version, std::string_view name);
   void Free(Pair& pair);
   bool Full() const;
+  // One of the process's places (connections_max), which all workers share: what takes it is what
+  // counts, or two of them would take the last one. False: there is none. `always`: beyond the
+  // limit, where the connection would else be lost. OnAccepted() wants one; who ends gives it back.
+  bool TakePlace(bool always);
+  void GivePlace();
   static bool IsMeant(const Pair& pair, const Node* node, EndReason reason);
   // Settings that have been replaced hold for connections that are there, too.
   void OnPoolSettings(uint16_t id, const PoolSettings& before);
