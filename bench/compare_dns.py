@@ -1,7 +1,11 @@
 """bench/compare dns: eight A records of one name, from Knot, NSD, gdnsd (multifo), PowerDNS (LUA
 pickrandom), mongoosedns and a bare loop (floor), one thread each, rate limits off; then mongoosedns
 and gdnsd under ten health changes a second. The primary figure is the server's CPU per query, from
-its process clock. dnsperf is the witness that our own generator counts right."""
+its process clock. dnsperf is the witness that our own generator counts right.
+
+Asked over 64 ports with 16 queries under way on each, as load generators and forwarders do, whose
+answers can be sent in runs; and over 512 ports with one each (_apart), as resolvers do, whose
+answers cannot."""
 
 import json
 import os
@@ -27,6 +31,8 @@ PACKAGES = {
 METRICS = {
     "query_cpu_us": ("us", "lower"),
     "queries_per_s": ("1/s", "higher"),
+    "query_cpu_us_apart": ("us", "lower"),
+    "queries_per_s_apart": ("1/s", "higher"),
     "query_cpu_us_under_changes": ("us", "lower"),
     "queries_per_s_under_changes": ("1/s", "higher"),
     "rss_bytes": ("bytes", "lower"),
@@ -37,6 +43,7 @@ NAME = "www8." + ZONE
 PORTS = {"ours": 5301, "gdnsd": 5302, "knot": 5303, "nsd": 5304, "pdns_lua": 5305,
          "ours_uring": 5306, "floor": 5307}
 ADDRESSES = [f"192.0.2.{i}" for i in range(1, 9)]
+APART = ("--flows", "512", "--window", "512")
 CHANGES_PER_S = 10
 NINTH = "192.0.2.9"
 
@@ -238,14 +245,14 @@ class DnsServer:
         return descendants(self.process.process.pid)
 
 
-def blast(server, seconds, check=True, answers="8"):
+def blast(server, seconds, check=True, answers="8", shape=()):
     watch = []
     for pid in descendants(server.process.process.pid):
         watch += ["--watch", str(pid)]
     done = subprocess.run(
         ["taskset", "-c", str(lib.cores()[1]), lib.program("dns_blaster"),
          f"127.0.0.1:{server.port}", NAME, "--answers", answers, "--seconds", str(seconds),
-         *watch], capture_output=True, text=True, timeout=60, check=False)
+         *shape, *watch], capture_output=True, text=True, timeout=60, check=False)
     if done.returncode != 0:
         if check:
             raise lib.Failure(f"dns_blaster: {done.stderr.strip()}")
@@ -256,8 +263,8 @@ def blast(server, seconds, check=True, answers="8"):
     return result
 
 
-def measure(server, results, seconds, suffix="", answers="8"):
-    result = blast(server, seconds, answers=answers)
+def measure(server, results, seconds, suffix="", answers="8", shape=()):
+    result = blast(server, seconds, answers=answers, shape=shape)
     if result["server_cpu_s"] < result["seconds"] / 100:
         raise lib.Failure(f"{server.name}: its CPU clock stands still: the wrong process is watched")
     results.add("query_cpu_us" + suffix, server.name,
@@ -265,6 +272,11 @@ def measure(server, results, seconds, suffix="", answers="8"):
     results.add("queries_per_s" + suffix, server.name, result["queries_per_s"])
     if not suffix:
         results.add("rss_bytes", server.name, lib.rss_bytes(server.pids()))
+
+
+def measure_both(server, results, seconds):
+    measure(server, results, seconds)
+    measure(server, results, seconds, "_apart", shape=APART)
 
 
 def witness(server, results, directory):
@@ -346,7 +358,7 @@ def run(quick):
         def one_round(_):
             for name in names:
                 with DnsServer(name, commands[name], directory) as server:
-                    lib.attempt(results, server, measure, seconds)
+                    lib.attempt(results, server, measure_both, seconds / 2)
 
         lib.repeat(2 if quick else 5, 90 if quick else 600, one_round)
         if "ours" in names:

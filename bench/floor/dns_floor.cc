@@ -1,11 +1,14 @@
-// dns_floor ADDRESS:PORT: the bare loop of a DNS server over UDP, as the floor that a server is
-// measured against: recvmmsg, the question back with eight A records behind it, sendmmsg. It looks
-// at nothing in the query but its length and the end of its name: never for production.
+// dns_floor ADDRESS:PORT [--no-runs]: the bare loop of a DNS server over UDP, as the floor that a
+// server is measured against: recvmmsg, the question back with eight A records behind it, sendmmsg,
+// where replies of one size to one client that stand behind each other are one message
+// (UDP_SEGMENT; --no-runs: each is its own). It looks at nothing in the query but its length and
+// the end of its name: never for production.
 //
 // One thread. Ends with 2 and words when anything at start fails; else by a signal.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <netinet/udp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -18,6 +21,10 @@
 #include <string>
 #include <string_view>
 
+#ifndef UDP_SEGMENT
+#define UDP_SEGMENT 103
+#endif
+
 namespace {
 
 constexpr unsigned kBatch = 64;
@@ -26,12 +33,17 @@ constexpr size_t kDatagramBytes = 512;
 constexpr unsigned kAddresses = 8;
 constexpr size_t kRecordBytes = 16;
 
+constexpr size_t kControlBytes = CMSG_SPACE(sizeof(uint16_t));
+
 struct Batch {
-  std::array<std::array<uint8_t, kDatagramBytes>, kBatch> bytes;
+  std::array<std::array<uint8_t, kDatagramBytes>, kBatch> in_bytes;
+  std::array<uint8_t, kDatagramBytes * kBatch> out_bytes;  // without gaps
   std::array<sockaddr_in, kBatch> names;
-  std::array<iovec, kBatch> parts;
+  std::array<iovec, kBatch> in_parts;
+  std::array<iovec, kBatch> out_parts;
   std::array<mmsghdr, kBatch> in;
   std::array<mmsghdr, kBatch> out;
+  alignas(cmsghdr) std::array<std::array<uint8_t, kControlBytes>, kBatch> control;
 };
 
 // The eight records, each with a pointer to the name of the question (RFC 1035 §4.1.4).
@@ -45,47 +57,81 @@ std::array<uint8_t, kAddresses * kRecordBytes> Records() {
   return all;
 }
 
-// The reply's length, made in place; 0: no query.
-size_t Answer(std::array<uint8_t, kDatagramBytes>& bytes, size_t length,
-              const std::array<uint8_t, kAddresses * kRecordBytes>& records) {
+// The reply's length, at `to`; 0: no query.
+size_t Answer(const std::array<uint8_t, kDatagramBytes>& query, size_t length,
+              const std::array<uint8_t, kAddresses * kRecordBytes>& records, uint8_t* to) {
   if (length < kHeaderBytes + 5 || length > kDatagramBytes - records.size()) return 0;
-  const void* end = std::memchr(&bytes[kHeaderBytes], 0, length - kHeaderBytes - 4);
+  const void* end = std::memchr(&query[kHeaderBytes], 0, length - kHeaderBytes - 4);
   if (end == nullptr) return 0;
   const size_t question_end =
-      static_cast<size_t>(static_cast<const uint8_t*>(end) - bytes.data()) + 5;
-  bytes[2] = static_cast<uint8_t>(0x84 | (bytes[2] & 1));  // QR, AA, RD as it came
-  bytes[3] = 0;
-  bytes[7] = kAddresses;
-  bytes[9] = 0;
-  bytes[11] = 0;
-  std::memcpy(&bytes[question_end], records.data(), records.size());
+      static_cast<size_t>(static_cast<const uint8_t*>(end) - query.data()) + 5;
+  std::memcpy(to, query.data(), question_end);
+  to[2] = static_cast<uint8_t>(0x84 | (to[2] & 1));  // QR, AA, RD as it came
+  to[3] = 0;
+  to[7] = kAddresses;
+  to[9] = 0;
+  to[11] = 0;
+  std::memcpy(to + question_end, records.data(), records.size());
   return question_end + records.size();
 }
 
-[[noreturn]] void Serve(int fd) {
+void Cut(msghdr& message, std::array<uint8_t, kControlBytes>& control, size_t segment) {
+  auto* cut = reinterpret_cast<cmsghdr*>(control.data());
+  *cut = {
+      .cmsg_len = CMSG_LEN(sizeof(uint16_t)), .cmsg_level = IPPROTO_UDP, .cmsg_type = UDP_SEGMENT};
+  const auto bytes = static_cast<uint16_t>(segment);
+  std::memcpy(CMSG_DATA(cut), &bytes, sizeof bytes);
+  message.msg_control = control.data();
+  message.msg_controllen = kControlBytes;
+}
+
+// Writes the replies to what was received; how many messages hold them.
+unsigned Fill(Batch& batch, unsigned received, bool runs,
+              const std::array<uint8_t, kAddresses * kRecordBytes>& records) {
+  unsigned messages = 0;
+  size_t used = 0;
+  size_t segment = 0;
+  for (unsigned i = 0; i < received; ++i) {
+    uint8_t* at = &batch.out_bytes[used];
+    const size_t bytes = Answer(batch.in_bytes[i], batch.in[i].msg_len, records, at);
+    if (bytes == 0) continue;
+    used += bytes;
+    if (runs && messages > 0 && bytes == segment &&
+        std::memcmp(batch.out[messages - 1].msg_hdr.msg_name, &batch.names[i],
+                    sizeof(sockaddr_in)) == 0) {
+      batch.out_parts[messages - 1].iov_len += bytes;
+      Cut(batch.out[messages - 1].msg_hdr, batch.control[messages - 1], segment);
+      continue;
+    }
+    segment = bytes;
+    batch.out_parts[messages] = {at, bytes};
+    batch.out[messages].msg_hdr = {};
+    batch.out[messages].msg_hdr.msg_name = &batch.names[i];
+    batch.out[messages].msg_hdr.msg_namelen = sizeof(sockaddr_in);
+    batch.out[messages].msg_hdr.msg_iov = &batch.out_parts[messages];
+    batch.out[messages].msg_hdr.msg_iovlen = 1;
+    ++messages;
+  }
+  return messages;
+}
+
+[[noreturn]] void Serve(int fd, bool runs) {
   static Batch batch;
   const auto records = Records();
   for (unsigned i = 0; i < kBatch; ++i) {
+    batch.in_parts[i] = {batch.in_bytes[i].data(), kDatagramBytes};
     batch.in[i].msg_hdr = {};
     batch.in[i].msg_hdr.msg_name = &batch.names[i];
-    batch.in[i].msg_hdr.msg_iov = &batch.parts[i];
+    batch.in[i].msg_hdr.msg_iov = &batch.in_parts[i];
     batch.in[i].msg_hdr.msg_iovlen = 1;
   }
   while (true) {
-    for (unsigned i = 0; i < kBatch; ++i) {
-      batch.parts[i] = {batch.bytes[i].data(), kDatagramBytes};
-      batch.in[i].msg_hdr.msg_namelen = sizeof(sockaddr_in);
-    }
+    for (mmsghdr& in : batch.in) in.msg_hdr.msg_namelen = sizeof(sockaddr_in);
     const int received = recvmmsg(fd, batch.in.data(), kBatch, MSG_WAITFORONE, nullptr);
-    unsigned replies = 0;
-    for (unsigned i = 0; i < static_cast<unsigned>(received < 0 ? 0 : received); ++i) {
-      const size_t bytes = Answer(batch.bytes[i], batch.in[i].msg_len, records);
-      if (bytes == 0) continue;
-      batch.parts[i].iov_len = bytes;
-      batch.out[replies++] = batch.in[i];
-    }
-    for (unsigned sent = 0; sent < replies;) {
-      const int count = sendmmsg(fd, &batch.out[sent], replies - sent, 0);
+    const unsigned messages =
+        Fill(batch, static_cast<unsigned>(received < 0 ? 0 : received), runs, records);
+    for (unsigned sent = 0; sent < messages;) {
+      const int count = sendmmsg(fd, &batch.out[sent], messages - sent, 0);
       if (count <= 0) break;
       sent += static_cast<unsigned>(count);
     }
@@ -100,13 +146,14 @@ int Fail(const char* what) {
 }  // namespace
 
 int main(int count, char** words) {
-  const std::string_view text = count == 2 ? words[1] : "";
+  const bool runs = count != 3 || std::string_view(words[2]) != "--no-runs";
+  const std::string_view text = count == 2 || !runs ? words[1] : "";
   const size_t colon = text.rfind(':');
   sockaddr_in address{};
   address.sin_family = AF_INET;
   if (colon == std::string_view::npos ||
       inet_pton(AF_INET, std::string(text.substr(0, colon)).c_str(), &address.sin_addr) != 1) {
-    std::fprintf(stderr, "usage: dns_floor ADDRESS:PORT (IPv4)\n");
+    std::fprintf(stderr, "usage: dns_floor ADDRESS:PORT [--no-runs] (IPv4)\n");
     return 2;
   }
   address.sin_port =
@@ -118,5 +165,8 @@ int main(int count, char** words) {
   if (bind(fd, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return Fail("bind");
   }
-  Serve(fd);
+  // As servers do that never fragment; it spares the kernel the search for an IP identification.
+  const int discover = IP_PMTUDISC_PROBE;
+  setsockopt(fd, IPPROTO_IP, IP_MTU_DISCOVER, &discover, sizeof discover);
+  Serve(fd, runs);
 }

@@ -8,6 +8,7 @@
 
 #include "dns/serve/now.h"
 #include "dns/serve/udp.h"
+#include "dns/serve/udp_return.h"
 #include "net/base/address.h"
 #include "net/io/ring.h"
 
@@ -118,6 +119,7 @@ class RingServer final : private net::Target {
       from_header.msg_namelen = message.name_size;
       from_header.msg_control = message.control_size == 0 ? nullptr : message.control;
       from_header.msg_controllen = message.control_size;
+      LeaveByRoute(from_header);
       if (OfferUdpUpdate(*updates_, fd_, message.payload, *client, from_header)) return false;
     }
     if (reply.size == 0) return false;
@@ -130,6 +132,7 @@ class RingServer final : private net::Target {
     slot.header.msg_iovlen = 1;
     slot.header.msg_control = message.control_size == 0 ? nullptr : message.control;
     slot.header.msg_controllen = message.control_size;
+    LeaveByRoute(slot.header);
     ring_.SendMsg(fd_, &slot.header, {&slot, 0});
     ++sending_;
     return true;

@@ -12,6 +12,8 @@
 #include <vector>
 
 #include "dns/serve/now.h"
+#include "dns/serve/reply_batch.h"
+#include "dns/serve/udp_return.h"
 #include "dns/serve/udp_uring.h"
 #include "net/base/check.h"
 #include "net/report/log.h"
@@ -71,40 +73,36 @@ std::expected<net::UniqueFd, std::string> BindUdp(const net::Address& address,
   return fd;
 }
 
-// Receive and send descriptors that stay as they are between batches, so that a batch writes only
+// What is received into: descriptors stay as they are between turns, so that a turn writes only
 // what changes.
 struct UdpWorker::Batch {
-  static constexpr size_t kControlBytes = 64;
+  // A query larger than this is malformed anyway: what is cut off is found missing by the parser.
+  static constexpr size_t kQueryBytes = 2048;
+  // A line more, or the beginnings of all queries would have few places in the processor's cache.
+  static constexpr size_t kStride = kQueryBytes + 64;
 
   std::array<mmsghdr, kUdpBatch> in;
-  std::array<mmsghdr, kUdpBatch> out;
   std::array<iovec, kUdpBatch> in_iov;
-  std::array<iovec, kUdpBatch> out_iov;
   std::array<sockaddr_storage, kUdpBatch> names;
-  alignas(8) std::array<std::array<uint8_t, kControlBytes>, kUdpBatch> control;
-  // A query larger than this is malformed anyway: what is cut off is found missing by the parser.
-  std::array<std::array<uint8_t, 2048>, kUdpBatch> in_bytes;
-  std::array<std::array<uint8_t, kUdpBytesMax>, kUdpBatch> out_bytes;
+  alignas(8) std::array<std::array<uint8_t, ReplyBatch::kQueryControlBytes>, kUdpBatch> control;
+  std::array<std::array<uint8_t, kStride>, kUdpBatch> in_bytes;
+  ReplyBatch replies;
 
   explicit Batch(bool wildcard) {
     for (size_t i = 0; i < kUdpBatch; ++i) {
-      in_iov[i] = {in_bytes[i].data(), in_bytes[i].size()};
+      in_iov[i] = {in_bytes[i].data(), kQueryBytes};
       in[i] = {};
       in[i].msg_hdr.msg_name = &names[i];
       in[i].msg_hdr.msg_iov = &in_iov[i];
       in[i].msg_hdr.msg_iovlen = 1;
       if (wildcard) in[i].msg_hdr.msg_control = control[i].data();
-      out[i] = {};
-      out_iov[i] = {out_bytes[i].data(), 0};
-      out[i].msg_hdr.msg_iov = &out_iov[i];
-      out[i].msg_hdr.msg_iovlen = 1;
       Rearm(i);
     }
   }
 
   void Rearm(size_t i) {
     in[i].msg_hdr.msg_namelen = sizeof(sockaddr_storage);
-    in[i].msg_hdr.msg_controllen = in[i].msg_hdr.msg_control == nullptr ? 0 : kControlBytes;
+    in[i].msg_hdr.msg_controllen = in[i].msg_hdr.msg_control == nullptr ? 0 : control[i].size();
   }
 };
 
@@ -191,51 +189,27 @@ void UdpWorker::Answer(Batch& batch, int received) {
   counters.batches.Add();
   Now now = ReadNow();
   const Generation& generation = reader_->Acquire();
-  unsigned answers = 0;
   for (size_t i = 0; i < static_cast<size_t>(received); ++i) {
     msghdr& in = batch.in[i].msg_hdr;
+    if (wildcard_) LeaveByRoute(in);
     auto client =
         net::Address::FromSockaddr(static_cast<const sockaddr*>(in.msg_name), in.msg_namelen);
     // Port 0 cannot be answered: sending to it fails.
-    if (client && client->port() != 0) {
-      msghdr& out = batch.out[answers].msg_hdr;
-      std::span<const uint8_t> packet(batch.in_bytes[i].data(), batch.in[i].msg_len);
-      Reply reply = responder_.Respond(generation, {*client, Transport::kUdp}, packet,
-                                       batch.out_bytes[answers], now);
-      if (reply.order && options_.updates != nullptr &&
-          OfferUdpUpdate(*options_.updates, socket_.get(), packet, *client, in)) [[unlikely]] {
-        reply.size = 0;  // answered by the control thread
-      }
-      if (reply.size > 0) {
-        batch.out_iov[answers].iov_len = reply.size;
-        out.msg_name = in.msg_name;
-        out.msg_namelen = in.msg_namelen;
-        out.msg_control = wildcard_ ? in.msg_control : nullptr;
-        out.msg_controllen = wildcard_ ? in.msg_controllen : 0;
-        ++answers;
-        if (log_->Due()) LogQuery(*log_, responder_, {*client, Transport::kUdp}, reply.size);
-      }
+    if (!client || client->port() == 0) continue;
+    std::span<const uint8_t> packet(batch.in_bytes[i].data(), batch.in[i].msg_len);
+    Reply reply = responder_.Respond(generation, {*client, Transport::kUdp}, packet,
+                                     batch.replies.Room(), now);
+    if (reply.order && options_.updates != nullptr &&
+        OfferUdpUpdate(*options_.updates, socket_.get(), packet, *client, in)) [[unlikely]] {
+      continue;  // answered by the control thread
     }
+    if (reply.size == 0) continue;
+    batch.replies.Add(in, reply.size);
+    if (log_->Due()) LogQuery(*log_, responder_, {*client, Transport::kUdp}, reply.size);
   }
   reader_->Release();
-  Send(batch, answers);
+  if (unsigned lost = batch.replies.Send(socket_.get()); lost != 0) counters.send_errors.Add(lost);
   for (size_t i = 0; i < static_cast<size_t>(received); ++i) batch.Rearm(i);
-}
-
-void UdpWorker::Send(Batch& batch, unsigned answers) {
-  unsigned sent = 0;
-  while (sent < answers) {
-    int n = sendmmsg(socket_.get(), batch.out.data() + sent, answers - sent, 0);
-    if (n > 0) {
-      sent += static_cast<unsigned>(n);
-    } else if (n < 0 && errno == EINTR) {
-      continue;
-    } else {
-      // The first one cannot be sent (no route, a full queue): go on behind it.
-      responder_.counters().send_errors.Add();
-      ++sent;
-    }
-  }
 }
 
 }  // namespace dns

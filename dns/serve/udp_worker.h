@@ -69,7 +69,6 @@ class UdpWorker {
   void RunIoUring();
   int Receive(Batch& batch, bool wait);
   void Answer(Batch& batch, int received);
-  void Send(Batch& batch, unsigned answers);
 
   net::UniqueFd socket_;
   net::Address local_;

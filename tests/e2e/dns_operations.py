@@ -282,6 +282,59 @@ class Addresses(unittest.TestCase):
                 self.assertNotIn("recvmmsg instead", server.log_text())
 
 
+    INSIDE = "MONGOOSE_TWO_WAYS"
+    # Two wires to the client, and an address of its own behind them: its queries come over one, the
+    # route back to it is the other.
+    TWO_WAYS = """
+ip netns add client
+ip link set lo up
+ip -n client link set lo up
+for n in 1 2; do
+  ip link add s$n type veth peer name c$n netns client
+  ip link set s$n up
+  ip -n client link set c$n up
+  ip address add 10.$n.0.1/24 dev s$n
+  ip -n client address add 10.$n.0.2/24 dev c$n
+  ip address add 2001:db8:$n::1/64 dev s$n nodad
+  ip -n client address add 2001:db8:$n::2/64 dev c$n nodad
+done
+ip -n client address add 10.9.0.1/32 dev lo
+ip -n client address add 2001:db8:9::1/128 dev lo
+ip route add 10.9.0.1 via 10.2.0.2
+ip route add 2001:db8:9::1 via 2001:db8:2::2
+for name in all default s1 s2; do echo 0 > /proc/sys/net/ipv4/conf/$name/rp_filter; done
+ip netns exec client sh -c '
+for name in all default c1 c2; do echo 0 > /proc/sys/net/ipv4/conf/$name/rp_filter; done
+echo 1 > /proc/sys/net/ipv4/conf/all/arp_ignore
+echo 2 > /proc/sys/net/ipv4/conf/all/arp_announce'
+"""
+
+    def test_answers_leave_by_the_route_to_the_client_whatever_way_its_query_came(self):
+        if os.environ.get(self.INSIDE) != "1":
+            script = ("mount -t tmpfs none /run && set -e\n" + self.TWO_WAYS +
+                      "exec /usr/bin/python3 -B -m unittest dns_operations.Addresses."
+                      "test_answers_leave_by_the_route_to_the_client_whatever_way_its_query_came")
+            result = subprocess.run(["unshare", "--net", "--mount", "sh", "-c", script],
+                                    cwd=os.path.dirname(os.path.abspath(__file__)),
+                                    env={**os.environ, self.INSIDE: "1"}, capture_output=True,
+                                    text=True, timeout=100)
+            self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+            return
+        config = lib.BASE.replace('["127.0.0.1:@PORT@"]', '["0.0.0.0:@PORT@", "[::]:@PORT@"]')
+        for engine in ("recvmmsg", "io_uring"):
+            server = lib.Server(config.replace("workers = 1", f'workers = 1\nudp_engine = "{engine}"') +
+                                lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                                {"example.org.zone": lib.ZONE_TEXT})
+            self.addCleanup(server.stop)
+            for source, asked in (("10.9.0.1", "10.1.0.1"), ("2001:db8:9::1", "2001:db8:1::1")):
+                with self.subTest(engine=engine, asked=asked):
+                    done = subprocess.run(
+                        ["ip", "netns", "exec", "client", "dig", "+short", "+tries=3", "+time=2",
+                         "-b", source, f"@{asked}", "-p", str(server.port), NAME, "A"],
+                        capture_output=True, text=True, timeout=30, check=False)
+                    self.assertEqual(done.stdout.split()[-1:], ["198.51.100.1"], done.stdout)
+
+
 class Acme(unittest.TestCase):
     def test_a_challenge_is_there_for_its_time(self):
         server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
