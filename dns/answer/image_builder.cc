@@ -1,6 +1,7 @@
 #include "dns/answer/image_builder.h"
 
 #include <algorithm>
+#include <array>
 #include <set>
 
 #include "net/base/check.h"
@@ -96,10 +97,10 @@ uint32_t ImageBuilder::NoData(const ZoneContext& zone, size_t index) {
   return nodata_[index];
 }
 
-void ImageBuilder::AddTypes(const ZoneContext& zone, size_t index, const Name& name, Node& node) {
-  bool has_cname = zone.Find(name, Type::kCname) != nullptr;
+void ImageBuilder::AddTypes(const ZoneContext& zone, size_t index, const Name& name,
+                            const SetMap* sets, Node& node) {
+  bool has_cname = sets != nullptr && sets->contains(Type::kCname);
   bool has_pool = !zone.PoolsAt(name).empty();
-  const SetMap* sets = zone.SetsAt(name);
   if (!zone.is_signed() && !has_cname && !has_pool) {
     if (sets != nullptr) {
       for (const auto& [type, set] : *sets) {
@@ -127,14 +128,17 @@ void ImageBuilder::AddTypes(const ZoneContext& zone, size_t index, const Name& n
   }
 }
 
-void ImageBuilder::AddDname(const ZoneContext& zone, const Name& name, Node& node) {
-  const Rrset* dname = zone.Find(name, Type::kDname);
-  if (dname == nullptr || name.is_wildcard()) return;
+void ImageBuilder::AddDname(const ZoneContext& zone, const Name& name, const SetMap* sets,
+                            Node& node) {
+  if (sets == nullptr || name.is_wildcard()) return;
+  auto dname = sets->find(Type::kDname);
+  if (dname == sets->end()) return;
   node.flags |= Node::kDname;
-  node.below = AddAnswer(AnswerWriter(zone, signatures_, random_).WriteDname(name, *dname));
+  node.below = AddAnswer(AnswerWriter(zone, signatures_, random_).WriteDname(name, dname->second));
 }
 
-void ImageBuilder::AddName(const ZoneContext& zone, size_t index, const Name& name) {
+void ImageBuilder::AddName(const ZoneContext& zone, size_t index, const Name& name,
+                           const SetMap* sets) {
   Node node;
   node.zone = static_cast<uint32_t>(index);
   node.first_entry = static_cast<uint32_t>(image_->entries.size());
@@ -143,8 +147,8 @@ void ImageBuilder::AddName(const ZoneContext& zone, size_t index, const Name& na
     auto ds = std::ranges::find(ds_of_, name, &std::pair<Name, uint32_t>::first);
     if (ds != ds_of_.end()) AddEntry(node, Type::kDs, ds->second);
   }
-  AddTypes(zone, index, name, node);
-  AddDname(zone, name, node);
+  AddTypes(zone, index, name, sets, node);
+  AddDname(zone, name, sets, node);
   AddNode(name, node);
 }
 
@@ -208,17 +212,20 @@ void ImageBuilder::AddZone(const ZoneContext& zone, const std::vector<Name>& chi
   image_->zones.push_back(std::move(added));
   if (zone.zone().unavailable) return AddUnavailable(zone, index);
   image_->nodes.reserve(image_->nodes.size() + zone.zone().names.size());
-  auto add = [&](const Name& name) {
+  auto add = [&](const Name& name, const SetMap* sets) {
     if (IsChilds(name, children) && std::ranges::find(children, name) == children.end()) return;
     auto cut = zone.CutOf(name);
     if (!cut) {
-      if (!IsChilds(name, children)) AddName(zone, index, name);
+      if (!IsChilds(name, children)) AddName(zone, index, name, sets);
     } else if (*cut == name) {
       AddCut(zone, index, name, children);
     }
   };
-  for (const auto& [name, sets] : zone.zone().names) add(name);
-  for (const Name& name : zone.more_names()) add(name);
+  CHECK(zone.overlay().empty());  // its names are added by themselves
+  for (const auto& [name, sets] : zone.zone().names) {
+    add(name, name == zone.apex() ? zone.SetsAt(name) : &sets);
+  }
+  for (const Name& name : zone.more_names()) add(name, zone.SetsAt(name));
 }
 
 void ImageBuilder::KeepWildcard(const Image& base, const Name& name) {
@@ -234,12 +241,21 @@ std::shared_ptr<const Image> ImageBuilder::Finish() {
   size_t size = 16;
   while (size < image.nodes.size() * 2) size *= 2;
   image.slots.assign(size, {});
-  for (uint32_t i = 0; i < image.nodes.size(); ++i) {
+  // Slots lie anywhere in a table that is larger than the processor's caches: they are fetched a
+  // few ahead.
+  constexpr size_t kAhead = 16;
+  std::array<uint64_t, kAhead> hashes;
+  for (size_t i = 0; i < image.nodes.size() + kAhead; ++i) {
+    uint64_t& hash = hashes[i % kAhead];
+    if (i >= kAhead) {
+      size_t slot = hash & (size - 1);
+      while (image.slots[slot].node != kNoRef) slot = (slot + 1) & (size - 1);
+      image.slots[slot] = {static_cast<uint32_t>(hash >> 32), static_cast<uint32_t>(i - kAhead)};
+    }
+    if (i >= image.nodes.size()) continue;
     const Node& node = image.nodes[i];
-    uint64_t hash = HashName(ByteView(image.names).subspan(node.name_offset, node.name_size));
-    size_t slot = hash & (size - 1);
-    while (image.slots[slot].node != kNoRef) slot = (slot + 1) & (size - 1);
-    image.slots[slot] = {static_cast<uint32_t>(hash >> 32), i};
+    hash = HashName(ByteView(image.names).subspan(node.name_offset, node.name_size));
+    __builtin_prefetch(&image.slots[hash & (size - 1)], 1);
   }
   for (uint32_t index : wildcards_) {
     const Node& node = image.nodes[index];

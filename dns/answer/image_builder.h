@@ -42,8 +42,10 @@ class ImageBuilder {
   // A whole zone, the next of the image's. `children`: the apexes below it that are served, too:
   // what is below them is theirs.
   void AddZone(const ZoneContext& zone, const std::vector<Name>& children);
-  // One name of zone `index`. `ds`: the answer for DS, where the parent zone is served here.
-  void AddName(const ZoneContext& zone, size_t index, const Name& name);
+  // One name of zone `index`, as the zone has it now.
+  void AddName(const ZoneContext& zone, size_t index, const Name& name) {
+    AddName(zone, index, name, zone.SetsAt(name));
+  }
   // Of an overlay: a name that is in `base` with a wildcard below it.
   void KeepWildcard(const Image& base, const Name& name);
 
@@ -54,10 +56,13 @@ class ImageBuilder {
   uint32_t Make(const ZoneContext& zone, DynamicSpec spec);
   void AddEntry(Node& node, Type type, uint32_t answer);
   void AddNode(const Name& name, const Node& node);
-  void AddTypes(const ZoneContext& zone, size_t index, const Name& name, Node& node);
+  // `sets`: those at the name, so that a whole zone is read without looking for each; may be null.
+  void AddName(const ZoneContext& zone, size_t index, const Name& name, const SetMap* sets);
+  void AddTypes(const ZoneContext& zone, size_t index, const Name& name, const SetMap* sets,
+                Node& node);
   void AddCut(const ZoneContext& zone, size_t index, const Name& cut,
               const std::vector<Name>& children);
-  void AddDname(const ZoneContext& zone, const Name& name, Node& node);
+  void AddDname(const ZoneContext& zone, const Name& name, const SetMap* sets, Node& node);
   void AddUnavailable(const ZoneContext& zone, size_t index);
   uint32_t NoData(const ZoneContext& zone, size_t index);
 

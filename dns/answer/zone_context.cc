@@ -12,15 +12,7 @@ ZoneContext::ZoneContext(std::shared_ptr<const Zone> zone, std::shared_ptr<const
   CHECK(apex != zone_->names.end());
   apex_sets_ = apex->second;
   SetSerial(SoaSerial(apex->second.at(Type::kSoa).rdatas[0]));
-  for (const auto& [name, sets] : zone_->names) {
-    if (name != zone_->apex && sets.contains(Type::kNs)) cuts_.insert(name);
-    if (sets.contains(Type::kDname)) dnames_.insert(name);
-    if (auto cname = sets.find(Type::kCname); cname != sets.end()) {
-      auto target = Name::FromWire(cname->second.rdatas[0]);
-      if (target && target->IsWithin(zone_->apex)) cnames_.emplace(*target, name);
-    }
-  }
-  FindEmptyNonTerminals();
+  ReadNames();
   for (const PoolUse& use : zone_->pools) {
     AddWithAncestors(use.addresses_at, more_names_);
     for (const ServiceUse& service : use.services) {
@@ -30,9 +22,10 @@ ZoneContext::ZoneContext(std::shared_ptr<const Zone> zone, std::shared_ptr<const
   }
 }
 
-// In canonical order an ancestor stands before what is below it, so that only the labels that a
-// name does not share with the one before it are looked at.
-void ZoneContext::FindEmptyNonTerminals() {
+// In one pass, since a large zone lies all over the memory. In canonical order an ancestor stands
+// before what is below it, so that only the labels that a name does not share with the one before
+// it are looked at.
+void ZoneContext::ReadNames() {
   size_t apex_labels = zone_->apex.label_count();
   const Name* previous = &zone_->apex;
   for (const auto& [name, sets] : zone_->names) {
@@ -42,6 +35,12 @@ void ZoneContext::FindEmptyNonTerminals() {
       }
     }
     previous = &name;
+    if (sets.contains(Type::kNs) && name != zone_->apex) cuts_.insert(name);
+    if (sets.contains(Type::kDname)) dnames_.insert(name);
+    if (auto cname = sets.find(Type::kCname); cname != sets.end()) {
+      auto target = Name::FromWire(cname->second.rdatas[0]);
+      if (target && target->IsWithin(zone_->apex)) cnames_.emplace(*target, name);
+    }
   }
 }
 

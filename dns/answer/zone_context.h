@@ -69,7 +69,7 @@ class ZoneContext {
  private:
   std::optional<Name> AtOrAbove(const std::set<Name>& names, Name name) const;
   void AddWithAncestors(Name name, std::set<Name>& out) const;
-  void FindEmptyNonTerminals();
+  void ReadNames();
 
   std::shared_ptr<const Zone> zone_;
   std::shared_ptr<const ZoneKeys> keys_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <cstring>
 
 #include "net/base/check.h"
 
@@ -29,6 +31,40 @@ std::expected<char, std::string> Unescape(std::string_view text, size_t& i) {
   return static_cast<char>(value);
 }
 
+// The wire form of a name without escapes; nothing where there is one, or a mistake.
+std::optional<std::string> PlainText(std::string_view text, std::string_view origin) {
+  if (text.size() > kNameBytesMax) return std::nullopt;
+  bool absolute = text.back() == '.';
+  if (absolute) {
+    text.remove_suffix(1);
+    origin = std::string_view("", 1);
+  }
+  size_t size = 1 + text.size() + origin.size();
+  if (text.empty() || size > kNameBytesMax) return std::nullopt;
+  std::string wire;
+  wire.reserve(size);
+  wire.push_back('\0');
+  size_t length_at = 0;
+  auto end_label = [&] {
+    size_t length = wire.size() - length_at - 1;
+    wire[length_at] = static_cast<char>(length);
+    return length != 0 && length <= kLabelBytesMax;
+  };
+  for (char c : text) {
+    if (c == '\\') return std::nullopt;
+    if (c == '.') {
+      if (!end_label()) return std::nullopt;
+      length_at = wire.size();
+      wire.push_back('\0');
+    } else {
+      wire.push_back(Lower(c));
+    }
+  }
+  if (!end_label()) return std::nullopt;
+  wire += origin;
+  return wire;
+}
+
 // Where the labels of a well-formed name begin.
 size_t LabelStarts(ByteView wire, std::array<uint8_t, 128>& starts) {
   size_t count = 0;
@@ -42,6 +78,7 @@ std::expected<Name, std::string> Name::FromText(std::string_view text, const Nam
   if (text.empty()) return std::unexpected("is empty; write '.' for the root or '@' for the zone");
   if (text == "@") return origin;
   if (text == ".") return Name();
+  if (auto plain = PlainText(text, origin.wire_)) return Name(std::move(*plain));
   std::string wire;
   std::string label;
   size_t i = 0;
@@ -119,21 +156,73 @@ bool Name::IsWithin(const Name& ancestor) const {
 
 std::string Name::ToString() const { return NameToText(wire()); }
 
-std::strong_ordering operator<=>(const Name& a, const Name& b) {
+namespace {
+
+// Label by label from the right.
+std::strong_ordering CompareLabels(ByteView a, ByteView b) {
   std::array<uint8_t, 128> a_starts;
   std::array<uint8_t, 128> b_starts;
-  size_t a_count = LabelStarts(a.wire(), a_starts);
-  size_t b_count = LabelStarts(b.wire(), b_starts);
+  size_t a_count = LabelStarts(a, a_starts);
+  size_t b_count = LabelStarts(b, b_starts);
   for (size_t i = 1; i <= std::min(a_count, b_count); ++i) {
     size_t a_at = a_starts[a_count - i];
     size_t b_at = b_starts[b_count - i];
-    ByteView a_label = a.wire().subspan(a_at + 1, a.wire()[a_at]);
-    ByteView b_label = b.wire().subspan(b_at + 1, b.wire()[b_at]);
+    ByteView a_label = a.subspan(a_at + 1, a[a_at]);
+    ByteView b_label = b.subspan(b_at + 1, b[b_at]);
     auto order = std::lexicographical_compare_three_way(a_label.begin(), a_label.end(),
                                                         b_label.begin(), b_label.end());
     if (order != 0) return order;
   }
   return a_count <=> b_count;
+}
+
+// How many bytes at their ends are the same.
+size_t CommonEnd(ByteView a, ByteView b) {
+  size_t most = std::min(a.size(), b.size());
+  size_t same = 0;
+  for (; same + 8 <= most; same += 8) {
+    uint64_t a_word;
+    uint64_t b_word;
+    std::memcpy(&a_word, a.data() + a.size() - same - 8, 8);
+    std::memcpy(&b_word, b.data() + b.size() - same - 8, 8);
+    if (a_word != b_word) {
+      static_assert(std::endian::native == std::endian::little);
+      return same + static_cast<size_t>(std::countl_zero(a_word ^ b_word)) / 8;
+    }
+  }
+  while (same < most && a[a.size() - same - 1] == b[b.size() - same - 1]) ++same;
+  return same;
+}
+
+// The last label of `name` that does not lie in its last `same` bytes as a whole.
+ByteView LabelBefore(ByteView name, size_t same) {
+  size_t at = 0;
+  while (name.size() - (at + name[at] + 1u) > same) at += name[at] + 1u;
+  return name.subspan(at + 1, name[at]);
+}
+
+}  // namespace
+
+// A zone of a million names is put in order by this. Names of a zone end alike, so only the label
+// that makes the difference is looked at.
+std::strong_ordering operator<=>(const Name& a, const Name& b) {
+  ByteView a_wire = a.wire();
+  ByteView b_wire = b.wire();
+  size_t same = CommonEnd(a_wire, b_wire);
+  if (same == a_wire.size() || same == b_wire.size()) {
+    if (a_wire.size() == b_wire.size()) return std::strong_ordering::equal;
+    return CompareLabels(a_wire, b_wire);
+  }
+  ByteView a_label = LabelBefore(a_wire, same);
+  ByteView b_label = LabelBefore(b_wire, same);
+  // Where the labels of one begin elsewhere in what both have, the bytes alike mean nothing.
+  if (a_wire.data() + a_wire.size() - (a_label.data() + a_label.size()) !=
+      b_wire.data() + b_wire.size() - (b_label.data() + b_label.size())) {
+    return CompareLabels(a_wire, b_wire);
+  }
+  size_t least = std::min(a_label.size(), b_label.size());
+  int order = std::memcmp(a_label.data(), b_label.data(), least);
+  return order != 0 ? order <=> 0 : a_label.size() <=> b_label.size();
 }
 
 std::string NameToText(ByteView wire) {

@@ -1,5 +1,8 @@
 #include "dns/zone/digest.h"
 
+#include <algorithm>
+#include <array>
+
 #include "net/base/siphash.h"
 
 namespace dns {
@@ -17,13 +20,20 @@ uint64_t FoldDigest(uint64_t digest, ByteView bytes) {
 }
 
 uint64_t FoldDigest(uint64_t digest, const Rrset& set) {
-  Bytes head(set.owner.wire().begin(), set.owner.wire().end());
-  Append16(head, static_cast<uint16_t>(set.type));
-  Append32(head, set.ttl);
-  digest = FoldDigest(digest, head);
-  for (Bytes rdata : set.rdatas) {
-    if (set.type == Type::kSoa) SetSoaSerial(rdata, 0);
-    digest = FoldDigest(digest, rdata);
+  std::array<uint8_t, kNameBytesMax + 6> head;
+  size_t size = set.owner.size();
+  std::ranges::copy(set.owner.wire(), head.begin());
+  Put16(head.data() + size, static_cast<uint16_t>(set.type));
+  Put32(head.data() + size + 2, set.ttl);
+  digest = FoldDigest(digest, ByteView(head).first(size + 6));
+  for (const Bytes& rdata : set.rdatas) {
+    if (set.type != Type::kSoa) {
+      digest = FoldDigest(digest, rdata);
+      continue;
+    }
+    Bytes soa = rdata;
+    SetSoaSerial(soa, 0);
+    digest = FoldDigest(digest, soa);
   }
   return digest;
 }

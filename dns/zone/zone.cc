@@ -74,10 +74,14 @@ std::expected<void, std::string> RecordAdder::Add(Record record) {
   At(record.owner);
   Rrset& set = last_->second[record.type];
   if (set.rdatas.empty()) {
-    set.owner = record.owner;
+    static_assert(kRdataBytesMax <= kSetBytesMax);
+    set.owner = std::move(record.owner);
     set.type = record.type;
     set.ttl = record.ttl;
-  } else if (set.ttl != record.ttl) {
+    set.rdatas.push_back(std::move(record.rdata));
+    return {};
+  }
+  if (set.ttl != record.ttl) {
     return std::unexpected(What(record) + " has records with the TTLs " + std::to_string(set.ttl) +
                            " and " + std::to_string(record.ttl) + "; a set has one TTL");
   }

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <strings.h>
 
+#include <array>
 #include <filesystem>
 #include <fstream>
 
@@ -119,9 +120,13 @@ std::string_view Lexer::Quoted() {
 }
 
 std::string_view Lexer::Token() {
-  constexpr std::string_view kEnds = " \t\r\n;()\"";
+  constexpr auto kEnds = [] {
+    std::array<bool, 256> ends{};
+    for (char c : std::string_view(" \t\r\n;()\"")) ends[static_cast<uint8_t>(c)] = true;
+    return ends;
+  }();
   size_t begin = at_;
-  while (!AtEnd() && kEnds.find(text_[at_]) == std::string_view::npos) {
+  while (!AtEnd() && !kEnds[static_cast<uint8_t>(text_[at_])]) {
     at_ += text_[at_] == '\\' && at_ + 1 < text_.size() && text_[at_ + 1] != '\n' ? 2u : 1u;
   }
   at_ = std::min(at_, text_.size());
@@ -320,7 +325,7 @@ void Reader::TakeRecord(const Entry& entry) {
       Mistake(entry, "the owner '" + std::string(tokens[0].substr(0, 60)) + "' " + owner.error());
       return;
     }
-    owner_ = *owner;
+    owner_ = std::move(*owner);
   }
   if (!owner_) {
     Mistake(entry, "has no owner, and there is no record before it");

@@ -52,6 +52,8 @@ Owned<ldns_rdf> OriginRdf(const Name& origin) {
 }  // namespace
 
 Type TypeFromText(const std::string& text) {
+  if (text == "A") return Type::kA;  // most records'; ldns compares with the names of all types
+  if (text == "AAAA") return Type::kAaaa;
   return static_cast<Type>(ldns_get_rr_type_by_name(text.c_str()));
 }
 

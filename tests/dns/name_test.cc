@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+#include <random>
+#include <string>
+#include <vector>
+
 #include "tests/dns/dns_fixture.h"
 
 namespace dns {
@@ -61,6 +66,70 @@ TEST(NameTest, CanonicalOrderIsThatOfRfc4034) {
                                       "\\001.z.example.", "*.z.example.",    "\\200.z.example."};
   for (size_t i = 0; i + 1 < ordered.size(); ++i) {
     EXPECT_TRUE((N(ordered[i]) <=> N(ordered[i + 1])) < 0) << ordered[i];
+  }
+}
+
+// The order as RFC 4034 §6.1 has it, label by label.
+std::strong_ordering OrderOf(const Name& a, const Name& b) {
+  auto labels = [](const Name& name) {
+    std::vector<Bytes> found;
+    for (size_t at = 0; name.wire()[at] != 0; at += name.wire()[at] + 1u) {
+      ByteView label = name.wire().subspan(at + 1, name.wire()[at]);
+      found.emplace(found.begin(), label.begin(), label.end());
+    }
+    return found;
+  };
+  return labels(a) <=> labels(b);
+}
+
+TEST(NameTest, AnyTwoNamesAreOrderedByTheirLabels) {
+  // Few values of bytes, lengths among them: ends that are alike though their labels are not, whole
+  // names at the ends of others, labels that begin alike.
+  std::mt19937 random(7);
+  auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
+  std::vector<Name> names;
+  for (int i = 0; i < 600; ++i) {
+    Bytes wire;
+    for (unsigned labels = below(5); labels > 0; --labels) {
+      unsigned size = 1 + below(below(4) == 0 ? 12 : 3);
+      wire.push_back(static_cast<uint8_t>(size));
+      for (unsigned j = 0; j < size; ++j) {
+        constexpr std::array<uint8_t, 6> kBytes = {1, 2, 3, 'a', 'b', 0xff};
+        wire.push_back(kBytes[below(kBytes.size())]);
+      }
+    }
+    wire.push_back(0);
+    names.push_back(*Name::FromWire(wire));
+  }
+  for (const Name& a : names) {
+    for (const Name& b : names) {
+      ASSERT_EQ(a <=> b, OrderOf(a, b)) << a.ToString() << " " << b.ToString();
+    }
+  }
+}
+
+TEST(NameTest, ANameWithoutEscapesIsReadAsOneWithThem) {
+  Name origin = N("Example.org.");
+  const std::string at_most(63, 'x');
+  for (const std::string& text :
+       {std::string("a"), std::string("A.b"), std::string("a.b."), std::string("x.y.z"), at_most,
+        at_most + ".", at_most + "." + at_most + "." + at_most + "." + at_most,
+        at_most + "." + at_most + "." + at_most + "." + std::string(61, 'y') + ".",
+        at_most + "." + at_most + "." + at_most + "." + std::string(62, 'y') + ".",
+        at_most + "." + at_most + "." + at_most + "." + std::string(49, 'y'),
+        at_most + "." + at_most + "." + at_most + "." + std::string(50, 'y'), at_most + "x",
+        std::string("a..b"), std::string(".a"), std::string(".."), std::string("a..")}) {
+    // The first character written as an escape means the same.
+    std::string escaped = text;
+    if (text[0] != '.') escaped = "\\" + text;
+    auto plain = Name::FromText(text, origin);
+    auto other = Name::FromText(escaped, origin);
+    ASSERT_EQ(plain.has_value(), other.has_value()) << text;
+    if (plain) {
+      EXPECT_EQ(*plain, *other) << text;
+    } else {
+      EXPECT_EQ(plain.error(), other.error()) << text;
+    }
   }
 }
 
