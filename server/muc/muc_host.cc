@@ -107,6 +107,7 @@ void MucHost::Flush() {
       continue;
     }
     RoomOut& out = std::get<RoomOut>(next);
+    if (TakeAnswer(out)) continue;
     for (size_t i = 0; i < out.to.size(); ++i) {
       Parcel parcel = i + 1 < out.to.size() ? out.stanza : std::move(out.stanza);
       parcel.to = std::move(out.to[i]);
@@ -209,6 +210,17 @@ void MucHost::RefuseMissing(const Parcel& parcel) {
   Bounce(parcel, ErrorXml(self_ping ? StanzaError::kNotAcceptable : StanzaError::kItemNotFound));
 }
 
+bool MucHost::MakeRoom(const std::string& jid) {
+  if (!Begin(jid, {.name = {}, .listed = false})) return false;
+  Hall& hall = rooms_[jid];
+  hall.room = std::make_unique<Room>(Jid::OfPrepared(jid), ground_, options_.defaults,
+                                     NewSecret(ground_.random));
+  hall.life = ++lives_;
+  // What a room of this name left when the node was killed is not this one's.
+  store_.Write({RemoveRoom{jid}}, [](const auto&) {});
+  return true;
+}
+
 void MucHost::Missing(const std::string& jid) {
   std::deque<Parcel> waiting = std::exchange(rooms_[jid].waiting, {});
   while (!waiting.empty()) {
@@ -218,23 +230,25 @@ void MucHost::Missing(const std::string& jid) {
       Give(jid, parcel);
       continue;
     }
-    if (!MayCreate(parcel)) {
+    Order* order = OrderOf(parcel);
+    const bool ordered = order != nullptr && order->owner;
+    if (!ordered && !MayCreate(parcel)) {
       RefuseMissing(parcel);
-    } else if (!options_.anyone_creates) {
+    } else if (!ordered && !options_.anyone_creates) {
       Bounce(parcel, std::string(kEntry) +
                          ErrorXml(StanzaError::kNotAllowed, "rooms are made by operators"));
-    } else if (!Begin(jid, {.name = {}, .listed = false})) {
+    } else if (!MakeRoom(jid)) {
       ++counters_.refused;
-      Bounce(parcel, std::string(kEntry) +
+      Bounce(parcel, std::string(ordered ? "" : kEntry) +
                          ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint, kTooMany));
-    } else {
+    } else if (ordered) {
       Hall& hall = rooms_[jid];
-      hall.room = std::make_unique<Room>(Jid::OfPrepared(jid), ground_, options_.defaults,
-                                         NewSecret(ground_.random));
-      hall.life = ++lives_;
-      // What a room of this name left when the node was killed is not this one's.
-      store_.Write({RemoveRoom{jid}}, [](const auto&) {});
-      Do(jid, hall.room->Create(parcel, options_.lock_new));
+      hall.held = true;
+      hall.idle_since = clock_.Now();
+      hall.room->Found(*std::exchange(order->owner, std::nullopt));
+      Give(jid, parcel);
+    } else {
+      Do(jid, rooms_[jid].room->Create(parcel, options_.lock_new));
     }
   }
   const auto at = rooms_.find(jid);
@@ -248,6 +262,7 @@ void MucHost::Give(const std::string& jid, const Parcel& parcel) {
   if (at == rooms_.end()) return RefuseMissing(parcel);
   Room& room = *at->second.room;
   if (room.destroyed()) return RefuseMissing(parcel);
+  if (const Order* order = OrderOf(parcel)) return Obey(jid, room, parcel, *order);
   if (parcel.kind == StanzaKind::kIq && !IsAnswer(parcel) && parcel.to.is_bare() &&
       parcel.iq_space == kArchiveSpace) {
     return AnswerArchive(room, parcel);
@@ -288,7 +303,8 @@ void MucHost::Look(const std::string& jid) {
   if (at == rooms_.end() || at->second.room == nullptr) return;
   Hall& hall = at->second;
   const Room& room = *hall.room;
-  if (room.over() && hall.pending == 0) {
+  if (room.occupants() > 0 || room.destroyed()) hall.held = false;
+  if (room.over() && hall.pending == 0 && !hall.held) {
     const bool leaves = hall.stored && !room.config().persistent;
     rooms_.erase(at);
     End(jid);

@@ -17,6 +17,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -73,6 +74,25 @@ class MucHost {
   // It goes on elsewhere: all are told to go (status 332), and nothing of it is taken out of the
   // store.
   void Close(const std::string& jid);
+
+  // --- Orders of operators (muc_orders.cc). Whoever gives one hears what came of it, at once or
+  // later, and not at all where the host ends before.
+  using Ordered = std::move_only_function<void(StanzaType type, const std::string& content)>;
+  // As an owner of the room would ask it who moderates (Room::Order).
+  void Ask(const Jid& room, StanzaType type, std::string xml, Ordered ordered);
+  // A room of `owner`'s that is open at once. One that is there is as it is, where the owner is
+  // that, else <conflict/>. Persistent where it `stays`; else it goes with its last occupant, or
+  // when nobody has come.
+  void Make(const Jid& room, const Jid& owner, bool stays, Ordered ordered);
+  // Null where it is not in memory.
+  const Room* Peek(const std::string& jid) const;
+  template <typename Visit>
+  void ForEachRoom(Visit visit) const {
+    for (const auto& [jid, hall] : rooms_) {
+      if (hall.room != nullptr) visit(*hall.room);
+    }
+  }
+
   // Once a second or so: forgets rooms that nobody is in.
   void Tick();
   // All are told to go (status 332); nobody comes back.
@@ -101,6 +121,7 @@ class MucHost {
     uint64_t life = 0;     // another room of this name is another
     uint32_t pending = 0;  // changes that are on their way to the store
     bool stored = false;   // the archive may have something of it
+    bool held = false;     // made for who has not come yet
     net::Time idle_since{};
   };
 
@@ -125,6 +146,18 @@ class MucHost {
   void Changed(const std::string& jid, uint64_t life, RoomOutputs::Change change,
                std::expected<std::monostate, StoreError> done);
   void Look(const std::string& jid);
+
+  bool MakeRoom(const std::string& jid);  // false: there are too many
+
+  // muc_orders.cc
+  struct Order {
+    Ordered ordered;
+    std::optional<Jid> owner;  // of a room that is to be made
+  };
+  void PutOrder(const Jid& room, StanzaType type, std::string xml, Order order);
+  Order* OrderOf(const Parcel& parcel);
+  void Obey(const std::string& jid, Room& room, const Parcel& parcel, const Order& order);
+  bool TakeAnswer(const RoomOut& out);
 
   // muc_service.cc
   void Service(const Parcel& parcel);
@@ -164,6 +197,8 @@ class MucHost {
   std::deque<std::variant<RoomOut, SenderMark>> out_;
   std::unordered_map<std::string, Hall> rooms_;  // by bare address
   uint64_t lives_ = 0;
+  std::unordered_map<std::string, Order> orders_;  // not answered, by id
+  uint64_t last_order_ = 0;
 };
 
 // The home of a worker's users and its rooms behind one gate: Route() goes where the address says.

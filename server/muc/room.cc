@@ -97,6 +97,19 @@ RoomOutputs Room::Arrive(const Parcel& parcel) {
   return out;
 }
 
+RoomOutputs Room::Order(const Parcel& iq) {
+  RoomOutputs out;
+  ordered_ = true;
+  Iq(out, iq);
+  ordered_ = false;
+  return out;
+}
+
+void Room::Found(const Jid& owner) {
+  members_[std::string(owner.bare())] = {
+      .affiliation = Affiliation::kOwner, .nick = {}, .reason = {}};
+}
+
 RoomOutputs Room::Shutdown() {
   RoomOutputs out;
   while (!occupants_.empty()) {
@@ -112,6 +125,7 @@ RoomOutputs Room::Shutdown() {
 // --- Who is where.
 
 Affiliation Room::AffiliationOf(std::string_view bare) const {
+  if (ordered_ && bare == jid_.full()) return Affiliation::kOwner;
   const auto at = members_.find(bare);
   return at == members_.end() ? Affiliation::kNone : at->second.affiliation;
 }

@@ -86,6 +86,11 @@ class Room {
   RoomOutputs Create(const Parcel& presence, bool locked);
   // Any stanza for the room or for an occupant of it, of anybody's.
   RoomOutputs Arrive(const Parcel& parcel);
+  // An IQ of operators, from the room's own address: they may what an owner may who moderates, and
+  // are nobody in it.
+  RoomOutputs Order(const Parcel& iq);
+  // By operators, instead of Create(): it is of `owner`, who is not there yet.
+  void Found(const Jid& owner);
   // What it said before, from its archive, oldest first.
   void RestoreHistory(const std::vector<ArchiveEntry>& entries);
   // All leave: the service ends, or the room goes elsewhere (status 332).
@@ -101,6 +106,11 @@ class Room {
   bool locked() const { return locked_; }
   size_t occupants() const { return occupants_.size(); }
   const std::string& subject() const { return subject_.text; }
+  // (the address of its last session, nick, role), in the order of their coming.
+  template <typename Visit>
+  void ForEachOccupant(Visit visit) const {
+    for (const auto& one : occupants_) visit(one->sessions.back().full, one->nick, one->role);
+  }
   Affiliation AffiliationOf(std::string_view bare) const;
   // Whether its archive is open to who asks (XEP-0313 section 5.1.2): who could enter may read.
   bool MayReadArchive(const Jid& from) const;
@@ -269,6 +279,7 @@ class Room {
   const std::string secret_;
   bool locked_ = false;
   bool destroyed_ = false;
+  bool ordered_ = false;                              // it deals with an order
   std::vector<std::unique_ptr<Occupant>> occupants_;  // in the order of their coming
   std::unordered_map<std::string, Occupant*> by_nick_;
   std::unordered_map<std::string, Occupant*> by_session_;

@@ -8,6 +8,8 @@
 namespace server {
 
 Standing Room::StandingOf(const Jid& who) const {
+  if (ordered_ && who == jid_)
+    return {.affiliation = Affiliation::kOwner, .role = Role::kModerator};
   const Occupant* occupant = FindSession(who.full());
   return {.affiliation = AffiliationOf(who.bare()),
           .role = occupant == nullptr ? Role::kNone : occupant->role};

@@ -395,5 +395,89 @@ TEST_F(MucHostTest, APageOfRoomsThatAreNotToldIsNotTheEnd) {
   EXPECT_NE(Text("carol/web").find("r4@rooms.a.example"), std::string::npos);
 }
 
+// --- Orders of operators.
+
+class MucOrders : public MucHostTest {
+ protected:
+  // What came of it: "" for a result, else the error's XML.
+  std::string Ask(StanzaType type, const std::string& xml) {
+    std::string heard = "nothing";
+    world_->Host(kRoom).Ask(*Jid::Parse(kRoom), type, xml,
+                            [&heard](StanzaType ended, const std::string& content) {
+                              heard = ended == StanzaType::kResult ? "" : content;
+                            });
+    world_->Run();
+    return heard;
+  }
+  std::string Make(const char* owner, bool stays) {
+    std::string heard = "nothing";
+    world_->Host(kRoom).Make(*Jid::Parse(kRoom), *Jid::Parse(owner), stays,
+                             [&heard](StanzaType ended, const std::string& content) {
+                               heard = ended == StanzaType::kResult ? "" : content;
+                             });
+    world_->Run();
+    return heard;
+  }
+  static std::string Admin(const std::string& item) {
+    return "<query xmlns='http://jabber.org/protocol/muc#admin'>" + item + "</query>";
+  }
+  const Room* Peek() { return world_->Host(kRoom).Peek(kRoom); }
+};
+
+TEST_F(MucOrders, OfARoomThatIsNotThereHearsSo) {
+  EXPECT_TRUE(
+      Ask(StanzaType::kSet, Admin("<item nick='first' role='none'/>")).contains("item-not-found"));
+  EXPECT_TRUE(Ask(StanzaType::kSet, "<query").contains("bad-request"));
+  EXPECT_EQ(world_->rooms(), 0U);
+}
+
+TEST_F(MucOrders, DoWhatOwnersAndModeratorsMayAndAreNobodysInTheRoom) {
+  MucHostTest::Make("");
+  Enter("bob/desk", "second");
+  Drain("alice/pc");
+  Drain("bob/desk");
+  EXPECT_EQ(
+      Ask(StanzaType::kSet, Admin("<item nick='second' role='none'><reason>r</reason></item>")),
+      "");
+  const std::string gone = Text("bob/desk");
+  EXPECT_TRUE(gone.contains("<reason>r</reason>")) << gone;
+  EXPECT_FALSE(gone.contains("<actor")) << gone;
+  EXPECT_EQ(Ask(StanzaType::kSet, Admin("<item jid='bob@a.example' affiliation='outcast'/>")), "");
+  EXPECT_EQ(Peek()->AffiliationOf("bob@a.example"), Affiliation::kOutcast);
+  // A room is never without an owner, whoever orders it.
+  EXPECT_TRUE(Ask(StanzaType::kSet, Admin("<item jid='alice@a.example' affiliation='none'/>"))
+                  .contains("conflict"));
+  // Who gives orders is no owner of the room's when they are over, and its address is nobody's.
+  EXPECT_EQ(Peek()->AffiliationOf(kRoom), Affiliation::kNone);
+  EXPECT_EQ(Peek()->occupants(), 1U);
+}
+
+TEST_F(MucOrders, MakeARoomThatWaitsForItsOwnerAndGoesWithIt) {
+  EXPECT_EQ(Make("alice@a.example", false), "");
+  ASSERT_NE(Peek(), nullptr);
+  EXPECT_FALSE(Peek()->locked());
+  EXPECT_EQ(Make("alice@a.example", false), "") << "it is hers already";
+  EXPECT_TRUE(Make("bob@a.example", false).contains("conflict"));
+  Enter("alice/pc", "first");
+  EXPECT_TRUE(Text("alice/pc").contains("affiliation='owner'"));
+  world_->Send("alice/pc", std::string("<presence type='unavailable' to='") + kRoom + "/first'/>");
+  world_->Run();
+  EXPECT_EQ(world_->rooms(), 0U);
+}
+
+TEST_F(MucOrders, ForWhomNobodyComesItGoesAgainAndAPersistentOneStays) {
+  EXPECT_EQ(Make("alice@a.example", false), "");
+  world_->clock.Advance(std::chrono::minutes(2));
+  world_->TickRooms();
+  EXPECT_EQ(world_->rooms(), 0U);
+  EXPECT_TRUE(Ask(StanzaType::kGet, "<query xmlns='http://jabber.org/protocol/disco#info'/>")
+                  .contains("item-not-found"));
+  EXPECT_EQ(Make("alice@a.example", true), "");
+  world_->Restart();
+  EXPECT_EQ(Ask(StanzaType::kGet, "<query xmlns='http://jabber.org/protocol/disco#info'/>"), "");
+  EXPECT_EQ(Peek()->AffiliationOf("alice@a.example"), Affiliation::kOwner);
+  EXPECT_TRUE(Peek()->config().persistent);
+}
+
 }  // namespace
 }  // namespace server
