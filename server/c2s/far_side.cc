@@ -218,6 +218,11 @@ void FarSide::Expel(const Jid& user, const std::string& text) {
   ground_.home.Expel(user, net::StreamError::kNotAuthorized, text);
 }
 
+std::string FarSide::NodeOf(const std::string& bare) const {
+  const NodeNumber node = directory_.Where(bare, Now());
+  return node == 0 || !peers_.contains(node) ? std::string() : directory_.NameOf(node);
+}
+
 // --- What homes have for sessions of other nodes.
 
 void FarSide::Bound(const SessionId& session, const Jid& full) {

@@ -114,6 +114,8 @@ class FarSide {
   void Gone(const SessionId& session, const Jid& user);
   void Route(Parcel parcel) { Route(std::move(parcel), 0); }
   void Expel(const Jid& user, const std::string& text);
+  // The node that deals with a user, or a room, now; "": this one.
+  std::string NodeOf(const std::string& bare) const;
 
   // --- For sessions of other nodes.
   void Bound(const SessionId& session, const Jid& full);

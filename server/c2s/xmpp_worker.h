@@ -47,6 +47,7 @@
 namespace server {
 
 class Home;
+class MucHost;
 
 // What a home is made with; all outlive it.
 struct HomeGround {
@@ -69,6 +70,7 @@ struct HomeBox : HomeDoor {
   virtual ~HomeBox() = default;
   virtual void Tick() {}                    // once a second
   virtual Home* home() { return nullptr; }  // for operators' orders
+  virtual MucHost* rooms() { return nullptr; }
   // What it has to say in stream features, written XML.
   virtual std::string StreamFeatures() { return {}; }
   virtual void BeginStop() {}  // its worker stops; sessions end behind this

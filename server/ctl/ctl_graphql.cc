@@ -198,15 +198,21 @@ Answer GlobalStats(NodeApi& node, const Arguments&) {
   return {.data = std::move(out)};
 }
 
+// Those whose name begins with what `name` says.
+std::vector<NodeMetric> Chosen(std::vector<NodeMetric> metrics, const Arguments& arguments) {
+  const auto it = arguments.find("name");
+  if (it == arguments.end()) return metrics;
+  const std::vector<std::string> prefix = *ListOf(it->second);
+  std::erase_if(metrics, [&](const NodeMetric& metric) {
+    return metric.name.size() < prefix.size() ||
+           !std::equal(prefix.begin(), prefix.end(), metric.name.begin());
+  });
+  return metrics;
+}
+
 Answer GetMetrics(NodeApi& node, const Arguments& arguments) {
-  std::vector<std::string> prefix;
-  if (const auto it = arguments.find("name"); it != arguments.end()) prefix = *ListOf(it->second);
   CtlJson list = CtlJson::List();
-  for (const NodeMetric& metric : node.Metrics()) {
-    if (metric.name.size() < prefix.size() ||
-        !std::equal(prefix.begin(), prefix.end(), metric.name.begin())) {
-      continue;
-    }
+  for (const NodeMetric& metric : Chosen(node.Metrics(), arguments)) {
     CtlJson item = CtlJson::Object();
     item.Set("value", CtlJson::Number(metric.value));
     item.Set("type", CtlJson::Text("gauge"));
@@ -216,25 +222,47 @@ Answer GetMetrics(NodeApi& node, const Arguments& arguments) {
   return {.data = std::move(list)};
 }
 
-Answer GetMetricsAsDicts(NodeApi& node, const Arguments& arguments) {
+CtlJson DictsOf(const std::vector<NodeMetric>& metrics, const Arguments& arguments) {
   const auto keys = arguments.find("keys");
   const auto wanted = keys == arguments.end() ? std::nullopt : ListOf(keys->second);
-  const Answer plain = GetMetrics(node, arguments);
   CtlJson list = CtlJson::List();
-  for (const auto& [_, metric] : plain.data.values()) {
+  for (const NodeMetric& metric : metrics) {
     CtlJson dict = CtlJson::List();
     if (!wanted || std::ranges::find(*wanted, "value") != wanted->end()) {
       CtlJson entry = CtlJson::Object();
-      entry.Set("value", *metric.Find("value"));
+      entry.Set("value", CtlJson::Number(metric.value));
       entry.Set("key", CtlJson::Text("value"));
       dict.Add(std::move(entry));
     }
     CtlJson item = CtlJson::Object();
-    item.Set("name", *metric.Find("name"));
+    item.Set("name", CtlJson::Texts(metric.name));
     item.Set("dict", std::move(dict));
     list.Add(std::move(item));
   }
-  return {.data = std::move(list)};
+  return list;
+}
+
+Answer GetMetricsAsDicts(NodeApi& node, const Arguments& arguments) {
+  return {.data = DictsOf(Chosen(node.Metrics(), arguments), arguments)};
+}
+
+// A node that does not tell is a fault beside what the others said.
+Answer GetClusterMetrics(NodeApi& node, const Arguments& arguments) {
+  const auto nodes = arguments.find("nodes");
+  Answer answer{.data = CtlJson::List()};
+  for (NodeMetrics& one : node.ClusterMetrics(nodes == arguments.end() ? std::vector<std::string>()
+                                                                       : *ListOf(nodes->second))) {
+    if (!one.error.empty()) {
+      answer.faults.push_back({"The node " + one.node + " did not answer: " + one.error,
+                               {{"node", one.node}, {"code", "node_not_answering"}}});
+      continue;
+    }
+    CtlJson item = CtlJson::Object();
+    item.Set("node", CtlJson::Text(one.node));
+    item.Set("result", DictsOf(Chosen(std::move(one.metrics), arguments), arguments));
+    answer.data.Add(std::move(item));
+  }
+  return answer;
 }
 
 Answer Account(NodeApi& node, const AccountRequest& request) {
@@ -287,7 +315,7 @@ struct Served {
   Answer (*run)(NodeApi&, const Arguments&);
 };
 
-constexpr std::array<Served, 22> kServed = {{
+constexpr std::array<Served, 23> kServed = {{
     {"server", "status", ServerStatus},
     {"server", "joinCluster",
      [](NodeApi& n, const Arguments& a) { return Order(n, OrderKind::kJoin, a.at("node")); }},
@@ -311,6 +339,7 @@ constexpr std::array<Served, 22> kServed = {{
     {"stat", "globalStats", GlobalStats},
     {"metric", "getMetrics", GetMetrics},
     {"metric", "getMetricsAsDicts", GetMetricsAsDicts},
+    {"metric", "getClusterMetricsAsDicts", GetClusterMetrics},
     {"account", "registerUser", RegisterUser},
     {"account", "removeUser",
      [](NodeApi& n, const Arguments& a) {

@@ -58,6 +58,12 @@ struct NodeMetric {
   int64_t value = 0;
 };
 
+struct NodeMetrics {
+  std::string node;
+  std::vector<NodeMetric> metrics;
+  std::string error;  // "": it told them
+};
+
 struct OrderResult {
   Outcome outcome = Outcome::kDone;
   std::string detail;
@@ -107,6 +113,8 @@ class NodeApi {
   virtual std::vector<NodeTable> Tables() = 0;
   virtual NodeStats Stats() = 0;
   virtual std::vector<NodeMetric> Metrics() = 0;
+  // Of the cluster's nodes by their names; of all, where none is named.
+  virtual std::vector<NodeMetrics> ClusterMetrics(const std::vector<std::string>& nodes) = 0;
   virtual AccountResult Account(const AccountRequest& request) = 0;
   // A command that the node's XMPP answers (kXmppCommands).
   virtual CtlAnswer Xmpp(std::string_view category, std::string_view command,

@@ -15,7 +15,7 @@ constexpr size_t kPageLow = 200;  // the next one is read when so many are left
 
 }  // namespace
 
-int64_t BroadcastJobs::Start(BroadcastOrder order) {
+int64_t BroadcastJobs::Start(BroadcastOrder order, int64_t above) {
   for (const Job& job : jobs_) {
     if (job.order.domain == order.domain && job.state == State::kRunning) return 0;
   }
@@ -24,7 +24,7 @@ int64_t BroadcastJobs::Start(BroadcastOrder order) {
         std::ranges::find_if(jobs_, [](const Job& job) { return job.state != State::kRunning; });
     if (old != jobs_.end()) jobs_.erase(old);
   }
-  const int64_t id = ++last_id_;
+  const int64_t id = last_id_ = std::max(last_id_, above) + 1;
   jobs_.push_back({.id = id, .order = std::move(order), .trouble = {}, .began_us = NowUnixUs()});
   Count(id);
   Step(id);
@@ -146,11 +146,9 @@ void BroadcastJobs::Send(const Job& job, const std::string& user) {
   }
   auto stanza = ParseStanza(xml + "</message>", kClientSpace);
   if (!stanza) return;
-  AtHome(ground_, Jid::OfPrepared(user),
-         [&ground = ground_, sender = job.order.sender, stanza = std::move(*stanza)](XmppWorker&,
-                                                                                     Home& home) {
-           home.Route(ReadSentStanza(stanza, sender, {}, ground.domains).parcel);
-         });
+  ground_.service.OnWorker(
+      [parcel = ReadSentStanza(*stanza, job.order.sender, {}, ground_.domains).parcel](
+          XmppWorker& worker) mutable { worker.Route(std::move(parcel)); });
 }
 
 }  // namespace server

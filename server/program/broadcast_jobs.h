@@ -1,5 +1,6 @@
-// Messages to all accounts of a domain, so many a second: jobs that run in the node that was told,
-// and are gone with it.
+// Messages to all accounts of a domain, so many a second: jobs of a node, and gone with it. The
+// commands (commands_broadcast.cc) make those of all nodes one: a domain's begin on the node that
+// deals with it, and their numbers rise whichever that is.
 //
 // A job walks over the accounts page by page and hands each message to the home of its recipient,
 // which keeps it for who is away. One job at a time in a domain.
@@ -52,8 +53,8 @@ class BroadcastJobs {
   // `ground` outlives this.
   explicit BroadcastJobs(CommandGround& ground) : ground_(ground) {}
 
-  // 0: one runs in the domain already.
-  int64_t Start(BroadcastOrder order);
+  // Its number, above `above`; 0: one runs in the domain already.
+  int64_t Start(BroadcastOrder order, int64_t above);
   const Job* Find(std::string_view domain, int64_t id) const;
   bool Abort(std::string_view domain, int64_t id);  // false: it does not run
   // Those that do not run; which went. `ids` empty: all of the domain.

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <map>
 #include <utility>
 
 #include "server/program/broadcast_jobs.h"
@@ -57,6 +58,26 @@ CtlJson Mutation(std::string_view message, const std::vector<int64_t>& ids) {
   return json;
 }
 
+// On the node that deals with the domain, after all have told what they have.
+void Begin(CommandCall call, BroadcastOrder order, const CtlAnswer& known) {
+  if (!known.faults.empty()) {  // one may run where nobody answers
+    return call.Answer({.data = CtlJson::Null(), .faults = known.faults});
+  }
+  int64_t last = 0;
+  bool runs = false;
+  for (const auto& [_, job] : known.data.values()) {
+    last = std::max<int64_t>(last, std::atoll(job.PlainOf("id").c_str()));
+    runs = runs || job.PlainOf("executionState") == StateName(BroadcastJobs::State::kRunning);
+  }
+  const std::string domain = order.domain;
+  const int64_t id = runs ? 0 : call.ground().broadcasts->Start(std::move(order), last);
+  if (id == 0) {
+    return call.Fault("A broadcast runs in the domain already", "already_running",
+                      {{"domain", domain}});
+  }
+  call.Result(Mutation("Broadcast started", {id}));
+}
+
 void StartBroadcast(CommandCall call) {
   const auto domain = call.Domain("domain");
   if (!domain) return;
@@ -71,81 +92,152 @@ void StartBroadcast(CommandCall call) {
   if (call.Text("recipientGroup") != "ALL_USERS_IN_DOMAIN") {
     return call.Fault("The recipient group is ALL_USERS_IN_DOMAIN", "invalid_broadcast");
   }
-  const int64_t id = call.ground().broadcasts->Start({.name = call.Text("name"),
-                                                      .domain = *domain,
-                                                      .subject = call.Text("messageSubject"),
-                                                      .body = call.Text("messageBody"),
-                                                      .sender = *sender,
-                                                      .rate = static_cast<uint32_t>(rate)});
-  if (id == 0) {
-    return call.Fault("A broadcast runs in the domain already", "already_running",
-                      {{"domain", *domain}});
+  BroadcastOrder order{.name = call.Text("name"),
+                       .domain = *domain,
+                       .subject = call.Text("messageSubject"),
+                       .body = call.Text("messageBody"),
+                       .sender = *sender,
+                       .rate = static_cast<uint32_t>(rate)};
+  CommandGround& ground = call.ground();
+  DoPart(ground, "flat", "broadcasts", {{"domain", *domain}},
+         [call = std::move(call), order = std::move(order)](const CtlAnswer& known) mutable {
+           Begin(std::move(call), std::move(order), known);
+         });
+}
+
+// --- What each node has, and what all have.
+
+CtlJson JobsHere(const CommandCall& call, const std::string& domain) {
+  CtlJson list = CtlJson::List();
+  for (const BroadcastJobs::Job* job : call.ground().broadcasts->Of(domain)) {
+    list.Add(JobJson(*job, call.ground().node));
   }
-  call.Result(Mutation("Broadcast started", {id}));
+  return list;
 }
 
-// Of the domain, by its number; else this has answered.
-const BroadcastJobs::Job* Find(CommandCall& call) {
-  const auto domain = call.Domain("domain");
-  if (!domain) return nullptr;
-  const BroadcastJobs::Job* job =
-      call.ground().broadcasts->Find(*domain, static_cast<int64_t>(call.Number("id", 0)));
-  if (job == nullptr) {
-    call.Fault("Given broadcast does not exist", "broadcast_not_found", {{"id", call.Text("id")}});
-  }
-  return job;
-}
-
-void GetBroadcast(CommandCall call) {
-  const BroadcastJobs::Job* job = Find(call);
-  if (job != nullptr) call.Result(JobJson(*job, call.ground().node));
-}
-
-void GetBroadcasts(CommandCall call) {
+void ListHere(CommandCall call) {
   const auto domain = call.Domain("domain");
   if (!domain) return;
-  const auto jobs = call.ground().broadcasts->Of(*domain);
+  CtlJson jobs = JobsHere(call, *domain);
+  call.Result(std::move(jobs));
+}
+
+// By their numbers.
+std::map<int64_t, CtlJson> AllJobs(const std::vector<NodeAnswer>& answers) {
+  std::map<int64_t, CtlJson> jobs;
+  for (const NodeAnswer& answer : answers) {
+    for (const auto& [_, job] : answer.data.values()) {
+      jobs.insert_or_assign(std::atoll(job.PlainOf("id").c_str()), job);
+    }
+  }
+  return jobs;
+}
+
+CtlAnswer Fault(std::string_view message, std::string_view code, const std::string& id) {
+  CtlAnswer answer;
+  answer.faults.push_back(
+      {.message = std::string(message), .extensions = {{"id", id}, {"code", std::string(code)}}});
+  return answer;
+}
+
+CtlAnswer NotFound(const CommandCall& call) {
+  return Fault("Given broadcast does not exist", "broadcast_not_found", call.Text("id"));
+}
+
+CtlAnswer JoinAll(const CommandCall&, std::vector<NodeAnswer> answers) {
+  CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
+  for (auto& [id, job] : AllJobs(answers)) answer.data.Add(std::move(job));
+  return answer;
+}
+
+CtlAnswer JoinPage(const CommandCall& call, std::vector<NodeAnswer> answers) {
+  CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
   const uint64_t first = call.Number("index", 0);
   const uint64_t most = call.Number("limit", 50);
+  uint64_t i = 0;
+  for (auto& [id, job] : AllJobs(answers)) {
+    if (i >= first && i - first < most) answer.data.Add(std::move(job));
+    ++i;
+  }
+  return answer;
+}
+
+CtlAnswer JoinOne(const CommandCall& call, std::vector<NodeAnswer> answers) {
+  auto jobs = AllJobs(answers);
+  const auto at = jobs.find(static_cast<int64_t>(call.Number("id", 0)));
+  if (at == jobs.end()) return NotFound(call);
+  return {.data = std::move(at->second), .faults = {}};
+}
+
+// --- Changes: a list of those that it was done to.
+
+CtlJson Numbers(const std::vector<int64_t>& ids) {
   CtlJson list = CtlJson::List();
-  for (uint64_t i = first; i < jobs.size() && i - first < most; ++i) {
-    list.Add(JobJson(*jobs[i], call.ground().node));
-  }
-  call.Result(std::move(list));
+  for (const int64_t id : ids) list.Add(CtlJson::Number(id));
+  return list;
 }
 
-void AbortBroadcast(CommandCall call) {
-  const BroadcastJobs::Job* job = Find(call);
-  if (job == nullptr) return;
-  const int64_t id = job->id;
-  if (!call.ground().broadcasts->Abort(job->order.domain, id)) {
-    return call.Fault("Given broadcast does not run", "not_running", {{"id", call.Text("id")}});
+std::vector<int64_t> NumbersIn(const std::vector<NodeAnswer>& answers, std::string_view key) {
+  std::vector<int64_t> ids;
+  for (const NodeAnswer& answer : answers) {
+    const CtlJson* list = answer.data.Find(key);
+    if (list == nullptr) continue;
+    for (const auto& [_, id] : list->values()) ids.push_back(std::atoll(id.Plain().c_str()));
   }
-  call.Result(Mutation("Broadcast aborted", {id}));
+  std::ranges::sort(ids);
+  return ids;
 }
 
-void DeleteBroadcasts(CommandCall call, bool by_ids) {
+void AbortHere(CommandCall call) {
+  const auto domain = call.Domain("domain");
+  if (!domain) return;
+  const auto id = static_cast<int64_t>(call.Number("id", 0));
+  BroadcastJobs& jobs = *call.ground().broadcasts;
+  CtlJson done = CtlJson::Object();
+  done.Set("known", Numbers(jobs.Find(*domain, id) == nullptr ? std::vector<int64_t>()
+                                                              : std::vector<int64_t>{id}));
+  done.Set("done",
+           Numbers(jobs.Abort(*domain, id) ? std::vector<int64_t>{id} : std::vector<int64_t>()));
+  call.Result(std::move(done));
+}
+
+CtlAnswer JoinAborted(const CommandCall& call, std::vector<NodeAnswer> answers) {
+  const std::vector<int64_t> done = NumbersIn(answers, "done");
+  if (!done.empty()) return {.data = Mutation("Broadcast aborted", done), .faults = {}};
+  if (NumbersIn(answers, "known").empty()) return NotFound(call);
+  return Fault("Given broadcast does not run", "not_running", call.Text("id"));
+}
+
+void DeleteHere(CommandCall call) {
   const auto domain = call.Domain("domain");
   if (!domain) return;
   std::vector<int64_t> ids;
-  if (by_ids) {
+  if (call.Has("ids")) {
     const auto json = CtlJson::Parse(call.Text("ids"));
-    for (const auto& [_, one] : json->values()) ids.push_back(std::atoll(one.Plain().c_str()));
-    if (ids.empty()) return call.Result(Mutation("No broadcasts deleted", {}));
+    if (json) {
+      for (const auto& [_, one] : json->values()) ids.push_back(std::atoll(one.Plain().c_str()));
+    }
+    if (ids.empty()) ids.push_back(0);  // of none, not of all
   }
-  const auto gone = call.ground().broadcasts->Delete(*domain, ids);
-  call.Result(Mutation("Broadcasts deleted", gone));
+  CtlJson done = CtlJson::Object();
+  done.Set("done", Numbers(call.ground().broadcasts->Delete(*domain, ids)));
+  call.Result(std::move(done));
+}
+
+CtlAnswer JoinDeleted(const CommandCall&, std::vector<NodeAnswer> answers) {
+  const std::vector<int64_t> done = NumbersIn(answers, "done");
+  return {.data = Mutation(done.empty() ? "No broadcasts deleted" : "Broadcasts deleted", done),
+          .faults = {}};
 }
 
 constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"broadcast", "startBroadcast", StartBroadcast},
-    {"broadcast", "getBroadcast", GetBroadcast},
-    {"broadcast", "getBroadcasts", GetBroadcasts},
-    {"broadcast", "abortBroadcast", AbortBroadcast},
-    {"broadcast", "deleteInactiveBroadcastsByIds",
-     [](CommandCall call) { DeleteBroadcasts(std::move(call), true); }},
-    {"broadcast", "deleteInactiveBroadcastsByDomain",
-     [](CommandCall call) { DeleteBroadcasts(std::move(call), false); }},
+    {"broadcast", "startBroadcast", AtDomain{StartBroadcast}},
+    {"broadcast", "getBroadcast", OnAllNodes{ListHere, JoinOne}},
+    {"broadcast", "getBroadcasts", OnAllNodes{ListHere, JoinPage}},
+    {"broadcast", "abortBroadcast", OnAllNodes{AbortHere, JoinAborted}},
+    {"broadcast", "deleteInactiveBroadcastsByIds", OnAllNodes{DeleteHere, JoinDeleted}},
+    {"broadcast", "deleteInactiveBroadcastsByDomain", OnAllNodes{DeleteHere, JoinDeleted}},
+    {"flat", "broadcasts", OnAllNodes{ListHere, JoinAll}},
 });
 
 }  // namespace

@@ -64,9 +64,9 @@ void Look(const std::shared_ptr<CommandCall>& call, int looks) {
 void DrainStatus(CommandCall call) { Look(std::make_shared<CommandCall>(std::move(call)), kLooks); }
 
 constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"flat", "memory", Memory},
-    {"flat", "drain", Drain},
-    {"flat", "drainStatus", DrainStatus},
+    {"flat", "memory", ThisNode{Memory}},
+    {"flat", "drain", ThisNode{Drain}},
+    {"flat", "drainStatus", ThisNode{DrainStatus}},
 });
 
 }  // namespace

@@ -53,23 +53,19 @@ CtlJson ContactJson(const RosterItem& item) {
   return contact;
 }
 
-void ListContacts(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
-  WithAccount(std::move(call), *user, [](CommandCall c, XmppWorker&, const LoadedUser& loaded) {
+void ListContacts(CommandCall call, const HomeOf& at) {
+  WithAccount(std::move(call), at.store, at.user, [](CommandCall c, const LoadedUser& loaded) {
     CtlJson list = CtlJson::List();
     for (const RosterItem& item : loaded.roster) list.Add(ContactJson(item));
     c.Result(std::move(list));
   });
 }
 
-void GetContact(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void GetContact(CommandCall call, const HomeOf& at) {
   const auto contact = call.Address("contact");
   if (!contact) return;
-  WithAccount(std::move(call), *user,
-              [contact = contact->Bare()](CommandCall c, XmppWorker&, const LoadedUser& loaded) {
+  WithAccount(std::move(call), at.store, at.user,
+              [contact = contact->Bare()](CommandCall c, const LoadedUser& loaded) {
                 for (const RosterItem& item : loaded.roster) {
                   if (item.jid == contact.full()) return c.Result(ContactJson(item));
                 }
@@ -124,18 +120,66 @@ StepEnd EndOf(const Step& step, StanzaType type, const std::string& content) {
       "internal"};
 }
 
-void RunPresence(Home& home, const Step& step, StepDone done) {
+// --- A step, at its user's home: a command of its own.
+
+constexpr std::string_view kStepNames[] = {"add", "delete", "presence"};
+
+CtlArguments ArgumentsOf(const Step& step) {
+  return {{"user", step.user.full()},
+          {"kind", std::string(kStepNames[static_cast<size_t>(step.kind)])},
+          {"contact", step.contact.jid.full()},
+          {"name", step.contact.name},
+          {"groups", CtlJson::Texts(step.contact.groups).Pretty()},
+          {"type", step.type}};
+}
+
+std::vector<std::string> GroupsOf(const CommandCall& call) {
+  std::vector<std::string> groups;
+  if (const auto json = CtlJson::Parse(call.Text("groups"))) {
+    for (const auto& [_, group] : json->values()) {
+      if (groups.size() < kGroupsMax) groups.push_back(group.Plain());
+    }
+  }
+  return groups;
+}
+
+void EndStep(CommandCall call, StepEnd end) {
+  if (end.code.empty()) return call.Result(end.text);
+  call.Fault(end.text, end.code);
+}
+
+void DoPresence(CommandCall call, const HomeOf& at, const Step& step) {
   std::string xml = "<presence xmlns='jabber:client'";
   AppendXmlAttribute(xml, "type", step.type);
   AppendXmlAttribute(xml, "to", step.contact.jid.full());
   auto stanza = ParseStanza(xml + "/>", kClientSpace);
-  home.SendAs(step.user, std::move(*stanza),
-              [type = step.type, done = std::move(done)](std::string error) mutable {
-                if (error.empty()) {
-                  return done({"Subscription stanza with type " + type + " sent successfully", ""});
-                }
-                done({"Cannot send it because: " + ConditionOf(error), "internal"});
-              });
+  at.home.SendAs(
+      step.user, std::move(*stanza),
+      [call = std::move(call), type = step.type](std::string error) mutable {
+        if (error.empty()) {
+          return call.Result("Subscription stanza with type " + type + " sent successfully");
+        }
+        call.Fault("Cannot send it because: " + ConditionOf(error), "internal");
+      });
+}
+
+void DoStep(CommandCall call, const HomeOf& at) {
+  const auto contact = call.Address("contact");
+  if (!contact) return;
+  const auto kind = std::ranges::find(kStepNames, call.Text("kind"));
+  if (kind == std::end(kStepNames)) return call.Fault("That is no step", "internal");
+  Step step{static_cast<Step::Kind>(kind - std::begin(kStepNames)),
+            at.user.Bare(),
+            {contact->Bare(), call.Text("name"), GroupsOf(call)},
+            call.Text("type")};
+  if (step.kind == Step::Kind::kPresence) return DoPresence(std::move(call), at, step);
+  std::string xml = QueryXml(step);
+  const Jid whose = step.user;
+  at.home.AskAs(whose, StanzaType::kSet, std::move(xml),
+                [call = std::move(call), step = std::move(step)](
+                    StanzaType type, const std::string& content) mutable {
+                  EndStep(std::move(call), EndOf(step, type, content));
+                });
 }
 
 // Both must be there, where they are ours: `then` with the address that is not, or "".
@@ -147,29 +191,24 @@ void CheckUsers(CommandGround& ground, std::deque<Jid> users,
   if (std::ranges::find(ground.domains, user.domain()) == ground.domains.end()) {
     return CheckUsers(ground, std::move(users), std::move(then));
   }
-  ground.service.OnHomeOf(user.bare(), [&ground, user, users = std::move(users),
-                                        then = std::move(then)](XmppWorker& worker) mutable {
-    worker.store().Load(std::string(user.bare()),
-                        [&ground, user, users = std::move(users),
-                         then = std::move(then)](const auto& loaded) mutable {
-                          if (!loaded || !loaded->exists) return then(user.full());
-                          CheckUsers(ground, std::move(users), std::move(then));
-                        });
+  ground.OnStore([&ground, user, users = std::move(users),
+                  then = std::move(then)](StoreClient& store) mutable {
+    store.Load(std::string(user.bare()), [&ground, user, users = std::move(users),
+                                          then = std::move(then)](const auto& loaded) mutable {
+      if (!loaded || !loaded->exists) return then(user.full());
+      CheckUsers(ground, std::move(users), std::move(then));
+    });
   });
 }
 
-void RunAtHome(CommandGround& ground, Step step, StepDone done) {
-  const Jid user = step.user;
-  AtHome(ground, user,
-         [step = std::move(step), done = std::move(done)](XmppWorker&, Home& home) mutable {
-           if (step.kind == Step::Kind::kPresence) return RunPresence(home, step, std::move(done));
-           std::string xml = QueryXml(step);
-           const Jid whose = step.user;
-           home.AskAs(whose, StanzaType::kSet, std::move(xml),
-                      [step = std::move(step), done = std::move(done)](
-                          StanzaType type, const std::string& content) mutable {
-                        done(EndOf(step, type, content));
-                      });
+void RunAtHome(CommandGround& ground, const Step& step, StepDone done) {
+  DoPart(ground, "flat", "rosterStep", ArgumentsOf(step),
+         [done = std::move(done)](const CtlAnswer& answer) mutable {
+           if (answer.faults.empty()) return done({answer.data.Plain(), ""});
+           const CtlFault& fault = answer.faults.front();
+           const auto code =
+               std::ranges::find(fault.extensions, "code", [](const auto& e) { return e.first; });
+           done({fault.message, code == fault.extensions.end() ? "internal" : code->second});
          });
 }
 
@@ -182,7 +221,7 @@ void Run(CommandGround& ground, Step step, StepDone done) {
         if (!missing.empty()) {
           return done({"The user " + missing + " does not exist", "user_not_exist"});
         }
-        RunAtHome(ground, std::move(step), std::move(done));
+        RunAtHome(ground, step, std::move(done));
       });
 }
 
@@ -256,12 +295,8 @@ void One(CommandCall call, Step::Kind kind, std::string type) {
   if (!user) return;
   const auto contact = call.Address("contact");
   if (!contact) return;
-  Step step{kind, user->Bare(), {contact->Bare(), call.Text("name"), {}}, std::move(type)};
-  if (const auto groups = CtlJson::Parse(call.Text("groups"))) {
-    for (const auto& [_, group] : groups->values()) {
-      if (step.contact.groups.size() < kGroupsMax) step.contact.groups.push_back(group.Plain());
-    }
-  }
+  Step step{
+      kind, user->Bare(), {contact->Bare(), call.Text("name"), GroupsOf(call)}, std::move(type)};
   CommandGround& ground = call.ground();
   std::vector<std::pair<std::string, std::string>> more = {{"user", user->full()},
                                                            {"contact", contact->full()}};
@@ -407,17 +442,23 @@ void SubscribeAllToAll(CommandCall call) {
   RunMany(std::move(many));
 }
 
+std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
+
+// Those that change are made of steps, each at the home of its user.
 constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"roster", "listContacts", ListContacts},
-    {"roster", "getContact", GetContact},
-    {"roster", "addContact", [](CommandCall c) { One(std::move(c), Step::Kind::kAdd, ""); }},
-    {"roster", "addContacts", AddContacts},
-    {"roster", "deleteContact", [](CommandCall c) { One(std::move(c), Step::Kind::kDelete, ""); }},
-    {"roster", "deleteContacts", DeleteContacts},
-    {"roster", "subscription", SetSubscription},
-    {"roster", "setMutualSubscription", SetMutual},
-    {"roster", "subscribeToAll", SubscribeToAll},
-    {"roster", "subscribeAllToAll", SubscribeAllToAll},
+    {"roster", "listContacts", AtHome{Whose, ListContacts}},
+    {"roster", "getContact", AtHome{Whose, GetContact}},
+    {"roster", "addContact",
+     Anywhere{[](CommandCall c) { One(std::move(c), Step::Kind::kAdd, ""); }}},
+    {"roster", "addContacts", Anywhere{AddContacts}},
+    {"roster", "deleteContact",
+     Anywhere{[](CommandCall c) { One(std::move(c), Step::Kind::kDelete, ""); }}},
+    {"roster", "deleteContacts", Anywhere{DeleteContacts}},
+    {"roster", "subscription", Anywhere{SetSubscription}},
+    {"roster", "setMutualSubscription", Anywhere{SetMutual}},
+    {"roster", "subscribeToAll", Anywhere{SubscribeToAll}},
+    {"roster", "subscribeAllToAll", Anywhere{SubscribeAllToAll}},
+    {"flat", "rosterStep", AtHome{Whose, DoStep}},
 });
 
 }  // namespace

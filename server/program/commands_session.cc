@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cstdlib>
+#include <map>
 #include <utility>
 
 #include "server/program/session_list.h"
@@ -27,62 +29,136 @@ bool IsOf(const std::string& full, const Jid& user) {
   return std::string_view(full).substr(0, full.find('/')) == user.bare();
 }
 
-CtlJson Line(const SessionFacts& facts, const std::string& node, int64_t now_us) {
+// --- What each node tells of sessions: of the connections that it has, and of the presence of
+// those whose home it is. The two are of one session, perhaps on two nodes.
+
+CtlJson ConnectionJson(const SessionFacts& facts, int64_t now_us) {
   CtlJson line = CtlJson::Object();
   line.Set("user", CtlJson::Text(facts.full));
   line.Set("connection", CtlJson::Text(facts.secure ? "c2s_tls" : "c2s"));
   line.Set("ip", facts.ip.empty() ? CtlJson::Null() : CtlJson::Text(facts.ip));
   line.Set("port", facts.ip.empty() ? CtlJson::Null() : CtlJson::Number(facts.port));
-  line.Set("priority", facts.available ? CtlJson::Number(facts.priority) : CtlJson::Null());
-  line.Set("node", CtlJson::Text(node));
   line.Set("uptime", CtlJson::Number(std::max<int64_t>(now_us - facts.bound_us, 0) / 1'000'000));
   return line;
 }
 
-// Of another node: it has what is not told here.
-CtlJson Line(const KnownSession& known) {
+// As statuses are named.
+std::string StatusOf(const SessionFacts& facts) {
+  if (!facts.available) return "unavailable";
+  return facts.show.empty() ? "available" : facts.show;
+}
+
+CtlJson PresenceJson(const SessionFacts& facts) {
   CtlJson line = CtlJson::Object();
-  line.Set("user", CtlJson::Text(known.full));
-  for (const char* unknown : {"connection", "ip", "port", "priority"}) {
-    line.Set(unknown, CtlJson::Null());
-  }
-  line.Set("node", CtlJson::Text(known.node));
-  line.Set("uptime", CtlJson::Number(0));
+  line.Set("user", CtlJson::Text(facts.full));
+  line.Set("priority", facts.available ? CtlJson::Number(facts.priority) : CtlJson::Null());
+  line.Set("text", CtlJson::Text(facts.status));
   return line;
 }
 
-// Those that `wants` says yes to, as a list.
-void List(CommandCall call, std::function<bool(const std::string& full)> wants) {
-  std::vector<KnownSession> elsewhere = call.ground().hooks.sessions();
-  std::erase_if(elsewhere, [&](const KnownSession& known) {
-    return known.node == call.ground().node || !wants(known.full);
-  });
+bool Wanted(const CommandCall& call, const std::string& full) {
+  if (call.Has("user")) {
+    const auto user = Jid::Parse(call.Text("user"));
+    if (!user || !IsOf(full, *user)) return false;
+  }
+  return !call.Has("domain") || Of(full, PrepareDomain(call.Text("domain")).value_or("?"));
+}
+
+// {connections, presences}: those that are wanted, kListMax at most.
+void SessionsHere(CommandCall call) {
   XmppService& service = call.ground().service;
-  GatherSessions(service, [call = std::move(call), wants = std::move(wants),
-                           elsewhere = std::move(elsewhere)](auto sessions) mutable {
-    CtlJson list = CtlJson::List();
-    size_t count = 0;
+  GatherSessions(service, [call = std::move(call)](const NodeSessions& sessions) mutable {
     const int64_t now = NowUnixUs();
-    for (const SessionFacts& facts : sessions) {
-      if (wants(facts.full) && ++count <= kListMax) list.Add(Line(facts, call.ground().node, now));
+    CtlJson connections = CtlJson::List();
+    CtlJson presences = CtlJson::List();
+    for (const SessionFacts& facts : sessions.connections) {
+      if (!Wanted(call, facts.full) || connections.values().size() == kListMax) continue;
+      connections.Add(ConnectionJson(facts, now));
     }
-    for (const KnownSession& known : elsewhere) {
-      if (++count <= kListMax) list.Add(Line(known));
+    for (const SessionFacts& facts : sessions.presences) {
+      if (!Wanted(call, facts.full) || presences.values().size() == kListMax) continue;
+      presences.Add(PresenceJson(facts));
     }
-    if (count <= kListMax) return call.Result(std::move(list));
-    CtlAnswer answer{.data = std::move(list), .faults = {}};
-    answer.faults.push_back({.message = "There are " + std::to_string(count) +
-                                        " sessions, and one answer holds " +
-                                        std::to_string(kListMax) + ": ask for a domain or a user",
-                             .extensions = {{"code", "too_many"}}});
-    call.Answer(std::move(answer));
+    CtlJson result = CtlJson::Object();
+    result.Set("connections", std::move(connections));
+    result.Set("presences", std::move(presences));
+    call.Result(std::move(result));
   });
 }
 
+// By full address.
+using Lines = std::map<std::string, CtlJson>;
+
+Lines LinesOf(const std::vector<NodeAnswer>& answers, std::string_view which,
+              const std::function<void(CtlJson& line, const std::string& node)>& with) {
+  Lines lines;
+  for (const NodeAnswer& answer : answers) {
+    const CtlJson* list = answer.data.Find(which);
+    if (list == nullptr) continue;
+    for (const auto& [_, line] : list->values()) {
+      CtlJson& at = lines.insert_or_assign(line.PlainOf("user"), line).first->second;
+      with(at, answer.node);
+    }
+  }
+  return lines;
+}
+
+// As the tables of all nodes know it: what a node that does not answer would have told.
+CtlJson UnknownLine(const KnownSession& known) {
+  CtlJson line = CtlJson::Object();
+  for (const char* unknown : {"connection", "ip", "port", "uptime"}) {
+    line.Set(unknown, CtlJson::Null());
+  }
+  line.Set("node", CtlJson::Text(known.node));
+  return line;
+}
+
+CtlAnswer JoinSessions(const CommandCall& call, std::vector<NodeAnswer> answers) {
+  Lines connections = LinesOf(answers, "connections", [](CtlJson& line, const std::string& node) {
+    line.Set("node", CtlJson::Text(node));
+  });
+  const Lines presences = LinesOf(answers, "presences", [](CtlJson&, const std::string&) {});
+  for (const KnownSession& known : call.ground().hooks.sessions()) {
+    const bool silent = std::ranges::find(answers, known.node, &NodeAnswer::node) == answers.end();
+    if (silent && Wanted(call, known.full)) connections.try_emplace(known.full, UnknownLine(known));
+  }
+  CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
+  for (const auto& [full, line] : connections) {
+    if (answer.data.values().size() == kListMax) break;
+    const auto presence = presences.find(full);
+    CtlJson whole = CtlJson::Object();
+    whole.Set("user", CtlJson::Text(full));
+    for (const char* key : {"connection", "ip", "port"}) whole.Set(key, *line.Find(key));
+    whole.Set("priority",
+              presence == presences.end() ? CtlJson::Null() : *presence->second.Find("priority"));
+    for (const char* key : {"node", "uptime"}) whole.Set(key, *line.Find(key));
+    answer.data.Add(std::move(whole));
+  }
+  if (connections.size() > kListMax) {
+    answer.faults.push_back({.message = "There are " + std::to_string(connections.size()) +
+                                        " sessions, and one answer holds " +
+                                        std::to_string(kListMax) + ": ask for a domain or a user",
+                             .extensions = {{"code", "too_many"}}});
+  }
+  return answer;
+}
+
+// The part has the arguments, which were judged, and the answer is its own.
+void Part(CommandCall call, std::string_view part) {
+  CommandGround& ground = call.ground();
+  CtlArguments arguments = call.arguments();
+  DoPart(ground, "flat", part, std::move(arguments),
+         [call = std::move(call)](CtlAnswer answer) mutable { call.Answer(std::move(answer)); });
+}
+
 void ListSessions(CommandCall call) {
-  const auto domain = call.Domain("domain");
-  if (!domain) return;
-  List(std::move(call), [domain = *domain](const std::string& full) { return Of(full, domain); });
+  if (!call.Domain("domain")) return;
+  Part(std::move(call), "sessionFacts");
+}
+
+void ListUserSessions(CommandCall call) {
+  if (!call.User("user")) return;
+  Part(std::move(call), "sessionFacts");
 }
 
 void CountSessions(CommandCall call) {
@@ -101,12 +177,6 @@ std::vector<std::string> ResourcesOf(const CommandGround& ground, const Jid& use
   }
   std::ranges::sort(resources);
   return resources;
-}
-
-void ListUserSessions(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
-  List(std::move(call), [user = *user](const std::string& full) { return IsOf(full, user); });
 }
 
 void CountUserResources(CommandCall call) {
@@ -135,32 +205,42 @@ void GetUserResource(CommandCall call) {
   call.Result(resources[number - 1]);
 }
 
-// What a session's presence says of it, as statuses are named.
-std::string StatusOf(const SessionFacts& facts) {
-  if (!facts.available) return "unavailable";
-  return facts.show.empty() ? "available" : facts.show;
+void WithStatusHere(CommandCall call) {
+  XmppService& service = call.ground().service;
+  GatherSessions(service, [call = std::move(call)](const NodeSessions& sessions) mutable {
+    const std::string status = call.Text("status");
+    size_t count = 0;
+    CtlJson list = CtlJson::List();
+    for (const SessionFacts& facts : sessions.presences) {
+      if (!Wanted(call, facts.full) || StatusOf(facts) != status) continue;
+      if (++count <= kListMax) list.Add(PresenceJson(facts));
+    }
+    CtlJson result = CtlJson::Object();
+    result.Set("count", CtlJson::Count(count));
+    result.Set("presences", std::move(list));
+    call.Result(std::move(result));
+  });
 }
 
-void WithStatus(CommandCall call, bool count) {
-  const auto domain = call.Domain("domain");
-  if (!domain) return;
-  XmppService& service = call.ground().service;
-  GatherSessions(service, [call = std::move(call), count, domain = *domain](auto sessions) mutable {
-    std::erase_if(sessions, [&](const SessionFacts& facts) {
-      return !Of(facts.full, domain) || StatusOf(facts) != call.Text("status");
-    });
-    if (count) return call.Result(CtlJson::Count(sessions.size()));
-    CtlJson list = CtlJson::List();
-    sessions.resize(std::min(sessions.size(), kListMax));
-    for (const SessionFacts& facts : sessions) {
-      CtlJson line = CtlJson::Object();
-      line.Set("user", CtlJson::Text(facts.full));
-      line.Set("priority", CtlJson::Number(facts.priority));
-      line.Set("text", CtlJson::Text(facts.status));
-      list.Add(std::move(line));
-    }
-    call.Result(std::move(list));
-  });
+CtlAnswer JoinStatuses(const CommandCall&, std::vector<NodeAnswer> answers) {
+  CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
+  for (auto& [full, line] : LinesOf(answers, "presences", [](CtlJson&, const std::string&) {})) {
+    if (answer.data.values().size() < kListMax) answer.data.Add(line);
+  }
+  return answer;
+}
+
+CtlAnswer JoinStatusCounts(const CommandCall&, std::vector<NodeAnswer> answers) {
+  uint64_t count = 0;
+  for (const NodeAnswer& answer : answers) {
+    count += std::strtoull(answer.data.PlainOf("count").c_str(), nullptr, 10);
+  }
+  return {.data = CtlJson::Count(count), .faults = {}};
+}
+
+void WithStatus(CommandCall call, std::string_view part) {
+  if (!call.Domain("domain")) return;
+  Part(std::move(call), part);
 }
 
 CtlJson Kicked(const Jid& full, bool kicked) {
@@ -172,26 +252,19 @@ CtlJson Kicked(const Jid& full, bool kicked) {
   return result;
 }
 
-void Kick(CommandCall call, bool one) {
-  const auto user = call.User("user");
-  if (!user) return;
-  if (user->is_bare() == one) {
+void Kick(CommandCall call, const HomeOf& at, bool one) {
+  if (at.user.is_bare() == one) {
     return call.Fault(one ? "Name the session: its address has a resource"
                           : "Name the user: the address has no resource",
-                      "invalid_jid", {{"jid", user->full()}});
+                      "invalid_jid", {{"jid", at.user.full()}});
   }
   std::string reason = call.Text("reason");
   if (reason.empty()) reason = kKicked;
-  CommandGround& ground = call.ground();
-  AtHome(ground, *user,
-         [call = std::move(call), user = *user, one, reason = std::move(reason)](
-             XmppWorker&, Home& home) mutable {
-           const std::vector<Jid> kicked = home.Kick(user, reason);
-           if (one) return call.Result(Kicked(user, !kicked.empty()));
-           CtlJson list = CtlJson::List();
-           for (const Jid& full : kicked) list.Add(Kicked(full, true));
-           call.Result(std::move(list));
-         });
+  const std::vector<Jid> kicked = at.home.Kick(at.user, reason);
+  if (one) return call.Result(Kicked(at.user, !kicked.empty()));
+  CtlJson list = CtlJson::List();
+  for (const Jid& full : kicked) list.Add(Kicked(full, true));
+  call.Result(std::move(list));
 }
 
 // "AVAILABLE" as presence has it; nothing for what no session says of itself.
@@ -201,17 +274,15 @@ std::optional<std::string> PresenceType(std::string_view name) {
   return std::nullopt;
 }
 
-void SetPresence(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
-  if (user->is_bare()) {
+void SetPresence(CommandCall call, const HomeOf& at) {
+  if (at.user.is_bare()) {
     return call.Fault("The resource is empty. You need to provide a full JID", "empty_resource",
-                      {{"jid", user->full()}});
+                      {{"jid", at.user.full()}});
   }
   const auto type = PresenceType(call.Text("type"));
   if (!type) {
     return call.Fault("A session's presence is AVAILABLE or UNAVAILABLE", "invalid_type",
-                      {{"jid", user->full()}});
+                      {{"jid", at.user.full()}});
   }
   std::string xml = "<presence xmlns='jabber:client'";
   if (!type->empty()) AppendXmlAttribute(xml, "type", *type);
@@ -229,39 +300,41 @@ void SetPresence(CommandCall call) {
   child("priority", call.Text("priority"));
   auto stanza = ParseStanza(xml + "</presence>", kClientSpace);
   if (!stanza) return call.Fault("The status is no text of XML", "invalid_status");
-  CommandGround& ground = call.ground();
-  AtHome(ground, *user,
-         [call = std::move(call), user = *user, stanza = std::move(*stanza)](XmppWorker&,
-                                                                             Home& home) mutable {
-           home.SendAs(
-               user, std::move(stanza), [call = std::move(call), user](std::string error) mutable {
-                 if (!error.empty()) {
-                   return call.Fault("Given user has no such session, or the presence is none",
-                                     "no_session",
-                                     {{"jid", user.full()}, {"reason", ConditionOf(error)}});
-                 }
-                 CtlJson result = CtlJson::Object();
-                 result.Set("message", CtlJson::Text("Presence set successfully"));
-                 result.Set("jid", CtlJson::Text(user.full()));
-                 call.Result(std::move(result));
-               });
-         });
+  at.home.SendAs(at.user, std::move(*stanza),
+                 [call = std::move(call), user = at.user](std::string error) mutable {
+                   if (!error.empty()) {
+                     return call.Fault("Given user has no such session, or the presence is none",
+                                       "no_session",
+                                       {{"jid", user.full()}, {"reason", ConditionOf(error)}});
+                   }
+                   CtlJson result = CtlJson::Object();
+                   result.Set("message", CtlJson::Text("Presence set successfully"));
+                   result.Set("jid", CtlJson::Text(user.full()));
+                   call.Result(std::move(result));
+                 });
 }
 
+std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
+
 constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"session", "listSessions", ListSessions},
-    {"session", "countSessions", CountSessions},
-    {"session", "listUserSessions", ListUserSessions},
-    {"session", "countUserResources", CountUserResources},
-    {"session", "getUserResource", GetUserResource},
+    {"session", "listSessions", Anywhere{ListSessions}},
+    {"session", "countSessions", Anywhere{CountSessions}},
+    {"session", "listUserSessions", Anywhere{ListUserSessions}},
+    {"session", "countUserResources", Anywhere{CountUserResources}},
+    {"session", "getUserResource", Anywhere{GetUserResource}},
     {"session", "listUsersWithStatus",
-     [](CommandCall call) { WithStatus(std::move(call), false); }},
+     Anywhere{[](CommandCall call) { WithStatus(std::move(call), "statuses"); }}},
     {"session", "countUsersWithStatus",
-     [](CommandCall call) { WithStatus(std::move(call), true); }},
-    {"session", "kickUserSession", [](CommandCall call) { Kick(std::move(call), true); }},
-    {"session", "kickUser", [](CommandCall call) { Kick(std::move(call), false); }},
-    {"session", "setPresence", SetPresence},
-    {"flat", "userResources", UserResources},
+     Anywhere{[](CommandCall call) { WithStatus(std::move(call), "statusCounts"); }}},
+    {"session", "kickUserSession",
+     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Kick(std::move(c), at, true); }}},
+    {"session", "kickUser",
+     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Kick(std::move(c), at, false); }}},
+    {"session", "setPresence", AtHome{Whose, SetPresence}},
+    {"flat", "userResources", Anywhere{UserResources}},
+    {"flat", "sessionFacts", OnAllNodes{SessionsHere, JoinSessions}},
+    {"flat", "statuses", OnAllNodes{WithStatusHere, JoinStatuses}},
+    {"flat", "statusCounts", OnAllNodes{WithStatusHere, JoinStatusCounts}},
 });
 
 }  // namespace

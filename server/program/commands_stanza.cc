@@ -25,27 +25,22 @@ void Child(std::string& xml, std::string_view name, std::string_view text) {
   ((xml += "</") += name) += '>';
 }
 
-// `xml` in the name of `from`; the answer has its id.
-void Send(CommandCall call, const Jid& from, const std::string& xml, std::string id) {
+// `xml` in the name of `at.user`; the answer has its id.
+void Send(CommandCall call, const HomeOf& at, const std::string& xml, std::string id) {
   auto stanza = ParseStanza(xml, kClientSpace);
   if (!stanza) return call.Fault("The text is none of XML", "invalid_stanza");
-  CommandGround& ground = call.ground();
-  AtHome(ground, from,
-         [call = std::move(call), from, stanza = std::move(*stanza), id = std::move(id)](
-             XmppWorker&, Home& home) mutable {
-           home.SendAs(
-               from, std::move(stanza),
-               [call = std::move(call), from, id = std::move(id)](std::string error) mutable {
-                 if (error.empty()) {
-                   CtlJson result = CtlJson::Object();
-                   result.Set("id", CtlJson::Text(id));
-                   return call.Result(std::move(result));
-                 }
-                 const std::string condition = ConditionOf(error);
-                 if (condition == "item-not-found") return call.NoSuchUser(from);
-                 call.Fault("It was not sent: " + condition, condition);
-               });
-         });
+  at.home.SendAs(
+      at.user, std::move(*stanza),
+      [call = std::move(call), from = at.user, id = std::move(id)](std::string error) mutable {
+        if (error.empty()) {
+          CtlJson result = CtlJson::Object();
+          result.Set("id", CtlJson::Text(id));
+          return call.Result(std::move(result));
+        }
+        const std::string condition = ConditionOf(error);
+        if (condition == "item-not-found") return call.NoSuchUser(from);
+        call.Fault("It was not sent: " + condition, condition);
+      });
 }
 
 // Who sends: an account of ours.
@@ -62,9 +57,7 @@ std::optional<Jid> Sender(CommandCall& call, std::string_view text) {
   return from;
 }
 
-void SendMessage(CommandCall call, bool headline) {
-  const auto from = Sender(call, call.Text("from"));
-  if (!from) return;
+void SendMessage(CommandCall call, const HomeOf& at, bool headline) {
   const auto to = call.Address("to");
   if (!to) return;
   const std::string id = RandomId(NowUnixUs());
@@ -75,25 +68,34 @@ void SendMessage(CommandCall call, bool headline) {
   xml += '>';
   if (call.Has("subject")) Child(xml, "subject", call.Text("subject"));
   if (call.Has("body")) Child(xml, "body", call.Text("body"));
-  Send(std::move(call), *from, xml + "</message>", id);
+  Send(std::move(call), at, xml + "</message>", id);
 }
 
-void SendStanza(CommandCall call) {
-  const std::string xml = call.Text("stanza");
-  const auto stanza = ParseStanza(xml, kClientSpace);
+// Who sends the stanza that is given.
+std::optional<Jid> StanzaSender(CommandCall& call) {
+  const auto stanza = ParseStanza(call.Text("stanza"), kClientSpace);
   const XmlElement root = stanza ? stanza->root() : XmlElement();
   if (!root || root.space() != kClientSpace ||
       (root.name() != "message" && root.name() != "presence" && root.name() != "iq")) {
-    return call.Fault("The stanza is no message, presence or iq", "invalid_stanza");
+    call.Fault("The stanza is no message, presence or iq", "invalid_stanza");
+    return std::nullopt;
   }
-  if (!root.Find("from")) return call.Fault("Missing sender JID", "no_sender");
-  const auto from = Sender(call, root.Attribute("from"));
-  if (!from) return;
+  if (!root.Find("from")) {
+    call.Fault("Missing sender JID", "no_sender");
+    return std::nullopt;
+  }
+  return Sender(call, root.Attribute("from"));
+}
+
+void SendStanza(CommandCall call, const HomeOf& at) {
+  const std::string xml = call.Text("stanza");
+  const auto stanza = ParseStanza(xml, kClientSpace);
+  const XmlElement root = stanza->root();
   const auto to = root.Find("to");
   if (!to) return call.Fault("Missing recipient JID", "no_recipient");
   if (!Jid::Parse(*to)) return call.Fault("Invalid recipient JID", "invalid_recipient");
   std::string id(root.Attribute("id"));
-  if (!id.empty()) return Send(std::move(call), *from, xml, std::move(id));
+  if (!id.empty()) return Send(std::move(call), at, xml, std::move(id));
   id = RandomId(NowUnixUs());
   std::string with_id = "<" + std::string(root.name()) + " xmlns='jabber:client'";
   for (const auto& [name, value] : root.Attributes()) {
@@ -105,32 +107,76 @@ void SendStanza(CommandCall call) {
     child.AppendTo(with_id, kClientSpace);
   }
   ((with_id += "</") += root.name()) += '>';
-  Send(std::move(call), *from, with_id, std::move(id));
+  Send(std::move(call), at, with_id, std::move(id));
 }
 
 // To one of the user's own sessions, as if somebody had sent it.
-void SendToSession(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void SendToSession(CommandCall call, const HomeOf& at) {
   const auto stanza = ParseStanza(call.Text("stanza"), kClientSpace);
-  if (!stanza || user->is_bare()) {
+  if (!stanza || at.user.is_bare()) {
     return call.Fault("That is no session, or no stanza", "invalid_stanza");
   }
   std::string xml;
-  stanza->AppendTo(xml, kClientSpace, {.from = user->full()});
-  const auto sent = ParseStanza(xml, kClientSpace);
-  CommandGround& ground = call.ground();
-  AtHome(ground, *user,
-         [call = std::move(call), user = *user, stanza = *sent](XmppWorker&, Home& home) mutable {
-           home.SendAs(user, std::move(stanza),
-                       [call = std::move(call)](std::string error) mutable {
-                         if (error.empty()) return call.Result("Stanza sent");
-                         call.Fault("It was not sent: " + ConditionOf(error), ConditionOf(error));
-                       });
-         });
+  stanza->AppendTo(xml, kClientSpace, {.from = at.user.full()});
+  at.home.SendAs(at.user, *ParseStanza(xml, kClientSpace),
+                 [call = std::move(call)](std::string error) mutable {
+                   if (error.empty()) return call.Result("Stanza sent");
+                   call.Fault("It was not sent: " + ConditionOf(error), ConditionOf(error));
+                 });
 }
 
-CtlJson EntryJson(const ArchiveEntry& entry) {
+// A part of other commands: a stanza as it stands, of a session where one is named.
+void SendPart(CommandCall call, const HomeOf& at) {
+  Send(std::move(call), at, call.Text("stanza"), {});
+}
+
+void GetLastMessages(CommandCall call, const HomeOf& at) {
+  ArchiveQuery query{.owner = std::string(at.user.bare()), .backwards = true};
+  if (call.Has("with")) {
+    const auto with = call.Address("with");
+    if (!with) return;
+    query.with = with->full();
+  }
+  const auto before = call.Time("before");
+  if (!before) return;
+  query.end_us = *before;
+  query.most = static_cast<uint32_t>(std::min(call.Number("limit", 50), kMessagesMax));
+  WithAccount(std::move(call), at.store, at.user,
+              [query = std::move(query), &store = at.store](CommandCall c, LoadedUser) mutable {
+                const uint32_t most = query.most;
+                store.Archive(
+                    std::move(query),
+                    [c = std::move(c), most](std::expected<ArchivePage, StoreError> page) mutable {
+                      if (!page) return c.StoreFailed(page.error());
+                      CtlJson stanzas = CtlJson::List();
+                      for (const ArchiveEntry& entry : page->entries) {
+                        stanzas.Add(ArchiveEntryJson(entry));
+                      }
+                      CtlJson result = CtlJson::Object();
+                      result.Set("stanzas", std::move(stanzas));
+                      result.Set("limit", CtlJson::Count(most));
+                      c.Result(std::move(result));
+                    });
+              });
+}
+
+std::optional<Jid> From(CommandCall& call) { return Sender(call, call.Text("from")); }
+
+constexpr std::array kCommands = std::to_array<XmppCommand>({
+    {"stanza", "sendMessage",
+     AtHome{From, [](CommandCall c, const HomeOf& at) { SendMessage(std::move(c), at, false); }}},
+    {"stanza", "sendMessageHeadLine",
+     AtHome{From, [](CommandCall c, const HomeOf& at) { SendMessage(std::move(c), at, true); }}},
+    {"stanza", "sendStanza", AtHome{StanzaSender, SendStanza}},
+    {"stanza", "getLastMessages",
+     AtHome{[](CommandCall& c) { return Sender(c, c.Text("caller")); }, GetLastMessages}},
+    {"flat", "sendStanza", AtHome{[](CommandCall& c) { return c.User("user"); }, SendToSession}},
+    {"flat", "sendPart", AtHome{From, SendPart}},
+});
+
+}  // namespace
+
+CtlJson ArchiveEntryJson(const ArchiveEntry& entry) {
   const auto read = ParseStanza(entry.xml, kClientSpace);
   const auto sender = read ? Jid::Parse(read->root().Attribute("from")) : std::nullopt;
   CtlJson json = CtlJson::Object();
@@ -143,47 +189,10 @@ CtlJson EntryJson(const ArchiveEntry& entry) {
   return json;
 }
 
-void GetLastMessages(CommandCall call) {
-  const auto caller = Sender(call, call.Text("caller"));
-  if (!caller) return;
-  ArchiveQuery query{.owner = std::string(caller->bare()), .backwards = true};
-  if (call.Has("with")) {
-    const auto with = call.Address("with");
-    if (!with) return;
-    query.with = with->full();
-  }
-  const auto before = call.Time("before");
-  if (!before) return;
-  query.end_us = *before;
-  query.most = static_cast<uint32_t>(std::min(call.Number("limit", 50), kMessagesMax));
-  WithAccount(std::move(call), *caller,
-              [query = std::move(query)](CommandCall c, XmppWorker& worker, LoadedUser) mutable {
-                const uint32_t most = query.most;
-                worker.store().Archive(
-                    std::move(query),
-                    [c = std::move(c), most](std::expected<ArchivePage, StoreError> page) mutable {
-                      if (!page) return c.StoreFailed(page.error());
-                      CtlJson stanzas = CtlJson::List();
-                      for (const ArchiveEntry& entry : page->entries) {
-                        stanzas.Add(EntryJson(entry));
-                      }
-                      CtlJson result = CtlJson::Object();
-                      result.Set("stanzas", std::move(stanzas));
-                      result.Set("limit", CtlJson::Count(most));
-                      c.Result(std::move(result));
-                    });
-              });
+void SendFrom(CommandGround& ground, const Jid& from, std::string xml, CtlDone done) {
+  DoPart(ground, "flat", "sendPart", {{"from", from.full()}, {"stanza", std::move(xml)}},
+         std::move(done));
 }
-
-constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"stanza", "sendMessage", [](CommandCall call) { SendMessage(std::move(call), false); }},
-    {"stanza", "sendMessageHeadLine", [](CommandCall call) { SendMessage(std::move(call), true); }},
-    {"stanza", "sendStanza", SendStanza},
-    {"stanza", "getLastMessages", GetLastMessages},
-    {"flat", "sendStanza", SendToSession},
-});
-
-}  // namespace
 
 std::span<const XmppCommand> StanzaCommands() { return kCommands; }
 

@@ -13,34 +13,31 @@ namespace {
 constexpr int64_t kSecond = 1'000'000;
 constexpr size_t kListMax = 20'000;
 
+std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
+
 // --- Banned accounts: nobody logs in, and who is there goes.
 
-void Ban(CommandCall call, const Jid& user, std::string reason,
+void Ban(CommandCall call, const HomeOf& at, std::string reason,
          std::move_only_function<void(CommandCall call)> then) {
-  WithAccount(std::move(call), user,
-              [user = user.Bare(), reason = std::move(reason), then = std::move(then)](
-                  CommandCall c, XmppWorker& worker, const LoadedUser&) mutable {
-                // Before the call: what moves the reason on may be evaluated first.
-                WriteBatch batch{SetBanned{.user = user.full(), .reason = reason}};
-                worker.store().Write(std::move(batch),
-                                     [c = std::move(c), user, reason = std::move(reason),
-                                      then = std::move(then), &worker](auto written) mutable {
-                                       if (!written) return c.StoreFailed(written.error());
-                                       if (Home* home = worker.home_box().home();
-                                           home != nullptr && !reason.empty()) {
-                                         home->Kick(user, reason);
-                                       }
-                                       then(std::move(c));
-                                     });
-              });
+  WithAccount(
+      std::move(call), at.store, at.user,
+      [user = at.user.Bare(), &home = at.home, &store = at.store, reason = std::move(reason),
+       then = std::move(then)](CommandCall c, const LoadedUser&) mutable {
+        // Before the call: what moves the reason on may be evaluated first.
+        WriteBatch batch{SetBanned{.user = user.full(), .reason = reason}};
+        store.Write(std::move(batch), [c = std::move(c), user, &home, reason = std::move(reason),
+                                       then = std::move(then)](auto written) mutable {
+          if (!written) return c.StoreFailed(written.error());
+          if (!reason.empty()) home.Kick(user, reason);
+          then(std::move(c));
+        });
+      });
 }
 
-void BanUser(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void BanUser(CommandCall call, const HomeOf& at) {
   std::string reason = call.Text("reason");
   if (reason.empty()) reason = "Kicked by administrator";
-  Ban(std::move(call), *user, reason, [user = user->Bare(), reason](CommandCall c) {
+  Ban(std::move(call), at, reason, [user = at.user.Bare(), reason](CommandCall c) {
     CtlJson result = CtlJson::Object();
     result.Set("message", CtlJson::Text("User " + user.full() +
                                         " successfully banned with reason: " + reason));
@@ -49,12 +46,10 @@ void BanUser(CommandCall call) {
   });
 }
 
-void Block(CommandCall call, bool block) {
-  const auto user = call.User("user");
-  if (!user) return;
+void Block(CommandCall call, const HomeOf& at, bool block) {
   std::string reason = block ? call.Text("reason") : "";
   if (block && reason.empty()) reason = "blocked";
-  Ban(std::move(call), *user, reason, [](CommandCall c) { c.Result(CtlJson::Bool(true)); });
+  Ban(std::move(call), at, reason, [](CommandCall c) { c.Result(CtlJson::Bool(true)); });
 }
 
 // Of a domain; `visit` of each that is banned.
@@ -67,11 +62,11 @@ void ListBlocked(CommandCall call, bool count) {
   };
   CommandGround& ground = call.ground();
   const auto found = std::make_shared<Found>(Found{std::move(call), {}});
-  ground.service.OnWorker([found, count, domain = *domain](XmppWorker& worker) {
+  ground.OnStore([found, count, domain = *domain](StoreClient& store) {
     ForEachAccount(
-        worker, {domain},
-        [found](XmppWorker& w, const std::string& user, auto next) {
-          w.store().Load(user, [found, user, next = std::move(next)](const auto& loaded) mutable {
+        store, {domain},
+        [found](StoreClient& s, const std::string& user, auto next) {
+          s.Load(user, [found, user, next = std::move(next)](const auto& loaded) mutable {
             if (loaded && !loaded->account.banned.empty()) {
               found->users.emplace_back(user, loaded->account.banned);
             }
@@ -96,12 +91,15 @@ void ListBlocked(CommandCall call, bool count) {
 }
 
 constexpr std::array kAccount = std::to_array<XmppCommand>({
-    {"account", "banUser", BanUser},
-    {"blocklist", "addUser", [](CommandCall call) { Block(std::move(call), true); }},
-    {"blocklist", "removeUser", [](CommandCall call) { Block(std::move(call), false); }},
-    {"blocklist", "userCount", [](CommandCall call) { ListBlocked(std::move(call), true); }},
+    {"account", "banUser", AtHome{Whose, BanUser}},
+    {"blocklist", "addUser",
+     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Block(std::move(c), at, true); }}},
+    {"blocklist", "removeUser",
+     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Block(std::move(c), at, false); }}},
+    {"blocklist", "userCount",
+     Anywhere{[](CommandCall call) { ListBlocked(std::move(call), true); }}},
     {"blocklist", "listBlockedUsers",
-     [](CommandCall call) { ListBlocked(std::move(call), false); }},
+     Anywhere{[](CommandCall call) { ListBlocked(std::move(call), false); }}},
 });
 
 // --- Domains: those of the file, which no command changes.
@@ -149,30 +147,29 @@ void DomainStats(CommandCall call) {
     if (std::string_view(known.full).substr(0, known.full.find('/')).ends_with(end)) ++online;
   }
   CommandGround& ground = call.ground();
-  ground.service.OnWorker(
-      [call = std::move(call), domain = *domain, online](XmppWorker& worker) mutable {
-        worker.store().CountAccounts(domain, [call = std::move(call), online](auto count) mutable {
-          if (!count) return call.StoreFailed(count.error());
-          CtlJson result = CtlJson::Object();
-          result.Set("registeredUsers", CtlJson::Count(*count));
-          result.Set("onlineUsers", CtlJson::Count(online));
-          call.Result(std::move(result));
-        });
-      });
+  ground.OnStore([call = std::move(call), domain = *domain, online](StoreClient& store) mutable {
+    store.CountAccounts(domain, [call = std::move(call), online](auto count) mutable {
+      if (!count) return call.StoreFailed(count.error());
+      CtlJson result = CtlJson::Object();
+      result.Set("registeredUsers", CtlJson::Count(*count));
+      result.Set("onlineUsers", CtlJson::Count(online));
+      call.Result(std::move(result));
+    });
+  });
 }
 
 constexpr std::array kDomain = std::to_array<XmppCommand>({
-    {"domain", "allDomains", AllDomains},
-    {"domain", "domainsByHostType", DomainsByHostType},
-    {"domain", "domainDetails", DomainDetails},
-    {"domain", "addDomain", NoDynamicDomains},
-    {"domain", "removeDomain", NoDynamicDomains},
-    {"domain", "requestRemoveDomain", NoDynamicDomains},
-    {"domain", "enableDomain", NoDynamicDomains},
-    {"domain", "disableDomain", NoDynamicDomains},
-    {"domain", "setDomainPassword", NoDynamicDomains},
-    {"domain", "deleteDomainPassword", NoDynamicDomains},
-    {"stat", "domainStats", DomainStats},
+    {"domain", "allDomains", Anywhere{AllDomains}},
+    {"domain", "domainsByHostType", Anywhere{DomainsByHostType}},
+    {"domain", "domainDetails", Anywhere{DomainDetails}},
+    {"domain", "addDomain", Anywhere{NoDynamicDomains}},
+    {"domain", "removeDomain", Anywhere{NoDynamicDomains}},
+    {"domain", "requestRemoveDomain", Anywhere{NoDynamicDomains}},
+    {"domain", "enableDomain", Anywhere{NoDynamicDomains}},
+    {"domain", "disableDomain", Anywhere{NoDynamicDomains}},
+    {"domain", "setDomainPassword", Anywhere{NoDynamicDomains}},
+    {"domain", "deleteDomainPassword", Anywhere{NoDynamicDomains}},
+    {"stat", "domainStats", Anywhere{DomainStats}},
 });
 
 // --- Last activity
@@ -184,35 +181,32 @@ CtlJson LastJson(const LastActivity& last) {
   return json;
 }
 
-void GetLast(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
-  WithAccount(
-      std::move(call), *user, [user = user->Bare()](CommandCall c, XmppWorker& worker, LoadedUser) {
-        worker.store().Last(user.full(), [c = std::move(c), user](auto last) mutable {
-          if (last) return c.Result(LastJson(*last));
-          if (last.error() != StoreError::kAbsent) return c.StoreFailed(last.error());
-          c.Fault("Given user's last info not found", "last_not_found", {{"user", user.full()}});
-        });
-      });
+void GetLast(CommandCall call, const HomeOf& at) {
+  WithAccount(std::move(call), at.store, at.user,
+              [user = at.user.Bare(), &store = at.store](CommandCall c, LoadedUser) {
+                store.Last(user.full(), [c = std::move(c), user](auto last) mutable {
+                  if (last) return c.Result(LastJson(*last));
+                  if (last.error() != StoreError::kAbsent) return c.StoreFailed(last.error());
+                  c.Fault("Given user's last info not found", "last_not_found",
+                          {{"user", user.full()}});
+                });
+              });
 }
 
-void SetLast(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void SetLast(CommandCall call, const HomeOf& at) {
   const auto time = call.Time("timestamp");
   if (!time) return;
-  const int64_t at = *time == 0 ? NowUnixUs() : *time;
-  LastActivity last{.seconds = at / kSecond, .status = call.Text("status")};
-  WithAccount(
-      std::move(call), *user,
-      [user = user->Bare(), last = std::move(last)](CommandCall c, XmppWorker& worker, LoadedUser) {
-        worker.store().Write({PutLast{.user = user.full(), .last = last}},
-                             [c = std::move(c), last](auto written) mutable {
-                               if (!written) return c.StoreFailed(written.error());
-                               c.Result(LastJson(last));
-                             });
-      });
+  const int64_t us = *time == 0 ? NowUnixUs() : *time;
+  LastActivity last{.seconds = us / kSecond, .status = call.Text("status")};
+  WithAccount(std::move(call), at.store, at.user,
+              [user = at.user.Bare(), &store = at.store, last = std::move(last)](CommandCall c,
+                                                                                 LoadedUser) {
+                store.Write({PutLast{.user = user.full(), .last = last}},
+                            [c = std::move(c), last](auto written) mutable {
+                              if (!written) return c.StoreFailed(written.error());
+                              c.Result(LastJson(last));
+                            });
+              });
 }
 
 // Who was here at `since` or later, or is here now; and the others.
@@ -225,16 +219,9 @@ struct Activity {
   CtlJson old = CtlJson::List();
 };
 
-// Whoever came meanwhile goes, and what homes remember of the account, too.
-void Forget(XmppService& service, const std::string& user) {
-  service.OnEachWorker([jid = Jid::OfPrepared(user)](XmppWorker& worker) {
-    worker.Expel(jid, "the account is no more");
-  });
-}
-
-void LookAt(const std::shared_ptr<Activity>& activity, XmppWorker& worker, const std::string& user,
+void LookAt(const std::shared_ptr<Activity>& activity, StoreClient& store, const std::string& user,
             std::move_only_function<void()> next) {
-  worker.store().Last(user, [activity, &worker, user, next = std::move(next)](auto last) mutable {
+  store.Last(user, [activity, &store, user, next = std::move(next)](auto last) mutable {
     const bool online = std::ranges::binary_search(activity->online, user);
     const bool failed = !last && last.error() != StoreError::kAbsent;
     if (failed || online || (last && last->seconds >= activity->since_s)) {
@@ -249,15 +236,16 @@ void LookAt(const std::shared_ptr<Activity>& activity, XmppWorker& worker, const
       activity->old.Add(std::move(line));
       return next();
     }
-    worker.store().Write({RemoveAccount{.user = user}},
-                         [activity, user, line = std::move(line),
-                          next = std::move(next)](const auto& written) mutable {
-                           if (written) {
-                             activity->old.Add(std::move(line));
-                             Forget(activity->call.ground().service, user);
-                           }
-                           next();
-                         });
+    store.Write({RemoveAccount{.user = user}},
+                [activity, user, line = std::move(line),
+                 next = std::move(next)](const auto& written) mutable {
+                  if (written) {
+                    activity->old.Add(std::move(line));
+                    // Whoever came meanwhile goes.
+                    activity->call.ground().Expel(user);
+                  }
+                  next();
+                });
   });
 }
 
@@ -276,11 +264,11 @@ void Active(CommandCall call, bool count, bool remove) {
     activity->online.push_back(known.full.substr(0, known.full.find('/')));
   }
   std::ranges::sort(activity->online);
-  ground.service.OnWorker([activity, count, domains = std::move(domains)](XmppWorker& worker) {
+  ground.OnStore([activity, count, domains = std::move(domains)](StoreClient& store) {
     ForEachAccount(
-        worker, domains,
-        [activity](XmppWorker& w, const std::string& user, auto next) {
-          LookAt(activity, w, user, std::move(next));
+        store, domains,
+        [activity](StoreClient& s, const std::string& user, auto next) {
+          LookAt(activity, s, user, std::move(next));
         },
         [activity, count](std::optional<StoreError> error) {
           if (error) return activity->call.StoreFailed(*error);
@@ -291,60 +279,52 @@ void Active(CommandCall call, bool count, bool remove) {
 }
 
 constexpr std::array kLast = std::to_array<XmppCommand>({
-    {"last", "getLast", GetLast},
-    {"last", "setLast", SetLast},
-    {"last", "countActiveUsers", [](CommandCall c) { Active(std::move(c), true, false); }},
-    {"last", "listOldUsers", [](CommandCall c) { Active(std::move(c), false, false); }},
-    {"last", "removeOldUsers", [](CommandCall c) { Active(std::move(c), false, true); }},
+    {"last", "getLast", AtHome{Whose, GetLast}},
+    {"last", "setLast", AtHome{Whose, SetLast}},
+    {"last", "countActiveUsers",
+     Anywhere{[](CommandCall c) { Active(std::move(c), true, false); }}},
+    {"last", "listOldUsers", Anywhere{[](CommandCall c) { Active(std::move(c), false, false); }}},
+    {"last", "removeOldUsers", Anywhere{[](CommandCall c) { Active(std::move(c), false, true); }}},
 });
 
 // --- Private XML
 
 // By the module, so that its limits hold.
-void AskPrivate(CommandCall call, const Jid& user, StanzaType type, const std::string& element) {
-  CommandGround& ground = call.ground();
+void AskPrivate(CommandCall call, const HomeOf& at, StanzaType type, const std::string& element) {
   std::string xml = "<query xmlns='jabber:iq:private'>" + element + "</query>";
-  AtHome(ground, user,
-         [call = std::move(call), user = user.Bare(), type, element, xml = std::move(xml)](
-             XmppWorker&, Home& home) mutable {
-           home.AskAs(user, type, std::move(xml),
-                      [call = std::move(call), user, element](StanzaType ended,
-                                                              const std::string& content) mutable {
-                        if (ended != StanzaType::kResult) {
-                          const std::string condition = ConditionOf(content);
-                          if (condition == "item-not-found") return call.NoSuchUser(user);
-                          return call.Fault("It was not done: " + condition, condition);
-                        }
-                        if (content.empty()) return call.Result(element);
-                        const auto query = ParseStanza(content, kClientSpace);
-                        std::string found;
-                        if (query) query->root().FirstChild().AppendTo(found, {});
-                        call.Result(found);
-                      });
-         });
+  at.home.AskAs(at.user.Bare(), type, std::move(xml),
+                [call = std::move(call), user = at.user.Bare(), element](
+                    StanzaType ended, const std::string& content) mutable {
+                  if (ended != StanzaType::kResult) {
+                    const std::string condition = ConditionOf(content);
+                    if (condition == "item-not-found") return call.NoSuchUser(user);
+                    return call.Fault("It was not done: " + condition, condition);
+                  }
+                  if (content.empty()) return call.Result(element);
+                  const auto query = ParseStanza(content, kClientSpace);
+                  std::string found;
+                  if (query) query->root().FirstChild().AppendTo(found, {});
+                  call.Result(found);
+                });
 }
 
-void SetPrivate(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void SetPrivate(CommandCall call, const HomeOf& at) {
   const std::string element = call.Text("elementString");
   if (!ParseStanza(element, {})) return call.Fault("That is no element of XML", "invalid_xml");
-  AskPrivate(std::move(call), *user, StanzaType::kSet, element);
+  AskPrivate(std::move(call), at, StanzaType::kSet, element);
 }
 
-void GetPrivate(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void GetPrivate(CommandCall call, const HomeOf& at) {
   std::string element = "<" + call.Text("element");
   AppendXmlAttribute(element, "xmlns", call.Text("nameSpace"));
   element += "/>";
   if (!ParseStanza(element, {})) return call.Fault("That is no name of XML", "invalid_xml");
-  AskPrivate(std::move(call), *user, StanzaType::kGet, element);
+  AskPrivate(std::move(call), at, StanzaType::kGet, element);
 }
 
 constexpr std::array kPrivate = std::to_array<XmppCommand>({
-    {"private", "getPrivate", GetPrivate},
-    {"private", "setPrivate", SetPrivate},
+    {"private", "getPrivate", AtHome{Whose, GetPrivate}},
+    {"private", "setPrivate", AtHome{Whose, SetPrivate}},
 });
 
 }  // namespace

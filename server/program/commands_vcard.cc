@@ -1,5 +1,5 @@
 // vcard …: an account's vCard (XEP-0054) as fields. A set replaces it whole, as a client's would; a
-// field that is not understood (photo, logo, sound, keys) is refused.
+// field that is not understood is refused.
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -186,51 +186,45 @@ std::string Unknown(const CtlJson& json) {
 
 // --- Commands
 
+std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
+
 // `then` with the vCard's XML.
-void WithVcard(CommandCall call, const Jid& user,
+void WithVcard(CommandCall call, const HomeOf& at,
                std::function<void(CommandCall call, const XmlElement& vcard)> then) {
-  WithAccount(
-      std::move(call), user,
-      [user = user.Bare(), then = std::move(then)](CommandCall c, XmppWorker& worker, LoadedUser) {
-        worker.store().Vcard(user.full(), [c = std::move(c), user, then](auto xml) mutable {
-          if (!xml) return c.StoreFailed(xml.error());
-          const auto vcard = xml->empty() ? std::nullopt : ParseStanza(*xml, kClientSpace);
-          if (!vcard) {
-            return c.Fault("Vcard for user not found", "vcard_not_found", {{"user", user.full()}});
-          }
-          then(std::move(c), vcard->root());
-        });
-      });
+  WithAccount(std::move(call), at.store, at.user,
+              [user = at.user.Bare(), &store = at.store, then = std::move(then)](CommandCall c,
+                                                                                 LoadedUser) {
+                store.Vcard(user.full(), [c = std::move(c), user, then](auto xml) mutable {
+                  if (!xml) return c.StoreFailed(xml.error());
+                  const auto vcard = xml->empty() ? std::nullopt : ParseStanza(*xml, kClientSpace);
+                  if (!vcard) {
+                    return c.Fault("Vcard for user not found", "vcard_not_found",
+                                   {{"user", user.full()}});
+                  }
+                  then(std::move(c), vcard->root());
+                });
+              });
 }
 
-void GetVcard(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
-  WithVcard(std::move(call), *user,
+void GetVcard(CommandCall call, const HomeOf& at) {
+  WithVcard(std::move(call), at,
             [](CommandCall c, const XmlElement& vcard) { c.Result(JsonOf(vcard)); });
 }
 
 // By the module, so that its limits hold.
-void Put(CommandCall call, const Jid& user, std::string xml,
+void Put(CommandCall call, Home& home, const Jid& user, std::string xml,
          std::move_only_function<void(CommandCall call)> then) {
-  CommandGround& ground = call.ground();
-  AtHome(ground, user,
-         [call = std::move(call), user = user.Bare(), xml = std::move(xml), then = std::move(then)](
-             XmppWorker&, Home& home) mutable {
-           home.AskAs(user, StanzaType::kSet, std::move(xml),
-                      [call = std::move(call), user, then = std::move(then)](
-                          StanzaType type, const std::string& content) mutable {
-                        if (type == StanzaType::kResult) return then(std::move(call));
-                        const std::string condition = ConditionOf(content);
-                        if (condition == "item-not-found") return call.NoSuchUser(user);
-                        call.Fault("It was not done: " + condition, condition);
-                      });
-         });
+  home.AskAs(user, StanzaType::kSet, std::move(xml),
+             [call = std::move(call), user, then = std::move(then)](
+                 StanzaType type, const std::string& content) mutable {
+               if (type == StanzaType::kResult) return then(std::move(call));
+               const std::string condition = ConditionOf(content);
+               if (condition == "item-not-found") return call.NoSuchUser(user);
+               call.Fault("It was not done: " + condition, condition);
+             });
 }
 
-void SetVcard(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+void SetVcard(CommandCall call, const HomeOf& at) {
   const auto json = CtlJson::Parse(call.Text("vcard"));
   if (!json || json->scalar() || json->list()) {
     return call.Fault("A vcard is an object of JSON", "invalid_vcard");
@@ -242,15 +236,13 @@ void SetVcard(CommandCall call) {
   const auto read = ParseStanza(xml, kClientSpace);
   if (!read) return call.Fault("A text is none of XML", "invalid_vcard");
   CtlJson result = JsonOf(read->root());
-  Put(std::move(call), *user, std::move(xml),
+  Put(std::move(call), at.home, at.user.Bare(), std::move(xml),
       [result = std::move(result)](CommandCall c) mutable { c.Result(std::move(result)); });
 }
 
 // One element of it, and of that perhaps one: what the old commands ask.
-void GetElement(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
-  WithVcard(std::move(call), *user, [](CommandCall c, const XmlElement& vcard) {
+void GetElement(CommandCall call, const HomeOf& at) {
+  WithVcard(std::move(call), at, [](CommandCall c, const XmlElement& vcard) {
     XmlElement element = vcard.Child(c.Text("name"), kSpace);
     if (element && c.Has("within")) element = element.Child(c.Text("within"), kSpace);
     if (!element) return c.Fault("error_no_value_found_in_vcard", "no_value");
@@ -258,35 +250,40 @@ void GetElement(CommandCall call) {
   });
 }
 
-void SetElement(CommandCall call) {
-  const auto user = call.User("user");
-  if (!user) return;
+// `stored` with the element in the place of those of its name; "": that is no name of XML.
+std::string WithElement(const std::string& stored, const std::string& name,
+                        const std::string& value) {
+  const auto vcard =
+      ParseStanza(stored.empty() ? "<vCard xmlns='vcard-temp'/>" : stored, kClientSpace);
+  std::string xml = "<vCard xmlns='vcard-temp'>";
+  AppendText(xml, name, value);
+  for (XmlElement child = vcard ? vcard->root().FirstChild() : XmlElement(); child;
+       child = child.Next()) {
+    if (!child.Is(name, kSpace)) child.AppendTo(xml, kSpace);
+  }
+  xml += "</vCard>";
+  return ParseStanza(xml, kClientSpace) ? xml : std::string();
+}
+
+void SetElement(CommandCall call, const HomeOf& at) {
   WithAccount(
-      std::move(call), *user, [user = user->Bare()](CommandCall c, XmppWorker& worker, LoadedUser) {
-        worker.store().Vcard(user.full(), [c = std::move(c), user](auto stored) mutable {
+      std::move(call), at.store, at.user,
+      [user = at.user.Bare(), &home = at.home, &store = at.store](CommandCall c, LoadedUser) {
+        store.Vcard(user.full(), [c = std::move(c), user, &home](auto stored) mutable {
           if (!stored) return c.StoreFailed(stored.error());
-          const std::string name = c.Text("name");
-          const auto vcard =
-              ParseStanza(stored->empty() ? "<vCard xmlns='vcard-temp'/>" : *stored, kClientSpace);
-          std::string xml = "<vCard xmlns='vcard-temp'>";
-          AppendText(xml, name, c.Text("value"));
-          for (XmlElement child = vcard ? vcard->root().FirstChild() : XmlElement(); child;
-               child = child.Next()) {
-            if (!child.Is(name, kSpace)) child.AppendTo(xml, kSpace);
-          }
-          xml += "</vCard>";
-          if (!ParseStanza(xml, kClientSpace))
-            return c.Fault("That is no name of XML", "invalid_vcard");
-          Put(std::move(c), user, std::move(xml), [](CommandCall done) { done.Result("ok"); });
+          std::string xml = WithElement(*stored, c.Text("name"), c.Text("value"));
+          if (xml.empty()) return c.Fault("That is no name of XML", "invalid_vcard");
+          Put(std::move(c), home, user, std::move(xml),
+              [](CommandCall done) { done.Result("ok"); });
         });
       });
 }
 
 constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"vcard", "getVcard", GetVcard},
-    {"vcard", "setVcard", SetVcard},
-    {"flat", "getVcardElement", GetElement},
-    {"flat", "setVcardElement", SetElement},
+    {"vcard", "getVcard", AtHome{Whose, GetVcard}},
+    {"vcard", "setVcard", AtHome{Whose, SetVcard}},
+    {"flat", "getVcardElement", AtHome{Whose, GetElement}},
+    {"flat", "setVcardElement", AtHome{Whose, SetElement}},
 });
 
 }  // namespace

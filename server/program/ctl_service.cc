@@ -1,5 +1,7 @@
 #include "server/program/ctl_service.h"
 
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <memory>
 #include <utility>
@@ -49,6 +51,50 @@ std::vector<NodeMetric> MetricsOf(const DistNode& node, const ClusterHost& host,
           global("distLinks", node.NodesUp().size())};
 }
 
+constexpr net::Duration kMetricsTime = std::chrono::seconds(5);
+
+// What each node says of itself, until all have or the time is over. On the node's thread.
+struct MetricsOfAll {
+  RpcReply reply;
+  size_t open;
+  std::vector<NodeMetrics> nodes = {};
+
+  void Take(NodeMetrics one) {
+    nodes.push_back(std::move(one));
+    if (--open > 0) return;
+    std::ranges::sort(nodes, {}, &NodeMetrics::node);
+    reply.Return(ToTerm(nodes));
+  }
+};
+
+// Of `names` alone, where there are any; one that is not seen has an error.
+void AskMetrics(DistNode& node, ClusterHost& host, const CtlService& service,
+                std::vector<std::string> names, RpcReply reply) {
+  const std::vector<std::string> running = host.Status().running;
+  if (names.empty()) names = running;
+  const auto all =
+      std::make_shared<MetricsOfAll>(MetricsOfAll{.reply = std::move(reply), .open = names.size()});
+  for (const std::string& name : names) {
+    if (std::ranges::find(running, name) == running.end()) {
+      all->Take({.node = name, .metrics = {}, .error = "the node is not seen"});
+      continue;
+    }
+    if (name == host.cluster().self()) {
+      service.stats([all, name, &node, &host](const NodeStats& stats) {
+        all->Take({.node = name, .metrics = MetricsOf(node, host, stats), .error = ""});
+      });
+      continue;
+    }
+    node.Call(name, kCtlModule, "metrics", {}, kMetricsTime, [all, name](RpcResult result) {
+      auto metrics = result ? ReadMetrics(result->view()) : std::nullopt;
+      all->Take({.node = name,
+                 .metrics = metrics ? std::move(*metrics) : std::vector<NodeMetric>(),
+                 .error = result ? (metrics ? "" : "the node's answer was not understood")
+                                 : result.error().ToText()});
+    });
+  }
+}
+
 void Order(ClusterHost& host, const OrderRequest& request, RpcReply reply) {
   auto done = [reply = std::move(reply)](const ClusterHost::OrderEnd& end) mutable {
     reply.Return(ToTerm(OrderResult{end.outcome, end.detail}));
@@ -96,14 +142,22 @@ void AnswerCtl(DistNode& node, ClusterHost& cluster, CtlService service) {
       reply.Return(ToTerm(MetricsOf(node, cluster, stats)));
     });
   });
-  on("xmpp", 3, [shared](const RpcCall& call, RpcReply reply) {
-    auto request = ReadXmppRequest(call.args);
+  on("cluster_metrics", 1, [shared, &node, &cluster](const RpcCall& call, RpcReply reply) {
+    const auto names = ReadNames(call.args[0]);
+    if (!names) return reply.Error(Term::Atom("badarg"));
+    AskMetrics(node, cluster, *shared, *names, std::move(reply));
+  });
+  const auto xmpp = [shared](std::optional<XmppRequest> request, RpcReply reply) {
     if (!request) return reply.Error(Term::Atom("badarg"));
-    shared->xmpp(std::move(request->category), std::move(request->command),
-                 std::move(request->arguments),
-                 [reply = std::move(reply)](const CtlAnswer& answer) mutable {
-                   reply.Return(ToTerm(answer));
-                 });
+    shared->xmpp(std::move(*request), [reply = std::move(reply)](const CtlAnswer& answer) mutable {
+      reply.Return(ToTerm(answer));
+    });
+  };
+  on("xmpp", 3, [xmpp](const RpcCall& call, RpcReply reply) {
+    xmpp(ReadXmppRequest(call.args), std::move(reply));
+  });
+  on("xmpp_here", 4, [xmpp](const RpcCall& call, RpcReply reply) {
+    xmpp(ReadPassedRequest(call.args), std::move(reply));
   });
   on("account", 5, [shared](const RpcCall& call, RpcReply reply) {
     auto request = ReadAccountRequest(call.args);

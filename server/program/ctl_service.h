@@ -8,6 +8,7 @@
 #include "server/ctl/node_api.h"
 #include "server/dist/dist_node.h"
 #include "server/node/cluster_host.h"
+#include "server/program/ctl_wire.h"
 
 namespace server {
 
@@ -20,9 +21,7 @@ struct CtlService {
   // `done` on the node's thread.
   std::function<void(AccountRequest request, std::move_only_function<void(AccountResult)> done)>
       account;
-  std::function<void(std::string category, std::string command, CtlArguments arguments,
-                     std::move_only_function<void(CtlAnswer)> done)>
-      xmpp;
+  std::function<void(XmppRequest request, std::move_only_function<void(CtlAnswer)> done)> xmpp;
 };
 
 // All outlive the node's thread.

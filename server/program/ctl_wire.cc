@@ -244,6 +244,33 @@ std::optional<std::vector<NodeMetric>> ReadMetrics(const TermView& term) {
   });
 }
 
+Term ToTerm(const std::vector<NodeMetrics>& nodes) {
+  std::vector<Term> terms;
+  for (const NodeMetrics& one : nodes) {
+    terms.push_back(
+        Term::Tuple({Term::Binary(one.node), ToTerm(one.metrics), Term::Binary(one.error)}));
+  }
+  return Term::List(terms);
+}
+
+std::optional<std::vector<NodeMetrics>> ReadClusterMetrics(const TermView& term) {
+  return ReadList<NodeMetrics>(term, [](const TermView& element) -> std::optional<NodeMetrics> {
+    const auto parts = element.AsTuple();
+    if (!parts || parts->size() < 3) return std::nullopt;
+    auto node = (*parts)[0].AsText();
+    auto metrics = ReadMetrics((*parts)[1]);
+    auto error = (*parts)[2].AsText();
+    if (!node || !metrics || !error) return std::nullopt;
+    return NodeMetrics{std::move(*node), std::move(*metrics), std::move(*error)};
+  });
+}
+
+Term NamesTerm(const std::vector<std::string>& names) { return Texts(names); }
+
+std::optional<std::vector<std::string>> ReadNames(const TermView& term) {
+  return ReadList<std::string>(term, [](const TermView& element) { return element.AsText(); });
+}
+
 Term ToTerm(const OrderResult& result) {
   return Term::Tuple(
       {Term::Integer(static_cast<int>(result.outcome)), Term::Binary(result.detail)});
@@ -288,8 +315,24 @@ std::optional<XmppRequest> ReadXmppRequest(std::span<const TermView> args) {
   auto command = args[1].AsText();
   auto pairs = ReadPairs(args[2]);
   if (!category || !command || !pairs || pairs->size() > kCtlArgumentsMax) return std::nullopt;
-  XmppRequest request{std::move(*category), std::move(*command), {}};
+  XmppRequest request{
+      .category = std::move(*category), .command = std::move(*command), .arguments = {}};
   for (auto& [name, value] : *pairs) request.arguments[std::move(name)] = std::move(value);
+  return request;
+}
+
+std::vector<Term> PassedTerms(const XmppRequest& request) {
+  std::vector<Term> terms = ToTerms(request);
+  terms.push_back(Number(request.hops));
+  return terms;
+}
+
+std::optional<XmppRequest> ReadPassedRequest(std::span<const TermView> args) {
+  if (args.size() != 4) return std::nullopt;
+  auto request = ReadXmppRequest(args.first(3));
+  const auto hops = args[3].AsInteger();
+  if (!request || !hops || *hops < 1 || *hops > UINT8_MAX) return std::nullopt;
+  request->hops = static_cast<uint8_t>(*hops);
   return request;
 }
 

@@ -7,6 +7,9 @@
 //   Index) → {Outcome, Detail, Names, Count}
 //   xmpp(Category, Command, [{Name, Value}]) → {Json, [{Message, [{Key, Value}]}]}, where Json is a
 //   binary (text), {json, Binary} (another scalar), {list, [Json]} or {object, [{Key, Json}]}
+//   cluster_metrics([Node]) → [{Node, Metrics, Error}]
+//   xmpp_here(Category, Command, [{Name, Value}], Hops): the same, as a node passes it on to
+//   another
 //
 // Pure. Reading is as for what any peer sends: nothing is trusted, nothing for what does not fit.
 #pragma once
@@ -28,6 +31,7 @@ Term ToTerm(const NodeCluster& cluster);
 Term ToTerm(const std::vector<NodeTable>& tables);
 Term ToTerm(const NodeStats& stats);
 Term ToTerm(const std::vector<NodeMetric>& metrics);
+Term ToTerm(const std::vector<NodeMetrics>& nodes);
 Term ToTerm(const OrderResult& result);
 
 std::optional<NodeFacts> ReadFacts(const TermView& term);
@@ -35,6 +39,9 @@ std::optional<NodeCluster> ReadCluster(const TermView& term);
 std::optional<std::vector<NodeTable>> ReadTables(const TermView& term);
 std::optional<NodeStats> ReadStats(const TermView& term);
 std::optional<std::vector<NodeMetric>> ReadMetrics(const TermView& term);
+std::optional<std::vector<NodeMetrics>> ReadClusterMetrics(const TermView& term);
+Term NamesTerm(const std::vector<std::string>& names);
+std::optional<std::vector<std::string>> ReadNames(const TermView& term);
 std::optional<OrderResult> ReadOrderResult(const TermView& term);
 
 std::vector<Term> ToTerms(const AccountRequest& request);
@@ -46,10 +53,13 @@ struct XmppRequest {
   std::string category;
   std::string command;
   CtlArguments arguments;
+  uint8_t hops = 0;  // 0: of mongooseimctl
 };
 inline constexpr size_t kCtlArgumentsMax = 32;
 std::vector<Term> ToTerms(const XmppRequest& request);
 std::optional<XmppRequest> ReadXmppRequest(std::span<const TermView> args);
+std::vector<Term> PassedTerms(const XmppRequest& request);
+std::optional<XmppRequest> ReadPassedRequest(std::span<const TermView> args);
 Term ToTerm(const CtlAnswer& answer);
 std::optional<CtlAnswer> ReadCtlAnswer(const TermView& term);
 

@@ -101,6 +101,16 @@ std::vector<NodeTable> RemoteNode::Tables() { return Read("tables", ReadTables);
 NodeStats RemoteNode::Stats() { return Read("stats", ReadStats); }
 std::vector<NodeMetric> RemoteNode::Metrics() { return Read("metrics", ReadMetrics); }
 
+std::vector<NodeMetrics> RemoteNode::ClusterMetrics(const std::vector<std::string>& nodes) {
+  const std::vector<Term> args = {NamesTerm(nodes)};
+  const auto answer = Ask("cluster_metrics", args, kAnswerTime);
+  auto read = answer ? ReadClusterMetrics(answer->view()) : std::nullopt;
+  if (read) return std::move(*read);
+  return {{.node = Name(),
+           .metrics = {},
+           .error = trouble_.empty() ? "the node's answer was not understood" : trouble_}};
+}
+
 AccountResult RemoteNode::Account(const AccountRequest& request) {
   const std::vector<Term> args = ToTerms(request);
   const auto answer = Ask("account", args, kAnswerTime);

@@ -27,6 +27,7 @@ class RemoteNode final : public NodeApi {
   std::vector<NodeTable> Tables() override;
   NodeStats Stats() override;
   std::vector<NodeMetric> Metrics() override;
+  std::vector<NodeMetrics> ClusterMetrics(const std::vector<std::string>& nodes) override;
   AccountResult Account(const AccountRequest& request) override;
   CtlAnswer Xmpp(std::string_view category, std::string_view command,
                  const CtlArguments& arguments) override;

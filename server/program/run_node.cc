@@ -26,6 +26,7 @@
 #include "server/node/node_rpc.h"
 #include "server/node/pages.h"
 #include "server/program/ctl_service.h"
+#include "server/program/ctl_wire.h"
 #include "server/program/descriptors.h"
 #include "server/program/log_file.h"
 #include "server/program/memory_watch.h"
@@ -83,8 +84,9 @@ class Node {
   void TakeApart();
   void MeterLoad();
   void Account(AccountRequest request, AccountDone done);
-  void Xmpp(std::string_view category, std::string_view command, CtlArguments arguments,
-            CtlDone done);
+  void Xmpp(XmppRequest request, CtlDone done);
+  NodeHooks Hooks();
+  void Pass(const std::string& node, PassedCommand command, CtlDone done);
   void Stats(std::move_only_function<void(NodeStats)> done);
   std::vector<KnownSession> KnownSessions();
   std::vector<std::pair<std::string, uint64_t>> MemoryCategories();
@@ -248,10 +250,8 @@ Node::Errors Node::Prepare() {
        .stop = [this](bool again) { BeginStop(again); },
        .account = [this](AccountRequest request,
                          AccountDone done) { Account(std::move(request), std::move(done)); },
-       .xmpp =
-           [this](std::string category, std::string command, CtlArguments arguments, CtlDone done) {
-             Xmpp(category, command, std::move(arguments), std::move(done));
-           }});
+       .xmpp = [this](XmppRequest request,
+                      CtlDone done) { Xmpp(std::move(request), std::move(done)); }});
   return {};
 }
 
@@ -295,15 +295,8 @@ Node::Errors Node::StartXmpp() {
       cluster_->cluster().Flush();
     });
   };
-  auto xmpp = XmppNode::Start(
-      setup_, client_sockets_, clock_, {setup_.dist.node, on_sessions, *xmpp_cluster_},
-      {.sessions = [this] { return KnownSessions(); },
-       .memory = [this] { return MemoryCategories(); },
-       .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
-       .drained = [this] { return Drained(); },
-       .after = [this](net::Duration delay,
-                       std::function<void()> task) { node_->loop().After(delay, std::move(task)); },
-       .post = [this](std::move_only_function<void()> task) { node_->Post(std::move(task)); }});
+  auto xmpp = XmppNode::Start(setup_, client_sockets_, clock_,
+                              {setup_.dist.node, on_sessions, *xmpp_cluster_}, Hooks());
   if (!xmpp) return std::move(xmpp.error());
   xmpp_ = std::move(*xmpp);
   node_->Post([this] {
@@ -313,6 +306,52 @@ Node::Errors Node::StartXmpp() {
   return {};
 }
 
+NodeHooks Node::Hooks() {
+  return {
+      .sessions = [this] { return KnownSessions(); },
+      .memory = [this] { return MemoryCategories(); },
+      .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
+      .drained = [this] { return Drained(); },
+      .after = [this](net::Duration delay,
+                      std::function<void()> task) { node_->loop().After(delay, std::move(task)); },
+      .others =
+          [this] {
+            std::vector<std::string> others = cluster_->Status().running;
+            std::erase(others, cluster_->cluster().self());
+            return others;
+          },
+      .post =
+          [this](std::move_only_function<void()> task) {
+            node_->Post([this, task = std::move(task)]() mutable {
+              if (clients_ != nullptr) task();
+            });
+          },
+      .pass = [this](const std::string& node, PassedCommand command,
+                     CtlDone done) { Pass(node, std::move(command), std::move(done)); }};
+}
+
+// Whoever waits is told by its call's end, where the node has ended its commands meanwhile.
+void Node::Pass(const std::string& node, PassedCommand command, CtlDone done) {
+  const XmppRequest request{.category = std::move(command.category),
+                            .command = std::move(command.command),
+                            .arguments = std::move(command.arguments),
+                            .hops = command.hops};
+  node_->Call(
+      node, kCtlModule, "xmpp_here", PassedTerms(request), kPassTime,
+      [this, node, done = std::move(done)](RpcResult result) mutable {
+        if (clients_ == nullptr) return;
+        auto answer = result ? ReadCtlAnswer(result->view()) : std::nullopt;
+        if (answer) return done(std::move(*answer));
+        CtlAnswer silent;
+        silent.faults.push_back(
+            {.message = "The node " + node + " did not answer: " +
+                        (result ? "its words were not understood" : result.error().ToText()) +
+                        ". It may have done it all the same",
+             .extensions = {{"node", node}, {"code", std::string(kNotAnswering)}}});
+        done(std::move(silent));
+      });
+}
+
 void Node::Account(AccountRequest request, AccountDone done) {
   if (clients_ == nullptr) return done({.outcome = AccountOutcome::kNoXmpp});
   clients_->Account(std::move(request), [this, done = std::move(done)](AccountResult r) mutable {
@@ -320,20 +359,22 @@ void Node::Account(AccountRequest request, AccountDone done) {
   });
 }
 
-void Node::Xmpp(std::string_view category, std::string_view command, CtlArguments arguments,
-                CtlDone done) {
+void Node::Xmpp(XmppRequest request, CtlDone done) {
   if (clients_ == nullptr) {
     CtlAnswer none;
     none.faults.push_back({.message = "The node has no [[host]] and does not speak XMPP",
-                           .extensions = {{"code", "no_hosts"}}});
+                           .extensions = {{"code", std::string(kNoXmppThere)}}});
     return done(std::move(none));
   }
-  clients_->Command(category, command, std::move(arguments),
-                    [this, done = std::move(done)](CtlAnswer answer) mutable {
-                      node_->Post([done = std::move(done), answer = std::move(answer)]() mutable {
-                        done(std::move(answer));
-                      });
-                    });
+  PassedCommand command{.category = std::move(request.category),
+                        .command = std::move(request.command),
+                        .arguments = std::move(request.arguments),
+                        .hops = request.hops};
+  clients_->Command(std::move(command), [this, done = std::move(done)](CtlAnswer answer) mutable {
+    node_->Post([done = std::move(done), answer = std::move(answer)]() mutable {
+      done(std::move(answer));
+    });
+  });
 }
 
 // Accounts are counted by the store, now and then.

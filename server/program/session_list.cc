@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <map>
 #include <memory>
 #include <mutex>
 
@@ -15,9 +14,8 @@ namespace {
 struct Gathered {
   std::mutex mutex;
   size_t open;  // workers that have not told theirs
-  std::vector<SessionFacts> connections;
-  std::map<std::string, SessionFacts> presences;  // by full address
-  std::move_only_function<void(std::vector<SessionFacts>)> done;
+  NodeSessions sessions;
+  std::move_only_function<void(const NodeSessions&)> done;
 };
 
 SessionFacts PresenceOf(const HomeSession& session) {
@@ -33,23 +31,9 @@ SessionFacts PresenceOf(const HomeSession& session) {
   return facts;
 }
 
-std::vector<SessionFacts> Joined(Gathered& all) {
-  for (SessionFacts& one : all.connections) {
-    const auto at = all.presences.find(one.full);
-    if (at == all.presences.end()) continue;
-    one.available = at->second.available;
-    one.priority = at->second.priority;
-    one.show = std::move(at->second.show);
-    one.status = std::move(at->second.status);
-  }
-  std::ranges::sort(all.connections, {}, &SessionFacts::full);
-  return std::move(all.connections);
-}
-
 }  // namespace
 
-void GatherSessions(XmppService& service,
-                    std::move_only_function<void(std::vector<SessionFacts>)> done) {
+void GatherSessions(XmppService& service, std::move_only_function<void(const NodeSessions&)> done) {
   const auto all = std::make_shared<Gathered>();
   all->open = service.workers();
   all->done = std::move(done);
@@ -65,20 +49,24 @@ void GatherSessions(XmppService& service,
       facts.ip = sight.peer->FormatIp(text);
       facts.port = sight.peer->port();
     });
-    std::vector<std::pair<std::string, SessionFacts>> presences;
+    std::vector<SessionFacts> presences;
     if (const Home* home = worker.home_box().home()) {
       home->ForEachSession([&](const User& user, const HomeSession& session) {
-        presences.emplace_back(user.FullOf(session).full(), PresenceOf(session));
+        presences.push_back(PresenceOf(session));
+        presences.back().full = user.FullOf(session).full();
       });
     }
     bool last = false;
     {
       const std::lock_guard lock(all->mutex);
-      std::ranges::move(connections, std::back_inserter(all->connections));
-      for (auto& [full, facts] : presences) all->presences.insert_or_assign(full, std::move(facts));
+      std::ranges::move(connections, std::back_inserter(all->sessions.connections));
+      std::ranges::move(presences, std::back_inserter(all->sessions.presences));
       last = --all->open == 0;
     }
-    if (last) all->done(Joined(*all));
+    if (!last) return;
+    std::ranges::sort(all->sessions.connections, {}, &SessionFacts::full);
+    std::ranges::sort(all->sessions.presences, {}, &SessionFacts::full);
+    all->done(all->sessions);
   });
 }
 

@@ -1,5 +1,5 @@
-// What a node knows of its own sessions, gathered from all of its workers: connections from where
-// they are, presence from where their users are at home.
+// What a node knows of sessions, gathered from all of its workers: connections from where they are,
+// presence from where their users are at home, which may be two nodes.
 #pragma once
 
 #include <functional>
@@ -12,18 +12,25 @@ namespace server {
 
 struct SessionFacts {
   std::string full;
-  std::string ip;  // "": no connection now
+  // Of a connection.
+  std::string ip;  // "": none now
   uint16_t port = 0;
   bool secure = false;
   int64_t bound_us = 0;
+  // Of its presence, at home.
   bool available = false;
   int priority = 0;
   std::string show;    // RFC 6121 section 4.7.2.1; "": none
   std::string status;  // the first text
 };
 
-// `done` on one of the workers, sorted by address.
+struct NodeSessions {
+  std::vector<SessionFacts> connections;  // sorted by address, as the others
+  std::vector<SessionFacts> presences;
+};
+
+// `done` on one of the workers.
 void GatherSessions(XmppService& service,
-                    std::move_only_function<void(std::vector<SessionFacts>)> done);
+                    std::move_only_function<void(const NodeSessions& sessions)> done);
 
 }  // namespace server

@@ -55,6 +55,20 @@ std::optional<Jid> CommandCall::User(std::string_view name) {
   return jid;
 }
 
+std::optional<Jid> CommandCall::Room(std::string_view name) {
+  auto jid = Address(name);
+  if (!jid) return std::nullopt;
+  if (std::ranges::find(ground_.services, jid->domain()) == ground_.services.end()) {
+    Fault("MUC server not found", "muc_server_not_found", {{std::string(name), jid->full()}});
+    return std::nullopt;
+  }
+  if (jid->local().empty() || !jid->is_bare()) {
+    Fault("'" + jid->full() + "' names no room", "invalid_jid", {{std::string(name), jid->full()}});
+    return std::nullopt;
+  }
+  return jid;
+}
+
 std::optional<std::string> CommandCall::Domain(std::string_view name) {
   if (!Has(name)) return std::string();
   auto domain = PrepareDomain(Text(name));
@@ -105,53 +119,40 @@ void CommandCall::NoSuchUser(const Jid& user) {
 
 std::vector<std::span<const XmppCommand>> XmppCommands() {
   return {AccountCommands(), BroadcastCommands(), DomainCommands(), LastCommands(),
-          PrivateCommands(), NodeCommands(),      RosterCommands(), SessionCommands(),
-          StanzaCommands(),  VcardCommands()};
-}
-
-void DoXmppCommand(CommandGround& ground, std::string_view category, std::string_view command,
-                   CtlArguments arguments, CtlDone done) {
-  CommandCall call(ground, category, std::move(arguments), std::move(done));
-  for (const std::span<const XmppCommand> commands : XmppCommands()) {
-    for (const XmppCommand& known : commands) {
-      if (known.category == category && known.command == command) return known.run(std::move(call));
-    }
-  }
-  call.Fault("The node does not know " + std::string(category) + ' ' + std::string(command),
-             "not_implemented");
+          MucCommands(),     PrivateCommands(),   NodeCommands(),   RosterCommands(),
+          SessionCommands(), StanzaCommands(),    VcardCommands()};
 }
 
 // --- What they have in common
 
-void AtHome(CommandGround& ground, const Jid& user,
-            std::move_only_function<void(XmppWorker& worker, Home& home)> then) {
-  ground.service.OnHomeOf(user.bare(), [then = std::move(then)](XmppWorker& worker) mutable {
-    if (Home* home = worker.home_box().home()) then(worker, *home);
+void CommandGround::OnStore(std::move_only_function<void(StoreClient& store)> then) {
+  service.OnWorker([then = std::move(then)](XmppWorker& worker) mutable { then(worker.store()); });
+}
+
+void CommandGround::Expel(const std::string& user) {
+  service.OnEachWorker([jid = Jid::OfPrepared(user)](XmppWorker& worker) {
+    worker.Expel(jid, "the account is no more");
   });
 }
 
-void WithAccount(
-    CommandCall call, const Jid& user,
-    std::move_only_function<void(CommandCall call, XmppWorker& worker, LoadedUser loaded)> then) {
-  CommandGround& ground = call.ground();
-  ground.service.OnHomeOf(user.bare(), [call = std::move(call), user = user.Bare(),
-                                        then = std::move(then)](XmppWorker& worker) mutable {
-    worker.store().Load(user.full(), [call = std::move(call), user, then = std::move(then),
-                                      &worker](std::expected<LoadedUser, StoreError> read) mutable {
-      if (!read) return call.StoreFailed(read.error());
-      if (!read->exists) return call.NoSuchUser(user);
-      then(std::move(call), worker, std::move(*read));
-    });
-  });
+void WithAccount(CommandCall call, StoreClient& store, const Jid& user,
+                 std::move_only_function<void(CommandCall call, LoadedUser loaded)> then) {
+  store.Load(std::string(user.bare()),
+             [call = std::move(call), user = user.Bare(),
+              then = std::move(then)](std::expected<LoadedUser, StoreError> read) mutable {
+               if (!read) return call.StoreFailed(read.error());
+               if (!read->exists) return call.NoSuchUser(user);
+               then(std::move(call), std::move(*read));
+             });
 }
 
 namespace {
 
 class Walk : public std::enable_shared_from_this<Walk> {
  public:
-  Walk(XmppWorker& worker, std::vector<std::string> domains, AccountVisit visit,
+  Walk(StoreClient& store, std::vector<std::string> domains, AccountVisit visit,
        std::move_only_function<void(std::optional<StoreError>)> end)
-      : worker_(worker),
+      : store_(store),
         domains_(std::move(domains)),
         visit_(std::move(visit)),
         end_(std::move(end)) {}
@@ -159,14 +160,14 @@ class Walk : public std::enable_shared_from_this<Walk> {
   void Go() {
     if (next_ < page_.size()) {
       after_ = page_[next_++];
-      return visit_(worker_, after_, [self = shared_from_this()] { self->Go(); });
+      return visit_(store_, after_, [self = shared_from_this()] { self->Go(); });
     }
     if (domain_ == domains_.size()) return end_(std::nullopt);
-    worker_.store().Accounts(domains_[domain_], after_, kAccountsPage,
-                             [self = shared_from_this()](auto page) mutable {
-                               if (!page) return self->end_(page.error());
-                               self->Take(std::move(*page));
-                             });
+    store_.Accounts(domains_[domain_], after_, kAccountsPage,
+                    [self = shared_from_this()](auto page) mutable {
+                      if (!page) return self->end_(page.error());
+                      self->Take(std::move(*page));
+                    });
   }
 
  private:
@@ -180,7 +181,7 @@ class Walk : public std::enable_shared_from_this<Walk> {
     Go();
   }
 
-  XmppWorker& worker_;
+  StoreClient& store_;
   const std::vector<std::string> domains_;
   const AccountVisit visit_;
   std::move_only_function<void(std::optional<StoreError>)> end_;
@@ -192,9 +193,9 @@ class Walk : public std::enable_shared_from_this<Walk> {
 
 }  // namespace
 
-void ForEachAccount(XmppWorker& worker, std::vector<std::string> domains, AccountVisit visit,
+void ForEachAccount(StoreClient& store, std::vector<std::string> domains, AccountVisit visit,
                     std::move_only_function<void(std::optional<StoreError>)> end) {
-  std::make_shared<Walk>(worker, std::move(domains), std::move(visit), std::move(end))->Go();
+  std::make_shared<Walk>(store, std::move(domains), std::move(visit), std::move(end))->Go();
 }
 
 int64_t NowUnixUs() {

@@ -100,6 +100,7 @@ class HomeWithModules final : public HomeBox {
   }
   void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
+  MucHost* rooms() override { return &rooms_; }
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
     if (rooms_.Serves(user.domain())) return rooms_.Close(user.full());
@@ -246,6 +247,8 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
     net::Log(net::LogLevel::kInfo, "node", "listens to clients", {{"address", address.ToString()}});
   }
   return std::unique_ptr<XmppNode>(new XmppNode({.domains = std::move(domains),
+                                                 .services = RoomsOf(config).services,
+                                                 .folder = setup.folder.root,
                                                  .store = std::move(*store),
                                                  .housekept = std::move(housekept),
                                                  .rooms = std::move(rooms),
@@ -263,7 +266,9 @@ XmppNode::XmppNode(Parts parts)
       service_(std::move(parts.service)),
       commands_{.service = *service_,
                 .domains = domains_,
+                .services = std::move(parts.services),
                 .node = std::move(parts.node),
+                .folder = std::move(parts.folder),
                 .hooks = std::move(parts.hooks)},
       accounts_(std::make_shared<AccountCount>(domains_, parts.clock)) {
   commands_.broadcasts = broadcasts_.get();
@@ -307,9 +312,8 @@ void XmppNode::Account(AccountRequest request, AccountDone done) {
   DoAccount(*service_, domains_, std::move(request), std::move(done));
 }
 
-void XmppNode::Command(std::string_view category, std::string_view command, CtlArguments arguments,
-                       CtlDone done) {
-  DoXmppCommand(commands_, category, command, std::move(arguments), std::move(done));
+void XmppNode::Command(PassedCommand command, CtlDone done) {
+  DoXmppCommand(commands_, std::move(command), std::move(done));
 }
 
 void XmppNode::CountAccounts(std::move_only_function<void(uint64_t accounts)> done) {

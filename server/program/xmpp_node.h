@@ -53,8 +53,7 @@ class XmppNode {
   void WriteMetrics(net::MetricsWriter& out) const;
   // `done` on any thread.
   void Account(AccountRequest request, AccountDone done);
-  void Command(std::string_view category, std::string_view command, CtlArguments arguments,
-               CtlDone done);
+  void Command(PassedCommand command, CtlDone done);
   // Of all domains; as it was some seconds ago, where it was asked then.
   void CountAccounts(std::move_only_function<void(uint64_t accounts)> done);
   uint64_t sessions() const { return service_->sessions(); }
@@ -64,6 +63,8 @@ class XmppNode {
   // Whole from the first: what cannot be started is no node.
   struct Parts {
     std::vector<std::string> domains;
+    std::vector<std::string> services;  // of rooms
+    std::string folder;
     std::unique_ptr<StoreBackend> store;
     std::unique_ptr<HousekeeperCounters> housekept;
     std::unique_ptr<RoomDirectory> rooms;

@@ -35,6 +35,11 @@ class FakeNode final : public NodeApi {
   std::vector<NodeMetric> Metrics() override {
     return {{{"global", "uptime"}, 5}, {{"localhost", "x"}, 6}};
   }
+  std::vector<NodeMetrics> ClusterMetrics(const std::vector<std::string>& nodes) override {
+    metrics_of = nodes;
+    return {{.node = "a@h", .metrics = Metrics(), .error = ""},
+            {.node = "b@h", .metrics = {}, .error = "timeout"}};
+  }
   AccountResult Account(const AccountRequest& request) override {
     asked.push_back(request);
     return account;
@@ -68,6 +73,7 @@ class FakeNode final : public NodeApi {
   std::string level = "INFO";
   std::string launched;
   int stops = 0;
+  std::vector<std::string> metrics_of;
   std::vector<AccountRequest> asked;
   AccountResult account{.outcome = AccountOutcome::kDone};
   std::vector<std::string> xmpp;
@@ -500,6 +506,19 @@ TEST(Ctl, StatisticsAreShownInBothGenerations) {
   EXPECT_EQ(ctl.Json()["data"]["metric"]["getMetricsAsDicts"],
             nlohmann::json::parse(
                 R"([{"name":["global","uptime"],"dict":[{"key":"value","value":5}]}])"));
+}
+
+TEST(Ctl, MetricsOfAllNodesAreToldAndWhoDoesNotTellIsNamed) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"metric", "getClusterMetricsAsDicts", "--name", "[\"global\"]", "--nodes",
+                     "[\"a@h\",\"b@h\"]"}),
+            1);
+  EXPECT_EQ(ctl.node.metrics_of, (std::vector<std::string>{"a@h", "b@h"}));
+  EXPECT_EQ(ctl.Json()["data"]["metric"]["getClusterMetricsAsDicts"],
+            nlohmann::json::parse(R"([{"node":"a@h","result":[
+                {"name":["global","uptime"],"dict":[{"key":"value","value":5}]}]}])"));
+  EXPECT_EQ(ctl.Json()["errors"][0]["extensions"],
+            nlohmann::json::parse(R"({"node":"b@h","code":"node_not_answering"})"));
 }
 
 TEST(Ctl, AccountsAreOrderedInBothGenerationsWithMongooseimsWords) {

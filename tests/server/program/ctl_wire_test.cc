@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <string>
+#include <variant>
 #include <vector>
 
 #include "server/ctl/ctl.h"
@@ -83,7 +85,9 @@ TEST(CtlWire, OrdersOfEachKindAreRead) {
 }
 
 TEST(CtlWire, CommandsOfXmppAndTheirAnswersGoBothWays) {
-  const XmppRequest request{"stanza", "sendMessage", {{"from", "a@d"}, {"body", "ä"}}};
+  const XmppRequest request{.category = "stanza",
+                            .command = "sendMessage",
+                            .arguments = {{"from", "a@d"}, {"body", "ä"}}};
   const std::vector<Term> terms = ToTerms(request);
   std::vector<TermView> views;
   for (const Term& term : terms) views.push_back(term.view());
@@ -113,6 +117,78 @@ TEST(XmppCommands, AreThoseThatMongooseimctlKnows) {
   std::ranges::sort(here);
   const auto known = XmppCommandNames();
   EXPECT_EQ(here, (std::vector(known.begin(), known.end())));
+}
+
+// Who adds a command says where it is done; that one is done anywhere, or on the node that was
+// asked alone, is said here a second time, since a user is on one node and nobody may forget it.
+TEST(XmppCommands, SayWhereTheyAreDone) {
+  const std::vector<std::string> this_node = {"flat drain", "flat drainStatus", "flat memory"};
+  // Of the store or of tables that all nodes hold.
+  std::vector<std::string> anywhere = {"blocklist listBlockedUsers", "blocklist userCount",
+                                       "last countActiveUsers",      "last listOldUsers",
+                                       "last removeOldUsers",        "session countSessions",
+                                       "session countUserResources", "session getUserResource",
+                                       "flat userResources",         "stat domainStats"};
+  // Of the file, which is the same for all.
+  for (const char* name : {"addDomain", "allDomains", "deleteDomainPassword", "disableDomain",
+                           "domainDetails", "domainsByHostType", "enableDomain", "removeDomain",
+                           "requestRemoveDomain", "setDomainPassword"}) {
+    anywhere.push_back(std::string("domain ") + name);
+  }
+  // Made of parts, each of which is in the table itself.
+  for (const char* name :
+       {"addContact", "addContacts", "deleteContact", "deleteContacts", "setMutualSubscription",
+        "subscribeAllToAll", "subscribeToAll", "subscription"}) {
+    anywhere.push_back(std::string("roster ") + name);
+  }
+  for (const char* name :
+       {"countUsersWithStatus", "listSessions", "listUserSessions", "listUsersWithStatus"}) {
+    anywhere.push_back(std::string("session ") + name);
+  }
+  anywhere.emplace_back("muc createInstantRoom");
+  anywhere.emplace_back("muc listRooms");
+  std::vector<std::string> told_this_node;
+  std::vector<std::string> told_anywhere;
+  for (const auto commands : XmppCommands()) {
+    for (const XmppCommand& command : commands) {
+      const std::string name = std::string(command.category) + ' ' + std::string(command.command);
+      if (std::holds_alternative<ThisNode>(command.reach)) told_this_node.push_back(name);
+      if (std::holds_alternative<Anywhere>(command.reach)) told_anywhere.push_back(name);
+    }
+  }
+  std::ranges::sort(told_this_node);
+  std::ranges::sort(told_anywhere);
+  std::ranges::sort(anywhere);
+  EXPECT_EQ(told_this_node, this_node);
+  EXPECT_EQ(told_anywhere, anywhere);
+}
+
+TEST(CtlWire, WhatANodePassesOnSaysHowFarItCame) {
+  XmppRequest request{
+      .category = "session", .command = "kickUser", .arguments = {{"user", "a@d"}}, .hops = 2};
+  const auto read = [](const XmppRequest& from) {
+    const std::vector<Term> terms = PassedTerms(from);
+    std::vector<TermView> views;
+    for (const Term& term : terms) views.push_back(term.view());
+    EXPECT_FALSE(ReadXmppRequest(views).has_value());
+    return ReadPassedRequest(views);
+  };
+  const auto passed = read(request);
+  ASSERT_TRUE(passed.has_value());
+  EXPECT_EQ(passed->command, "kickUser");
+  EXPECT_EQ(passed->arguments, request.arguments);
+  EXPECT_EQ(passed->hops, 2);
+  request.hops = 0;  // of no node
+  EXPECT_FALSE(read(request).has_value());
+
+  const std::vector<NodeMetrics> nodes = {{"a@h", {{{"global", "uptime"}, 5}}, ""},
+                                          {"b@h", {}, "timeout"}};
+  const auto metrics = ReadClusterMetrics(ToTerm(nodes).view());
+  ASSERT_TRUE(metrics.has_value());
+  ASSERT_EQ(metrics->size(), 2U);
+  EXPECT_EQ((*metrics)[0].metrics[0].value, 5);
+  EXPECT_EQ((*metrics)[1].error, "timeout");
+  EXPECT_EQ(ReadNames(NamesTerm({"a@h", "b@h"}).view()), (std::vector<std::string>{"a@h", "b@h"}));
 }
 
 TEST(CtlWire, WhatDoesNotFitIsNothing) {
