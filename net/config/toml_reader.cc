@@ -800,6 +800,8 @@ TomlSection TomlReader::root() const {
 
 std::vector<ConfigError> TomlReader::Finish() {
   ParsedFile& file = state_->file;
+  // What is missing in a file that is no TOML is not missing in the operator's eyes.
+  if (!file.readable) return {file.errors.front()};
   file.FindUnknownKeys(file.root);
   // The main file first, then the others by name.
   auto order = [&file](const ConfigError& e) {

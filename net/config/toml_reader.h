@@ -129,11 +129,11 @@ class TomlReader {
   TomlReader(TomlReader&&) noexcept;
   TomlReader& operator=(TomlReader&&) noexcept;
 
-  // False where the file cannot be read or is no TOML: then that is the only error worth telling.
+  // False where the file cannot be read or is no TOML: then that is the only error that is told.
   bool readable() const;
   TomlSection root() const;
-  // Adds an error for each unknown key and returns all errors in the order of the file. Syntax
-  // errors and an unreadable file are errors like any other; then root() is empty.
+  // Adds an error for each unknown key and returns all errors in the order of the file. Where it is
+  // not readable() root() is empty, and what readers miss in it is left out.
   std::vector<ConfigError> Finish();
 
  private:

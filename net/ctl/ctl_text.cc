@@ -86,11 +86,11 @@ std::string Counted(uint64_t count, std::string_view one, std::string_view many)
 std::string ForTerminal(std::string_view text) {
   std::string out;
   while (!text.empty()) {
-    const size_t plain = std::min(text.find_first_of("\"\\"), text.size());
+    const size_t plain = std::min(text.find_first_of("\"\\\t"), text.size());
     AppendPrintable(out, text.substr(0, plain), SIZE_MAX);
     text.remove_prefix(plain);
     if (text.empty()) break;
-    out += text.front();
+    out += text.front() == '\t' ? ' ' : text.front();  // a tab would break the columns
     text.remove_prefix(1);
   }
   return out;

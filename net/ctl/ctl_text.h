@@ -39,7 +39,7 @@ class TextTable {
 
 std::string Painted(std::string text, TextColour colour, const TextStyle& style);
 
-// `text` without control characters; quotes and backslashes stay.
+// `text` without control characters, a tab as a space; quotes and backslashes stay.
 std::string ForTerminal(std::string_view text);
 
 // "1 node", "3 nodes".

@@ -64,6 +64,12 @@ TEST_F(ConfigFile, WithoutAdditionsIsGood) {
   EXPECT_THAT(Mistakes("", "", "", ""), ::testing::IsEmpty());
 }
 
+TEST_F(ConfigFile, AFileThatIsNoTomlIsToldAtItsLineAndNothingBehindIt) {
+  EXPECT_THAT(Mistakes("workers = = 1", "", "", ""),
+              ::testing::ElementsAre(HasSubstr("dns.toml:4: not TOML: ")));
+  EXPECT_EQ(LoadConfig(folder_ + "/none.toml").error().size(), 1u);
+}
+
 TEST_F(ConfigFile, AFallbackBeyondWhatAnAnswerHoldsIsRefused) {
   EXPECT_THAT(Mistakes("", List("fallback", 256, "198.18."), "", ""), ::testing::IsEmpty());
   EXPECT_THAT(Mistakes("", List("fallback", 257, "198.18."), "", ""),

@@ -346,6 +346,13 @@ TEST(TomlReader, ASyntaxErrorHasItsLineAndLeavesTheRootEmpty) {
   EXPECT_THAT(errors[0].ToString(), HasSubstr("t.toml:2: not TOML: "));
 }
 
+TEST(TomlReader, WhatIsMissingInAFileThatIsNoTomlIsNotTold) {
+  TomlReader reader = TomlReader::FromString("a = 1\nb = = 2\n", "t.toml");
+  reader.root().Section("a").RequiredString("x");
+  reader.root().Error("", "has no a");
+  EXPECT_THAT(Messages(reader), ElementsAre(HasSubstr("t.toml:2: not TOML: ")));
+}
+
 TEST(TomlReader, ADuplicateKeyIsASyntaxError) {
   TomlReader reader = TomlReader::FromString("a = 1\na = 2\n", "t.toml");
   auto errors = reader.Finish();
