@@ -3,6 +3,7 @@ explain, and wrong configurations. Each waits for conditions, never for time."""
 
 import json
 import os
+import pwd
 import shutil
 import signal
 import socket
@@ -491,6 +492,49 @@ class Majority(unittest.TestCase):
                          "the majority sees lb1 down")
         self.assertIn("2 of 3 DNS nodes", servers[2].balancer_state("lb1")["reason"])
         eyes[2].stop()
+
+
+class Rights(unittest.TestCase):
+    def test_root_is_given_up_and_what_is_served_goes_on(self):
+        state = tempfile.mkdtemp(prefix="mongoosedns-state-")
+        self.addCleanup(shutil.rmtree, state)
+        nobody = pwd.getpwnam("nobody").pw_uid
+        os.chown(state, nobody, -1)
+        config = lib.BASE.replace("workers = 1", 'workers = 2\nuser = "nobody"')
+        config = config.replace("@DIR@/state.json", f"{state}/state.json")
+        server = lib.Server(config + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                            {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        self.assertEqual(server.addresses(NAME), ["198.51.100.1"])
+        server.ctl("acme", "set", "example.org", "token")  # writes the state file
+        self.assertEqual(os.stat(f"{state}/state.json").st_uid, nobody)
+        tasks = os.listdir(f"/proc/{server.process.pid}/task")
+        self.assertGreaterEqual(len(tasks), 3)
+        for task in tasks:
+            with open(f"/proc/{server.process.pid}/task/{task}/status", encoding="utf-8") as file:
+                status = dict(l.split(":", 1) for l in file.read().splitlines() if ":" in l)
+            self.assertEqual(set(status["Uid"].split()), {str(nobody)}, status["Name"])
+            # At most CAP_NET_BIND_SERVICE, for reloads.
+            self.assertIn(int(status["CapEff"], 16), (0, 1 << 10), status["Name"])
+
+
+class Text(unittest.TestCase):
+    def test_what_people_read_has_its_quotes_and_white_space(self):
+        server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
+                            {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        def said(*words):
+            done = subprocess.run([lib.PROGRAM, "ctl", "--socket", server.ctl_socket, *words],
+                                  capture_output=True, text=True, timeout=20, check=False)
+            return done.stdout + done.stderr
+        server.write("example.org.zone", lib.ZONE_TEXT + 'bad TXT "open\n')
+        for text in (said("down", 'l"b'), said("explain", "xmpp.example.org"), said("states"),
+                     said("stats"), said("keys"), said("reload")):
+            self.assertNotIn('\\"', text)
+            self.assertNotIn("\\t", text)
+            self.assertNotIn("\\n", text)
+        self.assertIn('l"b', said("down", 'l"b'))
+        self.assertIn("example.org.zone:", said("reload"))
 
 
 class BadConfiguration(unittest.TestCase):

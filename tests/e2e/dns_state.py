@@ -27,7 +27,7 @@ def zone_with(lines):
 
 
 class NotifyCounter(threading.Thread):
-    """A secondary that acknowledges each NOTIFY and counts those that are new."""
+    """A secondary that acknowledges each NOTIFY, counts those that are new, and knows from where."""
 
     def __init__(self):
         super().__init__(daemon=True)
@@ -35,6 +35,7 @@ class NotifyCounter(threading.Thread):
         self.socket.bind(("127.0.0.1", 0))
         self.port = self.socket.getsockname()[1]
         self.ids = set()
+        self.sources = set()
         self.start()
 
     def run(self):
@@ -44,6 +45,7 @@ class NotifyCounter(threading.Thread):
             except OSError:
                 return
             self.ids.add(packet[:2])
+            self.sources.add(peer[0])
             self.socket.sendto(packet[:2] + bytes([packet[2] | 0x80]) + packet[3:], peer)
 
 
@@ -160,6 +162,27 @@ class Serials(unittest.TestCase):
             refused = self.server.ctl("acme", "set", name, "token", check=False)
             self.assertEqual(refused.returncode, 1)
             self.assertIn("below the delegation of sub.example.org.", refused.stdout)
+
+
+class NotifySource(unittest.TestCase):
+    """Secondaries believe a NOTIFY by its address: that which they ask, or the one that is told."""
+
+    def heard(self, listen, extra=""):
+        secondary = NotifyCounter()
+        self.addCleanup(secondary.socket.close)
+        server = lib.Server(
+            lib.BASE.replace('["127.0.0.1:@PORT@"]', f'["{listen}:@PORT@"]') +
+            lib.pool([("lb1", "198.51.100.1", 1)]) +
+            zone_with(TRANSFER + extra + f'notify = ["127.0.0.1:{secondary.port}"]\n'),
+            {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        lib.wait_for(lambda: secondary.sources, "NOTIFY")
+        return secondary.sources
+
+    def test_it_is_the_address_that_is_asked_or_the_one_that_is_told(self):
+        self.assertEqual(self.heard("127.0.0.5"), {"127.0.0.5"})
+        self.assertEqual(self.heard("127.0.0.5", 'notify_source = "127.0.0.9"\n'), {"127.0.0.9"})
+        self.assertEqual(self.heard("0.0.0.0", 'notify_source = "127.0.0.9"\n'), {"127.0.0.9"})
 
 
 class Judged(unittest.TestCase):
