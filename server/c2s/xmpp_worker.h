@@ -48,6 +48,7 @@ namespace server {
 
 class Home;
 class MucHost;
+class StoreKeeper;
 
 // What a home is made with; all outlive it.
 struct HomeGround {
@@ -71,6 +72,7 @@ struct HomeBox : HomeDoor {
   virtual void Tick() {}                    // once a second
   virtual Home* home() { return nullptr; }  // for operators' orders
   virtual MucHost* rooms() { return nullptr; }
+  virtual StoreKeeper* keeper() { return nullptr; }  // of the worker that keeps house
   // What it has to say in stream features, written XML.
   virtual std::string StreamFeatures() { return {}; }
   virtual void BeginStop() {}  // its worker stops; sessions end behind this

@@ -295,8 +295,7 @@ int Stats(const Call& call) {
 }
 
 // Commands of releases up to 5 that are not there yet.
-constexpr std::array kLater =
-    std::to_array<std::string_view>({"check_password_hash", "remove_node", "bootstrap"});
+constexpr std::array kLater = std::to_array<std::string_view>({"remove_node", "bootstrap"});
 
 constexpr std::array<FlatCommand, 25> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},

@@ -69,6 +69,13 @@ void OldUsers(const CtlJson& data, Terminal& terminal) {
   for (const auto& [_, value] : data.values()) terminal.Print(value.PlainOf("jid"));
 }
 
+// "created alice@host", a line a user.
+void ImportedUsers(const CtlJson& data, Terminal& terminal) {
+  for (const auto& [list, users] : data.values()) {
+    for (const auto& [_, user] : users.values()) terminal.Print(list + " " + user.Plain());
+  }
+}
+
 void KickedOne(const CtlJson& data, Terminal& terminal) { terminal.Print(data.PlainOf("message")); }
 
 void Lower(std::string& text) {
@@ -134,6 +141,35 @@ constexpr std::array kFlat = std::to_array<Flat>({
      "banUser",
      [](Words w) { return CtlArguments{{"user", Bare(w)}, {"reason", w[2]}}; },
      Message},
+    {{"check_password_hash", "USER HOST HASH md5|sha", "Look whether a password's hash is right"},
+     "account",
+     "checkPasswordHash",
+     [](Words w) {
+       return CtlArguments{{"user", Bare(w)}, {"passwordHash", w[2]}, {"hashMethod", w[3]}};
+     },
+     Message},
+    {{"import_users", "FILE", "Register the users of a file: user,host,password a line"},
+     "account",
+     "importUsers",
+     [](Words w) { return CtlArguments{{"filename", w[0]}}; },
+     ImportedUsers},
+    {{"retrieve_personal_data", "USER HOST FILE", "Write all that is stored of a user into a ZIP"},
+     "gdpr",
+     "retrievePersonalData",
+     [](Words w) {
+       return CtlArguments{{"username", w[0]}, {"domain", w[1]}, {"resultFilepath", w[2]}};
+     },
+     Value},
+    {{"delete_expired_messages", "HOST", "Remove offline messages that expired"},
+     "offline",
+     "deleteExpiredMessages",
+     [](Words w) { return CtlArguments{{"domain", w[0]}}; },
+     Value},
+    {{"delete_old_messages", "HOST DAYS", "Remove offline messages that wait longer"},
+     "offline",
+     "deleteOldMessages",
+     [](Words w) { return CtlArguments{{"domain", w[0]}, {"days", w[1]}}; },
+     Value},
     {{"unban_account", "USER HOST", "Let its user log in again"},
      "blocklist",
      "removeUser",

@@ -206,6 +206,8 @@ constexpr std::array<CtlCommandSpec, 130> kSpecs = {{
 
 constexpr std::array kXmpp = std::to_array<std::pair<std::string_view, std::string_view>>({
     {"account", "banUser"},
+    {"account", "checkPasswordHash"},
+    {"account", "importUsers"},
     {"blocklist", "addUser"},
     {"blocklist", "listBlockedUsers"},
     {"blocklist", "removeUser"},
@@ -240,7 +242,9 @@ constexpr std::array kXmpp = std::to_array<std::pair<std::string_view, std::stri
     {"flat", "setVcardElement"},
     {"flat", "statusCounts"},
     {"flat", "statuses"},
+    {"flat", "trimOffline"},
     {"flat", "userResources"},
+    {"gdpr", "retrievePersonalData"},
     {"last", "countActiveUsers"},
     {"last", "getLast"},
     {"last", "listOldUsers"},
@@ -262,6 +266,8 @@ constexpr std::array kXmpp = std::to_array<std::pair<std::string_view, std::stri
     {"muc", "sendPrivateMessage"},
     {"muc", "setUserAffiliation"},
     {"muc", "setUserRole"},
+    {"offline", "deleteExpiredMessages"},
+    {"offline", "deleteOldMessages"},
     {"private", "getPrivate"},
     {"private", "setPrivate"},
     {"roster", "addContact"},

@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "net/base/base64.h"
 #include "server/program/xmpp_commands.h"
 #include "server/xmpp/xml_text.h"
 
@@ -62,18 +63,47 @@ constexpr std::array kTelephoneTags =
                                      "VIDEO", "BBS", "MODEM", "ISDN", "PCS", "PREF"});
 constexpr std::array kEmailTags =
     std::to_array<std::string_view>({"HOME", "WORK", "INTERNET", "PREF", "X400"});
+constexpr std::array kLabel = std::to_array<Field>({{"line", "LINE"}});
+constexpr std::array kKeywords = std::to_array<Field>({{"keyword", "KEYWORD"}});
+constexpr std::array kKey = std::to_array<Field>({{"credential", "CRED"}});
+constexpr std::array kClassTags =
+    std::to_array<std::string_view>({"PUBLIC", "PRIVATE", "CONFIDENTIAL"});
 constexpr std::array kCompounds = std::to_array<Compound>({
     {{"address", "ADR"}, kAddress, kAddressTags},
+    {{"label", "LABEL"}, kLabel, kAddressTags},
+    {{"categories", "CATEGORIES"}, kKeywords, {}},
+    {{"class", "CLASS"}, {}, kClassTags},
+    {{"key", "KEY"}, kKey, {}},
     {{"telephone", "TEL"}, kTelephone, kTelephoneTags},
     {{"email", "EMAIL"}, kEmail, kEmailTags},
     {{"geo", "GEO"}, kGeo, {}},
     {{"org", "ORG"}, kOrg, {}},
 });
 
+// Lists of texts, each a picture or a sound (XEP-0054 section 3.3): a URL where it is elsewhere
+// (EXTVAL), "data:TYPE;base64,…" or base64 alone where it is in the vCard (TYPE and BINVAL).
+constexpr std::array kMedia = std::to_array<Field>(
+    {{"photo", "PHOTO"}, {"logo", "LOGO"}, {"sound", "SOUND"}, {"agent", "AGENT"}});
+constexpr std::string_view kDataUrl = "data:";
+constexpr std::string_view kBase64Mark = ";base64,";
+
 // --- From XML
 
-// "orgunit" alone may stand several times.
-bool IsList(const Field& field) { return field.json == "orgunit"; }
+std::string MediumOf(const XmlElement& element) {
+  if (const XmlElement external = element.Child("EXTVAL", kSpace)) return external.Text();
+  const XmlElement value = element.Child("BINVAL", kSpace);
+  if (!value) return element.Text();
+  std::string bytes = value.Text();
+  std::erase_if(bytes, [](char c) { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; });
+  const XmlElement type = element.Child("TYPE", kSpace);
+  if (!type) return bytes;
+  return std::string(kDataUrl) + type.Text() + std::string(kBase64Mark) + bytes;
+}
+
+// These alone may stand several times.
+bool IsList(const Field& field) {
+  return field.json == "orgunit" || field.json == "line" || field.json == "keyword";
+}
 
 CtlJson ObjectOf(const XmlElement& element, std::span<const Field> texts,
                  std::span<const std::string_view> tags) {
@@ -108,6 +138,13 @@ CtlJson JsonOf(const XmlElement& vcard) {
     CtlJson list = CtlJson::List();
     for (XmlElement child = vcard.FirstChild(); child; child = child.Next()) {
       if (child.Is(field.xml, kSpace)) list.Add(CtlJson::Text(child.Text()));
+    }
+    json.Set(field.json, std::move(list));
+  }
+  for (const Field& field : kMedia) {
+    CtlJson list = CtlJson::List();
+    for (XmlElement child = vcard.FirstChild(); child; child = child.Next()) {
+      if (child.Is(field.xml, kSpace)) list.Add(CtlJson::Text(MediumOf(child)));
     }
     json.Set(field.json, std::move(list));
   }
@@ -153,7 +190,43 @@ void AppendObject(std::string& out, const CtlJson& json, const Compound& compoun
   ((out += "</") += compound.field.xml) += '>';
 }
 
-std::string XmlOf(const CtlJson& json) {
+// False: it is none of the three.
+bool AppendMedium(std::string& out, std::string_view name, std::string_view text) {
+  std::string inner;
+  const size_t mark = text.find(kBase64Mark);
+  if (text.starts_with(kDataUrl) && mark != std::string_view::npos) {
+    AppendText(inner, "TYPE", text.substr(kDataUrl.size(), mark - kDataUrl.size()));
+    text.remove_prefix(mark + kBase64Mark.size());
+  } else if (text.find("://") != std::string_view::npos) {
+    AppendText(inner, "EXTVAL", text);
+    text = {};
+  }
+  if (!text.empty()) {
+    if (!net::Base64Decode(text)) return false;
+    AppendText(inner, "BINVAL", text);
+  }
+  if (inner.empty()) return false;
+  (((out += '<') += name) += '>') += inner;
+  ((out += "</") += name) += '>';
+  return true;
+}
+
+// The first field with a picture or a sound that is none; else they are in `xml`.
+std::string AppendMedia(std::string& xml, const CtlJson& json) {
+  for (const Field& field : kMedia) {
+    const CtlJson* list = json.Find(field.json);
+    if (list == nullptr) continue;
+    size_t count = 0;
+    for (const auto& [_, value] : list->values()) {
+      if (++count > kValuesMax || !AppendMedium(xml, field.xml, value.Plain())) {
+        return std::string(field.json);
+      }
+    }
+  }
+  return {};
+}
+
+std::string XmlOf(const CtlJson& json, const std::string& media) {
   std::string xml = "<vCard xmlns='vcard-temp'>";
   AppendTexts(xml, json.Find("formattedName"), "FN");
   if (const CtlJson* name = json.Find("nameComponents"); name != nullptr && !name->scalar()) {
@@ -168,7 +241,7 @@ std::string XmlOf(const CtlJson& json) {
       if (++count <= kValuesMax) AppendObject(xml, value, compound);
     }
   }
-  return xml + "</vCard>";
+  return xml + media + "</vCard>";
 }
 
 // The first field that is none of ours: it would be lost without a word.
@@ -177,7 +250,7 @@ std::string Unknown(const CtlJson& json) {
     const std::string_view wanted = key;
     const auto is = [wanted](const Field& field) { return field.json == wanted; };
     const bool known = key == "formattedName" || key == "nameComponents" ||
-                       std::ranges::any_of(kTexts, is) ||
+                       std::ranges::any_of(kTexts, is) || std::ranges::any_of(kMedia, is) ||
                        std::ranges::any_of(kCompounds, is, &Compound::field);
     if (!known) return key;
   }
@@ -232,7 +305,13 @@ void SetVcard(CommandCall call, const HomeOf& at) {
   if (const std::string unknown = Unknown(*json); !unknown.empty()) {
     return call.Fault("The field '" + unknown + "' is not understood", "invalid_vcard");
   }
-  std::string xml = XmlOf(*json);
+  std::string media;
+  if (const std::string wrong = AppendMedia(media, *json); !wrong.empty()) {
+    return call.Fault(
+        "'" + wrong + "' is a list of URLs, of data:TYPE;base64,… or of base64, 100 at most",
+        "invalid_vcard");
+  }
+  std::string xml = XmlOf(*json, media);
   const auto read = ParseStanza(xml, kClientSpace);
   if (!read) return call.Fault("A text is none of XML", "invalid_vcard");
   CtlJson result = JsonOf(read->root());

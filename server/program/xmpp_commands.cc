@@ -118,9 +118,10 @@ void CommandCall::NoSuchUser(const Jid& user) {
 // --- The table
 
 std::vector<std::span<const XmppCommand>> XmppCommands() {
-  return {AccountCommands(), BroadcastCommands(), DomainCommands(), LastCommands(),
-          MucCommands(),     PrivateCommands(),   NodeCommands(),   RosterCommands(),
-          SessionCommands(), StanzaCommands(),    VcardCommands()};
+  return {AccountCommands(), BroadcastCommands(), DomainCommands(),  FileCommands(),
+          LastCommands(),    MucCommands(),       NodeCommands(),    OfflineCommands(),
+          PrivateCommands(), RosterCommands(),    SessionCommands(), StanzaCommands(),
+          VcardCommands()};
 }
 
 // --- What they have in common

@@ -24,6 +24,7 @@ namespace server {
 
 class BroadcastJobs;
 class MucHost;
+class StoreBackend;
 
 using CtlDone = std::move_only_function<void(CtlAnswer answer)>;
 
@@ -78,6 +79,7 @@ struct CommandGround {
   std::string folder = {};  // the node's, for files that operators name
   NodeHooks hooks = {};
   BroadcastJobs* broadcasts = nullptr;
+  StoreBackend* store = nullptr;
 
   // `then` on one of the workers, for what is in the store alone.
   void OnStore(std::move_only_function<void(StoreClient& store)> then);
@@ -181,9 +183,11 @@ std::vector<std::span<const XmppCommand>> XmppCommands();
 std::span<const XmppCommand> AccountCommands();
 std::span<const XmppCommand> BroadcastCommands();
 std::span<const XmppCommand> DomainCommands();
+std::span<const XmppCommand> FileCommands();
 std::span<const XmppCommand> LastCommands();
 std::span<const XmppCommand> MucCommands();
 std::span<const XmppCommand> NodeCommands();
+std::span<const XmppCommand> OfflineCommands();
 std::span<const XmppCommand> PrivateCommands();
 std::span<const XmppCommand> RosterCommands();
 std::span<const XmppCommand> SessionCommands();

@@ -101,6 +101,7 @@ class HomeWithModules final : public HomeBox {
   void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
   MucHost* rooms() override { return &rooms_; }
+  StoreKeeper* keeper() override { return keeper_.get(); }
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
     if (rooms_.Serves(user.domain())) return rooms_.Close(user.full());
@@ -272,6 +273,7 @@ XmppNode::XmppNode(Parts parts)
                 .hooks = std::move(parts.hooks)},
       accounts_(std::make_shared<AccountCount>(domains_, parts.clock)) {
   commands_.broadcasts = broadcasts_.get();
+  commands_.store = store_.get();
 }
 
 XmppNode::~XmppNode() { Stop(); }

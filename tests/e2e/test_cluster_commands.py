@@ -1,9 +1,11 @@
 """Operators' commands on three nodes of one cluster: whichever node is asked, they reach a user's home,
 a room and the sessions wherever these are, and a node that does not answer is named."""
 
+import contextlib
 import json
 import os
 import signal
+import sqlite3
 import time
 import unittest
 
@@ -233,6 +235,36 @@ class Users(Cluster):
         self.assertEqual(sorted(gone["ids"]), [slow, fast])
         self.assertEqual(self.fault(0, "broadcast", "getBroadcast", "--domain", DOMAIN, "--id",
                                     str(fast))[0], "broadcast_not_found")
+
+    def test_messages_that_wait_too_long_are_removed_at_their_homes(self):
+        users = [self.user(f"off{i}") for i in range(3)]
+        sender = self.user("offs")
+        for user in users:
+            for n in range(2):
+                self.data(n, "stanza", "sendMessage", "--from", jid(sender), "--to", jid(user),
+                          "--body", f"waits {n}")
+        now_s = int(time.time())
+        with contextlib.closing(sqlite3.connect(self.workspace.path("shared.db"), timeout=20)) as db:
+            for user in users:
+                for days, expires_s in ((3, 0), (4, 0), (5, now_s - 60)):
+                    stamp = (now_s - days * 86400) * 1000000 << 8
+                    db.execute("INSERT INTO offline VALUES (?, ?, ?, ?, ?)",
+                               (jid(user), stamp, expires_s, jid(sender),
+                                f"<message xmlns='jabber:client' from='{jid(sender)}'>"
+                                f"<body>old {days}</body></message>"))
+            db.commit()
+        for command, removed in ((("deleteOldMessages", "--days", "9"), 0),
+                                 (("deleteExpiredMessages",), 3),
+                                 (("deleteOldMessages", "--days", "1"), 6)):
+            for asked in range(3):
+                self.assertEqual(self.data(asked, "offline", command[0], "--domain", DOMAIN,
+                                           *command[1:]),
+                                 f"Removed {removed if asked == 0 else 0} messages")
+        for user in users:
+            client = self.client(0, user)
+            self.assertEqual([client.body() for _ in range(2)], ["waits 0", "waits 1"])
+        self.assertEqual(self.fault(0, "offline", "deleteOldMessages", "--domain", "no.example",
+                                    "--days", "1")[0], "domain_not_found")
 
     def test_numbers_of_all_nodes_are_told_by_each(self):
         for asked in range(3):

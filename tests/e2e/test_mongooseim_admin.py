@@ -3,13 +3,17 @@ slixmpp online to see what they do; what the configuration turns on and off."""
 
 import asyncio
 import base64
+import csv
+import io
 import json
+import os
 import re
 import socket
 import ssl
 import threading
 import time
 import unittest
+import zipfile
 
 from lib.case import EndToEndCase
 from lib.certs import Authority
@@ -354,6 +358,86 @@ class Commands(AdminCase):
         self.flat("get_vcard", "juliet", DOMAIN, "TITLE", code=1)
         self.assertEqual(self.fault("vcard", "setVcard", "--user", jid("juliet"), "--vcard",
                                     '{"photo":["x"]}')[0], "invalid_vcard")
+        card = {"formattedName": "J", "photo": ["data:image/png;base64,aGk=", "https://a.example/p.png"],
+                "logo": ["aGk="], "sound": [], "agent": [], "key": [{"credential": "ssh-ed25519 AAAA"}],
+                "label": [{"tags": ["HOME"], "line": ["one", "two"]}], "class": [{"tags": ["PRIVATE"]}],
+                "categories": [{"keyword": ["a", "b"]}]}
+        set_to = self.data("vcard", "setVcard", "--user", jid("juliet"), "--vcard", json.dumps(card))
+        self.assertEqual(set_to, self.data("vcard", "getVcard", "--user", jid("juliet")))
+        self.assertEqual({key: set_to[key] for key in card}, card)
+        # As XEP-0054 and XEP-0153 have it.
+        self.assertEqual(self.flat("get_vcard2", "juliet", DOMAIN, "PHOTO", "BINVAL"), ["aGk="])
+        self.assertEqual(self.flat("get_vcard2", "juliet", DOMAIN, "PHOTO", "TYPE"), ["image/png"])
+
+    # --- files
+
+    def test_users_of_a_file_are_registered(self):
+        self.node.write("users.csv", f'im-a,{DOMAIN},secret\r\nim-b,{DOMAIN},"pass,""word"\nromeo,'
+                        f'{DOMAIN},x\nim-c,elsewhere.example,x\nim d,{DOMAIN},x\nim-e,{DOMAIN},\n'
+                        'only,two\n')
+        self.assertEqual(self.data("account", "importUsers", "--filename", "users.csv"), {
+            "status": "Completed", "created": [jid("im-a"), jid("im-b")], "existing": [jid("romeo")],
+            "notAllowed": ["im-c@elsewhere.example"], "invalidJID": [f"im d,{DOMAIN}"],
+            "emptyPassword": [jid("im-e")], "invalidRecord": ["only,two"]})
+        self.assertEqual(self.data("account", "checkPassword", "--user", jid("im-b"), "--password",
+                                   'pass,"word')["correct"], True)
+        self.assertIn(f"existing {jid('im-a')}", self.flat("import_users",
+                                                           self.node.path("users.csv")))
+        self.assertEqual(self.fault("account", "importUsers", "--filename", "/none")[0],
+                         "file_not_found")
+
+    def test_hashes_of_passwords_are_not_kept(self):
+        words = ("account", "checkPasswordHash", "--user", jid("romeo"), "--passwordHash", "x",
+                 "--hashMethod")
+        self.assertEqual(self.fault(*words, "md5"),
+                         ("wrong_user", "User does not exist or using SCRAM password"))
+        self.assertEqual(self.fault(*words, "crc")[0], "wrong_method")
+        self.assertEqual(self.flat("check_password_hash", "romeo", DOMAIN, "x", "sha", code=1),
+                         ["Error: User does not exist or using SCRAM password"])
+
+    def test_all_that_is_stored_of_a_user_is_written_into_a_file(self):
+        self.node.register("person", "secret")
+        self.data("roster", "addContact", "--user", jid("person"), "--contact", jid("nurse"), "--name",
+                  'N "x", y', "--groups", '["g","h"]')
+        self.data("vcard", "setVcard", "--user", jid("person"), "--vcard", '{"formattedName":"P"}')
+        self.data("private", "setPrivate", "--user", jid("person"), "--elementString",
+                  "<notes xmlns='n:1'>mine</notes>")
+        self.data("last", "setLast", "--user", jid("person"), "--status", "gone")
+        self.data("stanza", "sendMessage", "--from", jid("nurse"), "--to", jid("person"), "--body",
+                  "kept for later")
+        room = f"home@conference.{DOMAIN}"
+        self.data("muc", "createInstantRoom", "--room", room, "--owner", jid("person"), "--nick", "p")
+        path = self.workspace.path("person.zip")
+        words = ("gdpr", "retrievePersonalData", "--username", "person", "--domain", DOMAIN,
+                 "--resultFilepath", path)
+
+        def whole():
+            if os.path.exists(path):
+                os.remove(path)
+            self.assertEqual(self.data(*words), "Data retrieved")
+            with zipfile.ZipFile(path) as file:
+                self.assertIsNone(file.testzip())
+                found = {name: list(csv.reader(io.StringIO(file.read(name).decode(), newline="")))
+                         for name in file.namelist()}
+            return found if len(found["archive.csv"]) == 2 and len(found["offline.csv"]) == 2 else None
+        wait_until(whole, "the message is in the store")
+        found = whole()
+        self.assertEqual(found["account.csv"][1][0], jid("person"))
+        self.assertEqual(found["roster.csv"][1], [jid("nurse"), 'N "x", y', "none", "none", "g;h", ""])
+        self.assertIn("<FN>P</FN>", found["vcard.csv"][1][1])
+        self.assertEqual(found["private.csv"][1][0], "n:1")
+        self.assertIn(">mine<", found["private.csv"][1][1])
+        self.assertEqual(found["last.csv"][1][1], "gone")
+        self.assertEqual(found["rooms.csv"][1], [room, "owner", "", ""])
+        for name in ("offline.csv", "archive.csv"):
+            self.assertIn("kept for later", found[name][1][3])
+        self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+        self.assertEqual(self.fault(*words)[0], "file_failed")  # nothing is written over
+        self.assertEqual(self.fault("gdpr", "retrievePersonalData", "--username", "nobody", "--domain",
+                                    DOMAIN, "--resultFilepath", path)[0], "user_does_not_exist")
+        self.assertEqual(self.flat("retrieve_personal_data", "person", DOMAIN, path + "2"),
+                         ["Data retrieved"])
+        self.data("muc", "deleteRoom", "--room", room)
 
     def test_a_broadcast_reaches_who_is_there_and_waits_for_who_is_not(self):
         order = ("broadcast", "startBroadcast", "--name", "news", "--domain", DOMAIN,

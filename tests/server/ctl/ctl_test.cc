@@ -353,8 +353,8 @@ TEST(CtlDocument, WhatIsNotUnderstoodIsSaidInTheEnvelope) {
 
 TEST(CtlFlat, OlderCommandsThatAreNotThereYetSaySo) {
   Ctl ctl;
-  EXPECT_EQ(ctl.Run({"check_password_hash", "u", "host", "x", "md5"}), 1);
-  EXPECT_THAT(ctl.terminal.out, HasSubstr("'check_password_hash' is not there yet"));
+  EXPECT_EQ(ctl.Run({"remove_node", "a@h"}), 1);
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("'remove_node' is not there yet"));
   EXPECT_EQ(ctl.Run({"no_such_word"}), 1);
   EXPECT_THAT(ctl.terminal.out, HasSubstr("Unknown command 'no_such_word'"));
 }

@@ -122,7 +122,9 @@ TEST(XmppCommands, AreThoseThatMongooseimctlKnows) {
 // Who adds a command says where it is done; that one is done anywhere, or on the node that was
 // asked alone, is said here a second time, since a user is on one node and nobody may forget it.
 TEST(XmppCommands, SayWhereTheyAreDone) {
-  const std::vector<std::string> this_node = {"flat drain", "flat drainStatus", "flat memory"};
+  const std::vector<std::string> this_node = {"account importUsers", "flat drain",
+                                              "flat drainStatus", "flat memory",
+                                              "gdpr retrievePersonalData"};
   // Of the store or of tables that all nodes hold.
   std::vector<std::string> anywhere = {"blocklist listBlockedUsers", "blocklist userCount",
                                        "last countActiveUsers",      "last listOldUsers",
@@ -145,6 +147,9 @@ TEST(XmppCommands, SayWhereTheyAreDone) {
        {"countUsersWithStatus", "listSessions", "listUserSessions", "listUsersWithStatus"}) {
     anywhere.push_back(std::string("session ") + name);
   }
+  anywhere.emplace_back("account checkPasswordHash");
+  anywhere.emplace_back("offline deleteExpiredMessages");
+  anywhere.emplace_back("offline deleteOldMessages");
   anywhere.emplace_back("muc createInstantRoom");
   anywhere.emplace_back("muc listRooms");
   std::vector<std::string> told_this_node;

@@ -1,0 +1,126 @@
+// offline …: messages that wait and shall not any longer.
+#include <array>
+#include <cstdlib>
+#include <utility>
+
+#include "server/program/xmpp_commands.h"
+#include "server/store/backend.h"
+#include "server/store/rows.h"
+
+namespace server {
+namespace {
+
+constexpr int64_t kDayUs = int64_t{86'400} * 1'000'000;
+constexpr uint32_t kCounted = 100'000;  // of one account
+
+void Removed(CommandCall call, uint64_t messages) {
+  call.Result("Removed " + std::to_string(messages) + " messages");
+}
+
+// --- Those that expired, slice by slice, so that others' writes get in between.
+
+void NextSlice(CommandCall call, StoreKeeper& keeper, uint64_t removed) {
+  const Retention expired{.now_s = NowUnixUs() / 1'000'000};
+  keeper.Retire(expired, [call = std::move(call), &keeper,
+                          removed](std::expected<Retired, StoreError> retired) mutable {
+    if (!retired) return call.StoreFailed(retired.error());
+    const uint64_t all = removed + retired->offline;
+    if (!retired->more) return Removed(std::move(call), all);
+    NextSlice(std::move(call), keeper, all);
+  });
+}
+
+// Of all domains: what has expired is nobody's any more.
+void DeleteExpired(CommandCall call) {
+  if (!call.Domain("domain")) return;
+  XmppService& service = call.ground().service;
+  service.OnWorker([call = std::move(call)](XmppWorker& worker) mutable {
+    StoreKeeper* keeper = worker.home_box().keeper();
+    if (keeper == nullptr) return call.Fault("The node keeps no house", "not_implemented");
+    NextSlice(std::move(call), *keeper, 0);
+  });
+}
+
+// --- Those that are old, account by account, each at its home: which knows how many wait.
+
+void TrimHere(CommandCall call, const HomeOf& at) {
+  const auto before_us = static_cast<int64_t>(call.Number("before", 0));
+  const uint64_t end = FirstArchiveId(before_us);
+  const std::string user(at.user.bare());
+  at.store.Offline(user, kCounted,
+                   [call = std::move(call), &store = at.store, user, end](auto entries) mutable {
+                     if (!entries) return call.StoreFailed(entries.error());
+                     uint64_t count = 0;
+                     uint64_t last = 0;
+                     for (const OfflineEntry& entry : *entries) {
+                       if (entry.id >= end) continue;
+                       ++count;
+                       last = std::max(last, entry.id);
+                     }
+                     if (count == 0) return call.Result(CtlJson::Count(0));
+                     store.Write({RemoveOffline{.user = user, .up_to = last}},
+                                 [call = std::move(call), count](const auto& written) mutable {
+                                   if (!written) return call.StoreFailed(written.error());
+                                   call.Result(CtlJson::Count(count));
+                                 });
+                   });
+}
+
+struct Trimming {
+  CommandCall call;
+  uint64_t removed = 0;
+  std::vector<CtlFault> faults = {};
+};
+constexpr size_t kFaultsMax = 20;
+
+void DeleteOld(CommandCall call) {
+  const auto domain = call.Domain("domain");
+  if (!domain) return;
+  CommandGround& ground = call.ground();
+  const int64_t before = NowUnixUs() - static_cast<int64_t>(call.Number("days", 0)) * kDayUs;
+  if (before <= 0) return Removed(std::move(call), 0);
+  const auto all = std::make_shared<Trimming>(Trimming{.call = std::move(call)});
+  ground.OnStore([&ground, all, domain = *domain, before](StoreClient& accounts) {
+    ForEachAccount(
+        accounts, {domain},
+        [&ground, all, before](StoreClient& store, const std::string& user, auto next) {
+          store.Load(user, [&ground, all, before, user,
+                            next = std::move(next)](const auto& loaded) mutable {
+            if (loaded && loaded->offline == 0) return next();
+            DoPart(ground, "flat", "trimOffline",
+                   {{"user", user}, {"before", std::to_string(before)}},
+                   [&ground, all, next = std::move(next)](CtlAnswer answer) mutable {
+                     // Back to where the walk is.
+                     ground.OnStore([all, next = std::move(next),
+                                     answer = std::move(answer)](StoreClient&) mutable {
+                       all->removed += std::strtoull(answer.data.Plain().c_str(), nullptr, 10);
+                       for (CtlFault& fault : answer.faults) {
+                         if (all->faults.size() < kFaultsMax)
+                           all->faults.push_back(std::move(fault));
+                       }
+                       next();
+                     });
+                   });
+          });
+        },
+        [all](std::optional<StoreError> error) {
+          if (error) return all->call.StoreFailed(*error);
+          if (all->faults.empty()) return Removed(std::move(all->call), all->removed);
+          all->call.Answer(
+              {.data = CtlJson::Text("Removed " + std::to_string(all->removed) + " messages"),
+               .faults = std::move(all->faults)});
+        });
+  });
+}
+
+constexpr std::array kCommands = std::to_array<XmppCommand>({
+    {"offline", "deleteExpiredMessages", Anywhere{DeleteExpired}},
+    {"offline", "deleteOldMessages", Anywhere{DeleteOld}},
+    {"flat", "trimOffline", AtHome{[](CommandCall& c) { return c.User("user"); }, TrimHere}},
+});
+
+}  // namespace
+
+std::span<const XmppCommand> OfflineCommands() { return kCommands; }
+
+}  // namespace server
