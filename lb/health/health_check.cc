@@ -58,7 +58,7 @@ std::string_view NodeConditionName(NodeCondition condition) {
     case NodeCondition::kDown:
       return "down";
     case NodeCondition::kNotRunning:
-      return "not running";
+      return "not_running";
     case NodeCondition::kSplit:
       return "split";
     case NodeCondition::kDrain:

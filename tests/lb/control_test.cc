@@ -10,7 +10,9 @@
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <condition_variable>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -45,6 +47,14 @@ class ControlAttacks : public test::ControlTest {
 };
 
 // attacks.md 18.
+// Metrics and --json name a node's state out of one table: none is left without its series.
+TEST(NodeStates, EveryConditionIsAmongThem) {
+  for (int i = 0; i <= static_cast<int>(NodeCondition::kMaint); ++i) {
+    const std::string name(NodeConditionName(static_cast<NodeCondition>(i)));
+    EXPECT_TRUE(std::ranges::find(kNodeStates, name) != std::end(kNodeStates)) << name;
+  }
+}
+
 TEST_F(ControlAttacks, NodesThatAreDeletedAndComeBackAgainAndAgainLeaveNothingBehind) {
   constexpr size_t kComing = 30;
   std::string coming;
