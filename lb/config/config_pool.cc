@@ -12,9 +12,9 @@ using net::TomlSection;
 
 constexpr net::Duration kTimeoutMin = std::chrono::milliseconds(10);
 constexpr net::Duration kNone{};
-// A connection notes its last byte in 32 bits of milliseconds, 49.7 days: what is longer would come
-// round, and end connections early or never.
-constexpr net::Duration kIdleTimeoutMax = kDay * 40;
+// A connection notes its last byte in 32 bits of ProxyWorker::kSlowMs, 795 days: what is longer
+// would come round, and end connections early or never.
+constexpr net::Duration kIdleTimeoutMax = kDay * 365;
 
 std::vector<std::pair<std::string_view, Policy>> PolicyNames() {
   std::vector<std::pair<std::string_view, Policy>> out;

@@ -31,8 +31,11 @@ constexpr net::Duration kLogLimits = std::chrono::seconds(10);
 
 constexpr int kOn = 1;
 
+// The wheel comes up after that at the latest: what is due later is looked at in between.
+constexpr net::Duration kScheduleMax = std::chrono::hours(24 * 30);
+
 uint32_t Milliseconds(net::Duration duration) {
-  return static_cast<uint32_t>(duration / std::chrono::milliseconds(1));
+  return static_cast<uint32_t>(std::min(duration, kScheduleMax) / std::chrono::milliseconds(1));
 }
 
 }  // namespace

@@ -479,9 +479,10 @@ TEST(Config, WhoMustLeaveIsSaidInThePool) {
   EXPECT_EQ(pool.max_age, std::chrono::hours(7 * 24));
   EXPECT_TRUE(pool.close_on_down);
   EXPECT_EQ(pool.on_down_rate, 5);
-  // What 32 bits of milliseconds do not hold.
-  EXPECT_THAT(Mistakes(InPool("idle_timeout = \"50d\"")),
-              ElementsAre(HasSubstr("pool.xmpp.idle_timeout: is 50d, which is above")));
+  EXPECT_EQ(ParseConfig(InPool("idle_timeout = \"50d\""), "lb.toml")->pools[0].idle_timeout,
+            std::chrono::days(50));
+  EXPECT_THAT(Mistakes(InPool("idle_timeout = \"366d\"")),
+              ElementsAre(HasSubstr("pool.xmpp.idle_timeout: is 366d, which is above")));
 }
 
 TEST(Config, SourcesStickUnlessABoundIsSet) {

@@ -445,6 +445,28 @@ TEST(ProxyEnds, HowLongOneHasBeenAtRestIsToldBeyondFortyNineDays) {
   world.Finish();
 }
 
+TEST(ProxyEnds, AnIdleTimeoutBeyondFortyNineDaysEndsConnectionsThenAndNotBefore) {
+  for (const bool of_side : {false, true}) {
+    WorldOptions options;
+    options.pool.idle_timeout = of_side ? net::Duration{} : std::chrono::days(60);
+    options.pool.client_idle_timeout = of_side ? std::chrono::days(60) : net::Duration{};
+    World world(options);
+    world.Answers(0, Accepts({}, {.bytes = 10, .ends = Ends::kHold}));
+    world.Dial(1, {.bytes = 10, .ends = Ends::kHold});
+    world.RunFor(seconds(5));
+    for (int day = 0; day < 59; ++day) {
+      world.network.clock().Advance(std::chrono::days(1));
+      world.RunFor(milliseconds(200));
+      ASSERT_EQ(world.Log().size(), 0U) << "on day " << day;
+    }
+    world.network.clock().Advance(std::chrono::days(1));
+    world.RunFor(seconds(5));
+    ASSERT_EQ(world.Log().size(), 1U);
+    EXPECT_EQ(world.Log()[0]["end"], of_side ? "client_idle" : "idle");
+    world.Finish();
+  }
+}
+
 TEST(ProxyEnds, TheLogTellsWaitsAndConnectsOfMinutes) {
   WorldOptions options;
   options.node_connections_max = 1;
