@@ -12,6 +12,11 @@
 namespace server {
 
 std::expected<std::string, std::string> ReadCookieFile(const std::string& path) {
+  return ReadSecretFile(path, "cookie");
+}
+
+std::expected<std::string, std::string> ReadSecretFile(const std::string& path,
+                                                       std::string_view what) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY);
   if (fd < 0) return std::unexpected(path + ": cannot be read: " + std::strerror(errno));
   // Judged and read through one descriptor, so it is one file.
@@ -24,18 +29,19 @@ std::expected<std::string, std::string> ReadCookieFile(const std::string& path) 
   if ((facts.st_mode & 077U) != 0) {
     char mode[8];
     std::snprintf(mode, sizeof(mode), "%04o", facts.st_mode & 07777U);
-    return std::unexpected(path + ": has mode " + mode +
-                           ", so others may read the cookie; chmod 0600 " + path);
+    return std::unexpected(path + ": has mode " + mode + ", so others may read the " +
+                           std::string(what) + "; chmod 0600 " + path);
   }
   if (size < 0) return std::unexpected(path + ": cannot be read: " + std::strerror(errno));
   std::string cookie(bytes, static_cast<size_t>(size));
   const auto blank = [](char c) { return c == ' ' || c == '\t' || c == '\r' || c == '\n'; };
   cookie.erase(std::find_if_not(cookie.rbegin(), cookie.rend(), blank).base(), cookie.end());
   cookie.erase(cookie.begin(), std::find_if_not(cookie.begin(), cookie.end(), blank));
-  if (cookie.empty()) return std::unexpected(path + ": is empty; write the cookie of the cluster");
+  if (cookie.empty()) return std::unexpected(path + ": is empty; write the " + std::string(what));
   if (cookie.size() > kCookieBytesMax ||
       std::find_if(cookie.begin(), cookie.end(), blank) != cookie.end()) {
-    return std::unexpected(path + ": is no cookie: one word of at most 255 bytes");
+    return std::unexpected(path + ": is no " + std::string(what) +
+                           ": one word of at most 255 bytes");
   }
   return cookie;
 }

@@ -51,6 +51,7 @@ std::vector<net::Address> ReadListen(const net::TomlSection& section, std::strin
 void ReadHttp(const net::TomlSection& section, NodeConfig::Http& http) {
   http.listen =
       ReadListen(section, "listen", "127.0.0.1:5280", "write \"127.0.0.1:5280\" or \"[::1]:5280\"");
+  http.drain_file = section.String("drain_file");
 }
 
 void ReadHosts(const net::TomlSection& root, std::vector<NodeConfig::Host>& hosts) {

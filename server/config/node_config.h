@@ -24,6 +24,7 @@ struct NodeConfig {
   } log;
   struct Http {
     std::vector<net::Address> listen;  // /livez /readyz /metrics /api/cluster/status
+    std::string drain_file;            // with USER:PASSWORD of who may POST /api/drain; "": nobody
   } http;
   struct Dist {
     std::string cookie_file;  // instead of -setcookie; "": none

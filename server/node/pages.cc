@@ -1,8 +1,10 @@
 #include "server/node/pages.h"
 
+#include <charconv>
 #include <string>
 #include <utility>
 
+#include "net/report/log.h"
 #include "net/report/metrics.h"
 
 namespace server {
@@ -22,18 +24,40 @@ std::string NotReadyBecause(const ClusterStatus& status, const NodeLoad& load) {
   return status.ready ? "" : "the tables of the other nodes are being copied";
 }
 
+std::string Authorization(std::string_view credentials) {
+  const size_t colon = credentials.find(':');
+  if (colon == std::string_view::npos) return "";
+  return net::BasicAuthorization(credentials.substr(0, colon), credentials.substr(colon + 1));
+}
+
+// 0 where it was not given; nothing where it is no number.
+std::optional<double> NumberOf(const net::HttpRequest& request, std::string_view key) {
+  constexpr double kMax = 1e7;
+  const auto text = request.QueryValue(key);
+  if (!text) return 0;
+  double value = 0;
+  const auto [end, error] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (error != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  if (!(value >= 0 && value <= kMax)) return std::nullopt;
+  return value;
+}
+
 }  // namespace
 
 Pages::Pages(DistNode& node, ClusterHost& cluster, LoadOf load,
-             std::function<void(net::MetricsWriter&)> more_metrics, net::UniqueFd listener)
+             std::function<void(net::MetricsWriter&)> more_metrics, Drain drain,
+             net::UniqueFd listener)
     : node_(node),
       cluster_(cluster),
       load_(std::move(load)),
       more_metrics_(std::move(more_metrics)),
+      drain_(std::move(drain)),
+      authorization_(Authorization(drain_.credentials)),
       server_(node.loop(), std::move(listener),
               [this](const net::HttpRequest& request) { return Answer(request); }) {}
 
 net::HttpResponse Pages::Answer(const net::HttpRequest& request) const {
+  if (request.path == "/api/drain" && !authorization_.empty()) return BeginDrain(request);
   if (request.method != "GET" && request.method != "HEAD") {
     net::HttpResponse refused = Plain(405, "only GET and HEAD\n");
     refused.headers.push_back({"Allow", "GET, HEAD"});
@@ -48,6 +72,33 @@ net::HttpResponse Pages::Answer(const net::HttpRequest& request) const {
   }
   if (request.path == "/metrics") return Metrics();
   return Plain(404, "there are /livez, /readyz, /api/cluster/status and /metrics\n");
+}
+
+net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
+  if (!net::ConstantTimeEqual(request.Header("Authorization"), authorization_)) {
+    LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "node",
+              "an order to drain was refused: wrong user or password", {});
+    net::HttpResponse refused = Plain(401, "who may drain is named in http.drain_file\n");
+    refused.headers.push_back({"WWW-Authenticate", "Basic realm=\"mongooseim\""});
+    return refused;
+  }
+  if (request.method != "POST") {
+    net::HttpResponse refused = Plain(405, "only POST\n");
+    refused.headers.push_back({"Allow", "POST"});
+    return refused;
+  }
+  const auto rate = NumberOf(request, "rate");
+  const auto deadline = NumberOf(request, "deadline");
+  if (!rate || !deadline || *rate + *deadline <= 0) {
+    return Plain(400, "rate (a second) and deadline (seconds) are numbers, and one is above 0\n");
+  }
+  const auto connections = drain_.begin(
+      *rate, std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(*deadline)));
+  if (!connections) return Plain(503, "clients are not served here\n");
+  net::HttpResponse answer =
+      Plain(200, "{\"draining\":true,\"connections\":" + std::to_string(*connections) + "}\n");
+  answer.content_type = "application/json";
+  return answer;
 }
 
 net::HttpResponse Pages::Ready() const {

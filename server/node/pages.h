@@ -6,12 +6,21 @@
 //                            else 503 with the reason
 //   GET /api/cluster/status  what it knows of the cluster, as JSON (server/cluster/status_json.h)
 //   GET /metrics             Prometheus
+//   POST /api/drain          ?rate=PER_SECOND&deadline=SECONDS, one of them or both, by who is
+//   named
+//                            in http.drain_file (Basic authentication): the node drains as with
+//                            `mongooseimctl drain`, and {"draining":true,"connections":N} is the
+//                            answer. Without that file it is not there. All other orders come by
+//                            mongooseimctl, over the distribution.
 //
-// On the node's thread. Reading only: orders come by mongooseimctl, over the distribution.
+// On the node's thread.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
+#include <string>
 
 #include "net/http/http_server.h"
 #include "net/io/socket.h"
@@ -24,21 +33,30 @@ namespace server {
 class Pages {
  public:
   using LoadOf = std::function<NodeLoad()>;
+  struct Drain {
+    std::string credentials;  // "USER:PASSWORD"; "": nobody may
+    // With a rate of 0: evenly until the deadline. The connections that are there; nothing where
+    // clients are not served.
+    std::function<std::optional<uint64_t>(double per_s, net::Duration deadline)> begin;
+  };
 
   // All outlive it.
   Pages(DistNode& node, ClusterHost& cluster, LoadOf load,
-        std::function<void(net::MetricsWriter&)> more_metrics, net::UniqueFd listener);
+        std::function<void(net::MetricsWriter&)> more_metrics, Drain drain, net::UniqueFd listener);
 
   net::HttpResponse Answer(const net::HttpRequest& request) const;
 
  private:
   net::HttpResponse Ready() const;
   net::HttpResponse Metrics() const;
+  net::HttpResponse BeginDrain(const net::HttpRequest& request) const;
 
   DistNode& node_;
   ClusterHost& cluster_;
   LoadOf load_;
   std::function<void(net::MetricsWriter&)> more_metrics_;
+  const Drain drain_;
+  const std::string authorization_;  // that /api/drain wants
   net::HttpServer server_;
 };
 

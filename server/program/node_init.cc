@@ -72,6 +72,7 @@ std::string TomlText(const std::string& http) {
 [http]
 listen = [")" +
          http + R"("]    # /livez /readyz /metrics /api/cluster/status
+#drain_file = ""                # USER:PASSWORD, mode 0600: who may POST /api/drain, as balancers do; "": nobody
 
 [dist]
 #cookie_file = ""               # mode 0600; instead of -setcookie of vm.args

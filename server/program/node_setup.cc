@@ -55,6 +55,7 @@ class Reader {
   std::expected<NodeSetup, SetupErrors> Read() {
     ReadFiles();
     if (errors_.empty()) FindCookie();
+    if (errors_.empty()) FindDrainCredentials();
     if (errors_.empty()) FindName();
     BoundPorts();
     if (errors_.empty()) FillDist();
@@ -105,6 +106,21 @@ class Reader {
       return;
     }
     setup_.dist.cookie = std::move(*cookie);
+  }
+
+  void FindDrainCredentials() {
+    const std::string& file = setup_.config.http.drain_file;
+    if (file.empty()) return;
+    const std::string path = setup_.folder.Path(file);
+    auto read = ReadSecretFile(path, "user and password");
+    if (!read) {
+      errors_.push_back(setup_.folder.Toml() + ": http.drain_file: " + read.error());
+    } else if (const size_t colon = read->find(':'); colon == 0 || colon >= read->size() - 1) {
+      errors_.push_back(setup_.folder.Toml() + ": http.drain_file: " + path +
+                        ": write one line, USER:PASSWORD");
+    } else {
+      setup_.drain_credentials = std::move(*read);
+    }
   }
 
   void FindName() {

@@ -22,6 +22,7 @@ struct NodeSetup {
   VmArgs args;
   MaxPorts max_ports;
   DistOptions dist;                   // names the node; holds the cookie
+  std::string drain_credentials;      // USER:PASSWORD of http.drain_file; ""
   std::vector<std::string> warnings;  // for the log
 };
 

@@ -91,6 +91,7 @@ class Node {
   std::vector<KnownSession> KnownSessions();
   std::vector<std::pair<std::string, uint64_t>> MemoryCategories();
   void Drain(double per_s, net::Duration deadline);
+  std::optional<uint64_t> DrainByOrder(double per_s, net::Duration deadline);
   DrainState Drained() const;
   void MeterMemory();
   void WriteMoreMetrics(net::MetricsWriter& out) const;
@@ -419,7 +420,11 @@ void Node::Assemble() {
   for (net::UniqueFd& fd : listeners_) {
     pages_.push_back(std::make_unique<Pages>(
         *node_, *cluster_, [this] { return Load(); },
-        [this](net::MetricsWriter& out) { WriteMoreMetrics(out); }, std::move(fd)));
+        [this](net::MetricsWriter& out) { WriteMoreMetrics(out); },
+        Pages::Drain{
+            setup_.drain_credentials,
+            [this](double per_s, net::Duration deadline) { return DrainByOrder(per_s, deadline); }},
+        std::move(fd)));
   }
   service_ = std::make_unique<net::ServiceManager>(loop, [this] { return StatusLine(); });
   signals_ = std::make_unique<net::SignalWatcher>(loop, kSignals,
@@ -490,6 +495,15 @@ void Node::Drain(double per_s, net::Duration deadline) {
     constexpr double kAll = 1e9;
     clients_->service().Drain(kAll);
   });
+}
+
+// By a balancer.
+std::optional<uint64_t> Node::DrainByOrder(double per_s, net::Duration deadline) {
+  if (clients_ == nullptr) return std::nullopt;
+  const uint64_t connections = clients_->service().connections();
+  if (per_s <= 0) per_s = static_cast<double>(connections) / net::Seconds(deadline) + 1;
+  Drain(per_s, deadline);
+  return connections;
 }
 
 DrainState Node::Drained() const {
