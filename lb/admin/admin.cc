@@ -146,10 +146,11 @@ net::HttpResponse AdminServer::Answer(const net::HttpRequest& request) const {
        }},
       {"/status",
        [&] {
-         return net::HttpResponse{.content_type = "application/json",
-                                  .body = StatusJson(control_.Process(), control_.Listeners(),
-                                                     control_.Pools(), control_.Absent()) +
-                                          "\n"};
+         return net::HttpResponse{
+             .content_type = "application/json",
+             .body = StatusJson(control_.Process(), control_.Listeners(), control_.Pools(),
+                                control_.Absent(), control_.Rollouts()) +
+                     "\n"};
        }},
       {"/metrics",
        [&] {

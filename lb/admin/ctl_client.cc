@@ -2,6 +2,7 @@
 
 #include "lb/admin/ctl_commands.h"
 #include "lb/admin/ctl_text.h"
+#include "lb/admin/rolling_restart.h"
 #include "net/ctl/ctl_client.h"
 #include "net/ctl/ctl_top.h"
 
@@ -31,6 +32,7 @@ int Top(net::CtlClient& client) {
 
 std::optional<int> Special(net::CtlClient& client) {
   if (client.line().command->name == "top") return Top(client);
+  if (client.line().command->name == "rolling-restart") return RunRollingRestart(client);
   return std::nullopt;
 }
 

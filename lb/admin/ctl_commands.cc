@@ -24,6 +24,39 @@ constexpr CtlArg kDrainArgs[] = {
      "end what is left after that time; without a rate, evenly until then"},
     {"wait", CtlArgKind::kFlag, false, false, "until its last connection has gone"},
     {"force", CtlArgKind::kFlag, false, false, "even if the other nodes cannot carry it"},
+    {"dry-run", CtlArgKind::kFlag, false, false, "says whether it would be done, and does nothing"},
+};
+constexpr CtlArg kPool{"pool", CtlArgKind::kText, true, true, "the pool's name"};
+constexpr CtlArg kPoolArgs[] = {kPool};
+constexpr CtlArg kRolloutStatusArgs[] = {
+    {"pool", CtlArgKind::kText, true, false, "only that of this pool"},
+};
+constexpr CtlArg kRolloutReportArgs[] = {
+    kPool,
+    {"leader", CtlArgKind::kText, false, true, "names the process that leads it"},
+    {"text", CtlArgKind::kText, false, true, "how it goes"},
+    {"ended", CtlArgKind::kFlag, false, false, "it goes no further"},
+    {"paused", CtlArgKind::kFlag, false, false, "as it was told last"},
+    {.name = "resumes",
+     .kind = CtlArgKind::kNumber,
+     .help = "how often it was told to go on",
+     .max = UINT32_MAX},
+};
+constexpr CtlArg kRollingRestartArgs[] = {
+    kPool,
+    {"hook", CtlArgKind::kText, false, false,
+     "restarts one node and returns when that is done: a shell's command, run here and as you, "
+     "with "
+     "MONGOOSELB_NODE, _POOL, _ADDRESS and _SOCKET; without it, you do, and say `rollout resume`"},
+    {"nodes", CtlArgKind::kText, false, false, "only these, in this order: n1,n3"},
+    {"rate", CtlArgKind::kRate, false, false, "of each drain, as in 50/s"},
+    {"deadline", CtlArgKind::kDuration, false, false, "of each drain [10m]"},
+    {"hook-within", CtlArgKind::kDuration, false, false, "the hook is ended after that [10m]"},
+    {"return-within", CtlArgKind::kDuration, false, false,
+     "from the hook's end until checks say that the node is up [5m]"},
+    {"force", CtlArgKind::kFlag, false, false,
+     "even beside nodes that are down, or if the others cannot carry it"},
+    {"dry-run", CtlArgKind::kFlag, false, false, "tells the steps and what is in the way; no more"},
 };
 constexpr CtlArg kWeightArgs[] = {
     kNode,
@@ -58,6 +91,18 @@ constexpr CtlCommand kCommands[] = {
     {"stats", "all counters", false, {}},
     {"drain", "no new connections to a node; with a rate or deadline, ends those it has", true,
      kDrainArgs},
+    {.name = "rolling-restart",
+     .help = "one node of a pool after another: drain, restart by a hook, checks, warm-up",
+     .args = kRollingRestartArgs,
+     .local = true},
+    {"rollout status", "rolling restarts, how they go", false, kRolloutStatusArgs},
+    {"rollout pause", "no new step of a rolling restart: no drain, no hook", true, kPoolArgs},
+    {"rollout resume", "a rolling restart that is paused, or that asks for it, goes on", true,
+     kPoolArgs},
+    {"rollout abort", "ends a rolling restart; the node that it is at is brought back first", true,
+     kPoolArgs},
+    {"rollout report", "rolling-restart tells how it goes, and hears what is wanted", false,
+     kRolloutReportArgs},
     {"ready", "takes a node back from drain or maint", true, kNodeArgs},
     {"maint", "takes a node out: no new connections and no checks", true, kNodeArgs},
     {"weight", "sets or tells a node's weight", true, kWeightArgs},
@@ -94,11 +139,17 @@ CtlRequest ReadCtlRequest(const net::CtlValues& values) {
                      .connection = values.Text("connection"),
                      .after = values.Text("after"),
                      .connections = values.Flag("connections"),
+                     .leader = values.Text("leader"),
+                     .text = values.Text("text"),
+                     .ended = values.Flag("ended"),
+                     .paused = values.Flag("paused"),
+                     .resumes = static_cast<uint32_t>(values.Number("resumes").value_or(0)),
                      .rate = values.Number("rate"),
                      .deadline_s = values.Number("deadline"),
                      .weight_default = values.Default("weight"),
                      .wait = values.Flag("wait"),
-                     .force = values.Flag("force")};
+                     .force = values.Flag("force"),
+                     .dry_run = values.Flag("dry-run")};
   if (auto weight = values.Number("weight")) request.weight = static_cast<uint32_t>(*weight);
   return request;
 }

@@ -36,15 +36,22 @@ struct CtlRequest {
   std::string node;
   std::string pool;
   std::string address;
-  std::string connection;            // an id
-  std::string after;                 // the id where the page before ended
-  bool connections = false;          // list them
+  std::string connection;    // an id
+  std::string after;         // the id where the page before ended
+  bool connections = false;  // list them
+  std::string leader;        // of a rolling restart, and what it reports
+  std::string text;
+  bool ended = false;
+  bool paused = false;
+  uint32_t resumes = 0;
   std::optional<double> rate;        // a second, >= 0
   std::optional<double> deadline_s;  // >= 0
   std::optional<uint32_t> weight;
   bool weight_default = false;
   bool wait = false;
   bool force = false;
+  bool dry_run = false;
+  bool forwarded = false;  // by the new process after an upgrade, which saw to the rest
 };
 
 // Reads one line. The error says what is wrong and what there is.

@@ -31,7 +31,7 @@ CtlReply List(const Context& c) {
     return {.object = ConnectionsJson(c.control.Connections(c.request.after, c.request.node))};
   }
   return {.object = StatusJson(c.control.Process(), c.control.Listeners(), c.control.Pools(),
-                               c.control.Absent())};
+                               c.control.Absent(), c.control.Rollouts())};
 }
 
 CtlReply Explain(const Context& c) {
@@ -63,13 +63,6 @@ CtlReply Why(const Context& c) {
 }
 
 CtlReply Stats(const Context& c) { return {.object = CountersJson(c.control.Counters())}; }
-
-CtlReply Drain(const Context& c) {
-  return FromDone(
-      c.control.Drain(c.request.node, {.rate = c.request.rate.value_or(0),
-                                       .deadline = ToDuration(c.request.deadline_s.value_or(0)),
-                                       .force = c.request.force}));
-}
 
 CtlReply Ready(const Context& c) { return FromDone(c.control.Ready(c.request.node)); }
 CtlReply Maint(const Context& c) { return FromDone(c.control.Maint(c.request.node)); }
@@ -113,13 +106,76 @@ CtlReply Reload(const Context& c) {
           .object = ConfigErrorsJson(done.error())};
 }
 
+CtlReply RolloutStatus(const Context& c) {
+  std::vector<RolloutView> rollouts = c.control.Rollouts();
+  if (!c.request.pool.empty()) {
+    std::erase_if(rollouts, [&](const RolloutView& one) { return one.pool != c.request.pool; });
+  }
+  return {.object = RolloutsJson(rollouts)};
+}
+
+CtlReply RolloutPause(const Context& c) {
+  return FromDone(c.control.OrderRollout(c.request.pool, RolloutOrderKind::kPause));
+}
+CtlReply RolloutResume(const Context& c) {
+  return FromDone(c.control.OrderRollout(c.request.pool, RolloutOrderKind::kResume));
+}
+CtlReply RolloutAbort(const Context& c) {
+  return FromDone(c.control.OrderRollout(c.request.pool, RolloutOrderKind::kAbort));
+}
+
+CtlReply RolloutReported(const Context& c) {
+  const auto wanted = c.control.ReportRollout({.pool = c.request.pool,
+                                               .leader = c.request.leader,
+                                               .text = c.request.text,
+                                               .ended = c.request.ended,
+                                               .paused = c.request.paused,
+                                               .resumes = c.request.resumes});
+  if (!wanted) return FromDone(std::unexpected(wanted.error()));
+  return {.object = std::string("{\"paused\":") + (wanted->paused ? "true" : "false") +
+                    ",\"aborted\":" + (wanted->aborted ? "true" : "false") +
+                    ",\"resumes\":" + std::to_string(wanted->resumes) + "}"};
+}
+
 CtlReply Describe(const Context&) { return {.object = CtlDescription()}; }
 
 constexpr std::pair<std::string_view, CtlReply (*)(const Context&)> kHandlers[] = {
-    {"list", List},   {"explain", Explain}, {"why", Why},       {"stats", Stats},
-    {"drain", Drain}, {"ready", Ready},     {"maint", Maint},   {"weight", Weight},
-    {"shut", Shut},   {"prewarm", Prewarm}, {"reload", Reload}, {"describe", Describe},
+    {"list", List},
+    {"explain", Explain},
+    {"why", Why},
+    {"stats", Stats},
+    {"ready", Ready},
+    {"maint", Maint},
+    {"weight", Weight},
+    {"shut", Shut},
+    {"prewarm", Prewarm},
+    {"reload", Reload},
+    {"describe", Describe},
+    {"rollout status", RolloutStatus},
+    {"rollout pause", RolloutPause},
+    {"rollout resume", RolloutResume},
+    {"rollout abort", RolloutAbort},
+    {"rollout report", RolloutReported},
 };
+
+// The node's own answer, where it was asked, comes later.
+std::optional<CtlReply> Drain(const Context& c, CtlLater& later) {
+  DrainOrder order{.rate = c.request.rate.value_or(0),
+                   .deadline = ToDuration(c.request.deadline_s.value_or(0)),
+                   .force = c.request.force,
+                   .dry_run = c.request.dry_run};
+  order.node_is_asked = !c.request.forwarded && c.control.AsksNode(c.request.node, order);
+  const Done done = c.control.Drain(c.request.node, order);
+  if (!done || !order.node_is_asked) return FromDone(done);
+  c.control.AskNodeToDrain(c.request.node, order,
+                           [later = std::move(later),
+                            words = *done](std::expected<std::string, std::string> told) mutable {
+                             later({.message = words + "; " + (told ? *told : told.error()),
+                                    .object = std::string("{\"node_asked\":true,\"node_drains\":") +
+                                              (told ? "true" : "false") + "}"});
+                           });
+  return std::nullopt;
+}
 
 }  // namespace
 
@@ -132,8 +188,10 @@ std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
     hooks.upgrade([later = std::move(later)](Done done) mutable { later(FromDone(done)); });
     return std::nullopt;
   }
+  const Context context{control, hooks, request};
+  if (request.command->name == "drain") return Drain(context, later);
   for (const auto& [name, handler] : kHandlers) {
-    if (name == request.command->name) return handler({control, hooks, request});
+    if (name == request.command->name) return handler(context);
   }
   return CtlReply{.exit = CtlExit::kUsage,
                   .message = "the command is not known: " + std::string(request.command->name)};
@@ -145,6 +203,7 @@ void RunForwardedRequest(Control& control, std::string_view line) {
   const std::string_view name = request->command->name;
   if (name != "drain" && name != "shut" && name != "ready" && name != "maint") return;
   request->force = true;
+  request->forwarded = true;
   static_cast<void>(RunCtlRequest(control, {}, *request, [](CtlReply) {}));
 }
 

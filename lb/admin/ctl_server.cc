@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "lb/admin/ctl_orders.h"
+#include "net/base/text.h"
 
 namespace lb {
 
@@ -24,11 +25,25 @@ void CtlServer::OnRequest(const net::CtlValues& values, std::string_view line,
                           const std::shared_ptr<net::CtlServer::Answer>& answer) {
   const CtlRequest request = ReadCtlRequest(values);
   const auto reply = RunCtlRequest(control_, hooks_, request,
-                                   [answer](const CtlReply& late) { answer->Finish(late); });
-  if (!reply) return;
-  if (reply->exit == CtlExit::kDone && hooks_.carried_out) hooks_.carried_out(line);
-  if (reply->exit != CtlExit::kDone || !request.wait) return answer->Finish(*reply);
-  answer->Log(*reply);
+                                   [this, gone = std::weak_ptr(alive_), request,
+                                    line = std::string(line), answer](const CtlReply& late) {
+                                     if (gone.expired()) return answer->Finish(late);
+                                     OnReply(request, late, line, answer);
+                                   });
+  if (reply) OnReply(request, *reply, std::string(line), answer);
+}
+
+void CtlServer::OnReply(const CtlRequest& request, const CtlReply& reply, const std::string& line,
+                        const std::shared_ptr<net::CtlServer::Answer>& answer) {
+  if (reply.exit != CtlExit::kDone || request.dry_run) return answer->Finish(reply);
+  if (hooks_.carried_out) hooks_.carried_out(line);
+  if (!request.wait) return answer->Finish(reply);
+  answer->Log(reply);
+  if (reply.object != CtlReply{}.object) {  // what the node answered is worth a line of its own
+    std::string begun = "{\"message\":";
+    net::AppendJsonString(begun, reply.message);
+    answer->Progress(begun + "}");
+  }
   Wait(request, answer);
 }
 

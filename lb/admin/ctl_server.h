@@ -52,6 +52,8 @@ class CtlServer {
  private:
   void OnRequest(const net::CtlValues& values, std::string_view line,
                  const std::shared_ptr<net::CtlServer::Answer>& answer);
+  void OnReply(const CtlRequest& request, const CtlReply& reply, const std::string& line,
+               const std::shared_ptr<net::CtlServer::Answer>& answer);
   void Wait(const CtlRequest& request, const std::shared_ptr<net::CtlServer::Answer>& answer);
 
   net::EventLoop& loop_;
@@ -59,6 +61,7 @@ class CtlServer {
   const CtlHooks hooks_;
   const CtlServerOptions options_;
   std::list<std::unique_ptr<CtlDrainWait>> waits_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for answers that come later
   net::CtlServer server_;
 };
 

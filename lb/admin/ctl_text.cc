@@ -188,6 +188,32 @@ std::string Absent(const Json& reply) {
   return text;
 }
 
+// Rolling restarts, also the last one of each pool after its end.
+std::string Rollouts(const Json& reply) {
+  std::string text;
+  for (const Json& one : Array(reply, "rollouts")) {
+    std::string head = "rolling restart of pool " + Str(one, "pool") + ": ";
+    std::string tail;
+    if (Flag(one, "ended")) {
+      head += "ended " + net::SpanText(Num(one, "heard_s")) + " ago: ";
+    } else if (Flag(one, "lost")) {
+      head += "its leader has left: ";
+      tail = "; last heard " + net::SpanText(Num(one, "heard_s")) + " ago";
+    } else {
+      if (Flag(one, "paused")) head += "paused: ";
+      if (Flag(one, "aborted")) head += "ends: ";
+      tail = "; since " + net::SpanText(Num(one, "begun_s"));
+    }
+    text += ForTerminal(head + Str(one, "text") + tail + " (" + Str(one, "leader") + ")") + "\n";
+  }
+  return text;
+}
+
+std::string RolloutText(const Json& reply, const TextStyle&) {
+  const std::string text = Rollouts(reply);
+  return text.empty() ? "no rolling restart is under way\n" : text;
+}
+
 std::string ConnectionRows(const Json& reply, const TextStyle& style) {
   TextTable table({Left("ID"), Left("CLIENT"), Left("LISTENER"), Left("NODE"), Left("STATE"),
                    Right("AGE"), Right("IDLE"), Right("IN"), Right("OUT")});
@@ -210,7 +236,7 @@ std::string PageText(const Json& reply, const TextStyle& style) {
 std::string ListText(const Json& reply, const TextStyle& style) {
   if (reply.contains("total")) return PageText(reply, style);
   return Banner(reply, style) + "\n" + Listeners(reply, style) + "\n" + Nodes(reply, style) +
-         PoolRemarks(reply) + Absent(reply);
+         PoolRemarks(reply) + Absent(reply) + Rollouts(reply);
 }
 
 // --- explain, why, stats, describe ------------------------------------------------------------
@@ -312,7 +338,7 @@ std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
                           const TextStyle& style) {
   constexpr std::pair<std::string_view, std::string (*)(const Json&, const TextStyle&)> kTexts[] = {
       {"list", ListText},   {"explain", ExplainText},   {"why", WhyText},
-      {"stats", StatsText}, {"describe", DescribeText},
+      {"stats", StatsText}, {"describe", DescribeText}, {"rollout status", RolloutText},
   };
   const Json reply = ParseOrEmpty(reply_json);
   for (const auto& [name, text] : kTexts) {
@@ -324,8 +350,8 @@ std::string CtlAnswerText(std::string_view command, std::string_view reply_json,
 
 std::string CtlTopFrame(std::string_view reply_json, const TextStyle& style) {
   const Json reply = ParseOrEmpty(reply_json);
-  return Banner(reply, style) + "\n" + Nodes(reply, style) + PoolRemarks(reply) + "\n" +
-         Listeners(reply, style);
+  return Banner(reply, style) + "\n" + Nodes(reply, style) + PoolRemarks(reply) + Rollouts(reply) +
+         "\n" + Listeners(reply, style);
 }
 
 }  // namespace lb

@@ -59,6 +59,7 @@ Json NodeJson(const NodeView& view) {
           {"cluster_state", view.cluster_state},
           {"cluster_error", view.cluster_error},
           {"cluster_sessions", view.cluster_sessions},
+          {"incarnation", view.incarnation},
           {"drain_active", view.drain_active},
           {"drain_remaining", view.drain_remaining},
           {"drain_rate", Rounded(view.drain_rate)}};
@@ -99,11 +100,28 @@ Json ConnectionJson(const ConnectionView& view) {
           {"bytes_out", view.bytes_out}};
 }
 
+Json RolloutArray(const std::vector<RolloutView>& rollouts) {
+  Json array = Json::array();
+  for (const RolloutView& one : rollouts) {
+    array.push_back({{"pool", one.pool},
+                     {"leader", one.leader},
+                     {"text", one.text},
+                     {"ended", one.ended},
+                     {"lost", one.lost},
+                     {"paused", one.paused},
+                     {"aborted", one.aborted},
+                     {"begun_s", Rounded(one.begun_s)},
+                     {"heard_s", Rounded(one.heard_s)}});
+  }
+  return array;
+}
+
 }  // namespace
 
 std::string StatusJson(const ProcessView& process, const std::vector<ListenerView>& listeners,
                        const std::vector<PoolView>& pools,
-                       const std::vector<AbsentNodeView>& absent) {
+                       const std::vector<AbsentNodeView>& absent,
+                       const std::vector<RolloutView>& rollouts) {
   Json absent_array = Json::array();
   for (const AbsentNodeView& node : absent) {
     absent_array.push_back({{"pool", node.pool},
@@ -135,7 +153,12 @@ std::string StatusJson(const ProcessView& process, const std::vector<ListenerVie
                {"last_reload_at_s", process.last_reload_at_s},
                {"listeners", std::move(listener_array)},
                {"pools", PoolsArray(pools)},
-               {"absent", std::move(absent_array)}});
+               {"absent", std::move(absent_array)},
+               {"rollouts", RolloutArray(rollouts)}});
+}
+
+std::string RolloutsJson(const std::vector<RolloutView>& rollouts) {
+  return Text({{"rollouts", RolloutArray(rollouts)}});
 }
 
 std::string PoolsJson(const std::vector<PoolView>& pools) {

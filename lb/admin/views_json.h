@@ -19,7 +19,9 @@ namespace lb {
 // mongoosedns reads state, warmup, nodes_up, nodes_total and connections.
 std::string StatusJson(const ProcessView& process, const std::vector<ListenerView>& listeners,
                        const std::vector<PoolView>& pools,
-                       const std::vector<AbsentNodeView>& absent = {});
+                       const std::vector<AbsentNodeView>& absent = {},
+                       const std::vector<RolloutView>& rollouts = {});
+std::string RolloutsJson(const std::vector<RolloutView>& rollouts);  // {"rollouts":[...]}
 
 std::string PoolsJson(const std::vector<PoolView>& pools);  // {"pools":[...]}
 std::string WhyJson(const WhyView& why);                    // {"address",...}

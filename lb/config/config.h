@@ -261,6 +261,11 @@ struct StatusConfig {
   net::Duration timeout = std::chrono::seconds(1);
   uint32_t fall = 3;
   bool netsplit = true;
+  // A node that is drained with a rate or a deadline is asked by a POST there to drain itself
+  // (lb/control/node_drain.h); "": it is not.
+  std::string drain = "";
+  std::string user = "";  // by Basic authentication; "": without
+  std::string password = "";
 
   bool operator==(const StatusConfig&) const = default;
 };

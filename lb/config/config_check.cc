@@ -57,7 +57,7 @@ void ReadHeaders(const TomlSection& section, CheckConfig& out) {
 std::string FailedToRead() { return "cannot be read: " + std::string(std::strerror(errno)); }
 
 // The file's first line. A secret that others can read is none.
-void ReadPassword(const TomlSection& section, const std::string& path, CheckConfig& out) {
+void ReadPassword(const TomlSection& section, const std::string& path, Credentials& out) {
   auto close = [](std::FILE* file) { std::fclose(file); };
   std::unique_ptr<std::FILE, decltype(close)> file(std::fopen(path.c_str(), "re"), close);
   struct stat info{};
@@ -94,21 +94,6 @@ void ReadPassword(const TomlSection& section, const std::string& path, CheckConf
   out.password = password;
 }
 
-void ReadCredentials(const TomlSection& section, CheckConfig& out) {
-  out.user = section.String("user");
-  std::string file = section.String("password_file");
-  if (out.user.find(':') != std::string::npos) {
-    section.Error("user", "holds a colon, which Basic authentication cannot carry", "");
-  }
-  if (!out.user.empty() && file.empty()) {
-    section.Error("user", "has no password", "add password_file = \"/path\"");
-  } else if (out.user.empty() && !file.empty()) {
-    section.Error("password_file", "has no user", "add user = \"...\"");
-  } else if (!file.empty()) {
-    ReadPassword(section, file, out);
-  }
-}
-
 void ReadHttp(const TomlSection& section, CheckConfig& out) {
   out.method = section.String("method", out.method);
   if (!net::IsHttpToken(out.method)) {
@@ -130,7 +115,9 @@ void ReadHttp(const TomlSection& section, CheckConfig& out) {
                       " bytes, which is above the largest allowed, " + std::to_string(kBodyMax),
                   "shorten it");
   }
-  ReadCredentials(section, out);
+  Credentials credentials = ReadCredentials(section);
+  out.user = std::move(credentials.user);
+  out.password = std::move(credentials.password);
   out.expect_status = static_cast<int>(section.Int("expect_status", 200, {.min = 200, .max = 599}));
   out.expect_json = section.String("expect_json");
   out.expect_value = section.String("expect_value");
@@ -161,6 +148,23 @@ void RefuseKeys(const TomlSection& section, const Keys& keys, std::string_view t
 }
 
 }  // namespace
+
+Credentials ReadCredentials(const TomlSection& section) {
+  Credentials out;
+  out.user = section.String("user");
+  std::string file = section.String("password_file");
+  if (out.user.find(':') != std::string::npos) {
+    section.Error("user", "holds a colon, which Basic authentication cannot carry", "");
+  }
+  if (!out.user.empty() && file.empty()) {
+    section.Error("user", "has no password", "add password_file = \"/path\"");
+  } else if (out.user.empty() && !file.empty()) {
+    section.Error("password_file", "has no user", "add user = \"...\"");
+  } else if (!file.empty()) {
+    ReadPassword(section, file, out);
+  }
+  return out;
+}
 
 void JudgePath(const TomlSection& section, std::string_view key, std::string_view path) {
   bool plain = path.starts_with('/') && std::ranges::none_of(path, [](char c) {

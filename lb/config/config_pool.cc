@@ -210,6 +210,15 @@ StatusConfig ReadStatus(const TomlSection& section, const std::string& file) {
   out.timeout = section.Time("timeout", out.timeout, kTimeoutMin, std::chrono::minutes(1));
   out.fall = Natural(section, "fall", out.fall, 1, 1'000);
   out.netsplit = section.Bool("netsplit", out.netsplit);
+  out.drain = section.String("drain");
+  if (!out.drain.empty()) JudgePath(section, "drain", out.drain);
+  Credentials credentials = ReadCredentials(section);
+  out.user = std::move(credentials.user);
+  out.password = std::move(credentials.password);
+  if (out.drain.empty() && !out.user.empty()) {
+    section.Error("user", "has no effect without drain",
+                  "add drain = \"/api/drain\", or remove it");
+  }
   return out;
 }
 

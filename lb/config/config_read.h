@@ -83,6 +83,14 @@ inline void JudgeName(const net::TomlSection& section, std::string_view key,
       "use up to " + std::to_string(kNameMax) + " letters, digits and the characters - _ . : @");
 }
 
+// Basic authentication: `user` and `password_file`, which is a file of mode 0600 with the password
+// as its one line. Both or neither.
+struct Credentials {
+  std::string user;
+  std::string password;
+};
+Credentials ReadCredentials(const net::TomlSection& section);
+
 // An HTTP path: begins with a slash, holds no blanks, control characters or fragments.
 void JudgePath(const net::TomlSection& section, std::string_view key, std::string_view path);
 

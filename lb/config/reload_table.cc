@@ -113,7 +113,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"pool.*.check",
      "type interval fast_interval timeout rise fall jitter port send_proxy tls start method path "
      "host headers body user password_file expect_status expect_json expect_value to namespace"},
-    {"pool.*.status", "path port interval timeout fall netsplit"},
+    {"pool.*.status", "path port interval timeout fall netsplit drain user password_file"},
     {"pool.*.warmup", "mode duration start_rate end_rate aggression share_cap min_weight"},
 };
 

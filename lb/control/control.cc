@@ -84,6 +84,7 @@ Control::~Control() {
   loop_.CancelTimer(start_);
   loop_.CancelTimer(step_);
   loop_.CancelTimer(look_at_tls_);
+  asked_.clear();
   if (engine_) engine_->Stop();  // its connections name nodes of the pools
   pools_.clear();
   engine_.reset();
@@ -225,6 +226,7 @@ void Control::Commit(Config config, Prepared prepared) {
     return std::none_of(config.pools.begin(), config.pools.end(),
                         [&](const PoolConfig& c) { return c.name == pool.first; });
   });
+  rollouts_.Keep([this](const std::string& pool) { return pools_.contains(pool); });
   config_ = std::move(config);
 }
 
@@ -409,10 +411,42 @@ Done Control::Maint(const std::string& node) {
 Done Control::Drain(const std::string& node, const DrainOrder& order) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
-  return AfterOrder(
-      found->pool != nullptr
-          ? found->pool->Drain(found->node, order)
-          : registry_.OrderAbsent(*found->record, AdminState::kDrain, order, loop_.now()));
+  Done done = found->pool != nullptr
+                  ? found->pool->Drain(found->node, order)
+                  : registry_.OrderAbsent(*found->record, AdminState::kDrain, order, loop_.now());
+  return order.dry_run ? done : AfterOrder(std::move(done));
+}
+
+bool Control::AsksNode(const std::string& node, const DrainOrder& order) const {
+  if (!order.paced() || order.dry_run) return false;
+  const auto found = FindNode(node);
+  return found && found->pool != nullptr &&
+         found->pool->AskedToDrain(found->node).status != nullptr;
+}
+
+void Control::AskNodeToDrain(const std::string& node, const DrainOrder& order,
+                             NodeAnswered answered) {
+  const auto found = FindNode(node);
+  const auto asked = found && found->pool != nullptr ? found->pool->AskedToDrain(found->node)
+                                                     : PoolControl::NodeAsked{};
+  if (asked.status == nullptr) return answered(std::unexpected("nobody can be asked any more"));
+  const auto place = asked_.emplace(asked_.end());
+  *place = std::make_unique<NodeDrain>(
+      loop_, asked.address, *asked.status, order.rate, NodesPart(order.deadline),
+      [this, place, order, pool = found->pool->name(), name = found->node,
+       answered = std::move(answered)](auto answer) mutable {
+        const std::unique_ptr<NodeDrain> keep = std::move(*place);
+        asked_.erase(place);
+        const auto now = pools_.find(pool);
+        if (now != pools_.end()) now->second->PaceAfterNode(name, order, answer.has_value());
+        net::Log(answer ? net::LogLevel::kInfo : net::LogLevel::kWarn, "lb",
+                 answer ? "node drains by itself" : "node does not drain by itself",
+                 {{"pool", pool},
+                  {"node", name},
+                  {"connections", answer ? answer->connections : 0},
+                  {"reason", answer ? std::string() : answer.error()}});
+        answered(NodeAnswerText(order, answer));
+      });
 }
 
 Done Control::Shut(const std::string& node, double rate) {
@@ -451,6 +485,20 @@ Done Control::Prewarm(double rate) {
   return budget_->warming()
              ? "accepts " + std::to_string(static_cast<uint64_t>(budget_->rate())) + " a second"
              : std::string("the balancer is warm now");
+}
+
+std::expected<RolloutWanted, Refusal> Control::ReportRollout(const RolloutReport& report) {
+  if (!pools_.contains(report.pool)) {
+    std::string known;
+    for (const auto& [name, pool] : pools_) known += (known.empty() ? "" : ", ") + name;
+    return std::unexpected(
+        Refusal{"there is no pool '" + report.pool + "'; there are " + known, true});
+  }
+  return rollouts_.Report(report, loop_.now());
+}
+
+Done Control::OrderRollout(const std::string& pool, RolloutOrderKind kind) {
+  return rollouts_.Order(pool, kind, loop_.now());
 }
 
 std::optional<DrainProgress> Control::DrainOf(const std::string& node) const {

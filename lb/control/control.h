@@ -6,6 +6,7 @@
 #pragma once
 
 #include <functional>
+#include <list>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,9 +17,11 @@
 #include "lb/config/config.h"
 #include "lb/config/tls_setup.h"
 #include "lb/control/listener_set.h"
+#include "lb/control/node_drain.h"
 #include "lb/control/node_registry.h"
 #include "lb/control/orders.h"
 #include "lb/control/pool_control.h"
+#include "lb/control/rollout_board.h"
 #include "lb/control/views.h"
 #include "lb/proxy/engine.h"
 #include "lb/proxy/runtime.h"
@@ -54,6 +57,7 @@ class Control {
   std::vector<ListenerView> Listeners() const;
   std::vector<PoolView> Pools() const;
   std::vector<AbsentNodeView> Absent() const;
+  std::vector<RolloutView> Rollouts() const { return rollouts_.Views(loop_.now()); }
   WhyView Why(const net::Address& source) const;
   std::vector<CounterView> Counters() const;  // of process, listeners and workers; nodes: Pools()
 
@@ -64,10 +68,20 @@ class Control {
   Done Ready(const std::string& node);
   Done Maint(const std::string& node);
   Done Drain(const std::string& node, const DrainOrder& order);
+  // Whether an order of that kind asks the node itself to drain, too: with a rate or a deadline,
+  // where the pool's status section says how.
+  bool AsksNode(const std::string& node, const DrainOrder& order) const;
+  // Asks it, after a Drain() with node_is_asked, and says in words what it answered; its answer
+  // decides what is ended from here.
+  using NodeAnswered = std::move_only_function<void(std::expected<std::string, std::string>)>;
+  void AskNodeToDrain(const std::string& node, const DrainOrder& order, NodeAnswered answered);
   Done Shut(const std::string& node, double rate);
   Done ShutConnection(const std::string& id);
   Done SetWeight(const std::string& node, std::optional<uint32_t> weight);
   Done Prewarm(double rate);  // 0: at once to the end
+  // Of rolling restarts, which others lead (rollout_board.h).
+  std::expected<RolloutWanted, Refusal> ReportRollout(const RolloutReport& report);
+  Done OrderRollout(const std::string& pool, RolloutOrderKind kind);
   // How far a node's drain is; nullopt: the node is unknown.
   std::optional<DrainProgress> DrainOf(const std::string& node) const;
 
@@ -125,6 +139,8 @@ class Control {
   net::UniqueFd access_log_;
   std::unique_ptr<AcceptBudget> budget_;
   NodeRegistry registry_;
+  RolloutBoard rollouts_;
+  std::list<std::unique_ptr<NodeDrain>> asked_;  // to drain; not answered yet
   net::NameLookup names_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, std::unique_ptr<PoolControl>> pools_;

@@ -11,6 +11,13 @@ DrainPace DrainPace::ForDrain(const DrainRequest& request, uint64_t connections,
   return {EndReason::kDrained, request.rate, ShutPlan(request, connections, safe_rate, now), true};
 }
 
+DrainPace DrainPace::AfterNode(net::Duration within, uint64_t connections, net::Time begin) {
+  DrainPace pace{EndReason::kDrained, 0,
+                 ShutPlan({.deadline = within}, connections, net::kRateUnlimited, begin), true};
+  pace.begin_ = begin;
+  return pace;
+}
+
 DrainPace DrainPace::ForShut(double rate, uint64_t connections, net::Time now) {
   const double pace = rate > 0 ? rate : net::kRateUnlimited;
   return {EndReason::kShut, pace < net::kRateUnlimited ? pace : 0,
@@ -24,6 +31,7 @@ DrainPace DrainPace::ForDown(double rate, uint64_t connections, net::Time now) {
 }
 
 bool DrainPace::Step(const Node& node, Engine& engine, net::Time now) {
+  if (now < begin_) return false;
   const ShutPlan::Due due = plan_.Ask(node.active(), now);
   if (due.now > 0) ended_ += engine.ShutNode(&node, ShutCount(due.now), reason_);
   return node.active() == 0 && !drain_;

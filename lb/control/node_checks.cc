@@ -46,15 +46,14 @@ net::CheckSpec SpecOf(const CheckConfig& config) {
   return spec;
 }
 
-// The node's address on another port; a Unix socket has no other.
+}  // namespace
+
 net::SocketName OnPort(const net::SocketName& address, uint16_t port) {
   if (port == 0 || address.family() == AF_UNIX) return address;
   auto ip = net::Address::FromSockaddr(address.get(), address.size());
   CHECK(ip.has_value());
   return ip->WithPort(port).ToSocketName();
 }
-
-}  // namespace
 
 NodeChecks::NodeChecks(net::EventLoop& loop, net::FastRandom& random, const NodeHealth& health,
                        const PoolConfig& pool, const net::SocketName& address, Events events)

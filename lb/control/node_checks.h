@@ -17,6 +17,9 @@
 
 namespace lb {
 
+// The node's address on another port; a Unix socket has no other.
+net::SocketName OnPort(const net::SocketName& address, uint16_t port);
+
 class NodeChecks {
  public:
   struct Events {

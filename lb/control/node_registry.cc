@@ -86,11 +86,12 @@ Done NodeRegistry::OrderAbsent(NodeRecord& record, AdminState admin, const Drain
                                net::Time now) {
   const Node& node = *record.node;
   const std::string who = "node " + node.name + " is in no pool now; ";
+  if (order.dry_run) return who + Connections(node.active()) + " stay; nothing was done";
   record.admin = admin;
   record.left = now;
   record.EndPace();
   if (admin == AdminState::kReady) return who + "it will be ready when it returns";
-  if (order.rate > 0 || order.deadline > net::Duration::zero()) {
+  if (order.paced()) {
     // Nobody can say who will carry them: the order's own pace holds.
     record.pace = DrainPace::ForDrain({.rate = order.rate, .deadline = order.deadline},
                                       node.active(), net::kRateUnlimited, now);

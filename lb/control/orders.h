@@ -26,6 +26,11 @@ struct DrainOrder {
   double rate = 0;  // connections to end a second; 0 = leave them be until the deadline
   net::Duration deadline{};
   bool force = false;
+  bool dry_run = false;  // says what would be, and does nothing
+  // The node is asked to drain itself (Control::AskNodeToDrain), and the pace waits for its answer.
+  bool node_is_asked = false;
+
+  bool paced() const { return rate > 0 || deadline > net::Duration::zero(); }
 };
 
 }  // namespace lb

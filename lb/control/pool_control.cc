@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "lb/control/node_drain.h"
 #include "net/report/log.h"
 #include "net/xmpp/starttls.h"
 
@@ -653,15 +654,12 @@ Done PoolControl::Maint(std::string_view node) {
          std::to_string(entry->node->active()) + " connections stay";
 }
 
-Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
-  Done result;
-  PoolNode* entry = FindOrRefuse(node, result);
-  if (entry == nullptr) return result;
+DrainVerdict PoolControl::JudgeDrain(const PoolNode& entry, const DrainRequest& request) const {
   std::vector<DrainNode> nodes;
   size_t target = 0;
   for (size_t i = 0; i < entries_.size(); ++i) {
     const PoolNode& other = *entries_[i];
-    if (&other == entry) target = i;
+    if (&other == &entry) target = i;
     net::Duration warm_in{};
     if (other.warmup.warming()) {
       warm_in = std::max(net::Duration::zero(),
@@ -675,12 +673,25 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
                      .admission_rate = other.step.done ? net::kRateUnlimited : other.step.rate,
                      .warm_in = warm_in});
   }
+  return CheckDrain(nodes, target, request);
+}
+
+Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
+  Done result;
+  PoolNode* entry = FindOrRefuse(node, result);
+  if (entry == nullptr) return result;
   const DrainRequest request{.rate = order.rate, .deadline = order.deadline};
-  const DrainVerdict verdict = CheckDrain(nodes, target, request);
+  const DrainVerdict verdict = JudgeDrain(*entry, request);
   if (!verdict.allowed && !order.force) {
     return std::unexpected(Refusal{verdict.why + "; --force drains all the same"});
   }
-  if (order.rate > 0 || order.deadline > net::Duration::zero()) {
+  if (order.dry_run) {
+    return "node " + entry->config.name + " would drain " + std::to_string(entry->node->active()) +
+           " connections; " + verdict.why + "; nothing was done";
+  }
+  if (order.node_is_asked) {
+    entry->record->EndPace();  // until it has answered
+  } else if (order.paced()) {
     entry->record->pace =
         DrainPace::ForDrain(request, entry->node->active(),
                             order.force ? net::kRateUnlimited : verdict.safe_rate, loop_.now());
@@ -688,6 +699,28 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
   SetAdmin(*entry, AdminState::kDrain);
   return "node " + entry->config.name + " drains " + std::to_string(entry->node->active()) +
          " connections; " + verdict.why;
+}
+
+PoolControl::NodeAsked PoolControl::AskedToDrain(std::string_view node) const {
+  const PoolNode* entry = Find(node);
+  if (entry == nullptr || !entry->config.resolved()) return {};
+  if (!config_.status || config_.status->drain.empty()) return {};
+  return {entry->config.address, &*config_.status};
+}
+
+void PoolControl::PaceAfterNode(std::string_view node, const DrainOrder& order, bool node_drains) {
+  PoolNode* entry = Find(node);
+  if (entry == nullptr || entry->record->admin != AdminState::kDrain || entry->record->pace) return;
+  const uint64_t active = entry->node->active();
+  if (!node_drains) {
+    const DrainRequest request{.rate = order.rate, .deadline = order.deadline};
+    const double safe = order.force ? net::kRateUnlimited : JudgeDrain(*entry, request).safe_rate;
+    entry->record->pace = DrainPace::ForDrain(request, active, safe, loop_.now());
+  } else if (order.deadline > net::Duration::zero()) {
+    const net::Duration nodes_part = NodesPart(order.deadline);
+    entry->record->pace =
+        DrainPace::AfterNode(order.deadline - nodes_part, active, loop_.now() + nodes_part);
+  }
 }
 
 Done PoolControl::Shut(std::string_view node, double rate) {

@@ -67,6 +67,15 @@ class PoolControl {
   Done Ready(std::string_view node);
   Done Maint(std::string_view node);
   Done Drain(std::string_view node, const DrainOrder& order);
+  // How the node itself would be asked to drain; null where the configuration does not say, or
+  // there is no address.
+  struct NodeAsked {
+    net::SocketName address;
+    const StatusConfig* status = nullptr;
+  };
+  NodeAsked AskedToDrain(std::string_view node) const;
+  // It was asked: what is left to do here, unless another order came meanwhile.
+  void PaceAfterNode(std::string_view node, const DrainOrder& order, bool node_drains);
   Done Shut(std::string_view node, double rate);
   Done SetWeight(std::string_view node, std::optional<uint32_t> weight);
 
@@ -93,6 +102,7 @@ class PoolControl {
   using EntryPtr = std::unique_ptr<PoolNode>;
 
   PoolNode* Find(std::string_view node) const;
+  DrainVerdict JudgeDrain(const PoolNode& entry, const DrainRequest& request) const;
   PoolNode* FindOrRefuse(std::string_view node, Done& refusal) const;
   void SetNodes(std::vector<ResolvedNode> nodes, bool discovered);
   void Leave(PoolNode& entry);

@@ -47,6 +47,7 @@ NodeView NodeViewOf(const PoolFacts& pool, const PoolNode& entry,
     view.cluster_state = cluster ? ClusterStateName(cluster->state) : "unknown";
     view.cluster_sessions = cluster ? cluster->sessions : 0;
     view.cluster_error = entry.cluster_error;
+    view.incarnation = entry.health->incarnation();
   }
   if (entry.record->pace) {
     view.drain_active = true;

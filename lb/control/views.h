@@ -44,6 +44,7 @@ struct NodeView {
   std::vector<Check> checks;
   std::string cluster_state;  // of the status API; "" when not asked
   std::string cluster_error;
+  std::string incarnation;  // by the status API; "" unless it answered
   uint64_t cluster_sessions = 0;
   uint64_t drain_remaining = 0;  // while a paced drain or shut is under way
   double drain_rate = 0;

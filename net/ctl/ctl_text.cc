@@ -136,6 +136,9 @@ std::string CtlErrorText(std::string_view reply_json) {
 
 std::string CtlProgressText(std::string_view line_json) {
   const Json line = ParseOrEmpty(line_json);
+  if (const std::string message = Str(line, "message"); !message.empty()) {
+    return ForTerminal(message) + "\n";
+  }
   auto left = line.find("remaining");
   const double count = left != line.end() && left->is_number() ? left->get<double>() : 0;
   std::string text = Counted(static_cast<uint64_t>(count), "connection", "connections") + " left";

@@ -51,7 +51,7 @@ std::string SpanText(double seconds);
 // What goes to stderr for an answer that is not ok: the reason, and each mistake of a configuration
 // as FILE:LINE: KEY: what.
 std::string CtlErrorText(std::string_view reply_json);
-// A line of progress: "41 connections left, about 12s".
+// A line of progress: "41 connections left, about 12s", or the message that it has.
 std::string CtlProgressText(std::string_view line_json);
 
 }  // namespace net

@@ -144,8 +144,12 @@ void Probe::Look() {
 
 HttpFetch::HttpFetch(EventLoop& loop, const SocketName& address, std::string host, std::string path,
                      Duration timeout, size_t bytes_max, Done done)
-    : loop_(loop), parser_(bytes_max), done_(std::move(done)) {
-  request_ = SerializeRequest({.target = std::move(path), .host = std::move(host)});
+    : HttpFetch(loop, address, {.target = std::move(path), .host = std::move(host)}, timeout,
+                bytes_max, std::move(done)) {}
+
+HttpFetch::HttpFetch(EventLoop& loop, const SocketName& address, const HttpClientRequest& request,
+                     Duration timeout, size_t bytes_max, Done done)
+    : loop_(loop), request_(SerializeRequest(request)), parser_(bytes_max), done_(std::move(done)) {
   timer_ = loop_.After(timeout, [this, timeout] { Report(std::unexpected(TimeoutText(timeout))); });
   stream_ = Stream::Connect(loop_, address.get(), address.size(), this);
 }

@@ -78,13 +78,15 @@ class Probe final : private ChannelHandler {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for a report on its way
 };
 
-// One HTTP GET whose body is wanted.
+// One HTTP request, as a rule a GET, whose answer's body is wanted.
 class HttpFetch final : private StreamHandler {
  public:
   // The body of a 200, or why there is none.
   using Done = std::move_only_function<void(std::expected<std::string, std::string>)>;
 
   HttpFetch(EventLoop& loop, const SocketName& address, std::string host, std::string path,
+            Duration timeout, size_t bytes_max, Done done);
+  HttpFetch(EventLoop& loop, const SocketName& address, const HttpClientRequest& request,
             Duration timeout, size_t bytes_max, Done done);
   ~HttpFetch();
   HttpFetch(const HttpFetch&) = delete;

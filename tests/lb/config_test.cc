@@ -704,6 +704,22 @@ TEST_F(PasswordFile, IsReadWithoutItsLineEnd) {
   EXPECT_EQ(config->pools[0].checks[0].password, "s3 cret");
 }
 
+TEST_F(PasswordFile, OfTheStatusSectionIsReadByTheSameRules) {
+  const auto text = [this](const std::string& more) {
+    return AtEnd("[pool.xmpp.status]\nport = 5280\nuser = \"u\"\npassword_file = \"" + path_ +
+                 "\"\n" + more);
+  };
+  Write("secret\n", 0600);
+  auto config = ParseConfig(text("drain = \"/api/drain\""), "lb.toml");
+  ASSERT_TRUE(config) << config.error()[0].ToString();
+  EXPECT_EQ(config->pools[0].status->drain, "/api/drain");
+  EXPECT_EQ(config->pools[0].status->password, "secret");
+  EXPECT_THAT(Mistakes(text("")), ElementsAre(HasSubstr("user: has no effect without drain")));
+  EXPECT_THAT(Mistakes(text("drain = \"api\"")), ElementsAre(HasSubstr("is not an HTTP path")));
+  Write("secret\n", 0644);
+  EXPECT_THAT(Mistakes(text("drain = \"/api/drain\"")), ElementsAre(HasSubstr("chmod 0600")));
+}
+
 TEST_F(PasswordFile, ThatOthersMayReadIsRefused) {
   for (mode_t mode : {0640U, 0604U, 0620U, 0602U, 0644U}) {
     Write("secret\n", mode);

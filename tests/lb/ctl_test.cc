@@ -191,6 +191,9 @@ TEST(CtlTextTest, ProgressTellsWhatIsLeftAndForHowLong) {
   EXPECT_EQ(CtlProgressText(R"({"remaining":300,"eta_s":75})"),
             "300 connections left, about 1m 15s\n");
   EXPECT_EQ(CtlProgressText(R"({"remaining":1,"eta_s":null})"), "1 connection left\n");
+  EXPECT_EQ(CtlProgressText("{\"message\":\"n2 \\u001b drains\"}").find('\x1b'), std::string::npos);
+  EXPECT_THAT(CtlProgressText(R"({"message":"node n2 drains 3 connections"})"),
+              StartsWith("node n2 drains 3 connections"));
 }
 
 TEST(CtlTextTest, AnswersOfAnotherVersionDoNotBreakIt) {

@@ -1,0 +1,55 @@
+// Asks a node itself to drain, where the pool's status section says how ([pool.NAME.status] drain):
+// one POST to the port that is asked for the status, with Basic authentication,
+//
+//   POST PATH?rate=50&deadline=540        (a second; seconds; one may be missing)
+//   200 {"draining":true,"connections":41}
+//
+// so that its sessions end by its own words, the resumable and idle ones first, and resume
+// elsewhere.
+//
+// Control thread only. Destruction ends what is under way without an answer; it may happen from
+// inside the answer.
+#pragma once
+
+#include <cstdint>
+#include <expected>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "lb/config/config.h"
+#include "lb/control/orders.h"
+#include "net/base/address.h"
+#include "net/io/event_loop.h"
+#include "net/probe/check_runner.h"
+
+namespace lb {
+
+// Of a deadline the node gets so much; in the rest the balancer ends who is still there, evenly.
+constexpr net::Duration NodesPart(net::Duration deadline) { return deadline - deadline / 10; }
+
+struct NodeDrainAnswer {
+  uint64_t connections = 0;  // that it says it drains
+};
+
+// Pure: what is asked, and what the answer says. The error is in words.
+std::string NodeDrainTarget(const std::string& path, double rate, net::Duration deadline);
+std::expected<NodeDrainAnswer, std::string> ReadNodeDrainAnswer(const std::string& body);
+
+// For who ordered the drain: what was asked, what the node answered, and what follows here.
+std::expected<std::string, std::string> NodeAnswerText(
+    const DrainOrder& order, const std::expected<NodeDrainAnswer, std::string>& answer);
+
+class NodeDrain {
+ public:
+  using Done = std::move_only_function<void(std::expected<NodeDrainAnswer, std::string>)>;
+
+  // `address`: the node's; `status`: how it is asked.
+  NodeDrain(net::EventLoop& loop, const net::SocketName& address, const StatusConfig& status,
+            double rate, net::Duration deadline, Done done);
+
+ private:
+  std::unique_ptr<net::HttpFetch> fetch_;
+};
+
+}  // namespace lb

@@ -1,0 +1,168 @@
+#include "lb/control/node_drain.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "lb/admin/ctl_orders.h"
+#include "net/http/http_server.h"
+#include "tests/lb/control_fixture.h"
+
+namespace lb {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::SizeIs;
+
+TEST(NodeDrainTest, AsksByTheQuery) {
+  EXPECT_EQ(NodeDrainTarget("/api/drain", 50, seconds(540)), "/api/drain?rate=50&deadline=540");
+  EXPECT_EQ(NodeDrainTarget("/api/drain", 0.5, {}), "/api/drain?rate=0.5");
+  EXPECT_EQ(NodeDrainTarget("/drain?node=x", 0, std::chrono::milliseconds(1500)),
+            "/drain?node=x&deadline=1.5");
+}
+
+TEST(NodeDrainTest, ReadsTheAnswerStrictly) {
+  const auto answer = ReadNodeDrainAnswer(R"({"draining":true,"connections":41,"more":1})");
+  ASSERT_TRUE(answer.has_value()) << answer.error();
+  EXPECT_EQ(answer->connections, 41U);
+  for (const char* wrong :
+       {"", "yes", "[]", R"({"draining":true})", R"({"connections":4})",
+        R"({"draining":false,"connections":4})", R"({"draining":true,"connections":-4})",
+        R"({"draining":true,"connections":"many"})"}) {
+    EXPECT_FALSE(ReadNodeDrainAnswer(wrong).has_value()) << wrong;
+  }
+}
+
+// A balancer whose nodes have an admin API: one server, which is asked for both.
+class NodeDrainOrders : public test::ControlTest {
+ protected:
+  void SetUp() override {
+    ControlTest::SetUp();
+    if (HasFatalFailure()) return;
+    net::UniqueFd listener = net::test::ListenLoopback();
+    const auto port = ntohs(net::test::BoundAddress(listener.get()).sin_port);
+    api_.emplace(*loop_, std::move(listener),
+                 [this](const net::HttpRequest& request) { return Answer(request); });
+    std::ofstream(folder_ / "password") << "s3cret\n";
+    std::filesystem::permissions(folder_ / "password", std::filesystem::perms::owner_read);
+    WriteConfig("", "[pool.xmpp.status]\nport = " + std::to_string(port) +
+                        "\ninterval = \"100ms\"\nnetsplit = false\ndrain = \"/api/drain\"\n"
+                        "user = \"lb\"\npassword_file = \"" +
+                        (folder_ / "password").string() + "\"\n");
+    const auto reloaded = control_->Reload();
+    ASSERT_TRUE(reloaded.has_value()) << reloaded.error().front().ToString();
+    ASSERT_TRUE(net::test::RunUntil(
+        *loop_, [&] { return NodeNamed("n1").state == "up" && NodeNamed("n2").state == "up"; }));
+  }
+  void TearDown() override {
+    api_.reset();
+    ControlTest::TearDown();
+  }
+
+  net::HttpResponse Answer(const net::HttpRequest& request) {
+    if (request.method == "GET") {
+      return {.body = R"({"node":"a@b","incarnation":1,"state":"running","members":[],)"
+                      R"("running":["a@b"]})"};
+    }
+    asked_.push_back(request);
+    return drain_answer_;
+  }
+
+  CtlReply Order(const std::string& line) {
+    auto request = ParseCtlRequest(line);
+    EXPECT_TRUE(request.has_value()) << request.error();
+    std::optional<CtlReply> reply =
+        RunCtlRequest(*control_, {}, *request, [&](CtlReply late) { late_ = std::move(late); });
+    if (reply) return *reply;
+    EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return late_.has_value(); }));
+    return late_.value_or(CtlReply{});
+  }
+
+  std::optional<net::HttpServer> api_;
+  net::HttpResponse drain_answer_{.body = R"({"draining":true,"connections":7})"};
+  std::vector<net::HttpRequest> asked_;
+  std::optional<CtlReply> late_;
+};
+
+TEST_F(NodeDrainOrders, TheNodeIsAskedAndTheAnswerTold) {
+  Hold(10);
+  const CtlReply reply = Order(R"({"command":"drain","node":"n1","rate":5,"deadline":1000})");
+  EXPECT_EQ(reply.exit, CtlExit::kDone);
+  EXPECT_THAT(reply.message,
+              AllOf(HasSubstr("node n1 drains 5 connections"),
+                    HasSubstr("asked to drain at 5/s within 900s and answered that it does, with 7 "
+                              "connections in all")));
+  EXPECT_THAT(reply.object, HasSubstr("\"node_drains\":true"));
+  ASSERT_THAT(asked_, SizeIs(1));
+  EXPECT_EQ(asked_[0].method, "POST");
+  EXPECT_EQ(asked_[0].target, "/api/drain?rate=5&deadline=900");
+  EXPECT_EQ(asked_[0].Header("Authorization"), net::BasicAuthorization("lb", "s3cret"));
+  // Whom the node ends, nobody ends here beside it.
+  EXPECT_EQ(NodeNamed("n1").admin, "drain");
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 0);
+  EXPECT_EQ(NodeNamed("n1").active, 5U);
+}
+
+TEST_F(NodeDrainOrders, WhoIsLeftOfItsTimeIsEndedHereUntilTheDeadline) {
+  Hold(10);
+  const net::Time begun = clock_.Now();
+  Order(R"({"command":"drain","node":"n1","deadline":2})");
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").active < 5; }));
+  EXPECT_GE(clock_.Now() - begun, std::chrono::milliseconds(1800));
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").active == 0; }));
+}
+
+TEST_F(NodeDrainOrders, ANodeThatRefusesIsDrainedFromHereAndThatIsSaid) {
+  Hold(10);
+  drain_answer_ = {.status = 401, .body = "no"};
+  const CtlReply reply = Order(R"({"command":"drain","node":"n1","rate":1,"deadline":1000})");
+  EXPECT_EQ(reply.exit, CtlExit::kDone);
+  EXPECT_THAT(reply.message, AllOf(HasSubstr("in vain: status 401"),
+                                   HasSubstr("ended from here, at the pace of the order")));
+  EXPECT_THAT(reply.object, HasSubstr("\"node_drains\":false"));
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 1);
+}
+
+TEST_F(NodeDrainOrders, AnOrderThatEndsNobodyAsksNobody) {
+  EXPECT_EQ(Order(R"({"command":"drain","node":"n1"})").exit, CtlExit::kDone);
+  EXPECT_EQ(Order(R"({"command":"drain","node":"n1","rate":5,"dry-run":true,"force":true})").exit,
+            CtlExit::kDone);
+  EXPECT_EQ(NodeNamed("n1").drain_active, false);
+  RunForwardedRequest(*control_, R"({"command":"drain","node":"n1","rate":5})");
+  for (int i = 0; i < 20; ++i) Turn();
+  EXPECT_THAT(asked_, IsEmpty());
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 5) << "the old process ends its own";
+}
+
+TEST_F(NodeDrainOrders, TakenBackMeanwhileNothingIsEnded) {
+  Hold(10);
+  auto request = ParseCtlRequest(R"({"command":"drain","node":"n1","rate":1000})");
+  ASSERT_TRUE(request.has_value());
+  drain_answer_ = {.status = 503};
+  ASSERT_FALSE(RunCtlRequest(*control_, {}, *request, [&](CtlReply late) {
+                 late_ = std::move(late);
+               }).has_value());
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return late_.has_value(); }));
+  EXPECT_FALSE(NodeNamed("n1").drain_active);
+  EXPECT_EQ(NodeNamed("n1").active, 5U);
+}
+
+TEST_F(NodeDrainOrders, DryRunSaysWhatWouldBeAndDoesNothing) {
+  const CtlReply would = Order(R"({"command":"drain","node":"n1","deadline":9,"dry-run":true})");
+  EXPECT_EQ(would.exit, CtlExit::kDone);
+  EXPECT_THAT(would.message, AllOf(HasSubstr("would drain"), HasSubstr("nothing was done")));
+  EXPECT_EQ(NodeNamed("n1").admin, "ready");
+  ASSERT_TRUE(control_->Drain("n2", {}).has_value());
+  EXPECT_EQ(Order(R"({"command":"drain","node":"n1","dry-run":true})").exit, CtlExit::kRefused);
+  EXPECT_EQ(NodeNamed("n1").admin, "ready");
+}
+
+}  // namespace
+}  // namespace lb
