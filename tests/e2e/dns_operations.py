@@ -1,9 +1,11 @@
 """Operating mongoosedns: health, drain, warm-up, overrides, reload, upgrade, several DNS nodes, ACME,
 explain, and wrong configurations. Each waits for conditions, never for time."""
 
+import base64
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -516,6 +518,42 @@ class Rights(unittest.TestCase):
             self.assertEqual(set(status["Uid"].split()), {str(nobody)}, status["Name"])
             # At most CAP_NET_BIND_SERVICE, for reloads.
             self.assertIn(int(status["CapEff"], 16), (0, 1 << 10), status["Name"])
+
+
+    def test_no_copy_of_a_key_is_left_where_memory_was_freed(self):
+        keys = tempfile.mkdtemp(prefix="mongoosedns-keys-")
+        self.addCleanup(shutil.rmtree, keys)
+        path, _, _ = lib.make_key(keys)
+        with open(path, encoding="utf-8") as file:
+            text = re.search(r"^PrivateKey: (\S+)", file.read(), re.MULTILINE)[1].encode()
+        server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) +
+                            lib.ZONE.replace("file =", f'keys = ["{path}"]\nfile ='),
+                            {"example.org.zone": lib.ZONE_TEXT})
+        self.addCleanup(server.stop)
+        self.assertTrue(server.query(NAME, "A", want_dnssec=True).answer)
+        server.reload()
+        # OpenSSL keeps the number in the machine's order: what stands in the file's is a copy.
+        secrets = {"as text": text, "as bytes": base64.b64decode(text)}
+        found = [what for what, secret in secrets.items() if secret in self.memory(server)]
+        self.assertEqual(found, [])
+
+    @staticmethod
+    def memory(server):
+        """All that the process may write to."""
+        pid = server.process.pid
+        parts = []
+        with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", 0) as mem:
+            for line in maps:
+                area, rights, *_ = line.split()
+                if not rights.startswith("rw") or "[v" in line:
+                    continue
+                begin, end = (int(edge, 16) for edge in area.split("-"))
+                mem.seek(begin)
+                try:
+                    parts.append(mem.read(end - begin))
+                except OSError:
+                    pass  # a guard, or gone
+        return b"\0".join(parts)
 
 
 class Text(unittest.TestCase):
