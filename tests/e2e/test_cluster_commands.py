@@ -1,6 +1,7 @@
 """Operators' commands on three nodes of one cluster: whichever node is asked, they reach a user's home,
 a room and the sessions wherever these are, and a node that does not answer is named."""
 
+import concurrent.futures
 import contextlib
 import json
 import os
@@ -279,21 +280,35 @@ class Users(Cluster):
 
     def test_a_node_that_does_not_answer_is_named(self):
         user = self.user("mute")
-        client = self.client(1, user)
+        client, other = self.client(1, user), self.client(2, user, "other")
         pid = self.nodes[1].process.pid
         os.kill(pid, signal.SIGSTOP)
         began = time.monotonic()
         try:
-            code, message = self.fault(0, "session", "kickUserSession", "--user", client.full)
+            # At once: after a while the node is out, and its sessions with it.
+            with concurrent.futures.ThreadPoolExecutor() as pool:
+                kick = pool.submit(self.fault, 0, "session", "kickUserSession", "--user", client.full)
+                listed = pool.submit(self.answer, 2, "session", "listUserSessions", "--user", jid(user),
+                                     code=1)
+                code, message = kick.result()
+                listed = listed.result()
         finally:
             os.kill(pid, signal.SIGCONT)
+        self.assertLess(time.monotonic() - began, 20)
         self.assertEqual(code, "node_not_answering")
         self.assertIn(self.nodes[1].name, message)
-        self.assertLess(time.monotonic() - began, 20)
+        # What the others know is told all the same.
+        self.assertEqual([(error["extensions"]["code"], error["extensions"]["node"])
+                          for error in listed["errors"]], [("node_not_answering", self.nodes[1].name)])
+        lines = {line["user"]: line for line in listed["data"]["session"]["listUserSessions"]}
+        self.assertEqual(sorted(lines), sorted([client.full, other.full]))
+        self.assertEqual((lines[client.full]["node"], lines[client.full]["ip"]),
+                         (self.nodes[1].name, None))
+        self.assertEqual((lines[other.full]["node"], lines[other.full]["ip"]),
+                         (self.nodes[2].name, "127.0.0.1"))
         for node in self.nodes:
             node.wait_running(self.nodes)
         self.reached()
-
 
 
 class Rooms(Cluster):
