@@ -33,6 +33,9 @@ constexpr int kExitDone = static_cast<int>(net::CtlExit::kDone);
 constexpr int kExitRefused = static_cast<int>(net::CtlExit::kRefused);
 constexpr int kExitUsage = static_cast<int>(net::CtlExit::kUsage);
 
+// Of a process that was killed just now: net::ListenOptions has why.
+constexpr net::Duration kSocketPatience = std::chrono::seconds(2);
+
 // SIGTERM and SIGINT stop, a second one ends at once; SIGHUP reloads.
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
 
@@ -130,7 +133,8 @@ class Process {
       ctl_fd_ = Inherited(inheritance, "ctl " + ctl_path_);
       if (!ctl_fd_) {
         net::SocketName name = net::SocketName::Unix(ctl_path_);
-        auto fd = net::Listen(name.get(), name.size(), {.backlog = 16, .unix_mode = 0600});
+        auto fd = net::Listen(name.get(), name.size(),
+                              {.backlog = 16, .unix_mode = 0600, .unix_patience = kSocketPatience});
         if (!fd) return fd.error();
         ctl_fd_ = std::move(*fd);
       }

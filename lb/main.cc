@@ -55,6 +55,8 @@ std::string CtlSocketName(const std::string& path) { return "@ctl " + path; }
 // What the two processes tell each other after the hand-over, a line each.
 constexpr std::string_view kCountsLine = "counts ";  // old to new: saved_state.h
 constexpr std::string_view kOrderLine = "order ";    // new to old: a request of the control socket
+// Of a process that was killed just now: net::ListenOptions has why.
+constexpr net::Duration kSocketPatience = std::chrono::seconds(2);
 constexpr net::Duration kCountsEvery = std::chrono::milliseconds(500);
 
 std::string AdminSocketName(const net::Endpoint& endpoint) {
@@ -204,7 +206,8 @@ class Process {
                     const ConfigOrigin& origin) {
       net::UniqueFd fd = Inherited(inheritance, inherited);
       if (fd) return fd;
-      auto made = net::Listen(name.get(), name.size(), {.backlog = 64, .unix_mode = 0600});
+      auto made = net::Listen(name.get(), name.size(),
+                              {.backlog = 64, .unix_mode = 0600, .unix_patience = kSocketPatience});
       if (!made) {
         errors.push_back(origin.Error(made.error()));
         return net::UniqueFd();

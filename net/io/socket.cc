@@ -9,8 +9,10 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstddef>
 #include <cstring>
+#include <thread>
 
 #include "net/base/address.h"
 
@@ -38,14 +40,25 @@ const char* BindRemedy(int error) {
   }
 }
 
-// A socket file that nobody listens on is left from a crash; one that answers is in use.
-bool RemoveStaleUnixSocket(const sockaddr* address, socklen_t size) {
+// Does somebody listen at this file? One that nobody listens on is left from a crash: it is
+// removed.
+bool IsAnswered(const sockaddr* address, socklen_t size) {
   const auto* un = reinterpret_cast<const sockaddr_un*>(address);
   struct stat info{};
   if (lstat(un->sun_path, &info) != 0 || !S_ISSOCK(info.st_mode)) return false;
-  UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!probe || connect(probe.get(), address, size) == 0 || errno != ECONNREFUSED) return false;
-  return unlink(un->sun_path) == 0;
+  UniqueFd probe(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!probe) return false;
+  if (connect(probe.get(), address, size) == 0 || errno == EAGAIN) return true;  // EAGAIN: many do
+  if (errno == ECONNREFUSED) unlink(un->sun_path);
+  return false;
+}
+
+void MakeRoomForUnixSocket(const sockaddr* address, socklen_t size, Duration patience) {
+  constexpr auto kLookEvery = std::chrono::milliseconds(20);
+  const auto end = std::chrono::steady_clock::now() + patience;
+  while (IsAnswered(address, size) && std::chrono::steady_clock::now() < end) {
+    std::this_thread::sleep_for(kLookEvery);
+  }
 }
 
 // Before anybody may connect. "" or why not.
@@ -104,7 +117,7 @@ std::expected<UniqueFd, std::string> Listen(const sockaddr* address, socklen_t s
   if (!fd) return failed("socket", "");
   const bool is_unix = address->sa_family == AF_UNIX;
   if (is_unix) {
-    RemoveStaleUnixSocket(address, size);
+    MakeRoomForUnixSocket(address, size, options.unix_patience);
   } else {
     setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &kOne, sizeof kOne);
     if (options.reuse_port) setsockopt(fd.get(), SOL_SOCKET, SO_REUSEPORT, &kOne, sizeof kOne);

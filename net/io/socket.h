@@ -47,6 +47,10 @@ struct ListenOptions {
   uint32_t unix_mode = 0600;    // of a Unix socket's file
   std::string unix_user = {};   // its owner; "" = who the process is
   std::string unix_group = {};  // "" = the user's
+  // How long one that answers at a Unix socket's file may take to be gone. For programs that start:
+  // the ring of a process that was killed listens on until the kernel has taken it apart, which may
+  // be after the next process's start.
+  Duration unix_patience{};
 };
 
 // A listening socket, close-on-exec, blocking (the ring polls for itself), TCP_NODELAY. A Unix

@@ -9,12 +9,15 @@
 #include <latch>
 #include <thread>
 
+#include "net/base/address.h"
 #include "net/base/deadline_queue.h"
 #include "net/io/blocking_pool.h"
 #include "net/io/fd_ready.h"
 #include "net/io/gate.h"
 #include "net/io/mailbox.h"
+#include "net/io/socket.h"
 #include "tests/net/loopback.h"
+#include "tests/test_folder.h"
 
 namespace net {
 namespace {
@@ -281,6 +284,30 @@ TEST(DeadlineQueueTest, WhoCameFirstIsDueFirstAndNobodyBefore) {
   EXPECT_FALSE(queue.PopDue(start + std::chrono::seconds(2)));
   EXPECT_EQ(queue.PopDue(start + std::chrono::seconds(9))->since, start + std::chrono::seconds(1));
   EXPECT_TRUE(queue.empty());
+}
+
+// --- Unix sockets
+// ---------------------------------------------------------------------------------
+
+TEST(UnixSocketTest, OneThatAnswersIsInUseAndOneThatEndsWithinThePatienceIsReplaced) {
+  const TestFolder folder;
+  const SocketName name = SocketName::Unix(folder.path() + "/s");
+  auto first = Listen(name.get(), name.size(), {});
+  ASSERT_TRUE(first.has_value()) << first.error();
+  auto second = Listen(name.get(), name.size(), {});
+  ASSERT_FALSE(second.has_value());
+  EXPECT_NE(second.error().find("in use"), std::string::npos);
+  // As the ring of a process that was killed: it answers once more, and is then gone.
+  std::thread ending([&first] {
+    for (int asked = 0; asked < 2; ++asked) {
+      UniqueFd probe(accept(first->get(), nullptr, nullptr));
+      EXPECT_TRUE(probe);
+    }
+    first->Reset();
+  });
+  auto third = Listen(name.get(), name.size(), {.unix_patience = std::chrono::seconds(30)});
+  ending.join();
+  EXPECT_TRUE(third.has_value()) << third.error();
 }
 
 }  // namespace
