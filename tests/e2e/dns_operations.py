@@ -523,7 +523,7 @@ class Rights(unittest.TestCase):
     def test_no_copy_of_a_key_is_left_where_memory_was_freed(self):
         keys = tempfile.mkdtemp(prefix="mongoosedns-keys-")
         self.addCleanup(shutil.rmtree, keys)
-        path, _, _ = lib.make_key(keys)
+        path, _, dnskey = lib.make_key(keys)
         with open(path, encoding="utf-8") as file:
             text = re.search(r"^PrivateKey: (\S+)", file.read(), re.MULTILINE)[1].encode()
         server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) +
@@ -534,7 +534,9 @@ class Rights(unittest.TestCase):
         server.reload()
         # OpenSSL keeps the number in the machine's order: what stands in the file's is a copy.
         secrets = {"as text": text, "as bytes": base64.b64decode(text)}
-        found = [what for what, secret in secrets.items() if secret in self.memory(server)]
+        memory = self.memory(server)
+        self.assertIn(base64.b64decode(dnskey.split()[-1]), memory, "the public key is there to be seen")
+        found = [what for what, secret in secrets.items() if secret in memory]
         self.assertEqual(found, [])
 
     @staticmethod
