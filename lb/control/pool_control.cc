@@ -32,7 +32,8 @@ CheckTiming TimingOf(const CheckConfig& config) {
           .rise = config.rise,
           .fall = config.fall,
           .jitter = config.jitter,
-          .start = start};
+          .start = start,
+          .after_maint = start};
 }
 
 void SetNodeTls(const PoolConfig& config, std::shared_ptr<const net::TlsClientContext> tls,
@@ -690,11 +691,14 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
            " connections; " + verdict.why + "; nothing was done";
   }
   if (order.node_is_asked) {
-    entry->record->EndPace();  // until it has answered
+    entry->record->pace.reset();  // until it has answered
+    entry->record->ended = 0;
   } else if (order.paced()) {
     entry->record->pace =
         DrainPace::ForDrain(request, entry->node->active(),
                             order.force ? net::kRateUnlimited : verdict.safe_rate, loop_.now());
+  } else if (!entry->record->pace) {
+    entry->record->ended = 0;  // what a drain before ended is not this one's
   }
   SetAdmin(*entry, AdminState::kDrain);
   return "node " + entry->config.name + " drains " + std::to_string(entry->node->active()) +

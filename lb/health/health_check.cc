@@ -89,7 +89,7 @@ HealthState::HealthState(const CheckTiming& timing)
     : timing_(timing), status_(StatusAtStart(timing.start)) {}
 
 void HealthState::Restart() {
-  status_ = StatusAtStart(timing_.start);
+  status_ = StatusAtStart(timing_.after_maint);
   against_ = 0;
   why_.clear();
 }

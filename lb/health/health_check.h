@@ -37,6 +37,7 @@ struct CheckTiming {
   uint32_t fall = 3;
   double jitter = 0.1;  // each interval × (1 ± jitter)
   HealthStart start = HealthStart::kChecking;
+  HealthStart after_maint = HealthStart::kChecking;  // whatever it was before
 };
 
 enum class HealthStatus : uint8_t { kChecking, kUp, kDown };

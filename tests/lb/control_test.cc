@@ -47,6 +47,17 @@ class ControlAttacks : public test::ControlTest {
 };
 
 // attacks.md 18.
+// Checks that a reload, or the process before, had found good prove nothing of a node that comes
+// back from maintenance: a rolling restart waits for theirs.
+TEST_F(ControlAttacks, MaintenanceStartsChecksAnewAlsoOfANodeThatWasTakenOverUp) {
+  WriteConfig("", "[[pool.xmpp.check]]\ntype = \"tcp\"\ninterval = \"1h\"\n");
+  ASSERT_TRUE(control_->Reload().has_value());
+  EXPECT_EQ(NodeNamed("n1").state, "up");
+  ASSERT_TRUE(control_->Maint("n1").has_value());
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  EXPECT_EQ(NodeNamed("n1").state, "checking");
+}
+
 // Metrics and --json name a node's state out of one table: none is left without its series.
 TEST(NodeStates, EveryConditionIsAmongThem) {
   for (int i = 0; i <= static_cast<int>(NodeCondition::kMaint); ++i) {

@@ -116,6 +116,14 @@ TEST_F(NodeDrainOrders, WhoIsLeftOfItsTimeIsEndedHereUntilTheDeadline) {
   ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").active < 5; }));
   EXPECT_GE(clock_.Now() - begun, std::chrono::milliseconds(1800));
   ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").active == 0; }));
+  // The next drain, which ends nobody from here, does not count them as its own.
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  EXPECT_EQ(control_->DrainOf("n1")->ended, 5U);
+  Order(R"({"command":"drain","node":"n1","rate":5})");
+  EXPECT_EQ(control_->DrainOf("n1")->ended, 0U);
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  EXPECT_EQ(Order(R"({"command":"drain","node":"n1"})").exit, CtlExit::kDone);
+  EXPECT_EQ(control_->DrainOf("n1")->ended, 0U);
 }
 
 TEST_F(NodeDrainOrders, ANodeThatRefusesIsDrainedFromHereAndThatIsSaid) {
