@@ -288,6 +288,7 @@ server:
     zonelistfile: "{self.directory}/zone.list"
     server-count: 1
     xfrd-reload-timeout: 0
+    rrl-ratelimit: 0
 remote-control:
     control-enable: no
 key:
