@@ -262,14 +262,19 @@ void Conn::End(EndReason reason, int error) {
 void Conn::LeaveIfJoined() {
   if (state_ != State::kClosing || in_flight_ != 0) return;
   ground_.Unschedule(*this);
-  if (outbox_ != kNoIndex) {
-    Outbox& outbox = ground_.outboxes[outbox_];
-    outbox.queue.Clear(ground_.parts);
-    if (outbox.sealed != nullptr) ground_.outputs.Give(outbox.sealed, outbox.sealed_large);
-    ground_.outboxes.Free(std::exchange(outbox_, kNoIndex));
-  }
   Enter(State::kGone);
   DueAtTurnEnd(0);
+}
+
+// What is left in it was never sent.
+size_t Conn::DropOutbox() {
+  const size_t unsent = queued();
+  if (outbox_ == kNoIndex) return unsent;
+  Outbox& outbox = ground_.outboxes[outbox_];
+  outbox.queue.Clear(ground_.parts);
+  if (outbox.sealed != nullptr) ground_.outputs.Give(outbox.sealed, outbox.sealed_large);
+  ground_.outboxes.Free(std::exchange(outbox_, kNoIndex));
+  return unsent;
 }
 
 bool Conn::OnTurn() {
@@ -277,7 +282,8 @@ bool Conn::OnTurn() {
   if (state_ == State::kGone) {
     ConnStats::Add(ground_.stats.ended[static_cast<size_t>(end_)][static_cast<size_t>(when_)]);
     if (error_ != 0 && error_ < kErrnos) ConnStats::Add(ground_.stats.errnos[error_]);
-    host_->OnClosed(*this, {.reason = end_, .when = when_, .error = error_});
+    host_->OnClosed(*this,
+                    {.reason = end_, .when = when_, .error = error_, .unsent = DropOutbox()});
     return true;
   }
   if (Has(kOpenDue)) {
@@ -348,6 +354,8 @@ void Conn::OnCompletion(unsigned op, Completion completion) {
   }
   if (state_ == State::kClosing) {
     if (op == kConnect) CloseSlot();
+    // The send that was under way: the kernel may have had some of it before it was cancelled.
+    if (op == kSend && completion.result > 0) CountSent(static_cast<uint32_t>(completion.result));
     LeaveIfJoined();
     return;
   }

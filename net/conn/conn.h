@@ -213,6 +213,7 @@ class alignas(16) Conn final : public Target {
   void EndBySocket(int error);
   void CloseSlot();
   void LeaveIfJoined();
+  size_t DropOutbox();
   bool EndedHere() const { return state_ >= State::kClosing; }
 
   // conn_bytes.cc: in and out.
@@ -224,6 +225,8 @@ class alignas(16) Conn final : public Target {
   void DropHeld();
   void DrainHeld();
   void Take(uint16_t buffer);
+  // Ends it, and then nothing of it is queued.
+  bool Overflows(size_t more);
   Sent AfterSend();
   Outbox* OutboxOf();
   void FreeOutboxIfEmpty();
@@ -231,6 +234,7 @@ class alignas(16) Conn final : public Target {
   void SendClear(size_t limit);
   void SendSealed();
   void OnSent(int32_t result);
+  void CountSent(uint32_t sent);
   void TellWritable();
   void SayEnd();
 

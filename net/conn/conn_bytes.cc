@@ -188,6 +188,7 @@ Outbox* Conn::OutboxOf() {
 Conn::Sent Conn::Send(std::span<const uint8_t> bytes) {
   Outbox* outbox = OutboxOf();
   if (outbox == nullptr) return Sent::kClosed;
+  if (Overflows(bytes.size())) return Sent::kClosed;
   outbox->queue.Add(ground_.parts, bytes);
   return AfterSend();
 }
@@ -195,16 +196,19 @@ Conn::Sent Conn::Send(std::span<const uint8_t> bytes) {
 Conn::Sent Conn::Send(const SharedBytes& bytes) {
   Outbox* outbox = OutboxOf();
   if (outbox == nullptr) return Sent::kClosed;
+  if (Overflows(bytes.size())) return Sent::kClosed;
   outbox->queue.Add(ground_.parts, bytes);
   return AfterSend();
 }
 
+bool Conn::Overflows(size_t more) {
+  if (queued() + more <= ground_.options.send_queue_bytes_max) return false;
+  End(EndReason::kPeerSlow);
+  return true;
+}
+
 Conn::Sent Conn::AfterSend() {
   const size_t waiting = queued();
-  if (waiting > ground_.options.send_queue_bytes_max) {
-    End(EndReason::kPeerSlow);
-    return Sent::kClosed;
-  }
   if (!InFlight(kSend)) DueAtTurnEnd(kFlushDue);
   if (waiting < ground_.options.send_queue_bytes_high) return Sent::kQueued;
   if (!Has(kCongested)) ConnStats::Add(ground_.stats.congestions);
@@ -276,7 +280,12 @@ void Conn::OnSent(int32_t result) {
     EndBySocket(result < 0 ? -result : EPIPE);
     return;
   }
-  const auto sent = static_cast<uint32_t>(result);
+  CountSent(static_cast<uint32_t>(result));
+  Flush();
+  if (!EndedHere()) TellWritable();
+}
+
+void Conn::CountSent(uint32_t sent) {
   ConnStats::Add(ground_.stats.bytes_out, sent);
   Outbox& outbox = ground_.outboxes[outbox_];
   if (outbox.sealed != nullptr) {
@@ -289,8 +298,6 @@ void Conn::OnSent(int32_t result) {
     outbox.queue.Consume(ground_.parts, sent);
     outbox.clear_left -= std::min<size_t>(outbox.clear_left, sent);
   }
-  Flush();
-  if (!EndedHere()) TellWritable();
 }
 
 void Conn::TellWritable() {

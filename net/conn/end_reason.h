@@ -61,6 +61,9 @@ struct Ended {
   EndReason reason = EndReason::kNone;
   EndWhen when = EndWhen::kConnecting;
   int error = 0;  // an errno; 0 for none
+  // Bytes that were queued and that the kernel did not take: the last of what was sent. With TLS a
+  // record counts until it is out whole.
+  size_t unsent = 0;
 
   // "the peer's socket failed while open (ECONNRESET)".
   std::string Text() const;

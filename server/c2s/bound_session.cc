@@ -52,9 +52,7 @@ void BoundSession::Say(std::string xml, int64_t now_us, Out& out) {
 void BoundSession::Send(Delivery delivery, int64_t now_us, bool attached, Out& out) {
   if (attached) out.xml += delivery.xml;
   if (!managed_) {
-    if (delivery.ticket != 0) {
-      out.ended.push_back({delivery.ticket, attached ? DeliveryEnd::kTaken : DeliveryEnd::kLost});
-    }
+    AddEnd(delivery, attached ? DeliveryEnd::kTaken : DeliveryEnd::kLost, out.ended);
     return;
   }
   unacked_.Push(std::move(delivery), now_us);
@@ -67,9 +65,7 @@ void BoundSession::Hold(Delivery delivery, int64_t now_us, Out& out) {
   for (UnackedQueue::Item& item : *held_) {
     if (item.delivery.replaces != delivery.replaces) continue;
     // It would have been told this, and then the other.
-    if (item.delivery.ticket != 0) {
-      out.ended.push_back({item.delivery.ticket, DeliveryEnd::kTaken});
-    }
+    AddEnd(item.delivery, DeliveryEnd::kTaken, out.ended);
     held_bytes_ -= item.delivery.xml.size();
     item = {std::move(delivery), now_us};
     return;
@@ -95,7 +91,7 @@ void BoundSession::Lose(std::vector<TicketEnd>& ended) {
   unacked_.Lose(ended);
   if (held_ == nullptr) return;
   for (const UnackedQueue::Item& item : *held_) {
-    if (item.delivery.ticket != 0) ended.push_back({item.delivery.ticket, DeliveryEnd::kLost});
+    AddEnd(item.delivery, DeliveryEnd::kLost, ended);
   }
   held_.reset();
   held_bytes_ = 0;

@@ -155,12 +155,11 @@ void FarSide::Changed(const SessionId& session, const Jid& user, SessionState st
   Post(lodged->second, ChangedLetter{session, user, state});
 }
 
-void FarSide::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
-                            DeliveryEnd end) {
-  const auto lodged = lodged_.find(session);
-  if (lodged == lodged_.end()) return home().DeliveryEnded(session, user, ticket, end);
-  // Of a home that went: nobody waits for it.
-  Post(lodged->second, DeliveryEndedLetter{session, user, ticket, end});
+void FarSide::DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& user,
+                            uint64_t ticket, DeliveryEnd end) {
+  if (at == 0) return home().DeliveryEnded(session, user, ticket, end);
+  // Of a node that went: nobody waits for it.
+  Post(at, DeliveryEndedLetter{session, user, ticket, end});
 }
 
 void FarSide::Gone(const SessionId& session, const Jid& user) {
@@ -469,6 +468,7 @@ void FarSide::OnLetter(NodeNumber, const BoundLetter& letter) {
 }
 
 void FarSide::OnLetter(NodeNumber node, DeliverLetter letter) {
+  letter.delivery.home = node;
   ground_.deliver(letter.session, std::move(letter.delivery),
                   {.node = node, .worker = letter.from});
 }

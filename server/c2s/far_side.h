@@ -110,7 +110,9 @@ class FarSide {
   void Bind(BindRequest request);
   void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark);
   void Changed(const SessionId& session, const Jid& user, SessionState state);
-  void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket, DeliveryEnd end);
+  // `at`: the node whose home delivered it. Also behind Gone().
+  void DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& user, uint64_t ticket,
+                     DeliveryEnd end);
   void Gone(const SessionId& session, const Jid& user);
   void Route(Parcel parcel) { Route(std::move(parcel), 0); }
   void Expel(const Jid& user, const std::string& text);

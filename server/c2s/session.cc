@@ -65,45 +65,46 @@ void Session::OnDue(net::Conn&) {
   Arm();
 }
 
-void Session::OnClosed(net::Conn&, const net::Ended&) {
+void Session::OnClosed(net::Conn&, const net::Ended& ended) {
+  TellUnsent(ended.unsent);
   Lost();
   worker_.Forget(*this);  // this is gone
 }
 
 // The connection is, without a word: the session may come back.
-void Session::Lost() {
-  TellUnsent();
-  worker_.Park(*this, stream_.TakeSession());
-}
+void Session::Lost() { worker_.Park(*this, stream_.TakeSession()); }
 
 bool Session::TellSent() {
-  if (unsent_ == nullptr) return false;
-  // It counts no more what it dropped; OnClosed() is next.
-  if (conn_->state() >= net::Conn::State::kClosing) return true;
+  // Of a connection that ends, the end tells what of it is out: OnClosed() is next.
+  if (unsent_ == nullptr || conn_->state() >= net::Conn::State::kClosing) return unsent_ != nullptr;
   // Of TLS the conn counts records: one that is not out whole tells the client nothing.
-  const uint64_t queued = conn_->queued();
-  const uint64_t sent = written_ - std::min(written_, queued);
+  TellTaken(conn_->queued());
+  return unsent_ != nullptr;
+}
+
+// All but the last `queued` bytes, and what the conn refused, is out.
+void Session::TellTaken(uint64_t queued) {
+  const uint64_t sent = written_ - std::min(written_, refused_ + queued);
   std::vector<TicketEnd> ended;
   auto& ones = unsent_->ones;
   const auto first = std::ranges::find_if(ones, [&](const auto& one) { return one.behind > sent; });
   for (auto it = ones.begin(); it != first; ++it) ended.push_back(it->end);
   ones.erase(ones.begin(), first);
-  if (!ones.empty()) {
-    worker_.TellDelivered(unsent_->id, unsent_->full, ended);
-    return true;
-  }
-  const auto done = std::move(unsent_);
-  worker_.TellDelivered(done->id, done->full, ended);
-  return false;
+  const SessionId id = unsent_->id;
+  const Jid full = unsent_->full;
+  if (ones.empty()) unsent_.reset();
+  worker_.TellDelivered(id, full, ended);
 }
 
-// The connection ends: what the kernel has not is lost.
-void Session::TellUnsent() {
-  TellSent();
+// The connection has ended: what the kernel did not take is lost.
+void Session::TellUnsent(uint64_t queued) {
+  if (unsent_ != nullptr) TellTaken(queued);
   if (unsent_ == nullptr) return;
   const auto lost = std::move(unsent_);
   std::vector<TicketEnd> ended;
-  for (const auto& one : lost->ones) ended.push_back({one.end.ticket, DeliveryEnd::kLost});
+  for (const auto& one : lost->ones) {
+    ended.push_back({one.end.ticket, DeliveryEnd::kLost, one.end.home});
+  }
   worker_.TellDelivered(lost->id, lost->full, ended);
 }
 
@@ -121,7 +122,7 @@ int64_t Session::UnixUs() const { return worker_.UnixUs(); }
 
 void Session::Write(std::string_view xml) {
   written_ += xml.size();
-  conn_->Send(xml);
+  if (conn_->Send(xml) == net::Conn::Sent::kClosed) refused_ += xml.size();
 }
 
 bool Session::HasTls(std::string_view domain) const { return worker_.TlsFor(domain) != nullptr; }

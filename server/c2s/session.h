@@ -76,7 +76,8 @@ class Session final : public net::ConnHost, private ClientPort {
   void OnStreamOver() override;
 
   void Lost();
-  void TellUnsent();
+  void TellTaken(uint64_t queued);
+  void TellUnsent(uint64_t queued);
 
   // Deliveries that somebody waits for and the kernel has not yet.
   struct Unsent {
@@ -96,6 +97,7 @@ class Session final : public net::ConnHost, private ClientPort {
   std::unique_ptr<SaslChannel> behind_;
   SessionId id_;
   uint64_t written_ = 0;  // bytes of the stream
+  uint64_t refused_ = 0;  // of them, the last: its connection did not take them
   std::unique_ptr<Unsent> unsent_;
   ClientStream stream_;
 };

@@ -36,10 +36,14 @@ void UnackedQueue::Push(Delivery delivery, int64_t now_us) {
   ++sent_;
 }
 
+void AddEnd(const Delivery& delivery, DeliveryEnd end, std::vector<TicketEnd>& ended) {
+  if (delivery.ticket != 0) ended.push_back({delivery.ticket, end, delivery.home});
+}
+
 void UnackedQueue::Pop(DeliveryEnd end, std::vector<TicketEnd>& ended) {
   Item& item = items_[head_++];
   bytes_ -= item.delivery.xml.size();
-  if (item.delivery.ticket != 0) ended.push_back({item.delivery.ticket, end});
+  AddEnd(item.delivery, end, ended);
   if (head_ == items_.size()) {
     std::vector<Item>().swap(items_);
     head_ = 0;

@@ -46,8 +46,12 @@ class SettledCount {
 struct TicketEnd {
   uint64_t ticket = 0;
   DeliveryEnd end = DeliveryEnd::kTaken;
+  uint16_t home = 0;  // whose ticket it is, as in Delivery
   friend bool operator==(const TicketEnd&, const TicketEnd&) = default;
 };
+
+// Where somebody wants to know.
+void AddEnd(const Delivery& delivery, DeliveryEnd end, std::vector<TicketEnd>& ended);
 
 class UnackedQueue {
  public:

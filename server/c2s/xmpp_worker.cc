@@ -337,9 +337,17 @@ void XmppWorker::Changed(const SessionId& session, const Jid& user, SessionState
 
 void XmppWorker::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                                DeliveryEnd end) {
+  EndDelivery(session, user, {.ticket = ticket, .end = end});
+}
+
+void XmppWorker::EndDelivery(const SessionId& session, const Jid& user, const TicketEnd& one) {
   const size_t worker = HomeOf(user.bare());
-  if (worker == index_) return far_->DeliveryEnded(session, user, ticket, end);
-  Post(worker, [=](XmppWorker& w) { w.far_->DeliveryEnded(session, user, ticket, end); });
+  if (worker == index_) {
+    return far_->DeliveryEnded(one.home, session, user, one.ticket, one.end);
+  }
+  Post(worker, [=](XmppWorker& w) {
+    w.far_->DeliveryEnded(one.home, session, user, one.ticket, one.end);
+  });
 }
 
 void XmppWorker::Gone(const SessionId& session, const Jid& user) {
@@ -376,7 +384,7 @@ void XmppWorker::TellDelivered(const SessionId& session, const Jid& user,
                                std::span<const TicketEnd> ended) {
   if (ended.empty()) return;
   const Jid bare = user.Bare();
-  for (const TicketEnd& one : ended) DeliveryEnded(session, bare, one.ticket, one.end);
+  for (const TicketEnd& one : ended) EndDelivery(session, bare, one);
 }
 
 // --- The end.

@@ -326,6 +326,7 @@ class XmppWorker final : public SessionGate,
   void Post(size_t worker, Item item);
   void OnTurnEnd();
   void TellSent();
+  void EndDelivery(const SessionId& session, const Jid& user, const TicketEnd& one);
   void OnTick();
   void Read(uint64_t serial, const Jid& user);
   void AdmitLogins();

@@ -218,7 +218,7 @@ void HomeCore::Tick() {
 
 bool HomeCore::IsIdle(const User& user) const {
   return user.sessions.empty() && !user.loading && !user.busy && user.keeping == 0 &&
-         !user.offline_running && user.doubts == 0 && user.offline_taken == 0 &&
+         !user.offline_running && user.doubts == 0 && user.offline_taken == nullptr &&
          !user.offline_reading &&
          (user.waiting == nullptr || (user.waiting->load.empty() && user.waiting->turn.empty() &&
                                       user.waiting->messages.empty()));

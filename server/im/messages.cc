@@ -410,7 +410,7 @@ void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
 // --- What waited (XEP-0160).
 
 void Messages::DeliverOffline(User& user) {
-  if (user.offline == 0 || user.offline_running || user.offline_taken != 0) return;
+  if (user.offline == 0 || user.offline_running || user.offline_taken != nullptr) return;
   if (user.doubts != 0) return;
   if (MostAvailable(user).empty()) return;
   user.offline_running = true;
@@ -460,39 +460,42 @@ void Messages::ReleaseWaiting(User& user) {
   core_.Rest(user);
 }
 
-// They leave the store when all are taken, or those before the first that is not.
+// Those that were taken leave the store when the end of all is known.
 void Messages::OfflineEnded(const std::shared_ptr<Waited>& waited, size_t index, DeliveryEnd end) {
   waited->taken[index] = end == DeliveryEnd::kTaken;
   if (--waited->open > 0) return;
-  const auto missing = std::ranges::find(waited->taken, false);
-  const auto taken = static_cast<size_t>(missing - waited->taken.begin());
-  const size_t left = waited->ids.size() - taken;
-  if (User* user = core_.Find(waited->user.full())) {
-    user->offline_running = false;
-    user->offline += static_cast<uint32_t>(left);
-    if (taken > 0) user->offline_taken = std::max(user->offline_taken, waited->ids[taken - 1]);
-    RemoveTaken(*user);
+  std::vector<uint64_t> taken;
+  for (size_t i = 0; i < waited->ids.size(); ++i) {
+    if (waited->taken[i]) taken.push_back(waited->ids[i]);
   }
+  User* user = core_.Find(waited->user.full());
+  if (user == nullptr) return;
+  user->offline_running = false;
+  user->offline += static_cast<uint32_t>(waited->ids.size() - taken.size());
+  // None are read while some wait to leave: there is no other list.
+  if (!taken.empty()) {
+    user->offline_taken = std::make_unique<std::vector<uint64_t>>(std::move(taken));
+  }
+  RemoveTaken(*user);
 }
 
 // Until they have left the store no more are read.
 void Messages::RemoveTaken(User& user) {
-  if (user.offline_taken == 0) {
+  if (user.offline_taken == nullptr) {
     DeliverOffline(user);
     return core_.Rest(user);
   }
   user.stale = true;
   user.offline_running = true;
-  const uint64_t up_to = user.offline_taken;
   WriteBatch batch;
-  batch.push_back(RemoveOffline{.user = user.jid.full(), .up_to = up_to});
-  core_.store().Write(std::move(batch), core_.InTurn<std::monostate>([this, bare = user.jid.full(),
-                                                                      up_to](const auto& done) {
+  batch.push_back(RemoveOffline{.user = user.jid.full(), .ids = *user.offline_taken});
+  core_.store().Write(std::move(batch), core_.InTurn<std::monostate>([this, bare = user.jid.full()](
+                                                                         const auto& done) {
     User* at = core_.Find(bare);
     if (at == nullptr) return;
     at->offline_running = false;
     if (!done) return unremoved_.push_back(bare);
-    if (at->offline_taken == up_to) at->offline_taken = 0;
+    at->offline_taken.reset();
     RemoveTaken(*at);
   }));
 }

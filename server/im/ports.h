@@ -33,6 +33,7 @@ struct Delivery {
   std::string replaces;
   // Unique for the home, when it wants to hear what became of it; 0: it does not.
   uint64_t ticket = 0;
+  uint16_t home = 0;  // the node of that home, as in SessionId
   // XEP-0203 is put in when it is resent after a resumption or was kept back.
   bool message_of_people = false;
 };

@@ -82,7 +82,8 @@ struct User {
   std::vector<HomeSession> sessions;            // in the order of their binding
   uint64_t roster_version = 0;
   uint32_t offline = 0;        // messages that wait in the store
-  uint64_t offline_taken = 0;  // up to which id they are to leave the store, and have not yet
+  // Ids of those that are to leave the store and have not yet; null: none.
+  std::unique_ptr<std::vector<uint64_t>> offline_taken;
   uint32_t keeping = 0;        // messages on their way to wait in the store
   bool loading = false;
   bool busy = false;             // a change of roster or blocking list is on its way to the store

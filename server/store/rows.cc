@@ -29,7 +29,7 @@ size_t Bytes(const ClearBlocked& w) { return w.user.size(); }
 size_t Bytes(const AddOffline& w) {
   return w.entry.owner.size() + w.entry.from.size() + w.entry.xml.size();
 }
-size_t Bytes(const RemoveOffline& w) { return w.user.size(); }
+size_t Bytes(const RemoveOffline& w) { return w.user.size() + w.ids.size() * sizeof(w.ids[0]); }
 size_t Bytes(const AddArchive& w) {
   return w.entry.owner.size() + w.entry.peer.size() + w.entry.resource.size() +
          w.entry.origin_id.size() + w.entry.xml.size();

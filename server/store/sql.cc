@@ -46,7 +46,7 @@ constexpr char kAddOfflineBelow[] =
     "INSERT INTO offline (owner, id, expires_s, sender, xml) SELECT $1, $2, $3, $4, $5 "
     "WHERE (SELECT count(*) FROM (SELECT 1 FROM offline WHERE owner = $1 LIMIT $6) AS waiting) "
     "< $6 ON CONFLICT (owner, id) DO NOTHING";
-constexpr char kRemoveOffline[] = "DELETE FROM offline WHERE owner = $1 AND id <= $2";
+constexpr char kRemoveOffline[] = "DELETE FROM offline WHERE owner = $1 AND id = $2";
 constexpr char kAddArchive[] =
     "INSERT INTO archive (owner, id, peer, resource, outgoing, origin_id, xml) "
     "VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (owner, id) DO NOTHING";
@@ -158,7 +158,9 @@ struct SqlSteps::Translate {
     if (w.most > 0) values.emplace_back(int64_t{w.most});
     Add(w.most > 0 ? kAddOfflineBelow : kAddOffline, std::move(values), StoreError::kConflict);
   }
-  void operator()(const RemoveOffline& w) { Add(kRemoveOffline, {w.user, Int(w.up_to)}); }
+  void operator()(const RemoveOffline& w) {
+    for (const uint64_t id : w.ids) Add(kRemoveOffline, {w.user, Int(id)});
+  }
   void operator()(const AddArchive& w) {
     const ArchiveEntry& entry = w.entry;
     Add(kAddArchive,

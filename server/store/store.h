@@ -162,9 +162,10 @@ struct AddOffline {
   OfflineEntry entry;
   uint32_t most = 0;  // of the owner's; above it the batch ends with kConflict. 0: no limit
 };
+// Each by its id: another node may have stored one between them by now.
 struct RemoveOffline {
   std::string user;
-  uint64_t up_to = 0;  // ids
+  std::vector<uint64_t> ids;
 };
 struct AddArchive {  // kConflict when the owner has an entry with that id
   ArchiveEntry entry;

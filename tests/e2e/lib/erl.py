@@ -2,6 +2,8 @@
 are told. Debian 12's erl (OTP 25) runs as it is; later ones in a folder that mmdebstrap makes once
 (build/erlang/SUITE) and that is kept for the next run."""
 
+import contextlib
+import fcntl
 import os
 import pty
 import select
@@ -37,6 +39,13 @@ def mirror():
     return sources[1]
 
 
+@contextlib.contextmanager
+def one_at_a_time(folder):
+    with open(f"{folder}.lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def make_suite(suite, folder):
     part = f"{folder}.{os.getpid()}"
     origin = mirror()
@@ -61,13 +70,16 @@ def erl_of(suite):
             raise RuntimeError("erl is missing: apt-get install erlang-base")
         return []
     folder = os.path.join(FOLDERS, suite)
-    if not os.path.isdir(folder):
-        if os.getuid() != 0 or not shutil.which("mmdebstrap"):
-            raise RuntimeError(f"{folder} is missing: as root, apt-get install mmdebstrap and run "
-                               "this test again; it takes a minute and needs Debian's mirror")
-        os.makedirs(FOLDERS, exist_ok=True)
-        make_suite(suite, folder)
-    shutil.copy("/etc/hosts", os.path.join(folder, "etc", "hosts"))  # erl asks it for localhost
+    os.makedirs(FOLDERS, exist_ok=True)
+    with one_at_a_time(folder):  # tests that run side by side want the same one
+        if not os.path.isdir(folder):
+            if os.getuid() != 0 or not shutil.which("mmdebstrap"):
+                raise RuntimeError(f"{folder} is missing: as root, apt-get install mmdebstrap and "
+                                   "run this test again; it takes a minute and needs Debian's "
+                                   "mirror")
+            make_suite(suite, folder)
+        # erl asks it for localhost
+        shutil.copy("/etc/hosts", os.path.join(folder, "etc", "hosts"))
     return ["chroot", folder]
 
 

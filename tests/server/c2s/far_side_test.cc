@@ -46,7 +46,12 @@ class Sim {
     std::set<uint32_t> settled;
     int settled_twice = 0;
     net::StreamError closed = net::StreamError::kNone;
-    std::deque<std::pair<uint64_t, std::string>> untaken;  // ticket, id of the message
+    struct Untaken {
+      uint64_t ticket;
+      NodeNumber home;
+      std::string message;  // its id
+    };
+    std::deque<Untaken> untaken;
     std::map<std::string, uint64_t> last_of;               // by sender: the number that came last
   };
 
@@ -103,19 +108,19 @@ class Sim {
         if (stanza->root().Attribute("type") == "error") message.clear();
       }
       if (delivery.ticket == 0) return;
-      client->untaken.emplace_back(delivery.ticket, message);
+      client->untaken.push_back({delivery.ticket, delivery.home, message});
       if (sim_.random.Below(4) != 0) Take(*client);
     }
     void Take(Client& client) {
       auto taken = std::exchange(client.untaken, {});
-      for (const auto& [ticket, message] : taken) {
+      for (const auto& [ticket, home, message] : taken) {
         if (const auto it = sim_.fates.find(message); it != sim_.fates.end()) {
           ++it->second.taken;
           uint64_t& last = client.last_of[it->second.sender];
           if (it->second.number <= last) ++sim_.disordered;
           last = std::max(last, it->second.number);
         }
-        DeliveryEnded(client.id, client.user, ticket, DeliveryEnd::kTaken);
+        far->DeliveryEnded(home, client.id, client.user, ticket, DeliveryEnd::kTaken);
       }
     }
     void Settled(const SenderMark& mark) override {
@@ -135,10 +140,14 @@ class Sim {
     void EndOf(Client& client) {
       client.open = false;
       if (client.full.empty()) return;  // Bound() finds nobody
-      for (const auto& [ticket, message] : std::exchange(client.untaken, {})) {
-        DeliveryEnded(client.id, client.user, ticket, DeliveryEnd::kLost);
+      const auto untaken = std::exchange(client.untaken, {});
+      // The last words of a stream: their end is known when its home has heard of its own.
+      const bool late = sim_.random.Below(2) == 0;
+      if (late) Gone(client.id, client.user);
+      for (const auto& [ticket, home, message] : untaken) {
+        far->DeliveryEnded(home, client.id, client.user, ticket, DeliveryEnd::kLost);
       }
-      Gone(client.id, client.user);
+      if (!late) Gone(client.id, client.user);
     }
 
     // --- HomeGate
@@ -151,7 +160,7 @@ class Sim {
     }
     void DeliveryEnded(const SessionId& id, const Jid& user, uint64_t ticket,
                        DeliveryEnd end) override {
-      far->DeliveryEnded(id, user, ticket, end);
+      far->DeliveryEnded(0, id, user, ticket, end);
     }
     void Gone(const SessionId& id, const Jid& user) override { far->Gone(id, user); }
     void Route(Parcel parcel) override {

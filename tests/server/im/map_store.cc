@@ -91,7 +91,7 @@ void MapStore::ApplyOne(const StoreWrite& write) {
           [&](const AddOffline& add) { users[add.entry.owner].offline[add.entry.id] = add.entry; },
           [&](const RemoveOffline& remove) {
             auto& offline = users[remove.user].offline;
-            offline.erase(offline.begin(), offline.upper_bound(remove.up_to));
+            for (const uint64_t id : remove.ids) offline.erase(id);
           },
           [&](const AddArchive& add) { users[add.entry.owner].archive[add.entry.id] = add.entry; },
           [&](const PutVcard& put) { users[put.user].vcard = put.xml; },

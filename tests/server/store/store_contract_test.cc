@@ -219,7 +219,13 @@ TEST_P(StoreContractTest, OfflineMessagesComeInOrderUntilTheyExpire) {
   now_s_ += 60;
   EXPECT_EQ(Load(kRomeo).offline, 2U);
   EXPECT_EQ(Offline(kRomeo).size(), 2U);
-  ASSERT_TRUE(Write({RemoveOffline{kRomeo, 20}}));
+  // Another node stored it since they were read.
+  ASSERT_TRUE(Write({AddOffline{{.owner = kRomeo, .id = 15, .xml = "<message/>"}}}));
+  ASSERT_TRUE(Write({RemoveOffline{kRomeo, {10, 20}}}));
+  entries = Offline(kRomeo);
+  ASSERT_EQ(entries.size(), 2U);
+  EXPECT_EQ(entries[0].id, 15U);
+  ASSERT_TRUE(Write({RemoveOffline{kRomeo, {15, 99}}}));  // one of them is not there
   entries = Offline(kRomeo);
   ASSERT_EQ(entries.size(), 1U);
   EXPECT_EQ(entries[0].id, 30U);
