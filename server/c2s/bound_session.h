@@ -30,6 +30,8 @@ struct BoundLimits {
   uint32_t unsettled_max = 1'000;
 };
 
+struct BoundState;
+
 class BoundSession {
  public:
   // What a call has to say.
@@ -45,13 +47,21 @@ class BoundSession {
   BoundSession(const SessionId& id, Jid full, const BoundLimits* limits)
       : id_(id), full_(std::move(full)), limits_(limits) {}
 
+  // It was another, here or on another node: server/c2s/bound_state.h. That one is left with
+  // nothing.
+  BoundSession(const SessionId& id, BoundState state, const BoundLimits* limits);
+  BoundState Take();
+
   const SessionId& id() const { return id_; }
   const Jid& full() const { return full_; }
   bool managed() const { return managed_; }
   bool resumable() const { return !secret_.empty(); }
   bool active() const { return active_; }
   SessionState State(bool detached) const {
-    return {.resumable = resumable(), .detached = detached, .active = active_};
+    return {.resumable = resumable(),
+            .detached = detached,
+            .active = active_,
+            .resume_tag = ResumeTag(secret_)};
   }
 
   // --- XEP-0198. `secret`: ResumeKey::kSecretBytes random ones, or none for no resumption.
@@ -86,6 +96,7 @@ class BoundSession {
   void OnAsked(Out& out);
   void AnswerNow(Out& out);
   bool owes_answer() const { return owes_answer_; }
+  uint32_t unsettled() const { return settled_.open(); }
   bool crowded() const { return settled_.open() > limits_->unsettled_max; }
 
   size_t waiting_bytes() const { return unacked_.bytes() + held_bytes_; }

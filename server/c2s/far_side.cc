@@ -157,7 +157,10 @@ void FarSide::Changed(const SessionId& session, const Jid& user, SessionState st
 
 void FarSide::DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& user,
                             uint64_t ticket, DeliveryEnd end) {
-  if (at == 0) return home().DeliveryEnded(session, user, ticket, end);
+  if (at == 0) {
+    tickets_.erase(ticket);  // of a guest that became a session of this node
+    return home().DeliveryEnded(session, user, ticket, end);
+  }
   // Of a node that went: nobody waits for it.
   Post(at, DeliveryEndedLetter{session, user, ticket, end});
 }
@@ -238,7 +241,7 @@ void FarSide::BindFailed(const SessionId& session, std::string error_xml) {
 void FarSide::Deliver(const SessionId& session, Delivery delivery) {
   const uint64_t ticket = delivery.ticket;
   if (Post(session.node, DeliverLetter{session, ground_.worker, std::move(delivery)})) {
-    if (ticket != 0) peers_.at(session.node).tickets.emplace(ticket, session);
+    if (ticket != 0) tickets_.emplace(ticket, session);
     return;
   }
   if (ticket == 0) return;
@@ -267,6 +270,97 @@ void FarSide::TicketLost(const Origin& from, uint64_t ticket) {
   home().DeliveryEnded({}, Jid::OfPrepared("invalid"), ticket, DeliveryEnd::kLost);
 }
 
+// --- Sessions that are resumed elsewhere (XEP-0198).
+
+void FarSide::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
+  const auto home_at = directory_.HomeOf(user.full(), Now());
+  if (!home_at) return ground_.sessions.ResumeFailed(next);
+  if (*home_at == 0) return home().Resume(next, user, tag);
+  if (!Post(*home_at, ResumeLetter{next, user, tag})) return ground_.sessions.ResumeFailed(next);
+  lodged_[next] = *home_at;
+  peers_.at(*home_at).lodgers.insert_or_assign(next, user);
+}
+
+void FarSide::Moved(const SessionId& session, const SessionId& next, const Jid& user) {
+  if (Peer* before = Find(session.node)) before->guests.erase(session);
+  Peer* peer = Find(next.node);
+  if (peer != nullptr) peer->guests.insert_or_assign(next, user);
+  for (auto& [ticket, at] : tickets_) {
+    if (at == session) at = next;
+  }
+}
+
+void FarSide::Leave(const SessionId& session, const SessionId& next, const Jid& user) {
+  Post(session.node, LeaveLetter{session, next, NameOf(next.node), user});
+}
+
+void FarSide::ResumeFailed(const SessionId& next) { Post(next.node, ResumeFailedLetter{next}); }
+
+void FarSide::NeverCame(const SessionId& session, const Jid& user) {
+  const auto lodged = lodged_.find(session);
+  if (lodged == lodged_.end()) return LoseTickets(session, user);
+  Post(lodged->second, DeliveryEndedLetter{session, user, 0, DeliveryEnd::kLost});
+}
+
+std::string FarSide::NameOf(NodeNumber node) const {
+  if (node != 0 && !peers_.contains(node)) return {};
+  return directory_.NameOf(node);
+}
+
+std::optional<NodeNumber> FarSide::NumberOf(const std::string& name) const {
+  return directory_.Find(name);
+}
+
+bool FarSide::SendSession(const SessionId& next, std::string state) {
+  return Post(next.node, SessionLetter{next, std::move(state)});
+}
+
+// They were deliveries to a session of this node; now it is a guest.
+void FarSide::AwaitTickets(const SessionId& next, const std::vector<uint64_t>& tickets) {
+  if (!AtHome(next.node, next)) return;
+  for (const uint64_t ticket : tickets) tickets_.emplace(ticket, next);
+}
+
+void FarSide::LoseTickets(const SessionId& session, const Jid& user) {
+  if (tickets_.empty()) return;
+  std::vector<uint64_t> lost;
+  std::erase_if(tickets_, [&](const auto& ticket) {
+    if (ticket.second != session) return false;
+    lost.push_back(ticket.first);
+    return true;
+  });
+  for (const uint64_t ticket : lost) {
+    home().DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
+  }
+}
+
+void FarSide::OnLetter(NodeNumber node, const ResumeLetter& letter) {
+  if (directory_.IsMine(letter.user.full())) {
+    return home().Resume(letter.session, letter.user, letter.tag);
+  }
+  Post(node, ResumeFailedLetter{letter.session});
+}
+
+void FarSide::OnLetter(NodeNumber, const LeaveLetter& letter) {
+  SessionId next = letter.next;
+  const auto node = NumberOf(letter.node);
+  // Its client waits on a node that this one does not reach.
+  if (!node) {
+    return ground_.sessions.Close(letter.session, net::StreamError::kReset,
+                                  "the session was resumed out of reach");
+  }
+  next.node = *node;
+  ground_.leave(letter.session, next, letter.user);
+}
+
+void FarSide::OnLetter(NodeNumber node, SessionLetter letter) {
+  ground_.arrived(letter.session, node, std::move(letter.state));
+}
+
+void FarSide::OnLetter(NodeNumber, const ResumeFailedLetter& letter) {
+  ground_.sessions.ResumeFailed(letter.session);
+}
+
 // --- From the node's thread.
 
 void FarSide::NodeUp(NodeNumber node, const std::string& name) {
@@ -285,7 +379,11 @@ void FarSide::NodeDown(NodeNumber node) {
   for (const auto& [session, user] : peer.guests) {
     home().DeliveryEnded(session, user, 0, DeliveryEnd::kLost);
   }
-  for (const auto& [ticket, session] : peer.tickets) {
+  std::map<uint64_t, SessionId> lost;
+  std::erase_if(tickets_, [&](const auto& ticket) {
+    return ticket.second.node == node && lost.insert(ticket).second;
+  });
+  for (const auto& [ticket, session] : lost) {
     const auto guest = peer.guests.find(session);
     const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;
     home().DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
@@ -315,6 +413,7 @@ void FarSide::NodeDown(NodeNumber node) {
   });
   ClientCounters::Add(counters_.rerouted, again.size());
   for (Parcel& parcel : again) Route(std::move(parcel));
+  ground_.went(node);
 }
 
 void FarSide::Recorded(const std::string& bare, NodeNumber node, uint64_t stamp) {
@@ -395,11 +494,10 @@ void FarSide::OnLetter(NodeNumber node, const ChangedLetter& letter) {
   if (AtHome(node, letter.session)) home().Changed(letter.session, letter.user, letter.state);
 }
 
-void FarSide::OnLetter(NodeNumber node, const DeliveryEndedLetter& letter) {
-  auto& tickets = peers_.at(node).tickets;
-  const auto it = tickets.find(letter.ticket);
-  if (it == tickets.end() || it->second != letter.session) return;
-  tickets.erase(it);
+void FarSide::OnLetter(NodeNumber, const DeliveryEndedLetter& letter) {
+  if (letter.ticket == 0) return LoseTickets(letter.session, letter.user);
+  // It may have left that node since: its home gives each ticket once.
+  if (tickets_.erase(letter.ticket) == 0) return;
   home().DeliveryEnded(letter.session, letter.user, letter.ticket, letter.end);
 }
 
@@ -482,8 +580,8 @@ void FarSide::OnLetter(NodeNumber, CloseLetter letter) {
 }
 
 void FarSide::OnLetter(NodeNumber node, const TicketLostLetter& letter) {
-  Peer& peer = peers_.at(node);
-  const auto ticket = peer.tickets.extract(letter.ticket);
+  const Peer& peer = peers_.at(node);
+  const auto ticket = tickets_.extract(letter.ticket);
   if (!ticket) return;
   const auto guest = peer.guests.find(ticket.mapped());
   const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;

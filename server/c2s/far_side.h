@@ -103,6 +103,12 @@ class FarSide {
     std::function<void(const SessionId&, Delivery, Origin)> deliver;
     // Too much waits for that node.
     std::function<bool(NodeNumber)> crowded;
+    // A session that was resumed here comes from its node.
+    std::function<void(const SessionId&, NodeNumber from, std::string state)> arrived;
+    // A session of this worker was resumed elsewhere.
+    std::function<void(const SessionId&, const SessionId& next, const Jid& user)> leave;
+    // That node is gone.
+    std::function<void(NodeNumber)> went;
   };
   explicit FarSide(Ground ground);
 
@@ -114,6 +120,7 @@ class FarSide {
   void DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& user, uint64_t ticket,
                      DeliveryEnd end);
   void Gone(const SessionId& session, const Jid& user);
+  void Resume(const SessionId& next, const Jid& user, uint64_t tag);
   void Route(Parcel parcel) { Route(std::move(parcel), 0); }
   void Expel(const Jid& user, const std::string& text);
   // The node that deals with a user, or a room, now; "": this one.
@@ -126,6 +133,19 @@ class FarSide {
   void Settled(const SenderMark& mark);
   void Close(const SessionId& session, net::StreamError error, std::string text);
   void TicketLost(const Origin& from, uint64_t ticket);
+  // At the home: what is awaited of `session` is awaited of `next`.
+  void Moved(const SessionId& session, const SessionId& next, const Jid& user);
+  void Leave(const SessionId& session, const SessionId& next, const Jid& user);
+  void ResumeFailed(const SessionId& next);
+  // It never came there: what is awaited of it is lost.
+  void NeverCame(const SessionId& session, const Jid& user);
+  // By the names that all nodes know each other by; "" for one that went.
+  std::string NameOf(NodeNumber node) const;
+  std::optional<NodeNumber> NumberOf(const std::string& name) const;
+  // From the place that it left, on the way to another node.
+  // False: that node is not there, or it is too much.
+  bool SendSession(const SessionId& next, std::string state);
+  void AwaitTickets(const SessionId& next, const std::vector<uint64_t>& tickets);
 
   // --- From the node's thread.
   void NodeUp(NodeNumber node, const std::string& name);
@@ -159,7 +179,6 @@ class FarSide {
   struct Peer {
     std::map<SessionId, Jid> guests;
     std::map<SessionId, Jid> lodgers;
-    std::map<uint64_t, SessionId> tickets;
     size_t routed = 0;
     std::vector<uint8_t> out;
   };
@@ -193,6 +212,7 @@ class FarSide {
   void LookAt(const std::string& bare);
   void Allow(NodeNumber node, const std::string& bare, bool changed);
   void CountGuests();
+  void LoseTickets(const SessionId& session, const Jid& user);
   bool AtHome(NodeNumber node, const SessionId& session);
   // Letters of a node, each by its kind.
   void OnLetter(NodeNumber node, BindRequest letter);
@@ -206,6 +226,10 @@ class FarSide {
   void OnLetter(NodeNumber node, const ClaimedLetter& letter);
   void OnLetter(NodeNumber node, const ExpelLetter& letter);
   void OnLetter(NodeNumber node, const LookLetter& letter);
+  void OnLetter(NodeNumber node, const ResumeLetter& letter);
+  void OnLetter(NodeNumber node, const LeaveLetter& letter);
+  void OnLetter(NodeNumber node, SessionLetter letter);
+  void OnLetter(NodeNumber node, const ResumeFailedLetter& letter);
   void OnLetter(NodeNumber node, const BoundLetter& letter);
   void OnLetter(NodeNumber node, DeliverLetter letter);
   void OnLetter(NodeNumber node, const SettledLetter& letter);
@@ -215,6 +239,7 @@ class FarSide {
   const Ground ground_;
   HomeDirectory directory_;
   std::map<NodeNumber, Peer> peers_;
+  std::map<uint64_t, SessionId> tickets_;          // of guests
   std::map<SessionId, NodeNumber> lodged_;         // of all peers' lodgers
   std::unordered_map<std::string, Claim> claims_;  // ours, not answered
   std::unordered_map<std::string, Asked> asked_;   // others', while something is under way here

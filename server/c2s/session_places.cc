@@ -11,6 +11,10 @@ namespace {
 // Sessions that are gone, whose clients may still ask how far they got.
 constexpr size_t kTombstonesMax = 1024;
 constexpr size_t kStaleRefs = 1024;
+// A session that is given from one place to another is there by then, or lost.
+constexpr net::Duration kArrivalTime = std::chrono::seconds(5);
+// Sessions that went on elsewhere, of which something may still be settled.
+constexpr size_t kLeftMax = 8192;
 
 // The connection's successor is somewhere else (XEP-0198 section 5).
 constexpr std::string_view kResumedElsewhere = "the session goes on on another connection";
@@ -112,6 +116,11 @@ void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, Origin from) 
   switch (place->state) {
     case PlaceState::kBinding:
       break;
+    case PlaceState::kArriving:
+      place->arrival->held.push_back([id, d = std::move(delivery), from](XmppWorker& w) mutable {
+        w.DeliverAt(id, std::move(d), from);
+      });
+      break;
     case PlaceState::kHere:
       place->here->stream().Deliver(std::move(delivery));
       break;
@@ -177,9 +186,16 @@ void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
     return it->second.limbo->Settle(number, out);
   }
   Place* place = Find(id);
-  if (place == nullptr) return;
+  if (place == nullptr) {
+    const auto left = left_.find(id);
+    if (left != left_.end()) Settled({.session = left->second, .number = number});
+    return;
+  }
   switch (place->state) {
     case PlaceState::kBinding:
+      return;
+    case PlaceState::kArriving:
+      place->arrival->held.push_back([id, number](XmppWorker& w) { w.SettleAt(id, number); });
       return;
     case PlaceState::kHere:
       return place->here->stream().Settled(number);
@@ -219,6 +235,10 @@ void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std:
         place->here->stream().End(error, text);
       }
       return Free(id);
+    case PlaceState::kArriving:
+      place->arrival->held.push_back(
+          [id, error, text](XmppWorker& w) { w.CloseAt(id, error, text); });
+      return;
     case PlaceState::kHere:
       return place->here->stream().End(error, text);
     case PlaceState::kParked:
@@ -249,7 +269,10 @@ void XmppWorker::EndSession(Session& session, std::unique_ptr<BoundSession> boun
   if (bound != nullptr) return FinishBound(std::move(bound));
   // While it was being bound: its home's answer finds nobody.
   Place* place = id ? Find(id) : nullptr;
-  if (place != nullptr && place->state == PlaceState::kBinding) place->here = nullptr;
+  if (place == nullptr) return;
+  if (place->state == PlaceState::kBinding || place->state == PlaceState::kArriving) {
+    place->here = nullptr;
+  }
 }
 
 void XmppWorker::ParkBound(std::unique_ptr<BoundSession> bound) {
@@ -331,9 +354,11 @@ void XmppWorker::FinishBound(std::unique_ptr<BoundSession> bound) {
 void XmppWorker::ResumeSession(Session& session, const Jid& user, std::string_view previd,
                                uint32_t h) {
   const auto key = ResumeKey::Parse(previd);
-  if (!key || key->worker >= out_.size() || stopping_) {
-    return session.stream().ResumeFailed(std::nullopt);
-  }
+  if (!key || stopping_) return session.stream().ResumeFailed(std::nullopt);
+  // Where it is not in the place that the key names, its home knows where it is.
+  const Wish wish{.user = user, .tag = ResumeTag(key->secret), .h = h};
+  if (key->worker >= out_.size()) return StartArrival(session, wish);
+  wishes_.insert_or_assign(session.serial(), wish);
   const Pending by{.worker = index_, .serial = session.serial(), .h = h};
   if (key->worker == index_) return TryResume(*key, user, by);
   Post(key->worker, [key = *key, user, by](XmppWorker& w) { w.TryResume(key, user, by); });
@@ -379,6 +404,8 @@ void XmppWorker::RefuseResume(const Pending& by, std::optional<uint32_t> h) {
   }
   Session* session = Waiting(by.serial);
   if (session == nullptr) return;
+  const auto wish = wishes_.extract(by.serial);
+  if (!h && wish && !stopping_) return StartArrival(*session, wish.mapped());
   session->stream().ResumeFailed(h);
   session->Arm();
 }
@@ -448,7 +475,10 @@ void XmppWorker::OnReturned(const SessionId& id, std::unique_ptr<BoundSession> b
   Place* place = Find(id);
   CHECK(place != nullptr && place->state == PlaceState::kAway);
   const auto away = std::move(place->away);
-  if (away->pending) {
+  if (away->leaving) {
+    PutParked(*place, std::move(bound));
+    if (away->pending) RefuseResume(*away->pending, std::nullopt);
+  } else if (away->pending) {
     Give(id, std::move(bound), *away->pending);
   } else if (stopping_) {
     FinishBound(std::move(bound));
@@ -464,6 +494,7 @@ void XmppWorker::OnReturned(const SessionId& id, std::unique_ptr<BoundSession> b
       item(*this);
     }
   }
+  if (away->leaving) LeaveAt(id, *away->leaving);
 }
 
 void XmppWorker::OnAwayEnded(const SessionId& id) {
@@ -472,8 +503,179 @@ void XmppWorker::OnAwayEnded(const SessionId& id) {
   const auto away = std::move(place->away);
   Free(id);
   Record(true, id, away->full);
+  if (away->leaving) ResumeFailed(away->leaving->next);
   if (away->pending) RefuseResume(*away->pending, std::nullopt);
   for (Item& item : away->held) item(*this);
+}
+
+// --- From and to other places: the session's home gives it a new one, on whichever node.
+
+void XmppWorker::StartArrival(Session& session, const Wish& wish) {
+  const uint32_t place = places_.Allocate();
+  if (place == net::kNoIndex) {
+    session.stream().ResumeFailed(std::nullopt);
+    return session.Arm();
+  }
+  const SessionId id{.worker = static_cast<uint16_t>(index_), .place = place, .life = ++last_life_};
+  places_[place].life = id.life;
+  places_[place].state = PlaceState::kArriving;
+  places_[place].here = &session;
+  places_[place].arrival = std::make_unique<Arrival>(
+      Arrival{.user = wish.user, .h = wish.h, .since = Now(), .held = {}});
+  session.set_id(id);
+  arriving_.push_back(id);
+  const Wish copy = wish;  // it ends with the wait
+  Resume(id, copy.user, copy.tag);
+}
+
+void XmppWorker::ResumeFailed(const SessionId& next) {
+  if (next.node != 0) return far_->ResumeFailed(next);
+  if (next.worker == index_) return ArrivalFailed(next);
+  Post(next.worker, [next](XmppWorker& w) { w.ArrivalFailed(next); });
+}
+
+void XmppWorker::ArrivalFailed(const SessionId& id) {
+  Place* place = Find(id);
+  if (place == nullptr || place->state != PlaceState::kArriving) return;
+  Session* session = place->here;
+  const auto arrival = std::move(place->arrival);
+  Free(id);
+  NeverCame(id, arrival->user);
+  Gone(id, arrival->user);
+  for (Item& item : arrival->held) item(*this);  // they find that it is not there
+  if (session == nullptr) return;
+  session->set_id({});
+  session->stream().ResumeFailed(std::nullopt);
+  session->Arm();
+}
+
+void XmppWorker::NeverCame(const SessionId& id, const Jid& user) {
+  const size_t worker = HomeOf(user.bare());
+  if (worker == index_) return far_->NeverCame(id, user);
+  Post(worker, [=](XmppWorker& w) { w.far_->NeverCame(id, user); });
+}
+
+void XmppWorker::EndArrivals() {
+  while (!arriving_.empty()) {
+    const SessionId id = arriving_.front();
+    const Place* place = Find(id);
+    const bool waits = place != nullptr && place->state == PlaceState::kArriving;
+    if (waits && Now() - place->arrival->since < kArrivalTime) return;
+    arriving_.pop_front();
+    if (waits) ArrivalFailed(id);
+  }
+}
+
+void XmppWorker::OnArrived(const SessionId& id, NodeNumber from, BoundState state) {
+  Place* place = Find(id);
+  if (place == nullptr || place->state != PlaceState::kArriving) return;
+  ClientCounters::Add(counters_.moved);
+  const auto arrival = std::move(place->arrival);
+  Session* session = std::exchange(place->here, nullptr);
+  auto bound = std::make_unique<BoundSession>(id, std::move(state), &ground_.limits.bound);
+  if (from != 0 && bound->unsettled() != 0) debts_[id] = from;
+  Record(false, id, bound->full());
+  if (session == nullptr || stopping_ ||
+      session->stream().state() != ClientStream::State::kBinding) {
+    Changed(id, bound->full().Bare(), bound->State(true));
+    if (stopping_) {
+      FinishBound(std::move(bound));
+    } else {
+      PutParked(*place, std::move(bound));
+    }
+  } else {
+    place->state = PlaceState::kHere;
+    place->here = session;
+    Unwait(*session);
+    session->stream().Resumed(std::move(bound), arrival->h);
+    session->Arm();
+  }
+  for (Item& item : arrival->held) item(*this);
+}
+
+void XmppWorker::Leave(const SessionId& session, const SessionId& next, const Jid& user) {
+  far_->Moved(session, next, user);  // its home is here
+  if (session.node != 0) return far_->Leave(session, next, user);
+  const Leaving leaving{.next = next, .user = user};
+  if (session.worker == index_) return LeaveAt(session, leaving);
+  Post(session.worker, [session, leaving](XmppWorker& w) { w.LeaveAt(session, leaving); });
+}
+
+void XmppWorker::LeaveAt(const SessionId& id, const Leaving& leaving) {
+  Place* place = Find(id);
+  if (place == nullptr) return ResumeFailed(leaving.next);
+  switch (place->state) {
+    case PlaceState::kBinding:
+      return ResumeFailed(leaving.next);
+    case PlaceState::kArriving:
+      place->arrival->held.push_back([id, leaving](XmppWorker& w) { w.LeaveAt(id, leaving); });
+      return;
+    case PlaceState::kHere:
+      return GiveAway(id, place->here->Yield(net::StreamError::kConflict, kResumedElsewhere),
+                      leaving);
+    case PlaceState::kParked:
+      return GiveAway(id, TakeParked(*place), leaving);
+    case PlaceState::kAway:
+      if (place->away->leaving) return ResumeFailed(leaving.next);
+      place->away->leaving = leaving;
+      if (!std::exchange(place->away->moving, true)) {
+        Post(place->away->worker, [id](XmppWorker& w) { w.OnTakeBack(id); });
+      }
+  }
+}
+
+void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bound,
+                          const Leaving& leaving) {
+  const SessionId next = leaving.next;
+  Free(id);
+  Record(true, id, bound->full());
+  debts_.erase(id);
+  if (left_order_.size() >= kLeftMax) {
+    left_.erase(left_order_.front());
+    left_order_.pop_front();
+  }
+  left_[id] = next;
+  left_order_.push_back(id);
+  BoundState state = bound->Take();
+  if (next.node == 0) {
+    Post(next.worker, [next, state = std::move(state)](XmppWorker& w) mutable {
+      w.OnArrived(next, 0, std::move(state));
+    });
+  } else {
+    if (auto tickets = state.Tickets(); !tickets.empty()) {
+      Post(HomeOf(leaving.user.bare()), [next, tickets = std::move(tickets)](XmppWorker& w) {
+        w.far_->AwaitTickets(next, tickets);
+      });
+    }
+    // Its tickets are lost with it then: NeverCame().
+    if (!far_->SendSession(next,
+                           state.ToBytes([this](NodeNumber node) { return far_->NameOf(node); }))) {
+      far_->ResumeFailed(next);
+    }
+  }
+  Gone(id, leaving.user);  // for its deputy; its home knows no such session any more
+}
+
+// What sessions had sent before they came from there may never be settled: their clients say again
+// what `h` does not cover.
+void XmppWorker::OnWent(NodeNumber node) {
+  std::vector<SessionId> ended;
+  for (const auto& [id, from] : debts_) {
+    if (from == node) ended.push_back(id);
+  }
+  for (const SessionId& id : ended) {
+    debts_.erase(id);
+    Place* place = Find(id);
+    const BoundSession* bound = nullptr;
+    if (place != nullptr && place->state == PlaceState::kHere) {
+      bound = place->here->stream().session();
+    } else if (place != nullptr && place->state == PlaceState::kParked) {
+      bound = place->parked.get();
+    }
+    if (bound != nullptr && bound->unsettled() != 0) {
+      CloseAt(id, net::StreamError::kReset, "the node that the session came from is gone");
+    }
+  }
 }
 
 }  // namespace server

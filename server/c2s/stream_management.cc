@@ -1,6 +1,7 @@
 #include "server/c2s/stream_management.h"
 
 #include <openssl/crypto.h>
+#include <openssl/evp.h>
 
 #include <array>
 #include <charconv>
@@ -8,6 +9,8 @@
 #include <ctime>
 #include <optional>
 #include <utility>
+
+#include "net/base/check.h"
 
 namespace server {
 
@@ -92,6 +95,16 @@ void AppendDelayed(std::string& out, std::string_view xml, std::string_view doma
   out += millis.data();
   out += "'/>";
   out += kEnd;
+}
+
+uint64_t ResumeTag(std::string_view secret) {
+  if (secret.empty()) return 0;
+  std::array<unsigned char, 32> hash{};
+  unsigned size = 0;
+  CHECK(EVP_Digest(secret.data(), secret.size(), hash.data(), &size, EVP_sha256(), nullptr) == 1);
+  uint64_t tag = 0;
+  for (size_t i = 0; i < sizeof tag; ++i) tag = tag << 8U | hash[i];
+  return tag == 0 ? 1 : tag;
 }
 
 std::string ResumeKey::ToString() const {

@@ -36,6 +36,7 @@ class SettledCount {
   uint32_t open() const { return received_ - settled_; }
 
  private:
+  friend struct BoundState;
   uint32_t received_ = 0;
   uint32_t settled_ = 0;
   // Of the numbers behind settled_: whether they are. Empty as long as they come in order.
@@ -77,6 +78,7 @@ class UnackedQueue {
   }
 
  private:
+  friend struct BoundState;
   void Pop(DeliveryEnd end, std::vector<TicketEnd>& ended);
 
   std::vector<Item> items_;
@@ -87,6 +89,10 @@ class UnackedQueue {
 
 // `xml`, a <message/>, with <delay/> of XEP-0203 as its last child; as it is where it has one.
 void AppendDelayed(std::string& out, std::string_view xml, std::string_view domain, int64_t at_us);
+
+// What a home is told of a secret: whoever says it has the session given, and nobody finds the
+// secret by it. 0: of none.
+uint64_t ResumeTag(std::string_view secret);
 
 // What a client shows to have its session back: nobody guesses it, and the server finds the session
 // by it. "" and what else is malformed find nothing.

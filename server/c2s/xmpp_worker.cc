@@ -83,7 +83,17 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
       .clock = shared.clock,
       .deliver = [w = worker.get()](const SessionId& id, Delivery delivery,
                                     Origin from) { w->DeliverAt(id, std::move(delivery), from); },
-      .crowded = [&shared](NodeNumber node) { return shared.crowded && shared.crowded(node); }});
+      .crowded = [&shared](NodeNumber node) { return shared.crowded && shared.crowded(node); },
+      .arrived =
+          [w = worker.get()](const SessionId& id, NodeNumber from, std::string state) {
+            auto parsed = BoundState::Parse(
+                state, [w](const std::string& name) { return w->far_->NumberOf(name); });
+            if (!parsed) return w->ArrivalFailed(id);
+            w->OnArrived(id, from, std::move(*parsed));
+          },
+      .leave = [w = worker.get()](const SessionId& id, const SessionId& next,
+                                  const Jid& user) { w->LeaveAt(id, {next, user}); },
+      .went = [w = worker.get()](NodeNumber node) { w->OnWent(node); }});
   worker->OnTick();
   return worker;
 }
@@ -137,6 +147,7 @@ Session* XmppWorker::Waiting(uint64_t serial) {
 
 // It is bound, or over: it counts no longer among those that nobody knows.
 void XmppWorker::Unwait(Session& session) {
+  wishes_.erase(session.serial());
   if (waiting_.erase(session.serial()) == 0) return;
   shared_.unauthenticated.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -303,6 +314,7 @@ void XmppWorker::OnTick() {
   counters_.login_cost_ns.store(static_cast<uint64_t>(admission_.cost().count()),
                                 std::memory_order_relaxed);
   EvictParked();
+  EndArrivals();
   home_->Tick();
   far_->Tick();
   loop_.After(kTick, [this, alive = std::weak_ptr<int>(alive_)] {
@@ -345,15 +357,20 @@ void XmppWorker::EndDelivery(const SessionId& session, const Jid& user, const Ti
   if (worker == index_) {
     return far_->DeliveryEnded(one.home, session, user, one.ticket, one.end);
   }
-  Post(worker, [=](XmppWorker& w) {
-    w.far_->DeliveryEnded(one.home, session, user, one.ticket, one.end);
-  });
+  Post(worker,
+       [=](XmppWorker& w) { w.far_->DeliveryEnded(one.home, session, user, one.ticket, one.end); });
 }
 
 void XmppWorker::Gone(const SessionId& session, const Jid& user) {
   const size_t worker = HomeOf(user.bare());
   if (worker == index_) return far_->Gone(session, user);
   Post(worker, [=](XmppWorker& w) { w.far_->Gone(session, user); });
+}
+
+void XmppWorker::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
+  const size_t worker = HomeOf(user.bare());
+  if (worker == index_) return far_->Resume(next, user, tag);
+  Post(worker, [=](XmppWorker& w) { w.far_->Resume(next, user, tag); });
 }
 
 void XmppWorker::Route(Parcel parcel) {

@@ -35,6 +35,7 @@
 #include "net/conn/conn_worker.h"
 #include "net/io/blocking_pool.h"
 #include "net/io/mailbox.h"
+#include "server/c2s/bound_state.h"
 #include "server/c2s/client_stream.h"
 #include "server/c2s/far_side.h"
 #include "server/c2s/login_admission.h"
@@ -181,7 +182,7 @@ class XmppWorker final : public SessionGate,
               std::shared_ptr<net::ListenerCounts> counts);
   // What the node's thread has: nodes that come and go, records of other nodes' homes, letters.
   FarSide& far() { return *far_; }
-  void Leave() { far_->Leave(); }
+  void LeaveCluster() { far_->Leave(); }
   // On each worker; the one that has the user tells its sessions.
   void Expel(const Jid& user, const std::string& text);
   // No new ones; all are told, what they had not is given back to their homes.
@@ -242,6 +243,8 @@ class XmppWorker final : public SessionGate,
   void Deliver(const SessionId& session, Delivery delivery) override;
   void Settled(const SenderMark& mark) override;
   void Close(const SessionId& session, net::StreamError error, std::string text) override;
+  void Leave(const SessionId& session, const SessionId& next, const Jid& user) override;
+  void ResumeFailed(const SessionId& next) override;
 
   // --- HomeGate
   void Bind(BindRequest request) override;
@@ -250,14 +253,19 @@ class XmppWorker final : public SessionGate,
   void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                      DeliveryEnd end) override;
   void Gone(const SessionId& session, const Jid& user) override;
+  void Resume(const SessionId& next, const Jid& user, uint64_t tag) override;
   void Route(Parcel parcel) override;
 
  private:
-  enum class PlaceState : uint8_t { kBinding, kHere, kParked, kAway };
+  enum class PlaceState : uint8_t { kBinding, kArriving, kHere, kParked, kAway };
   struct Pending {  // who wants to resume it
     size_t worker;
     uint64_t serial;
     uint32_t h;
+  };
+  struct Leaving {  // where it is wanted
+    SessionId next;
+    Jid user;
   };
   struct Away {
     size_t worker;
@@ -265,7 +273,21 @@ class XmppWorker final : public SessionGate,
     Jid full;
     bool moving = false;  // asked for; what comes meanwhile is held
     std::optional<Pending> pending;
+    std::optional<Leaving> leaving;
     std::vector<Item> held;
+  };
+  // A session on its way to a place: resumed here, it was elsewhere.
+  struct Arrival {
+    Jid user;
+    uint32_t h = 0;
+    net::Time since{};
+    std::vector<Item> held;  // what came before it
+  };
+  // What a client that wants to resume has shown, while it is looked for.
+  struct Wish {
+    Jid user;
+    uint64_t tag;
+    uint32_t h;
   };
   struct Place {
     uint64_t life = 0;
@@ -274,6 +296,7 @@ class XmppWorker final : public SessionGate,
     std::unique_ptr<BoundSession> parked;
     net::Time parked_at{};
     std::unique_ptr<Away> away;
+    std::unique_ptr<Arrival> arrival;
   };
   // A session of another worker's place that has, or had, its connection here.
   struct Foreign {
@@ -353,6 +376,14 @@ class XmppWorker final : public SessionGate,
   void Give(const SessionId& id, std::unique_ptr<BoundSession> bound, const Pending& by);
   void ReceiveForeign(std::unique_ptr<BoundSession> bound, uint64_t serial, uint32_t h);
   void RefuseResume(const Pending& by, std::optional<uint32_t> h);
+  void StartArrival(Session& session, const Wish& wish);
+  void OnArrived(const SessionId& id, NodeNumber from, BoundState state);
+  void ArrivalFailed(const SessionId& id);
+  void NeverCame(const SessionId& id, const Jid& user);
+  void EndArrivals();
+  void LeaveAt(const SessionId& id, const Leaving& leaving);
+  void GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bound, const Leaving& leaving);
+  void OnWent(NodeNumber node);
   void OnParting(const SessionId& id);
   void OnTakeBack(const SessionId& id);
   void OnReturned(const SessionId& id, std::unique_ptr<BoundSession> bound);
@@ -385,6 +416,13 @@ class XmppWorker final : public SessionGate,
   size_t parked_live_ = 0;
   size_t parked_bytes_ = 0;
   std::deque<Tombstone> tombstones_;
+  std::unordered_map<uint64_t, Wish> wishes_;  // by serial
+  std::deque<SessionId> arriving_;             // oldest first; with some that have arrived
+  // Sessions that went on as others: what is settled of theirs is told there.
+  std::map<SessionId, SessionId> left_;
+  std::deque<SessionId> left_order_;
+  // Sessions that came with something unsettled, which their old node has to hear of.
+  std::map<SessionId, NodeNumber> debts_;
   std::vector<SessionRecord> records_;
   struct Login {
     uint64_t serial;

@@ -131,6 +131,20 @@ void Home::Changed(const SessionId& session, const Jid& user, SessionState state
   if (changed == nullptr) return;
   changed->resumable = state.resumable;
   changed->detached = state.detached;
+  changed->resume_tag = state.resume_tag;
+}
+
+// Behind all that was delivered to the session where it was: its end there is told in that order.
+void Home::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
+  const HomeCore::Turn turn(core_);
+  User* at = core_.Find(user.full());
+  if (at != nullptr && tag != 0) {
+    for (HomeSession& session : at->sessions) {
+      if (session.resume_tag != tag || session.ending) continue;
+      return core_.Leave(std::exchange(session.id, next), next, user);
+    }
+  }
+  core_.ResumeFailed(next);
 }
 
 void Home::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,

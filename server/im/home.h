@@ -39,6 +39,7 @@ class Home final : public HomeGate {
   void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                      DeliveryEnd end) override;
   void Gone(const SessionId& session, const Jid& user) override;
+  void Resume(const SessionId& next, const Jid& user, uint64_t tag) override;
   void Route(Parcel parcel) override;
 
   // Once a second or so: gives back what was kept for clients that do not ask for it, tries again

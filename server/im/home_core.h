@@ -98,6 +98,8 @@ class HomeCore {
   void Bound(const SessionId& session, const Jid& full);
   void BindFailed(const SessionId& session, std::string error_xml);
   void Close(const SessionId& session, net::StreamError error, std::string text);
+  void Leave(const SessionId& session, const SessionId& next, const Jid& user);
+  void ResumeFailed(const SessionId& next);
   void Settled(const SenderMark& mark);
   void Route(Parcel parcel);
   // The error goes to the sender unless the parcel is of a kind that none is sent for, and its
@@ -191,11 +193,20 @@ class HomeCore {
     net::StreamError error;
     std::string text;
   };
+  struct LeaveOut {
+    SessionId session;
+    SessionId next;
+    Jid user;
+  };
+  struct ResumeFailedOut {
+    SessionId next;
+  };
   struct DeliveryOut {
     SessionId session;
     Delivery delivery;
   };
-  using Out = std::variant<DeliveryOut, Parcel, SenderMark, BoundOut, FailedOut, CloseOut>;
+  using Out = std::variant<DeliveryOut, Parcel, SenderMark, BoundOut, FailedOut, CloseOut, LeaveOut,
+                           ResumeFailedOut>;
 
   struct UserHash {
     using is_transparent = void;

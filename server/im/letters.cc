@@ -128,6 +128,7 @@ void Write(Writer& out, const ChangedLetter& letter) {
   out.Session(letter.session);
   out.User(letter.user);
   out.Flags({letter.state.resumable, letter.state.detached, letter.state.active});
+  out.Number(letter.state.resume_tag, 8);
 }
 ChangedLetter ReadChanged(Reader& in, uint16_t node) {
   ChangedLetter letter{.session = in.Session(node), .user = in.User()};
@@ -135,6 +136,7 @@ ChangedLetter ReadChanged(Reader& in, uint16_t node) {
   letter.state.resumable = flags.Next();
   letter.state.detached = flags.Next();
   letter.state.active = flags.Next();
+  letter.state.resume_tag = in.Number(8);
   return letter;
 }
 
@@ -273,6 +275,22 @@ void Write(Writer& out, const CloseLetter& letter) {
   out.Number(static_cast<uint64_t>(letter.error), 1);
   out.Text(letter.text, kShort);
 }
+void Write(Writer& out, const ResumeLetter& letter) {
+  out.Session(letter.session);
+  out.User(letter.user);
+  out.Number(letter.tag, 8);
+}
+void Write(Writer& out, const LeaveLetter& letter) {
+  out.Session(letter.session);
+  out.Session(letter.next);
+  out.Text(letter.node, kShort);
+  out.User(letter.user);
+}
+void Write(Writer& out, const SessionLetter& letter) {
+  out.Session(letter.session);
+  out.Text(letter.state, kLong);
+}
+void Write(Writer& out, const ResumeFailedLetter& letter) { out.Session(letter.session); }
 void Write(Writer& out, const TicketLostLetter& letter) {
   out.Number(letter.worker, 2);
   out.Number(letter.ticket, 8);
@@ -302,6 +320,16 @@ struct HeadOf {
   LetterHead operator()(const ClaimLetter& l) const { return Home(LetterKind::kClaim, l.user); }
   LetterHead operator()(const ClaimedLetter& l) const { return Home(LetterKind::kClaimed, l.user); }
   LetterHead operator()(const ExpelLetter& l) const { return Home(LetterKind::kExpel, l.user); }
+  LetterHead operator()(const ResumeLetter& l) const { return Home(LetterKind::kResume, l.user); }
+  LetterHead operator()(const LeaveLetter& l) const {
+    return At(LetterKind::kLeave, l.session.worker);
+  }
+  LetterHead operator()(const SessionLetter& l) const {
+    return At(LetterKind::kSession, l.session.worker);
+  }
+  LetterHead operator()(const ResumeFailedLetter& l) const {
+    return At(LetterKind::kResumeFailed, l.session.worker);
+  }
   LetterHead operator()(const LookLetter& l) const { return Home(LetterKind::kLook, l.user); }
   LetterHead operator()(const BoundLetter& l) const {
     return At(LetterKind::kBound, l.session.worker);
@@ -377,6 +405,17 @@ std::optional<Letter> ReadLetter(LetterKind kind, std::span<const uint8_t> body,
             .user = in.User(), .node = in.Text(kShort), .changed = in.Number(2) != 0};
       case LetterKind::kExpel:
         return ExpelLetter{.user = in.User(), .text = in.Text(kShort)};
+      case LetterKind::kResume:
+        return ResumeLetter{.session = in.Session(node), .user = in.User(), .tag = in.Number(8)};
+      case LetterKind::kLeave:
+        return LeaveLetter{.session = in.Session(0),
+                           .next = in.Session(0),
+                           .node = in.Text(kShort),
+                           .user = in.User()};
+      case LetterKind::kSession:
+        return SessionLetter{.session = in.Session(0), .state = in.Text(kLong)};
+      case LetterKind::kResumeFailed:
+        return ResumeFailedLetter{.session = in.Session(0)};
       case LetterKind::kLook:
         return LookLetter{.user = in.User()};
       case LetterKind::kBound:

@@ -47,6 +47,7 @@ enum class LetterKind : uint8_t {
   kClaim,       // may the user's home be at my node?
   kClaimed,     // it is at `node` ("": at yours)
   kExpel,       // the account is no more
+  kResume,      // the session of that tag is wanted by `mine`
   kLook,        // something of the user changed in the store while its home was not known
   // For sessions.
   kBound = 32,
@@ -54,6 +55,9 @@ enum class LetterKind : uint8_t {
   kSettled,
   kClose,
   kTicketLost,  // there is no such session, and who asked knows no more than the ticket
+  kLeave,       // the session goes on as one of `node`
+  kSession,     // here it is
+  kResumeFailed,
 };
 
 // --- Sessions named `mine` on the wire.
@@ -95,6 +99,11 @@ struct ExpelLetter {
   std::string text;
 };
 
+struct ResumeLetter {
+  SessionId session;
+  Jid user;
+  uint64_t tag = 0;
+};
 struct LookLetter {
   Jid user;
 };
@@ -129,10 +138,25 @@ struct TicketLostLetter {
   uint64_t ticket = 0;
 };
 
+struct LeaveLetter {
+  SessionId session;
+  SessionId next;  // of `node`
+  std::string node;
+  Jid user;
+};
+struct SessionLetter {
+  SessionId session;
+  std::string state;  // server/c2s/bound_state.h
+};
+struct ResumeFailedLetter {
+  SessionId session;
+};
+
 using Letter =
     std::variant<BindRequest, ArriveLetter, ChangedLetter, DeliveryEndedLetter, GoneLetter,
                  RouteLetter, BindFailedLetter, ClaimLetter, ClaimedLetter, ExpelLetter, LookLetter,
-                 BoundLetter, DeliverLetter, SettledLetter, CloseLetter, TicketLostLetter>;
+                 BoundLetter, DeliverLetter, SettledLetter, CloseLetter, TicketLostLetter,
+                 ResumeLetter, LeaveLetter, SessionLetter, ResumeFailedLetter>;
 
 // The number that all nodes have for a user's home among their workers.
 uint64_t HomeHash(std::string_view bare);

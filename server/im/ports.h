@@ -57,6 +57,8 @@ struct SessionState {
   bool resumable = false;  // has stream management with resumption
   bool detached = false;   // its connection is gone and may come back
   bool active = true;      // XEP-0352
+  // Of the secret that it is resumed by: who shows it may have the session. 0: nobody.
+  uint64_t resume_tag = 0;
 };
 
 // What homes want of sessions. Any thread that is a worker's.
@@ -69,6 +71,11 @@ class SessionGate {
   virtual void Deliver(const SessionId& session, Delivery delivery) = 0;
   virtual void Settled(const SenderMark& mark) = 0;
   virtual void Close(const SessionId& session, net::StreamError error, std::string text) = 0;
+  // It was resumed elsewhere and is `next` from here on, whose home has been told: all that it has
+  // goes there. What comes for `next` before that waits there.
+  virtual void Leave(const SessionId&, const SessionId& /*next*/, const Jid& /*user*/) {}
+  // There is no session to become `next`.
+  virtual void ResumeFailed(const SessionId& /*next*/) {}
 };
 
 // What sessions and homes want of homes. Any thread that is a worker's.
@@ -85,6 +92,8 @@ class HomeGate {
   // The session is gone for good, behind DeliveryEnded() of all that it had, but for the last words
   // of a stream that was closed in order: those end when they are sent. RFC 6121 section 4.5.
   virtual void Gone(const SessionId& session, const Jid& user) = 0;
+  // The session of that tag shall be `next`, whose client waits for it.
+  virtual void Resume(const SessionId& /*next*/, const Jid& /*user*/, uint64_t /*tag*/) {}
   // To the home of `parcel.to`'s user; to the server itself where that has none.
   virtual void Route(Parcel parcel) = 0;
 };

@@ -27,6 +27,7 @@ struct HomeSession {
   std::shared_ptr<const std::string> presence;
   // Who has its presence because it was sent to them alone (RFC 6121 section 4.6).
   std::unique_ptr<std::vector<std::string>> directed;
+  uint64_t resume_tag = 0;  // SessionState's
   int8_t priority = 0;
   bool available : 1 = false;
   bool interested : 1 = false;  // has asked for the roster
@@ -81,10 +82,10 @@ struct User {
   std::unique_ptr<ArchivePrefs> archive_prefs;  // null: what holds for all (HomeOptions)
   std::vector<HomeSession> sessions;            // in the order of their binding
   uint64_t roster_version = 0;
-  uint32_t offline = 0;        // messages that wait in the store
+  uint32_t offline = 0;  // messages that wait in the store
   // Ids of those that are to leave the store and have not yet; null: none.
   std::unique_ptr<std::vector<uint64_t>> offline_taken;
-  uint32_t keeping = 0;        // messages on their way to wait in the store
+  uint32_t keeping = 0;  // messages on their way to wait in the store
   bool loading = false;
   bool busy = false;             // a change of roster or blocking list is on its way to the store
   bool offline_running = false;  // some of the waiting messages are with a session

@@ -2,6 +2,7 @@
 also when a node is killed."""
 
 import re
+import select
 import unittest
 
 from lib.case import EndToEndCase
@@ -9,7 +10,7 @@ from lib.certs import Authority
 from lib.erl import Epmd
 from lib.mongooseim import Mongooseim
 from lib.raw_xmpp import RawXmpp
-from lib.wait import wait_until
+from lib.wait import Timeout, wait_until
 
 DOMAIN = "chat.example"
 USERS = ("alice", "bob", "carol", "dave", "erin", "frank", "grace")
@@ -182,6 +183,7 @@ class Sessions(EndToEndCase):
         alice.message(f"bob@{DOMAIN}", "before")
         self.assertEqual(bob.body(), "before")
         self.counted(alice, 1)  # else it would be routed anew: its node may have died before it had it
+        lost = bob.manage()
         self.nodes[1].process.kill()
         self.workspace.processes.remove(self.nodes[1].process)
         for i in range(50):
@@ -190,7 +192,10 @@ class Sessions(EndToEndCase):
         self.assertIn("<reset ", lodger.until_closed())
         self.reached([self.nodes[0], self.nodes[2]])
         self.counted(alice, 51)
-        bob = self.client(2, "bob", "k")
+        bob = self.raw(2).authenticate("bob", "secret")
+        self.assertIn("<item-not-found ", bob.resume(lost, 0))
+        bob.bind("k").present()
+        self.addCleanup(bob.cut)
         heard = [bob.body() for _ in range(50)]
         self.assertEqual(heard, [f"k{i}" for i in range(50)])
         bob.message(f"bob@{DOMAIN}/k", "end")
@@ -216,6 +221,69 @@ class Sessions(EndToEndCase):
         self.assertEqual([bob.body() for _ in range(10)], [f"s{i}" for i in range(10)])
         self.nodes[2].live()
         self.reached()
+
+    def test_a_session_is_resumed_on_another_node(self):
+        alice, bob = self.client(0, "alice", "r"), self.client(1, "bob", "r")
+        previd = bob.manage()
+        alice.message(f"bob@{DOMAIN}", "one")
+        self.assertEqual(bob.body(), "one")
+        bob.cut()
+        alice.message(f"bob@{DOMAIN}", "two")
+        second = self.raw(2).authenticate("bob", "secret")
+        self.assertIn("<resumed ", second.resume(previd, 1))
+        self.assertEqual(second.body(), "two")
+        alice.message(bob.full, "three")
+        self.assertEqual(second.body(), "three")
+        second.message(alice.full, "back")
+        self.assertEqual(alice.body(), "back")
+        second.say("<r xmlns='urn:xmpp:sm:3'/>")
+        second.until("<a xmlns='urn:xmpp:sm:3' h='1'/>")
+        # By the first id again, on the node that it came from, while the second connection is half open.
+        third = self.raw(1).authenticate("bob", "secret")
+        answer = third.resume(previd, 3)
+        self.assertIn("<resumed ", answer)
+        self.assertIn("h='1'", answer)
+        self.assertIn("<conflict ", second.until_closed())
+        alice.message(f"bob@{DOMAIN}", "four")
+        self.assertEqual(third.body(), "four")
+        third.leave()
+        fourth = self.raw(0).authenticate("bob", "secret")
+        self.assertIn("<item-not-found ", fourth.resume(previd, 4))
+        fourth.cut()
+
+    def test_of_two_that_resume_on_two_nodes_one_has_the_session(self):
+        alice, bob = self.client(0, "alice", "t"), self.client(1, "bob", "t")
+        for _ in range(5):
+            previd = bob.manage()
+            bob.cut()
+            racers = [self.raw(i).authenticate("bob", "secret") for i in (0, 2)]
+            for racer in racers:
+                racer.say(f"<resume xmlns='urn:xmpp:sm:3' previd='{previd}' h='0'/>")
+            answers = []
+            for racer in racers:
+                answer = racer.until(">")
+                while not any(word in answer for word in ("<resumed ", "</failed>")):
+                    answer += racer.until(">")
+                answers.append("<resumed " in answer)
+            self.assertIn(True, answers)
+            if all(answers):  # the one that came first gave it to the other
+                closed = [racer for racer in racers if self.closed(racer)]
+                self.assertEqual(len(closed), 1)
+                winner = next(racer for racer in racers if racer not in closed)
+            else:
+                winner = racers[answers.index(True)]
+            alice.message(bob.full, "who has it?")
+            self.assertEqual(winner.body(), "who has it?")
+            winner.leave()
+            bob = self.client(1, "bob", "t")
+
+    @staticmethod
+    def closed(racer):
+        try:
+            wait_until(lambda: select.select([racer.socket], [], [], 0)[0], "something comes", 2)
+        except Timeout:
+            return False
+        return "<conflict " in racer.until_closed()
 
     def test_counts_of_the_cluster_are_the_same_on_all_nodes(self):
         sessions = [self.client(i, "grace", f"c{i}") for i in range(3)]

@@ -52,7 +52,7 @@ class Sim {
       std::string message;  // its id
     };
     std::deque<Untaken> untaken;
-    std::map<std::string, uint64_t> last_of;               // by sender: the number that came last
+    std::map<std::string, uint64_t> last_of;  // by sender: the number that came last
   };
 
   class Node final : public SessionGate, public HomeGate, public HomeDoor {

@@ -53,6 +53,9 @@ class FewWords final : public HomeBox, public HomeGate {
     }
   }
   void Changed(const SessionId&, const Jid&, SessionState) override {}
+  void Resume(const SessionId& next, const Jid&, uint64_t) override {
+    ground_.sessions.ResumeFailed(next);
+  }
   void DeliveryEnded(const SessionId&, const Jid&, uint64_t ticket, DeliveryEnd end) override {
     ++ended[end == DeliveryEnd::kLost];
     if (const auto mark = marks_.extract(ticket)) ground_.sessions.Settled(mark.mapped());

@@ -50,6 +50,7 @@ std::vector<Letter> All() {
       BindFailedLetter{.session = kSession, .user = kRomeo, .error = "<error/>", .not_home = true},
       ClaimLetter{.user = kRomeo},
       ClaimedLetter{.user = kRomeo, .node = "b@host", .changed = true},
+      ResumeLetter{.session = kSession, .user = kRomeo, .tag = 0x1234'5678'9abc'def0},
       LookLetter{.user = kRomeo},
       ExpelLetter{.user = kRomeo, .text = "gone"},
       BoundLetter{.session = kSession, .full = kFull},
@@ -63,6 +64,12 @@ std::vector<Letter> All() {
       SettledLetter{.session = kSession, .number = 8},
       CloseLetter{.session = kSession, .error = net::StreamError::kConflict, .text = "away"},
       TicketLostLetter{.worker = 2, .ticket = 12},
+      LeaveLetter{.session = kSession,
+                  .next = {.worker = 1, .place = 2, .life = 3},
+                  .node = "c@host",
+                  .user = kRomeo},
+      SessionLetter{.session = kSession, .state = "state"},
+      ResumeFailedLetter{.session = kSession},
   };
 }
 

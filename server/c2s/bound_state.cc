@@ -1,0 +1,166 @@
+#include "server/c2s/bound_state.h"
+
+#include <utility>
+
+#include "net/base/byte_reader.h"
+#include "net/base/byte_writer.h"
+
+namespace server {
+namespace {
+
+using Bytes = std::vector<uint8_t>;
+
+// A client that sends without waiting is held long before (BoundLimits::unsettled_max).
+constexpr size_t kAheadMax = 1'000'000;
+constexpr size_t kItemsMax = 1'000'000;
+
+void AppendText(Bytes& out, std::string_view text) {
+  const net::Sized sized(&out, 4);
+  net::AppendBytes(&out, net::BytesOf(text));
+}
+
+std::string ReadText(net::ByteReader& in) {
+  const auto bytes = in.Vector(4);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+using NameOf = std::function<std::string(uint16_t)>;
+using NumberOf = std::function<std::optional<uint16_t>(const std::string&)>;
+
+void AppendItem(Bytes& out, const UnackedQueue::Item& item, const NameOf& name_of) {
+  const Delivery& delivery = item.delivery;
+  net::AppendNumber(&out, static_cast<size_t>(item.at_us), 8);
+  net::AppendNumber(&out, static_cast<size_t>(delivery.kind), 1);
+  net::AppendNumber(&out, delivery.message_of_people ? 1 : 0, 1);
+  net::AppendNumber(&out, delivery.ticket, 8);
+  if (delivery.ticket != 0) AppendText(out, name_of(delivery.home));
+  AppendText(out, delivery.replaces);
+  AppendText(out, delivery.xml);
+}
+
+UnackedQueue::Item ReadItem(net::ByteReader& in, const NumberOf& number_of) {
+  UnackedQueue::Item item;
+  item.at_us = static_cast<int64_t>(in.Number(8));
+  const size_t kind = in.Number(1);
+  if (kind > static_cast<size_t>(StanzaKind::kIq)) in.Take(SIZE_MAX);
+  item.delivery.kind = in.ok() ? static_cast<StanzaKind>(kind) : StanzaKind::kMessage;
+  item.delivery.message_of_people = in.Number(1) != 0;
+  item.delivery.ticket = in.Number(8);
+  if (item.delivery.ticket != 0) {
+    if (const auto home = number_of(ReadText(in))) {
+      item.delivery.home = *home;
+    } else {
+      item.delivery.ticket = 0;
+    }
+  }
+  item.delivery.replaces = ReadText(in);
+  item.delivery.xml = ReadText(in);
+  return item;
+}
+
+size_t ReadCount(net::ByteReader& in, size_t most) {
+  const size_t count = in.Number(4);
+  if (count > most) in.Take(SIZE_MAX);
+  return in.ok() ? count : 0;
+}
+
+}  // namespace
+
+BoundSession::BoundSession(const SessionId& id, BoundState state, const BoundLimits* limits)
+    : id_(id),
+      full_(std::move(state.full)),
+      limits_(limits),
+      unacked_(std::move(state.unacked)),
+      settled_(std::move(state.settled)),
+      secret_(std::move(state.secret)),
+      answer_at_(state.answer_at),
+      owes_answer_(state.owes_answer),
+      asked_(state.asked),
+      managed_(state.managed),
+      active_(state.active) {
+  for (const UnackedQueue::Item& item : state.held) held_bytes_ += item.delivery.xml.size();
+  if (!state.held.empty()) {
+    held_ = std::make_unique<std::vector<UnackedQueue::Item>>(std::move(state.held));
+  }
+}
+
+BoundState BoundSession::Take() {
+  BoundState state{.full = full_,
+                   .secret = std::exchange(secret_, {}),
+                   .unacked = std::exchange(unacked_, {}),
+                   .settled = settled_,
+                   .held = {},
+                   .answer_at = answer_at_,
+                   .owes_answer = owes_answer_,
+                   .asked = asked_,
+                   .managed = managed_,
+                   .active = active_};
+  if (held_ != nullptr) state.held = std::move(*held_);
+  held_.reset();
+  held_bytes_ = 0;
+  return state;
+}
+
+std::vector<uint64_t> BoundState::Tickets() const {
+  std::vector<uint64_t> tickets;
+  const auto add = [&](const UnackedQueue::Item& item) {
+    if (item.delivery.ticket != 0) tickets.push_back(item.delivery.ticket);
+  };
+  unacked.ForEach(add);
+  for (const UnackedQueue::Item& item : held) add(item);
+  return tickets;
+}
+
+std::string BoundState::ToBytes(const NameOf& name_of) const {
+  Bytes out;
+  AppendText(out, full.full());
+  AppendText(out, secret);
+  net::AppendNumber(&out, unacked.sent(), 4);
+  net::AppendNumber(&out, unacked.size(), 4);
+  unacked.ForEach([&](const UnackedQueue::Item& item) { AppendItem(out, item, name_of); });
+  net::AppendNumber(&out, settled.received_, 4);
+  net::AppendNumber(&out, settled.settled_, 4);
+  net::AppendNumber(&out, settled.ahead_.size(), 4);
+  for (const bool one : settled.ahead_) net::AppendNumber(&out, one ? 1 : 0, 1);
+  net::AppendNumber(&out, held.size(), 4);
+  for (const UnackedQueue::Item& item : held) AppendItem(out, item, name_of);
+  net::AppendNumber(&out, answer_at, 4);
+  for (const bool flag : {owes_answer, asked, managed, active}) {
+    net::AppendNumber(&out, flag ? 1 : 0, 1);
+  }
+  return {out.begin(), out.end()};
+}
+
+std::optional<BoundState> BoundState::Parse(std::string_view bytes, const NumberOf& number_of) {
+  net::ByteReader in(net::BytesOf(bytes));
+  std::string full = ReadText(in);
+  if (full.empty() || full.size() > 3 * Jid::kPartBytesMax + 2) return std::nullopt;
+  BoundState state{.full = Jid::OfPrepared(std::move(full)),
+                   .secret = ReadText(in),
+                   .unacked = {},
+                   .settled = {},
+                   .held = {}};
+  const auto sent = static_cast<uint32_t>(in.Number(4));
+  for (size_t n = ReadCount(in, kItemsMax); n > 0 && in.ok(); --n) {
+    UnackedQueue::Item item = ReadItem(in, number_of);
+    const int64_t at_us = item.at_us;
+    state.unacked.Push(std::move(item.delivery), at_us);
+  }
+  state.unacked.sent_ = sent;
+  state.settled.received_ = static_cast<uint32_t>(in.Number(4));
+  state.settled.settled_ = static_cast<uint32_t>(in.Number(4));
+  for (size_t n = ReadCount(in, kAheadMax); n > 0 && in.ok(); --n) {
+    state.settled.ahead_.push_back(in.Number(1) != 0);
+  }
+  for (size_t n = ReadCount(in, kItemsMax); n > 0 && in.ok(); --n) {
+    state.held.push_back(ReadItem(in, number_of));
+  }
+  state.answer_at = static_cast<uint32_t>(in.Number(4));
+  for (bool* flag : {&state.owes_answer, &state.asked, &state.managed, &state.active}) {
+    *flag = in.Number(1) != 0;
+  }
+  if (!in.done()) return std::nullopt;
+  return state;
+}
+
+}  // namespace server

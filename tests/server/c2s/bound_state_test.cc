@@ -1,0 +1,114 @@
+#include "server/c2s/bound_state.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr int64_t kNow = 1'700'000'000'000'000;
+
+// As the node that it leaves numbers them, and as the one to which it comes does.
+std::string NameThere(uint16_t node) {
+  return std::vector<std::string>{"there", "home", "elsewhere"}.at(node);
+}
+std::optional<uint16_t> NumberHere(const std::string& name) {
+  if (name == "home") return 0;
+  if (name == "there") return 7;
+  return std::nullopt;
+}
+
+class BoundStateTest : public ::testing::Test {
+ protected:
+  Delivery Message(const std::string& text, uint64_t ticket, uint16_t home) {
+    return {.xml = "<message><body>" + text + "</body></message>",
+            .ticket = ticket,
+            .home = home,
+            .message_of_people = true};
+  }
+  std::unique_ptr<BoundSession> Arrive(const std::string& bytes) {
+    auto state = BoundState::Parse(bytes, NumberHere);
+    if (!state) return nullptr;
+    return std::make_unique<BoundSession>(SessionId{.worker = 1, .place = 2, .life = 3},
+                                          std::move(*state), &limits);
+  }
+
+  const BoundLimits limits;
+  BoundSession session{{.worker = 4, .place = 5, .life = 6}, *Jid::Parse("romeo@here/r"), &limits};
+  BoundSession::Out out;
+};
+
+TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
+  session.Manage("0123456789abcdef");
+  for (int i = 0; i < 3; ++i) session.Receive();
+  session.Settle(1, out);
+  session.Settle(3, out);
+  session.OnAsked(out);
+  session.Deliver(Message("one", 1, 1), kNow, true, out);
+  session.Deliver(Message("two", 2, 0), kNow, true, out);
+  session.Deliver(Message("three", 3, 2), kNow, false, out);
+  session.SetActive(false, false, out);
+  session.Deliver({.xml = "<presence/>", .kind = StanzaKind::kPresence, .replaces = "a"}, kNow,
+                  false, out);
+  const uint64_t tag = session.State(true).resume_tag;
+  EXPECT_NE(tag, 0U);
+
+  const std::string bytes = session.Take().ToBytes(NameThere);
+  std::vector<TicketEnd> ended;
+  session.Lose(ended);
+  EXPECT_THAT(ended, ElementsAre());  // it is another's now
+
+  const auto came = Arrive(bytes);
+  ASSERT_NE(came, nullptr);
+  EXPECT_EQ(came->full().full(), "romeo@here/r");
+  EXPECT_EQ(came->State(true).resume_tag, tag);
+  EXPECT_FALSE(came->active());
+  EXPECT_EQ(came->settled(), 1U);
+  EXPECT_EQ(came->unsettled(), 2U);
+
+  out.Clear();
+  ASSERT_TRUE(came->Resume(1, "here", out));
+  EXPECT_THAT(out.ended, ElementsAre(TicketEnd{1, DeliveryEnd::kTaken, 0}));
+  EXPECT_EQ(out.xml.find("one"), out.xml.npos);
+  EXPECT_THAT(out.xml, HasSubstr("two"));
+  EXPECT_THAT(out.xml, HasSubstr("2023-11-14T22:13:20.000Z"));
+  EXPECT_LT(out.xml.find("two"), out.xml.find("three"));
+  EXPECT_LT(out.xml.find("three"), out.xml.find("<presence/>"));
+  out.Clear();
+  came->Settle(2, out);
+  EXPECT_EQ(came->settled(), 3U);
+  ASSERT_TRUE(came->Acknowledge(4, out));
+  // The home of the third is not known here: nobody is told.
+  EXPECT_THAT(out.ended, ElementsAre(TicketEnd{2, DeliveryEnd::kTaken, 7}));
+}
+
+TEST_F(BoundStateTest, SaysWhoseEndsAreAwaited) {
+  session.Manage("0123456789abcdef");
+  session.Deliver(Message("one", 11, 0), kNow, true, out);
+  session.Deliver(Message("two", 0, 0), kNow, true, out);
+  session.SetActive(false, true, out);
+  session.Deliver({.xml = "<presence/>", .replaces = "a", .ticket = 12}, kNow, true, out);
+  EXPECT_THAT(session.Take().Tickets(), ElementsAre(11, 12));
+}
+
+TEST_F(BoundStateTest, WhatIsCutOffOrMoreIsNoSession) {
+  session.Manage("0123456789abcdef");
+  session.Receive();
+  session.Deliver(Message("one", 1, 0), kNow, true, out);
+  const std::string bytes = session.Take().ToBytes(NameThere);
+  EXPECT_NE(Arrive(bytes), nullptr);
+  for (size_t size = 0; size < bytes.size(); ++size) {
+    EXPECT_EQ(Arrive(bytes.substr(0, size)), nullptr) << size;
+  }
+  EXPECT_EQ(Arrive(bytes + '\0'), nullptr);
+}
+
+}  // namespace
+}  // namespace server
