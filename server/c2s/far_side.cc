@@ -290,7 +290,7 @@ void FarSide::Moved(const SessionId& session, const SessionId& next, const Jid& 
   }
 }
 
-void FarSide::Leave(const SessionId& session, const SessionId& next, const Jid& user) {
+void FarSide::Move(const SessionId& session, const SessionId& next, const Jid& user) {
   Post(session.node, LeaveLetter{session, next, NameOf(next.node), user});
 }
 

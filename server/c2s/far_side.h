@@ -135,7 +135,7 @@ class FarSide {
   void TicketLost(const Origin& from, uint64_t ticket);
   // At the home: what is awaited of `session` is awaited of `next`.
   void Moved(const SessionId& session, const SessionId& next, const Jid& user);
-  void Leave(const SessionId& session, const SessionId& next, const Jid& user);
+  void Move(const SessionId& session, const SessionId& next, const Jid& user);
   void ResumeFailed(const SessionId& next);
   // It never came there: what is awaited of it is lost.
   void NeverCame(const SessionId& session, const Jid& user);

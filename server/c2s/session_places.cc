@@ -593,9 +593,9 @@ void XmppWorker::OnArrived(const SessionId& id, NodeNumber from, BoundState stat
   for (Item& item : arrival->held) item(*this);
 }
 
-void XmppWorker::Leave(const SessionId& session, const SessionId& next, const Jid& user) {
+void XmppWorker::Move(const SessionId& session, const SessionId& next, const Jid& user) {
   far_->Moved(session, next, user);  // its home is here
-  if (session.node != 0) return far_->Leave(session, next, user);
+  if (session.node != 0) return far_->Move(session, next, user);
   const Leaving leaving{.next = next, .user = user};
   if (session.worker == index_) return LeaveAt(session, leaving);
   Post(session.worker, [session, leaving](XmppWorker& w) { w.LeaveAt(session, leaving); });

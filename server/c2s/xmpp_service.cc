@@ -211,7 +211,7 @@ void XmppService::Stop() {
   if (threads_ == nullptr) return;
   CloseClients();
   // What other nodes still had is nobody's from here on.
-  threads_->AskAll([](XmppWorker& w) { w.LeaveCluster(); });
+  threads_->AskAll([](XmppWorker& w) { w.Leave(); });
   // What was given back goes from session to home, and from there to the store and to other homes:
   // each is a letter, and is there when the worker has been asked once more.
   constexpr int kLetters = 4;

@@ -182,7 +182,7 @@ class XmppWorker final : public SessionGate,
               std::shared_ptr<net::ListenerCounts> counts);
   // What the node's thread has: nodes that come and go, records of other nodes' homes, letters.
   FarSide& far() { return *far_; }
-  void LeaveCluster() { far_->Leave(); }
+  void Leave() { far_->Leave(); }
   // On each worker; the one that has the user tells its sessions.
   void Expel(const Jid& user, const std::string& text);
   // No new ones; all are told, what they had not is given back to their homes.
@@ -243,7 +243,7 @@ class XmppWorker final : public SessionGate,
   void Deliver(const SessionId& session, Delivery delivery) override;
   void Settled(const SenderMark& mark) override;
   void Close(const SessionId& session, net::StreamError error, std::string text) override;
-  void Leave(const SessionId& session, const SessionId& next, const Jid& user) override;
+  void Move(const SessionId& session, const SessionId& next, const Jid& user) override;
   void ResumeFailed(const SessionId& next) override;
 
   // --- HomeGate

@@ -141,7 +141,7 @@ void Home::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
   if (at != nullptr && tag != 0) {
     for (HomeSession& session : at->sessions) {
       if (session.resume_tag != tag || session.ending) continue;
-      return core_.Leave(std::exchange(session.id, next), next, user);
+      return core_.Move(std::exchange(session.id, next), next, user);
     }
   }
   core_.ResumeFailed(next);

@@ -45,7 +45,7 @@ void HomeCore::Flush() {
     void operator()(CloseOut& out) {
       core.sessions_.Close(out.session, out.error, std::move(out.text));
     }
-    void operator()(LeaveOut& out) { core.sessions_.Leave(out.session, out.next, out.user); }
+    void operator()(MoveOut& out) { core.sessions_.Move(out.session, out.next, out.user); }
     void operator()(ResumeFailedOut& out) { core.sessions_.ResumeFailed(out.next); }
   };
   while (!out_.empty()) {
@@ -66,8 +66,8 @@ void HomeCore::BindFailed(const SessionId& session, std::string error_xml) {
 void HomeCore::Close(const SessionId& session, net::StreamError error, std::string text) {
   Send(CloseOut{session, error, std::move(text)});
 }
-void HomeCore::Leave(const SessionId& session, const SessionId& next, const Jid& user) {
-  Send(LeaveOut{session, next, user});
+void HomeCore::Move(const SessionId& session, const SessionId& next, const Jid& user) {
+  Send(MoveOut{session, next, user});
 }
 void HomeCore::ResumeFailed(const SessionId& next) { Send(ResumeFailedOut{next}); }
 void HomeCore::Settled(const SenderMark& mark) {

@@ -98,7 +98,7 @@ class HomeCore {
   void Bound(const SessionId& session, const Jid& full);
   void BindFailed(const SessionId& session, std::string error_xml);
   void Close(const SessionId& session, net::StreamError error, std::string text);
-  void Leave(const SessionId& session, const SessionId& next, const Jid& user);
+  void Move(const SessionId& session, const SessionId& next, const Jid& user);
   void ResumeFailed(const SessionId& next);
   void Settled(const SenderMark& mark);
   void Route(Parcel parcel);
@@ -193,7 +193,7 @@ class HomeCore {
     net::StreamError error;
     std::string text;
   };
-  struct LeaveOut {
+  struct MoveOut {
     SessionId session;
     SessionId next;
     Jid user;
@@ -205,7 +205,7 @@ class HomeCore {
     SessionId session;
     Delivery delivery;
   };
-  using Out = std::variant<DeliveryOut, Parcel, SenderMark, BoundOut, FailedOut, CloseOut, LeaveOut,
+  using Out = std::variant<DeliveryOut, Parcel, SenderMark, BoundOut, FailedOut, CloseOut, MoveOut,
                            ResumeFailedOut>;
 
   struct UserHash {

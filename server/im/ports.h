@@ -73,7 +73,7 @@ class SessionGate {
   virtual void Close(const SessionId& session, net::StreamError error, std::string text) = 0;
   // It was resumed elsewhere and is `next` from here on, whose home has been told: all that it has
   // goes there. What comes for `next` before that waits there.
-  virtual void Leave(const SessionId&, const SessionId& /*next*/, const Jid& /*user*/) {}
+  virtual void Move(const SessionId&, const SessionId& /*next*/, const Jid& /*user*/) {}
   // There is no session to become `next`.
   virtual void ResumeFailed(const SessionId& /*next*/) {}
 };
