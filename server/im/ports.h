@@ -73,9 +73,9 @@ class SessionGate {
   virtual void Close(const SessionId& session, net::StreamError error, std::string text) = 0;
   // It was resumed elsewhere and is `next` from here on, whose home has been told: all that it has
   // goes there. What comes for `next` before that waits there.
-  virtual void Move(const SessionId&, const SessionId& /*next*/, const Jid& /*user*/) {}
+  virtual void Move(const SessionId& session, const SessionId& next, const Jid& user) = 0;
   // There is no session to become `next`.
-  virtual void ResumeFailed(const SessionId& /*next*/) {}
+  virtual void ResumeFailed(const SessionId& next) = 0;
 };
 
 // What sessions and homes want of homes. Any thread that is a worker's.
@@ -93,7 +93,7 @@ class HomeGate {
   // of a stream that was closed in order: those end when they are sent. RFC 6121 section 4.5.
   virtual void Gone(const SessionId& session, const Jid& user) = 0;
   // The session of that tag shall be `next`, whose client waits for it.
-  virtual void Resume(const SessionId& /*next*/, const Jid& /*user*/, uint64_t /*tag*/) {}
+  virtual void Resume(const SessionId& next, const Jid& user, uint64_t tag) = 0;
   // To the home of `parcel.to`'s user; to the server itself where that has none.
   virtual void Route(Parcel parcel) = 0;
 };

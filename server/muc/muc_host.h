@@ -218,6 +218,9 @@ class MucGate final : public HomeGate {
     home_.DeliveryEnded(session, user, ticket, end);
   }
   void Gone(const SessionId& session, const Jid& user) override { home_.Gone(session, user); }
+  void Resume(const SessionId& next, const Jid& user, uint64_t tag) override {
+    home_.Resume(next, user, tag);
+  }
   void Route(Parcel parcel) override {
     if (rooms_.Serves(parcel.to.domain())) return rooms_.Route(std::move(parcel));
     home_.Route(std::move(parcel));

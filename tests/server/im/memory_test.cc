@@ -17,11 +17,14 @@ class Sink final : public SessionGate, public HomeGate, public StoreClient {
   void Deliver(const SessionId&, Delivery) override { ++delivered; }
   void Settled(const SenderMark&) override {}
   void Close(const SessionId&, net::StreamError, std::string) override {}
+  void Move(const SessionId&, const SessionId&, const Jid&) override {}
+  void ResumeFailed(const SessionId&) override {}
   void Bind(BindRequest) override {}
   void Arrive(const SessionId&, const Jid&, Stanza, SenderMark) override {}
   void Changed(const SessionId&, const Jid&, SessionState) override {}
   void DeliveryEnded(const SessionId&, const Jid&, uint64_t, DeliveryEnd) override {}
   void Gone(const SessionId&, const Jid&) override {}
+  void Resume(const SessionId&, const Jid&, uint64_t) override {}
   void Route(Parcel) override { ++routed; }
   void Load(std::string, Done<LoadedUser>) override {}
   void Write(WriteBatch, Done<std::monostate>) override {}

@@ -91,6 +91,9 @@ class World : public SessionGate, public HomeGate, public DialogueStage {
   void Deliver(const SessionId& session, Delivery delivery) override;
   void Settled(const SenderMark& mark) override;
   void Close(const SessionId& session, net::StreamError error, std::string text) override;
+  // Its clients resume where they were.
+  void Move(const SessionId&, const SessionId&, const Jid&) override {}
+  void ResumeFailed(const SessionId&) override {}
   // --- HomeGate
   void Bind(BindRequest request) override;
   void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) override;
@@ -98,6 +101,7 @@ class World : public SessionGate, public HomeGate, public DialogueStage {
   void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
                      DeliveryEnd end) override;
   void Gone(const SessionId& session, const Jid& user) override;
+  void Resume(const SessionId&, const Jid&, uint64_t) override {}
   void Route(Parcel parcel) override;
 
  protected:
