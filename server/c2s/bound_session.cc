@@ -21,6 +21,7 @@ bool BoundSession::Resume(uint32_t h, std::string_view domain, Out& out) {
   asked_ = false;
   owes_answer_ = false;
   active_ = true;
+  settled_.Restart();
   if (!unacked_.Acknowledge(h, out.ended)) return false;
   unacked_.ForEach([&](const UnackedQueue::Item& item) {
     if (item.delivery.message_of_people) {
@@ -97,8 +98,19 @@ void BoundSession::Lose(std::vector<TicketEnd>& ended) {
   held_bytes_ = 0;
 }
 
-void BoundSession::Settle(uint32_t number, Out& out) {
-  if (!settled_.Settle(number) || !owes_answer_) return;
+SettledCount::Came BoundSession::Receive(uint64_t content, Out& out) {
+  if (!managed_) return {};
+  const SettledCount::Came came = settled_.Receive(content);
+  if (came.again) AnswerIfOwed(out);
+  return came;
+}
+
+void BoundSession::Settle(uint32_t serial, Out& out) {
+  if (settled_.Settle(serial)) AnswerIfOwed(out);
+}
+
+void BoundSession::AnswerIfOwed(Out& out) {
+  if (!owes_answer_) return;
   // Counts wrap: the distance tells which is ahead.
   if (static_cast<int32_t>(settled_.settled() - answer_at_) >= 0) AnswerNow(out);
 }

@@ -88,16 +88,16 @@ class BoundSession {
   // Nobody will have what is left.
   void Lose(std::vector<TicketEnd>& ended);
 
-  // --- From the client. The number of a stanza that came; 0 without stream management.
-  uint32_t Receive() { return managed_ ? settled_.Receive() : 0; }
+  // --- From the client. A stanza that came, and a hash of it; serial 0 without stream management.
+  SettledCount::Came Receive(uint64_t content, Out& out);
   // What is written at once: <a/> where the client has asked and all of it is settled now.
-  void Settle(uint32_t number, Out& out);
+  void Settle(uint32_t serial, Out& out);
   // <r/>: answered when all that came before it is settled, or with what there is at AnswerNow().
   void OnAsked(Out& out);
   void AnswerNow(Out& out);
   bool owes_answer() const { return owes_answer_; }
-  uint32_t unsettled() const { return settled_.open(); }
-  bool crowded() const { return settled_.open() > limits_->unsettled_max; }
+  uint32_t unsettled() const { return settled_.under_way(); }
+  bool crowded() const { return settled_.under_way() > limits_->unsettled_max; }
 
   size_t waiting_bytes() const { return unacked_.bytes() + held_bytes_; }
   size_t MemoryBytes() const;
@@ -106,6 +106,7 @@ class BoundSession {
   void Send(Delivery delivery, int64_t now_us, bool attached, Out& out);
   void Hold(Delivery delivery, int64_t now_us, Out& out);
   void Flush(bool attached, Out& out);
+  void AnswerIfOwed(Out& out);
 
   const SessionId id_;
   const Jid full_;

@@ -11,7 +11,7 @@ namespace {
 using Bytes = std::vector<uint8_t>;
 
 // A client that sends without waiting is held long before (BoundLimits::unsettled_max).
-constexpr size_t kAheadMax = 1'000'000;
+constexpr size_t kLineMax = 1'000'000;
 constexpr size_t kItemsMax = 1'000'000;
 
 void AppendText(Bytes& out, std::string_view text) {
@@ -118,10 +118,16 @@ std::string BoundState::ToBytes(const NameOf& name_of) const {
   net::AppendNumber(&out, unacked.sent(), 4);
   net::AppendNumber(&out, unacked.size(), 4);
   unacked.ForEach([&](const UnackedQueue::Item& item) { AppendItem(out, item, name_of); });
-  net::AppendNumber(&out, settled.received_, 4);
   net::AppendNumber(&out, settled.settled_, 4);
-  net::AppendNumber(&out, settled.ahead_.size(), 4);
-  for (const bool one : settled.ahead_) net::AppendNumber(&out, one ? 1 : 0, 1);
+  net::AppendNumber(&out, settled.last_serial_, 4);
+  net::AppendNumber(&out, settled.said_, 4);
+  net::AppendNumber(&out, settled.under_way(), 4);
+  for (size_t i = settled.head_; i < settled.line_.size(); ++i) {
+    const SettledCount::One& one = settled.line_[i];
+    net::AppendNumber(&out, one.content, 8);
+    net::AppendNumber(&out, one.serial, 4);
+    net::AppendNumber(&out, one.settled ? 1 : 0, 1);
+  }
   net::AppendNumber(&out, held.size(), 4);
   for (const UnackedQueue::Item& item : held) AppendItem(out, item, name_of);
   net::AppendNumber(&out, answer_at, 4);
@@ -147,11 +153,17 @@ std::optional<BoundState> BoundState::Parse(std::string_view bytes, const Number
     state.unacked.Push(std::move(item.delivery), at_us);
   }
   state.unacked.sent_ = sent;
-  state.settled.received_ = static_cast<uint32_t>(in.Number(4));
-  state.settled.settled_ = static_cast<uint32_t>(in.Number(4));
-  for (size_t n = ReadCount(in, kAheadMax); n > 0 && in.ok(); --n) {
-    state.settled.ahead_.push_back(in.Number(1) != 0);
+  SettledCount& settled = state.settled;
+  settled.settled_ = static_cast<uint32_t>(in.Number(4));
+  settled.last_serial_ = static_cast<uint32_t>(in.Number(4));
+  const size_t said = in.Number(4);
+  for (size_t n = ReadCount(in, kLineMax); n > 0 && in.ok(); --n) {
+    settled.line_.push_back({.content = in.Number(8),
+                             .serial = static_cast<uint32_t>(in.Number(4)),
+                             .settled = in.Number(1) != 0});
   }
+  if (said > settled.line_.size()) return std::nullopt;
+  settled.said_ = static_cast<uint32_t>(said);
   for (size_t n = ReadCount(in, kItemsMax); n > 0 && in.ok(); --n) {
     state.held.push_back(ReadItem(in, number_of));
   }

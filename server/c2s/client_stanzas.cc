@@ -52,7 +52,11 @@ void ClientStream::OnClientStanza(Stanza stanza) {
   if (!FromIsRight(element)) {
     return Fail(net::StreamError::kInvalidFrom, "you are somebody else");
   }
-  const uint32_t number = session_->Receive();
+  BoundSession::Out out;
+  const auto [number, again] =
+      session_->Receive(session_->resumable() ? stanza.Fingerprint() : 0, out);
+  Say(out);
+  if (again) return;  // said again behind a resumption: once is enough
   // Section 8.1.5: what has no language has the stream's.
   if (lang_ != 0) stanza.SetDefaultLang(ground_.langs[lang_ - 1U]);
   if (OnOwnIq(element, number)) return;

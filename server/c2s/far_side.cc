@@ -282,7 +282,7 @@ void FarSide::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
 }
 
 void FarSide::Moved(const SessionId& session, const SessionId& next, const Jid& user) {
-  if (Peer* before = Find(session.node)) before->guests.erase(session);
+  // Where it was it stays a guest until that says that it has left: it may have sent something.
   Peer* peer = Find(next.node);
   if (peer != nullptr) peer->guests.insert_or_assign(next, user);
   for (auto& [ticket, at] : tickets_) {

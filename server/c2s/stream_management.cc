@@ -3,6 +3,7 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <array>
 #include <charconv>
 #include <cstdio>
@@ -13,24 +14,51 @@
 #include "net/base/check.h"
 
 namespace server {
+namespace {
 
-bool SettledCount::Settle(uint32_t number) {
-  const uint32_t distance = number - settled_;  // 1 is the next
-  if (distance == 0 || distance > open()) return false;
-  if (distance > 1) {
-    if (ahead_.size() < distance) ahead_.resize(distance, false);
-    ahead_[distance - 1] = true;
-    return false;
+constexpr size_t kRestMax = 8;  // what a line keeps that is empty
+
+}  // namespace
+
+SettledCount::Came SettledCount::Receive(uint64_t content) {
+  const size_t at = head_ + said_;
+  if (at < line_.size()) {
+    if (line_[at].content == content) {
+      ++said_;
+      Advance();
+      return {.again = true};
+    }
+    line_.resize(at);  // it has given those up, and counts on from there
   }
-  uint32_t run = 1;
-  while (run < ahead_.size() && ahead_[run]) ++run;
-  settled_ += run;
-  if (run >= ahead_.size()) {
-    std::vector<bool>().swap(ahead_);
-  } else {
-    ahead_.erase(ahead_.begin(), ahead_.begin() + run);
+  if (++last_serial_ == 0) ++last_serial_;
+  line_.push_back({.content = content, .serial = last_serial_});
+  ++said_;
+  return {.serial = last_serial_};
+}
+
+bool SettledCount::Settle(uint32_t serial) {
+  const auto behind = [this](uint32_t number) { return number - line_[head_].serial; };
+  const auto it = std::lower_bound(
+      line_.begin() + head_, line_.end(), serial,
+      [&](const One& one, uint32_t wanted) { return behind(one.serial) < behind(wanted); });
+  if (it == line_.end() || it->serial != serial || it->settled) return false;
+  it->settled = true;
+  return Advance();
+}
+
+// What a client has not said on this connection it will say: it is not counted before.
+bool SettledCount::Advance() {
+  const uint32_t before = settled_;
+  for (; said_ > 0 && line_[head_].settled; ++head_, --said_) ++settled_;
+  if (head_ == line_.size()) {
+    line_.clear();
+    if (line_.capacity() > kRestMax) std::vector<One>().swap(line_);
+    head_ = 0;
+  } else if (head_ >= 32 && head_ * 2 >= line_.size()) {
+    line_.erase(line_.begin(), line_.begin() + head_);
+    head_ = 0;
   }
-  return true;
+  return settled_ != before;
 }
 
 void UnackedQueue::Push(Delivery delivery, int64_t now_us) {

@@ -26,21 +26,40 @@ inline constexpr std::string_view kManagementSpace = "urn:xmpp:sm:3";
 
 class SettledCount {
  public:
-  // The number of a stanza that came now.
-  uint32_t Receive() { return ++received_; }
+  struct Came {
+    uint32_t serial = 0;  // what Settle() is told
+    bool again = false;   // it came before, on another connection: it is under way, or done with
+  };
+  // A stanza came. `content`: a hash of it, by which it is known when it is said again.
+  Came Receive(uint64_t content = 0);
   // True when settled() has moved. What is settled twice, or never came, changes nothing.
-  bool Settle(uint32_t number);
+  bool Settle(uint32_t serial);
+  // The client has been told settled() on another connection, and says again what is behind it, if
+  // it does as it should. What it says instead counts there, too.
+  void Restart() { said_ = 0; }
 
-  uint32_t received() const { return received_; }
+  // As the client counts.
+  uint32_t received() const { return settled_ + said_; }
   uint32_t settled() const { return settled_; }
-  uint32_t open() const { return received_ - settled_; }
+  uint32_t open() const { return said_; }
+  // With those that it has not said again yet.
+  uint32_t under_way() const { return static_cast<uint32_t>(line_.size()) - head_; }
 
  private:
   friend struct BoundState;
-  uint32_t received_ = 0;
+  struct One {
+    uint64_t content = 0;
+    uint32_t serial = 0;
+    bool settled = false;
+  };
+  bool Advance();
+
+  // Behind settled_, as they came; those before head_ are done with.
+  std::vector<One> line_;
+  uint32_t head_ = 0;
+  uint32_t said_ = 0;  // of line_, on this connection
   uint32_t settled_ = 0;
-  // Of the numbers behind settled_: whether they are. Empty as long as they come in order.
-  std::vector<bool> ahead_;
+  uint32_t last_serial_ = 0;
 };
 
 // What became of a stanza whose home wants to know.

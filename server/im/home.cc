@@ -9,6 +9,9 @@
 namespace server {
 namespace {
 
+// Ids of a session that moves again before it has left where it was.
+constexpr size_t kBeforeMax = 4;
+
 bool IsRequest(const Parcel& iq) {
   return iq.type == StanzaType::kGet || iq.type == StanzaType::kSet;
 }
@@ -141,7 +144,10 @@ void Home::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
   if (at != nullptr && tag != 0) {
     for (HomeSession& session : at->sessions) {
       if (session.resume_tag != tag || session.ending) continue;
-      return core_.Move(std::exchange(session.id, next), next, user);
+      const SessionId before = std::exchange(session.id, next);
+      if (session.before.size() >= kBeforeMax) session.before.erase(session.before.begin());
+      session.before.push_back(before);
+      return core_.Move(before, next, user);
     }
   }
   core_.ResumeFailed(next);
@@ -160,8 +166,13 @@ void Home::DeliveryEnded(const SessionId& session, const Jid& user, uint64_t tic
 void Home::Gone(const SessionId& session, const Jid& user) {
   const HomeCore::Turn turn(core_);
   User* at = core_.Find(user.full());
-  HomeSession* gone = at == nullptr ? nullptr : at->Find(session);
+  HomeSession* gone = at == nullptr ? nullptr : at->FindSender(session);
   if (gone == nullptr) return;
+  // Where it was, it is no more: nothing comes from there.
+  if (gone->id != session) {
+    std::erase(gone->before, session);
+    return;
+  }
   End(*at, *gone);
   core_.Rest(*at);
 }
@@ -232,7 +243,7 @@ void Home::Expel(User& user, net::StreamError error, const std::string& text) {
 void Home::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
   const HomeCore::Turn turn(core_);
   User* at = core_.Find(user.full());
-  HomeSession* sender = at == nullptr ? nullptr : at->Find(session);
+  HomeSession* sender = at == nullptr ? nullptr : at->FindSender(session);
   if (sender == nullptr) return;  // ended with <conflict/> meanwhile
   SentStanza sent = ReadSentStanza(stanza, at->FullOf(*sender), mark, core_.names());
   if (sent.error) return Refuse(*sender, sent.parcel, ErrorXml(*sent.error));

@@ -2,6 +2,7 @@
 // this is all that an idle session costs here.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -28,6 +29,8 @@ struct HomeSession {
   // Who has its presence because it was sent to them alone (RFC 6121 section 4.6).
   std::unique_ptr<std::vector<std::string>> directed;
   uint64_t resume_tag = 0;  // SessionState's
+  // As which it was known before it was resumed elsewhere: what it sent there may be under way.
+  std::vector<SessionId> before;
   int8_t priority = 0;
   bool available : 1 = false;
   bool interested : 1 = false;  // has asked for the roster
@@ -50,6 +53,15 @@ struct User {
   HomeSession* Find(const SessionId& id) {
     for (HomeSession& session : sessions) {
       if (session.id == id) return &session;
+    }
+    return nullptr;
+  }
+  // Also by what it was known as before it moved.
+  HomeSession* FindSender(const SessionId& id) {
+    for (HomeSession& session : sessions) {
+      if (session.id == id || std::ranges::find(session.before, id) != session.before.end()) {
+        return &session;
+      }
     }
     return nullptr;
   }

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/base/hash.h"
 #include "net/xmpp/stream_xml.h"
 
 namespace server {
@@ -73,6 +74,9 @@ class Stanza {
   // The root with other addresses, and `extra`, written XML, behind its children.
   void AppendTo(std::string& out, std::string_view context, const StanzaAddress& address,
                 std::string_view extra = {}) const;
+
+  // Equal for stanzas that are written alike; the same on every node.
+  uint64_t Fingerprint() const { return net::StableHash(bytes_); }
 
   // Of the stream: what a root that names none itself is taken to have (RFC 6120 section 8.1.5).
   void SetDefaultLang(std::string_view lang) { default_lang_ = Keep(lang); }

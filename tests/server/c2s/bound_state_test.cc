@@ -47,7 +47,7 @@ class BoundStateTest : public ::testing::Test {
 
 TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
   session.Manage("0123456789abcdef");
-  for (int i = 0; i < 3; ++i) session.Receive();
+  for (const uint64_t content : {10U, 20U, 30U}) session.Receive(content, out);
   session.Settle(1, out);
   session.Settle(3, out);
   session.OnAsked(out);
@@ -82,6 +82,8 @@ TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
   EXPECT_LT(out.xml.find("two"), out.xml.find("three"));
   EXPECT_LT(out.xml.find("three"), out.xml.find("<presence/>"));
   out.Clear();
+  EXPECT_TRUE(came->Receive(20, out).again);
+  EXPECT_TRUE(came->Receive(30, out).again);
   came->Settle(2, out);
   EXPECT_EQ(came->settled(), 3U);
   ASSERT_TRUE(came->Acknowledge(4, out));
@@ -100,7 +102,7 @@ TEST_F(BoundStateTest, SaysWhoseEndsAreAwaited) {
 
 TEST_F(BoundStateTest, WhatIsCutOffOrMoreIsNoSession) {
   session.Manage("0123456789abcdef");
-  session.Receive();
+  session.Receive(0, out);
   session.Deliver(Message("one", 1, 0), kNow, true, out);
   const std::string bytes = session.Take().ToBytes(NameThere);
   EXPECT_NE(Arrive(bytes), nullptr);

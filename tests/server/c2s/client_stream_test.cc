@@ -417,8 +417,14 @@ TEST_F(ClientStreamTest, ASessionGoesOnOnAnotherStream) {
                 "' h='0'/><message>2</message><r xmlns='urn:xmpp:sm:3'/>");
   EXPECT_THAT(delivered, ElementsAre(TicketEnd{1}));
   EXPECT_EQ(stream->state(), State::kBound);
+  // It says again what h does not cover; that is under way, and goes out once.
+  EXPECT_EQ(arrived.size(), 1U);
+  EXPECT_EQ(Say("<message to='a@b'/>"), "");
+  EXPECT_EQ(arrived.size(), 1U);
   stream->Settled(1);
   EXPECT_EQ(Say("<r xmlns='urn:xmpp:sm:3'/>"), "<a xmlns='urn:xmpp:sm:3' h='1'/>");
+  Say("<message to='a@b'/>");
+  EXPECT_EQ(arrived.size(), 2U);
 }
 
 TEST_F(ClientStreamTest, WhatCannotBeResumedMayBeBound) {

@@ -18,7 +18,7 @@ using ::testing::IsEmpty;
 
 TEST(SettledCount, CountsTheRunFromTheFirstOn) {
   SettledCount count;
-  for (uint32_t i = 1; i <= 5; ++i) EXPECT_EQ(count.Receive(), i);
+  for (uint32_t i = 1; i <= 5; ++i) EXPECT_EQ(count.Receive().serial, i);
   EXPECT_FALSE(count.Settle(3));
   EXPECT_FALSE(count.Settle(2));
   EXPECT_EQ(count.settled(), 0U);
@@ -37,7 +37,7 @@ TEST(SettledCount, IsTheLowestThatIsMissingInAnyOrder) {
   std::set<uint32_t> open;
   for (int step = 0; step < 20'000; ++step) {
     if (open.empty() || (open.size() < 100 && random() % 2 == 0)) {
-      open.insert(count.Receive());
+      open.insert(count.Receive().serial);
     } else {
       auto it = open.begin();
       std::advance(it, random() % open.size());
@@ -48,6 +48,46 @@ TEST(SettledCount, IsTheLowestThatIsMissingInAnyOrder) {
     const uint32_t expected = open.empty() ? count.received() : *open.begin() - 1;
     ASSERT_EQ(count.settled(), expected);
   }
+}
+
+// <resumed h='1'/> is told, and the client says again what is behind it.
+TEST(SettledCount, WhatIsSaidAgainIsDoneOnceAndCountsWhenItIsSaid) {
+  SettledCount count;
+  for (const uint64_t content : {10U, 20U, 30U, 40U}) count.Receive(content);
+  count.Settle(1);
+  count.Settle(3);
+  count.Restart();
+  EXPECT_EQ(count.settled(), 1U);
+  EXPECT_EQ(count.received(), 1U);
+  EXPECT_EQ(count.under_way(), 3U);
+  EXPECT_FALSE(count.Settle(2));  // not said yet
+  EXPECT_TRUE(count.Receive(20).again);
+  EXPECT_EQ(count.settled(), 2U);
+  EXPECT_TRUE(count.Receive(30).again);
+  EXPECT_EQ(count.settled(), 3U);
+  EXPECT_TRUE(count.Receive(40).again);
+  EXPECT_EQ(count.received(), 4U);
+  EXPECT_EQ(count.open(), 1U);
+  EXPECT_EQ(count.Receive(40).serial, 5U);  // the same words once more are another stanza
+  EXPECT_TRUE(count.Settle(4));
+  EXPECT_TRUE(count.Settle(5));
+  EXPECT_EQ(count.settled(), 5U);
+}
+
+// One that does not keep what it has sent goes on with something else, and counts from `h`.
+TEST(SettledCount, WhatIsSaidInsteadCountsAndTheRestIsForgotten) {
+  SettledCount count;
+  for (const uint64_t content : {10U, 20U, 30U}) count.Receive(content);
+  count.Settle(1);
+  count.Restart();
+  EXPECT_EQ(count.Receive(50).serial, 4U);
+  EXPECT_EQ(count.received(), 2U);
+  EXPECT_FALSE(count.Settle(2));
+  EXPECT_FALSE(count.Settle(3));
+  EXPECT_EQ(count.settled(), 1U);
+  EXPECT_TRUE(count.Settle(4));
+  EXPECT_EQ(count.settled(), 2U);
+  EXPECT_EQ(count.under_way(), 0U);
 }
 
 Delivery Message(std::string text, uint64_t ticket = 0) {
@@ -122,7 +162,7 @@ TEST_F(BoundSessionTest, WithoutManagementWhatIsWrittenIsTaken) {
   EXPECT_TRUE(session.Deliver(Message("hi", 7), 0, true, out));
   EXPECT_EQ(Take(), "<message><body>hi</body></message>");
   EXPECT_THAT(out.ended, ElementsAre(TicketEnd{7, DeliveryEnd::kTaken}));
-  EXPECT_EQ(session.Receive(), 0U);
+  EXPECT_EQ(session.Receive(0, out).serial, 0U);
 }
 
 TEST_F(BoundSessionTest, WhatIsNotAcknowledgedIsAskedForOnceAndSentAgain) {
@@ -155,7 +195,7 @@ TEST_F(BoundSessionTest, TooMuchThatIsNotAcknowledgedIsSaid) {
 
 TEST_F(BoundSessionTest, AnswersCountWhatIsSettledAndNothingElse) {
   session.Manage("");
-  for (int i = 0; i < 3; ++i) session.Receive();
+  for (int i = 0; i < 3; ++i) session.Receive(0, out);
   session.Settle(1, out);
   session.OnAsked(out);
   EXPECT_EQ(Take(), "");  // 2 and 3 are under way
@@ -165,7 +205,7 @@ TEST_F(BoundSessionTest, AnswersCountWhatIsSettledAndNothingElse) {
   EXPECT_EQ(Take(), "");
   session.Settle(2, out);  // on its own: the question was not answered in full
   EXPECT_EQ(Take(), "<a xmlns='urn:xmpp:sm:3' h='3'/>");
-  session.Receive();
+  session.Receive(0, out);
   session.Settle(4, out);
   EXPECT_EQ(Take(), "");  // nobody asked
   session.OnAsked(out);
