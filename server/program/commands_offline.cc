@@ -2,6 +2,7 @@
 #include <array>
 #include <cstdlib>
 #include <utility>
+#include <vector>
 
 #include "server/program/xmpp_commands.h"
 #include "server/store/backend.h"
@@ -50,15 +51,13 @@ void TrimHere(CommandCall call, const HomeOf& at) {
   at.store.Offline(user, kCounted,
                    [call = std::move(call), &store = at.store, user, end](auto entries) mutable {
                      if (!entries) return call.StoreFailed(entries.error());
-                     uint64_t count = 0;
-                     uint64_t last = 0;
+                     std::vector<uint64_t> old;
                      for (const OfflineEntry& entry : *entries) {
-                       if (entry.id >= end) continue;
-                       ++count;
-                       last = std::max(last, entry.id);
+                       if (entry.id < end) old.push_back(entry.id);
                      }
+                     const uint64_t count = old.size();
                      if (count == 0) return call.Result(CtlJson::Count(0));
-                     store.Write({RemoveOffline{.user = user, .up_to = last}},
+                     store.Write({RemoveOffline{.user = user, .ids = std::move(old)}},
                                  [call = std::move(call), count](const auto& written) mutable {
                                    if (!written) return call.StoreFailed(written.error());
                                    call.Result(CtlJson::Count(count));

@@ -246,6 +246,8 @@ class Sessions(EndToEndCase):
         self.assertIn("<conflict ", second.until_closed())
         alice.message(f"bob@{DOMAIN}", "four")
         self.assertEqual(third.body(), "four")
+        third.say("<a xmlns='urn:xmpp:sm:3' h='4'/>")
+        second.cut()
         third.leave()
         fourth = self.raw(0).authenticate("bob", "secret")
         self.assertIn("<item-not-found ", fourth.resume(previd, 4))
@@ -274,7 +276,11 @@ class Sessions(EndToEndCase):
                 winner = racers[answers.index(True)]
             alice.message(bob.full, "who has it?")
             self.assertEqual(winner.body(), "who has it?")
+            winner.say("<a xmlns='urn:xmpp:sm:3' h='1'/>")
             winner.leave()
+            for racer in racers:
+                if racer is not winner:
+                    racer.cut()
             bob = self.client(1, "bob", "t")
 
     @staticmethod
