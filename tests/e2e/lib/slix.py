@@ -78,6 +78,8 @@ class SlixClient(slixmpp.ClientXMPP):
     async def logout(self):
         self._online.add_done_callback(lambda f: f.cancelled() or f.exception())
         if self.transport is not None:
+            if self["xep_0198"].enabled_in:  # else its last messages wait for its next session
+                self["xep_0198"].send_ack()
             await asyncio.wait_for(self.disconnect(wait=1.0), 10)
 
     async def _connect_routine(self):
