@@ -282,7 +282,7 @@ TEST_F(ClusterHostTest, PagesTellWhetherTheNodeIsReady) {
     pages = std::make_unique<Pages>(
         a.node(), a.host(), [&] { return load; },
         [](net::MetricsWriter& out) { out.Gauge("of_clients", "More.").Add({}, 7); },
-        std::move(*listener));
+        Pages::Drain{}, std::move(*listener));
   });
   const auto get = [&](std::string method, std::string path) {
     return a.On([&] {
@@ -302,6 +302,7 @@ TEST_F(ClusterHostTest, PagesTellWhetherTheNodeIsReady) {
   EXPECT_THAT(get("GET", "/metrics").body, HasSubstr("of_clients 7\n"));
   EXPECT_EQ(get("POST", "/metrics").status, 405);
   EXPECT_EQ(get("GET", "/elsewhere").status, 404);
+  EXPECT_GE(get("POST", "/api/drain").status, 400);  // nobody may
   a.On([&] { pages.reset(); });
 }
 
