@@ -211,7 +211,7 @@ void Pair::OnUnsent(int32_t result) {
   // One that had ended before may be gone by now, and nobody would tell: what it has not
   // acknowledged within that time it never will.
   const unsigned other = SideHas(kLost, 0) ? 1 : 0;
-  const bool gone = Has(kShut, other) &&
+  const bool gone = Has(kEof, other) &&
                     std::chrono::milliseconds(idle_ms()) >= ReadTime(worker_.SettingsOf(*this));
   if (result <= 0 || gone) End(end_);
 }

@@ -1,6 +1,7 @@
 """How connections end: resets behind a reader that is slow, last words, resets passed on, whose
 fault a failure was. Nodes are sockets of this process; the balancer is real."""
 
+import json
 import select
 import socket
 import struct
@@ -109,6 +110,29 @@ class Ends(FreshCase):
             left.settimeout(10)
             self.assertEqual(read_to_end(left)[1], "reset")
             left.close()
+
+    def test_a_node_that_has_ended_acknowledges_nothing_more(self):
+        """Both sides of it stop at once: the client is lost, the node has ended and then resets what
+        it had not read, which nobody is told of. What waits for it is not waited for."""
+        node = HandNode(receive_buffer=4096)
+        self.addCleanup(node.listener.close)
+        self.start(node, pool={"fin_timeout": "60s"})
+        pairs = self.pairs(node, CLIENTS)
+        unread = 30_000
+        for client, _ in pairs:
+            client.sendall(b"x" * unread)
+            client.shutdown(socket.SHUT_WR)
+
+        def relayed():
+            rows = self.balancer.ctl_ok("list", "--connections", "--json")
+            return all(row["bytes_in"] == 5 + unread for row in json.loads(rows)["connections"])
+        wait_until(relayed, "all that the clients said is on its way to the node", 10)
+        for client, server in pairs:
+            reset(client)
+            server.sendall(b"y")  # by which the balancer learns of it
+            server.shutdown(socket.SHUT_WR)
+            server.close()
+        wait_until(lambda: self.balancer.open_connections() == 0, "nothing is left of them", 8)
 
     def test_clients_that_reset_while_the_node_reads_nothing_leave_nothing_behind(self):
         self.check_paused_resets(True, {"splice_after": "0"})

@@ -15,6 +15,7 @@ from lib.lan import HubBalancer, Lan, LanNode
 from lib.wait import wait_until
 
 ROUNDS = int(os.environ.get("MONGOOSE_LAN_ROUNDS", "10"))
+PAUSE_S = int(os.environ.get("MONGOOSE_LAN_PAUSE", "0"))  # 0: now and then as long as a tick
 SEED = int(os.environ.get("MONGOOSE_LAN_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 # Faster than the defaults, so that rounds are short; the proportions are theirs.
 SILENCE_S = 2
@@ -180,8 +181,9 @@ class Rounds(LanCase):
         try:
             for other in rest:
                 self.wait_view(other, "running", rest)
-            end = time.monotonic() + self.random.choice((0, NET_TICKTIME_S))
-            wait_until(lambda: time.monotonic() >= end, "the pause is over", NET_TICKTIME_S + 5)
+            pause = PAUSE_S or self.random.choice((0, NET_TICKTIME_S))
+            end = time.monotonic() + pause
+            wait_until(lambda: time.monotonic() >= end, "the pause is over", pause + 5)
         finally:
             node.process.signal(signal.SIGCONT)
         return node.name
