@@ -26,18 +26,21 @@ void CtlServer::OnRequest(const net::CtlValues& values, std::string_view line,
   const CtlRequest request = ReadCtlRequest(values);
   const auto reply = RunCtlRequest(control_, hooks_, request,
                                    [this, gone = std::weak_ptr(alive_), request,
-                                    line = std::string(line), answer](const CtlReply& late) {
+                                    answer](const CtlReply& late) {
                                      if (gone.expired()) return answer->Finish(late);
-                                     OnReply(request, late, line, answer);
+                                     OnReply(request, late, answer);
                                    });
-  if (reply) OnReply(request, *reply, std::string(line), answer);
+  // At once, though a node that is asked answers later: an order that follows must not overtake it.
+  const bool done = reply ? reply->exit == CtlExit::kDone : request.command->name == "drain";
+  if (done && !request.dry_run && hooks_.carried_out) hooks_.carried_out(line);
+  if (reply) OnReply(request, *reply, answer);
 }
 
-void CtlServer::OnReply(const CtlRequest& request, const CtlReply& reply, const std::string& line,
+void CtlServer::OnReply(const CtlRequest& request, const CtlReply& reply,
                         const std::shared_ptr<net::CtlServer::Answer>& answer) {
-  if (reply.exit != CtlExit::kDone || request.dry_run) return answer->Finish(reply);
-  if (hooks_.carried_out) hooks_.carried_out(line);
-  if (!request.wait) return answer->Finish(reply);
+  if (reply.exit != CtlExit::kDone || request.dry_run || !request.wait) {
+    return answer->Finish(reply);
+  }
   answer->Log(reply);
   if (reply.object != CtlReply{}.object) {  // what the node answered is worth a line of its own
     std::string begun = "{\"message\":";

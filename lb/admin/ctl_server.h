@@ -52,7 +52,7 @@ class CtlServer {
  private:
   void OnRequest(const net::CtlValues& values, std::string_view line,
                  const std::shared_ptr<net::CtlServer::Answer>& answer);
-  void OnReply(const CtlRequest& request, const CtlReply& reply, const std::string& line,
+  void OnReply(const CtlRequest& request, const CtlReply& reply,
                const std::shared_ptr<net::CtlServer::Answer>& answer);
   void Wait(const CtlRequest& request, const std::shared_ptr<net::CtlServer::Answer>& answer);
 
