@@ -11,10 +11,11 @@ DrainPace DrainPace::ForDrain(const DrainRequest& request, uint64_t connections,
   return {EndReason::kDrained, request.rate, ShutPlan(request, connections, safe_rate, now), true};
 }
 
-DrainPace DrainPace::AfterNode(net::Duration within, uint64_t connections, net::Time begin) {
+DrainPace DrainPace::AfterNode(net::Duration within, net::Time begin) {
   DrainPace pace{EndReason::kDrained, 0,
-                 ShutPlan({.deadline = within}, connections, net::kRateUnlimited, begin), true};
+                 ShutPlan({.deadline = within}, 0, net::kRateUnlimited, begin), true};
   pace.begin_ = begin;
+  pace.within_ = within;
   return pace;
 }
 
@@ -32,6 +33,10 @@ DrainPace DrainPace::ForDown(double rate, uint64_t connections, net::Time now) {
 
 bool DrainPace::Step(const Node& node, Engine& engine, net::Time now) {
   if (now < begin_) return false;
+  if (within_ > net::Duration::zero()) {
+    plan_ = ShutPlan({.deadline = within_}, node.active(), net::kRateUnlimited, begin_);
+    within_ = {};
+  }
   const ShutPlan::Due due = plan_.Ask(node.active(), now);
   if (due.now > 0) ended_ += engine.ShutNode(&node, ShutCount(due.now), reason_);
   return node.active() == 0 && !drain_;

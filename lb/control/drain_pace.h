@@ -27,7 +27,7 @@ class DrainPace {
   static DrainPace ForDrain(const DrainRequest& request, uint64_t connections, double safe_rate,
                             net::Time now);
   // What is left of a drain at which the node ends its own: evenly from `begin` on, for so long.
-  static DrainPace AfterNode(net::Duration within, uint64_t connections, net::Time begin);
+  static DrainPace AfterNode(net::Duration within, net::Time begin);
   // All at once for a rate of 0.
   static DrainPace ForShut(double rate, uint64_t connections, net::Time now);
   // Likewise, of a node that is down, and who still comes to it.
@@ -46,7 +46,8 @@ class DrainPace {
   EndReason reason_;
   double rate_;
   ShutPlan plan_;
-  net::Time begin_{};  // not before
+  net::Time begin_{};       // not before
+  net::Duration within_{};  // until planned at begin_, by who is there then
   uint64_t ended_ = 0;
   bool drain_;  // goes on with an empty node, until it is ready again, or up
 };

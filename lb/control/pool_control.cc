@@ -715,15 +715,15 @@ PoolControl::NodeAsked PoolControl::AskedToDrain(std::string_view node) const {
 void PoolControl::PaceAfterNode(std::string_view node, const DrainOrder& order, bool node_drains) {
   PoolNode* entry = Find(node);
   if (entry == nullptr || entry->record->admin != AdminState::kDrain || entry->record->pace) return;
-  const uint64_t active = entry->node->active();
   if (!node_drains) {
     const DrainRequest request{.rate = order.rate, .deadline = order.deadline};
     const double safe = order.force ? net::kRateUnlimited : JudgeDrain(*entry, request).safe_rate;
-    entry->record->pace = DrainPace::ForDrain(request, active, safe, loop_.now());
+    entry->record->pace =
+        DrainPace::ForDrain(request, entry->node->active(), safe, loop_.now());
   } else if (order.deadline > net::Duration::zero()) {
     const net::Duration nodes_part = NodesPart(order.deadline);
     entry->record->pace =
-        DrainPace::AfterNode(order.deadline - nodes_part, active, loop_.now() + nodes_part);
+        DrainPace::AfterNode(order.deadline - nodes_part, loop_.now() + nodes_part);
   }
 }
 
