@@ -24,12 +24,12 @@ CtlServer::CtlServer(net::EventLoop& loop, Control& control, net::UniqueFd liste
 void CtlServer::OnRequest(const net::CtlValues& values, std::string_view line,
                           const std::shared_ptr<net::CtlServer::Answer>& answer) {
   const CtlRequest request = ReadCtlRequest(values);
-  const auto reply = RunCtlRequest(control_, hooks_, request,
-                                   [this, gone = std::weak_ptr(alive_), request,
-                                    answer](const CtlReply& late) {
-                                     if (gone.expired()) return answer->Finish(late);
-                                     OnReply(request, late, answer);
-                                   });
+  const auto reply =
+      RunCtlRequest(control_, hooks_, request,
+                    [this, gone = std::weak_ptr(alive_), request, answer](const CtlReply& late) {
+                      if (gone.expired()) return answer->Finish(late);
+                      OnReply(request, late, answer);
+                    });
   // At once, though a node that is asked answers later: an order that follows must not overtake it.
   const bool done = reply ? reply->exit == CtlExit::kDone : request.command->name == "drain";
   if (done && !request.dry_run && hooks_.carried_out) hooks_.carried_out(line);

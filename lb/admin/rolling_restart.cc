@@ -35,7 +35,10 @@ constexpr double kReturnWithinDefaultS = 300;
 // How often we were told to end.
 volatile sig_atomic_t g_interrupts = 0;
 
-void OnInterrupt(int) { g_interrupts = g_interrupts + 1; }
+// A terminal that goes away says so twice, by its shell and by the kernel: that is not told twice.
+void OnInterrupt(int signal) {
+  if (signal != SIGHUP || g_interrupts == 0) g_interrupts = g_interrupts + 1;
+}
 
 void CatchSignals() {
   struct sigaction action{};
@@ -78,6 +81,9 @@ class Leader {
                      .return_within = TimeOf(given_, "return-within", kReturnWithinDefaultS),
                      .hook = given_.Has("hook"),
                      .force = given_.Flag("force")};
+    if (plan.nodes.empty() && given_.Has("nodes")) {
+      return client_.Fail(CtlExit::kUsage, "--nodes names no node");
+    }
     if (plan.nodes.empty()) {
       for (const RolloutNode& node : *nodes) plan.nodes.push_back(node.name);
     }
@@ -131,7 +137,8 @@ class Leader {
   }
 
   int DryRun(const std::vector<RolloutNode>& nodes, const std::string& refusal) const {
-    std::string text;
+    std::vector<std::string> lines = {"rolling restart of pool " + pool_ +
+                                      ", one node after another:"};
     std::string in_the_way = refusal;
     for (const std::string& name : rollout_->plan().nodes) {
       const auto node = std::ranges::find(nodes, name, &RolloutNode::name);
@@ -142,17 +149,18 @@ class Leader {
       if (!reply) return client_.Fail(CtlExit::kNotFound, reply.error());
       const RolloutAnswer answer = RolloutAnswerOf(*reply);
       if (!answer.done && in_the_way.empty()) in_the_way = name + ": " + answer.words;
-      text += "  " + name + " (" + node->state + ", " +
-              net::Counted(node->active, "connection", "connections") + "): drain within " +
-              net::SpanText(net::Seconds(rollout_->plan().drain_deadline)) +
-              (rollout_->plan().hook ? ", restart by the hook" : ", restart by you") +
-              ", checks, warm-up" + (answer.done ? "" : "; REFUSED: " + answer.words) + "\n";
+      lines.push_back("  " + name + " (" + node->state + ", " +
+                      net::Counted(node->active, "connection", "connections") + "): drain within " +
+                      net::SpanText(net::Seconds(rollout_->plan().drain_deadline)) +
+                      (rollout_->plan().hook ? ", restart by the hook" : ", restart by you") +
+                      ", checks, warm-up" + (answer.done ? "" : "; REFUSED: " + answer.words));
     }
-    text = "rolling restart of pool " + pool_ + ", one node after another:\n" + text +
-           "nothing was done";
-    if (!client_.line().json) std::printf("%s\n", net::ForTerminal(text).c_str());
+    lines.emplace_back("nothing was done");
+    for (const std::string& line : lines) Say(line);
     if (!in_the_way.empty()) return client_.Fail(CtlExit::kRefused, in_the_way);
     if (!client_.line().json) return static_cast<int>(CtlExit::kDone);
+    std::string text;
+    for (const std::string& line : lines) text += (text.empty() ? "" : "\n") + line;
     return Finish({.message = text});
   }
 

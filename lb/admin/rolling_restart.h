@@ -3,7 +3,7 @@
 // how it goes, where others see it and leave pause, resume and abort (lb/control/rollout_board.h).
 //
 // It outlives the balancer's upgrade and restart. SIGINT, SIGTERM and SIGHUP abort: the node that
-// is out is brought back first; once more, and it ends where it is.
+// is out is brought back first. SIGINT or SIGTERM once more, and it ends where it is.
 #pragma once
 
 #include "net/ctl/ctl_client.h"

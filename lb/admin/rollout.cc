@@ -111,12 +111,14 @@ RolloutOrder Rollout::GiveBack(net::CtlExit exit, std::string why) {
   exit_ = exit;
   message_ = std::move(why);
   stage_ = Stage::kEnded;
+  gives_back_ = true;
   return Order(Kind::kReady);
 }
 
 RolloutOrder Rollout::Look(std::span<const RolloutNode> nodes, const RolloutWish& wish,
                            net::Time now) {
   blind_since_.reset();
+  waits_for_.clear();  // what held it at the look before
   if (pending_ != Kind::kNone) return {pending_, node_};
   const RolloutNode* node = Find(nodes, node_);
   if (node != nullptr) left_ = node->active;
@@ -134,6 +136,10 @@ RolloutOrder Rollout::Look(std::span<const RolloutNode> nodes, const RolloutWish
     case Stage::kWarming:
       return Warming(node, wish, now);
     case Stage::kEnded:
+      // Where the node drains by itself, no order of ours takes that back.
+      if (std::exchange(gives_back_, false) && node != nullptr && !Serves(*node) && !Comes(*node)) {
+        message_ += "; but " + StateOf(*node) + ", and gets no connections until that changes";
+      }
       break;
   }
   return {Kind::kEnd, node_};
@@ -170,6 +176,7 @@ RolloutOrder Rollout::Before(std::span<const RolloutNode> nodes, const RolloutWi
                                            " nodes were restarted; " + GoOn(done_));
   }
   if (wish.paused) {
+    unwell_since_.reset();  // nobody looked meanwhile
     waits_for_ = "paused before " + next;
     return {};
   }

@@ -131,6 +131,7 @@ class Rollout {
   uint32_t resumes_ = 0;     // when it began to wait for an operator
   bool restarted_ = false;   // the node: its hook has done, or an operator says so
   bool aborting_ = false;    // the node is brought back first
+  bool gives_back_ = false;  // what that has led to is not seen yet
   std::optional<net::Time> blind_since_;
   std::optional<net::Time> unwell_since_;
   net::CtlExit exit_ = net::CtlExit::kDone;

@@ -718,8 +718,7 @@ void PoolControl::PaceAfterNode(std::string_view node, const DrainOrder& order, 
   if (!node_drains) {
     const DrainRequest request{.rate = order.rate, .deadline = order.deadline};
     const double safe = order.force ? net::kRateUnlimited : JudgeDrain(*entry, request).safe_rate;
-    entry->record->pace =
-        DrainPace::ForDrain(request, entry->node->active(), safe, loop_.now());
+    entry->record->pace = DrainPace::ForDrain(request, entry->node->active(), safe, loop_.now());
   } else if (order.deadline > net::Duration::zero()) {
     const net::Duration nodes_part = NodesPart(order.deadline);
     entry->record->pace =

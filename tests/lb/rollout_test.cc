@@ -15,6 +15,7 @@ using ::testing::AllOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::Not;
 using Kind = RolloutOrder::Kind;
 
 // A pool of three nodes that do what they are told, each order answered at once, a second a look.
@@ -202,6 +203,19 @@ TEST_F(RolloutTest, ANodeThatFallsWhileAnotherDrainsEndsTheDrain) {
                                        HasSubstr("--nodes n1,n2,n3")));
 }
 
+TEST_F(RolloutTest, ANodeThatDrainsByItselfIsNotSaidToServeAgain) {
+  Rollout rollout(Plan());
+  RunUntil(rollout, RolloutStage::kDraining);
+  Node("n2").state = "down";
+  Step(rollout);
+  Node("n1").state = "not_running";
+  Node("n1").why = "the node says that it is draining";
+  RunToEnd(rollout);
+  EXPECT_THAT(said_, ElementsAre("drain n1", "ready n1", "end"));
+  EXPECT_THAT(rollout.message(),
+              HasSubstr("but n1 is not_running (the node says that it is draining)"));
+}
+
 TEST_F(RolloutTest, ANodeThatFellBetweenTwoIsWaitedForAndThenEndsIt) {
   Rollout rollout(Plan());
   RunUntil(rollout, RolloutStage::kWarming);
@@ -311,6 +325,8 @@ TEST_F(RolloutTest, PausedNothingNewBegins) {
   EXPECT_THAT(said_, ElementsAre("drain n1", "maint n1")) << "the drain goes on, no hook begins";
   EXPECT_THAT(rollout.Text(), HasSubstr("paused before its restart"));
   wish_.paused = false;
+  EXPECT_EQ(rollout.Look(nodes_, wish_, now_).kind, Kind::kHook);
+  EXPECT_EQ(rollout.Text(), "0 of 3 nodes; n1: restarting") << "while the hook runs";
   RunUntil(rollout, RolloutStage::kReturning);
   wish_.paused = true;
   for (int i = 0; i < 100; ++i) Step(rollout);
@@ -371,7 +387,9 @@ TEST_F(RolloutTest, ABalancerThatIsAwayForAMomentIsWaitedFor) {
   EXPECT_EQ(rollout.LookBlind("nobody answers", now_).kind, Kind::kNone);
   now_ += Rollout::kBlindMax - seconds(1);
   EXPECT_EQ(rollout.LookBlind("nobody answers", now_).kind, Kind::kNone);
+  EXPECT_THAT(rollout.Text(), HasSubstr("does not answer"));
   Step(rollout);
+  EXPECT_THAT(rollout.Text(), Not(HasSubstr("does not answer")));
   EXPECT_EQ(rollout.LookBlind("nobody answers", now_).kind, Kind::kNone);
   now_ += Rollout::kBlindMax;
   EXPECT_EQ(rollout.LookBlind("nobody answers", now_).kind, Kind::kEnd);
