@@ -7,6 +7,7 @@ import subprocess
 import time
 
 import compare_lib as lib
+from compare_dns import descendants, write
 
 PACKAGES = {"knotd": "knot", "nsd": "nsd", "ip": "iproute2", "taskset": "util-linux"}
 
@@ -22,13 +23,6 @@ LAST = f"h{NAMES - 1}.{ZONE}"
 PORTS = {"ours": 5311, "knot": 5312, "nsd": 5313}
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 START_DEADLINE_S = 120
-
-
-def write(directory, name, text):
-    path = os.path.join(directory, name)
-    with open(path, "w", encoding="ascii") as file:
-        file.write(text)
-    return path
 
 
 def zone_file(directory):
@@ -96,15 +90,6 @@ zone:
   zonefile: big.zone
 """)
     return ["nsd", "-d", "-c", config]
-
-
-def descendants(pid):
-    found = [pid]
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
-            for child in file.read().split():
-                found += descendants(int(child))
-    return found
 
 
 def cpu_s(pids):

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/udp.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -98,9 +99,9 @@ unsigned ReplyBatch::Send(int fd) {
 }
 
 // A run that was refused as one: by an interface without checksums, a path that is narrower than a
-// segment, IPsec.
+// segment, IPsec. Or its client cannot be reached at all, which says nothing of runs: who is behind
+// a forged address must not end them for everybody.
 unsigned ReplyBatch::SendOneByOne(int fd, size_t message) {
-  pause_ = kPauseTurns;
   msghdr one = out_[message].msg_hdr;
   one.msg_controllen -= CMSG_SPACE(sizeof(uint16_t));
   if (one.msg_controllen == 0) one.msg_control = nullptr;
@@ -117,6 +118,7 @@ unsigned ReplyBatch::SendOneByOne(int fd, size_t message) {
     if (sent < 0) ++lost;
     all = {static_cast<uint8_t*>(all.iov_base) + size, all.iov_len - size};
   }
+  if (lost < runs_[message].count) pause_ = kPauseTurns;
   return lost;
 }
 

@@ -148,6 +148,10 @@ TEST(ReplyBatchTest, WhatCannotBeSentIsCountedAndHoldsNothingUp) {
   EXPECT_EQ(batch.Send(server.fd.get()), 2u);
   EXPECT_EQ(client.Receive(), "first");
   EXPECT_EQ(client.Receive(), "second");
+  // It says nothing of runs.
+  Write(batch, client.AsClient(), "a");
+  Write(batch, client.AsClient(), "b");
+  EXPECT_EQ(batch.messages(), 1u);
 }
 
 // A query's control messages as the kernel gives them.

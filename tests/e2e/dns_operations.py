@@ -284,7 +284,6 @@ class Addresses(unittest.TestCase):
                         self.assertEqual(answer.answer[0][0].address, "198.51.100.1")
                 self.assertNotIn("recvmmsg instead", server.log_text())
 
-
     INSIDE = "MONGOOSE_TWO_WAYS"
     # Two wires to the client, and an address of its own behind them: its queries come over one, the
     # route back to it is the other.
@@ -519,7 +518,6 @@ class Rights(unittest.TestCase):
             # At most CAP_NET_BIND_SERVICE, for reloads.
             self.assertIn(int(status["CapEff"], 16), (0, 1 << 10), status["Name"])
 
-
     def test_no_copy_of_a_key_is_left_where_memory_was_freed(self):
         keys = tempfile.mkdtemp(prefix="mongoosedns-keys-")
         self.addCleanup(shutil.rmtree, keys)
@@ -563,10 +561,12 @@ class Text(unittest.TestCase):
         server = lib.Server(lib.BASE + lib.pool([("lb1", "198.51.100.1", 1)]) + lib.ZONE,
                             {"example.org.zone": lib.ZONE_TEXT})
         self.addCleanup(server.stop)
+
         def said(*words):
             done = subprocess.run([lib.PROGRAM, "ctl", "--socket", server.ctl_socket, *words],
                                   capture_output=True, text=True, timeout=20, check=False)
             return done.stdout + done.stderr
+
         server.write("example.org.zone", lib.ZONE_TEXT + 'bad TXT "open\n')
         for text in (said("down", 'l"b'), said("explain", "xmpp.example.org"), said("states"),
                      said("stats"), said("keys"), said("reload")):

@@ -46,7 +46,6 @@ class ControlAttacks : public test::ControlTest {
   }
 };
 
-// attacks.md 18.
 // Checks that a reload, or the process before, had found good prove nothing of a node that comes
 // back from maintenance: a rolling restart waits for theirs.
 TEST_F(ControlAttacks, MaintenanceStartsChecksAnewAlsoOfANodeThatWasTakenOverUp) {
@@ -66,6 +65,7 @@ TEST(NodeStates, EveryConditionIsAmongThem) {
   }
 }
 
+// attacks.md 18.
 TEST_F(ControlAttacks, NodesThatAreDeletedAndComeBackAgainAndAgainLeaveNothingBehind) {
   constexpr size_t kComing = 30;
   std::string coming;

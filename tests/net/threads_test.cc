@@ -286,8 +286,7 @@ TEST(DeadlineQueueTest, WhoCameFirstIsDueFirstAndNobodyBefore) {
   EXPECT_TRUE(queue.empty());
 }
 
-// --- Unix sockets
-// ---------------------------------------------------------------------------------
+// --- Unix sockets ------------------------------------------------------------------------------
 
 TEST(UnixSocketTest, OneThatAnswersIsInUseAndOneThatEndsWithinThePatienceIsReplaced) {
   const TestFolder folder;
