@@ -218,7 +218,8 @@ void ClientStream::OnResume(const XmlElement& element) {
   }
   state_ = State::kBinding;
   Wait(true);
-  port_.Resume(*login_->user, std::string(element.Attribute("previd")), h);
+  login_->previd = element.Attribute("previd");
+  port_.Resume(*login_->user, login_->previd, h);
 }
 
 void ClientStream::ResumeFailed(std::optional<uint32_t> h) {

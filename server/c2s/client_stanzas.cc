@@ -178,9 +178,9 @@ void ClientStream::Resumed(std::unique_ptr<BoundSession> session, uint32_t h) {
   if (state_ != State::kBinding) return;  // whoever ends it takes it back
   BoundSession::Out out;
   out.xml = "<resumed xmlns='urn:xmpp:sm:3'";
-  const ResumeKey key{
-      .secret = session_->secret(), .worker = session_->id().worker, .place = session_->id().place};
-  AppendXmlAttribute(out.xml, "previd", key.ToString());
+  // The id that the client has, also where the session has moved to another place since: it keeps
+  // that one, and some compare (XEP-0198 section 5).
+  AppendXmlAttribute(out.xml, "previd", login_->previd);
   AppendXmlAttribute(out.xml, "h", std::to_string(session_->settled()));
   out.xml += "/>";
   if (!session_->Resume(h, session_->full().domain(), out)) {

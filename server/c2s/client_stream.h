@@ -178,6 +178,7 @@ class ClientStream final : private StreamHost {
     std::optional<Jid> user;
     std::shared_ptr<const LoadedUser> loaded;
     std::string bind_id;
+    std::string previd;                     // of the session that it wants back, as it named it
     std::optional<std::string> sign_up_id;  // of the request that is not answered
     uint32_t sign_ups = 0;
     uint32_t tries = 0;
