@@ -327,6 +327,19 @@ size_t WordsOf(std::string_view arguments) {
   return static_cast<size_t>(std::ranges::count(arguments, ' ')) + 1;
 }
 
+// A number of days that is none would be 0, and of what is older than that all is removed.
+bool DaysFit(std::string_view names, Words words) {
+  constexpr size_t kDigitsMax = 5;
+  for (const std::string& word : words) {
+    const std::string_view name = names.substr(0, names.find(' '));
+    names.remove_prefix(std::min(names.size(), name.size() + 1));
+    if (name != "DAYS") continue;
+    const auto digit = [](char c) { return c >= '0' && c <= '9'; };
+    if (word.empty() || word.size() > kDigitsMax || !std::ranges::all_of(word, digit)) return false;
+  }
+  return true;
+}
+
 // Its answer, or what went wrong as a line.
 std::optional<CtlJson> Ask(NodeApi& node, std::string_view category, std::string_view command,
                            const CtlArguments& arguments, Terminal& terminal) {
@@ -376,7 +389,8 @@ std::optional<int> RunFlatXmpp(std::span<const std::string> args, NodeApi& node,
   const bool adds = flat->shown.name == "add_rosteritem";
   const bool known_word = !adds || words.size() < 7 || words[6] == "none" || words[6] == "to" ||
                           words[6] == "from" || words[6] == "both";
-  if (words.size() != WordsOf(flat->shown.arguments) || !known_word) {
+  if (words.size() != WordsOf(flat->shown.arguments) || !known_word ||
+      !DaysFit(flat->shown.arguments, words)) {
     terminal.Print("Usage: mongooseimctl " + args[0] + ' ' + std::string(flat->shown.arguments));
     return 2;
   }

@@ -1,4 +1,5 @@
 // offline …: messages that wait and shall not any longer.
+#include <algorithm>
 #include <array>
 #include <cstdlib>
 #include <utility>
@@ -12,6 +13,7 @@ namespace server {
 namespace {
 
 constexpr int64_t kDayUs = int64_t{86'400} * 1'000'000;
+constexpr uint64_t kDaysMax = 36'500;   // no message waits longer
 constexpr uint32_t kCounted = 100'000;  // of one account
 
 void Removed(CommandCall call, uint64_t messages) {
@@ -75,8 +77,11 @@ constexpr size_t kFaultsMax = 20;
 void DeleteOld(CommandCall call) {
   const auto domain = call.Domain("domain");
   if (!domain) return;
+  // What is no number is 0, and that would be all of them.
+  const uint64_t days = std::min(call.Number("days", 0), kDaysMax);
+  if (days == 0) return call.Fault("'days' is a number above 0", "invalid_days");
   CommandGround& ground = call.ground();
-  const int64_t before = NowUnixUs() - static_cast<int64_t>(call.Number("days", 0)) * kDayUs;
+  const int64_t before = NowUnixUs() - static_cast<int64_t>(days) * kDayUs;
   if (before <= 0) return Removed(std::move(call), 0);
   const auto all = std::make_shared<Trimming>(Trimming{.call = std::move(call)});
   ground.OnStore([&ground, all, domain = *domain, before](StoreClient& accounts) {

@@ -359,6 +359,18 @@ TEST(CtlFlat, OlderCommandsThatAreNotThereYetSaySo) {
   EXPECT_THAT(ctl.terminal.out, HasSubstr("Unknown command 'no_such_word'"));
 }
 
+TEST(CtlFlat, ANumberOfDaysThatIsNoneRemovesNothing) {
+  Ctl ctl;
+  for (const char* days : {"", "x30", "30d", "-1", "1e3", "123456"}) {
+    EXPECT_EQ(ctl.Run({"delete_old_messages", "d", days}), 2) << days;
+    EXPECT_EQ(ctl.Run({"delete_old_users", days}), 2) << days;
+    EXPECT_EQ(ctl.Run({"delete_old_users_vhost", "d", days}), 2) << days;
+  }
+  EXPECT_TRUE(ctl.node.xmpp.empty());
+  EXPECT_EQ(ctl.Run({"delete_old_messages", "d", "30"}), 0);
+  EXPECT_EQ(ctl.node.xmpp.back(), "offline deleteOldMessages days=30 domain=d");
+}
+
 TEST(CtlXmpp, NewerCommandsGoToTheNodeAsTheyAre) {
   Ctl ctl;
   ctl.node.xmpp_answer.data = CtlJson::Object();
