@@ -7,8 +7,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <system_error>
 #include <utility>
 
 #include "net/io/socket.h"
@@ -69,17 +71,21 @@ constexpr std::array<std::string_view, 6> kImportLists = {
     "created", "existing", "notAllowed", "invalidJID", "emptyPassword", "invalidRecord"};
 
 void ReadImport(UsersImport& import) {
-  std::ifstream file(import.path, std::ios::binary);
-  if (!file) {
+  // Of what is no file that has a size, nothing is read: it may never end.
+  std::error_code error;
+  const uintmax_t size = std::filesystem::file_size(import.path, error);
+  std::ifstream file;
+  if (!error) file.open(import.path, std::ios::binary);
+  if (error || !file) {
     import.trouble = "File not found";
+    return;
+  }
+  if (size > kImportBytesMax) {
+    import.trouble = "The file is larger than " + std::to_string(kImportBytesMax) + " bytes";
     return;
   }
   std::ostringstream text;
   text << file.rdbuf();
-  if (text.view().size() > kImportBytesMax) {
-    import.trouble = "The file is larger than " + std::to_string(kImportBytesMax) + " bytes";
-    return;
-  }
   import.lines = ReadCsv(text.view());
   if (import.lines.size() <= kImportUsersMax) return;
   import.trouble = "One file has at most " + std::to_string(kImportUsersMax) + " users";
@@ -136,6 +142,11 @@ void NextImport(const std::shared_ptr<UsersImport>& import) {
       continue;
     }
     CommandGround& ground = import->call.ground();
+    // DoAccount() would say so from within: a call in a call for each such line.
+    if (std::ranges::find(ground.domains, jid->domain()) == ground.domains.end()) {
+      import->lists[kNotAllowed].Add(CtlJson::Text(jid->full()));
+      continue;
+    }
     return DoAccount(ground.service, ground.domains,
                      {.action = AccountAction::kRegister, .user = jid->full(), .password = line[2]},
                      [import, name = jid->full()](const AccountResult& result) {
