@@ -29,6 +29,7 @@ XmppWorker::Place* XmppWorker::Find(const SessionId& id) {
 
 void XmppWorker::Free(const SessionId& id) {
   CHECK(Find(id) != nullptr);
+  debts_.erase(id);
   places_.Free(id.place);
 }
 
@@ -516,7 +517,9 @@ void XmppWorker::StartArrival(Session& session, const Wish& wish) {
     session.stream().ResumeFailed(std::nullopt);
     return session.Arm();
   }
-  const SessionId id{.worker = static_cast<uint16_t>(index_), .place = place, .life = ++last_life_};
+  // Unlike any before, and the time of its coming.
+  last_life_ = std::max(last_life_ + 1, static_cast<uint64_t>(UnixUs()));
+  const SessionId id{.worker = static_cast<uint16_t>(index_), .place = place, .life = last_life_};
   places_[place].life = id.life;
   places_[place].state = PlaceState::kArriving;
   places_[place].here = &session;
@@ -524,8 +527,7 @@ void XmppWorker::StartArrival(Session& session, const Wish& wish) {
       Arrival{.user = wish.user, .h = wish.h, .since = Now(), .held = {}});
   session.set_id(id);
   arriving_.push_back(id);
-  const Wish copy = wish;  // it ends with the wait
-  Resume(id, copy.user, copy.tag);
+  Resume(id, wish.user, wish.tag);
 }
 
 void XmppWorker::ResumeFailed(const SessionId& next) {
@@ -629,7 +631,6 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
   const SessionId next = leaving.next;
   Free(id);
   Record(true, id, bound->full());
-  debts_.erase(id);
   if (left_order_.size() >= kLeftMax) {
     left_.erase(left_order_.front());
     left_order_.pop_front();
