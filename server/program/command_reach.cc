@@ -3,7 +3,7 @@
 //   node's thread ──DoXmppCommand──▶ worker, which knows the user's node ──▶ the home here
 //                                         └──NodeHooks::pass──▶ the same on that node
 //
-// What is passed on goes kHopsMax nodes far at most: a home may move while it is on its way.
+// What is passed on goes kCommandHopsMax nodes far at most: a home may move while it is on its way.
 #include <algorithm>
 #include <utility>
 

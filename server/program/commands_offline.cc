@@ -44,7 +44,7 @@ void DeleteExpired(CommandCall call) {
   });
 }
 
-// --- Those that are old, account by account, each at its home: which knows how many wait.
+// --- Those that are old, account by account, each at its home, which may be writing more.
 
 void TrimHere(CommandCall call, const HomeOf& at) {
   const auto before_us = static_cast<int64_t>(call.Number("before", 0));
