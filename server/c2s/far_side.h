@@ -4,8 +4,8 @@
 //   deputy of its users   Bind, Arrive, … Route: to the home here, or as a letter to where it is
 //   guests                sessions of other nodes that are at home here
 //   lodgers               sessions of this node whose home is on another
-//   routed                messages that went to another node and are not settled: kept until they
-//   are tickets               deliveries to guests whose end is awaited
+//   routed                messages that went to another node, kept until they are settled
+//   tickets               deliveries to guests whose end is awaited
 //
 // When a node is no more of our side (NodeDown), what it had of ours ends at once: tickets as lost,
 // so their messages go to other sessions or wait offline; guests as gone; lodgers with <reset/>, so

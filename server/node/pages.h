@@ -6,8 +6,7 @@
 //                            else 503 with the reason
 //   GET /api/cluster/status  what it knows of the cluster, as JSON (server/cluster/status_json.h)
 //   GET /metrics             Prometheus
-//   POST /api/drain          ?rate=PER_SECOND&deadline=SECONDS, one of them or both, by who is
-//   named
+//   POST /api/drain          ?rate=PER_SECOND&deadline=SECONDS, one of them or both, by who stands
 //                            in http.drain_file (Basic authentication): the node drains as with
 //                            `mongooseimctl drain`, and {"draining":true,"connections":N} is the
 //                            answer. Without that file it is not there. All other orders come by

@@ -7,9 +7,9 @@
 //   Index) → {Outcome, Detail, Names, Count}
 //   xmpp(Category, Command, [{Name, Value}]) → {Json, [{Message, [{Key, Value}]}]}, where Json is a
 //   binary (text), {json, Binary} (another scalar), {list, [Json]} or {object, [{Key, Json}]}
-//   cluster_metrics([Node]) → [{Node, Metrics, Error}]
 //   xmpp_here(Category, Command, [{Name, Value}], Hops): the same, as a node passes it on to
 //   another
+//   cluster_metrics([Node]) → [{Node, Metrics, Error}]
 //
 // Pure. Reading is as for what any peer sends: nothing is trusted, nothing for what does not fit.
 #pragma once

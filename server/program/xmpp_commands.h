@@ -1,6 +1,6 @@
 // The commands of the newer generation that a node's XMPP answers: sessions, rosters, stanzas,
 // rooms, and what is stored of accounts. One table, a file a category, and for each command where
-// in the cluster it is done (command_reach.h): whichever node is asked, the answer is the same.
+// in the cluster it is done (command_reach.cc): whichever node is asked, the answer is the same.
 //
 // A call answers once, from any thread; one that is dropped unanswered says that it was. Everything
 // ends with the service.
