@@ -104,7 +104,9 @@ BoundState BoundSession::Take() {
 std::vector<uint64_t> BoundState::Tickets() const {
   std::vector<uint64_t> tickets;
   const auto add = [&](const UnackedQueue::Item& item) {
-    if (item.delivery.ticket != 0) tickets.push_back(item.delivery.ticket);
+    if (item.delivery.ticket != 0 && item.delivery.home == 0) {
+      tickets.push_back(item.delivery.ticket);
+    }
   };
   unacked.ForEach(add);
   for (const UnackedQueue::Item& item : held) add(item);

@@ -26,7 +26,7 @@ struct BoundState {
   bool managed = false;
   bool active = true;
 
-  // Whose ends the home waits for.
+  // Whose ends a home of this node waits for.
   std::vector<uint64_t> Tickets() const;
 
   // Numbers of nodes are each node's own: a home whose ticket it is goes by its name, 0 among them.

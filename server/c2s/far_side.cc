@@ -316,9 +316,16 @@ bool FarSide::SendSession(const SessionId& next, std::string state) {
 }
 
 // They were deliveries to a session of this node; now it is a guest.
-void FarSide::AwaitTickets(const SessionId& next, const std::vector<uint64_t>& tickets) {
-  if (!AtHome(next.node, next)) return;
-  for (const uint64_t ticket : tickets) tickets_.emplace(ticket, next);
+void FarSide::AwaitTickets(const SessionId& next, const Jid& user,
+                           const std::vector<uint64_t>& tickets) {
+  const bool there = AtHome(next.node, next);
+  for (const uint64_t ticket : tickets) {
+    if (there) {
+      tickets_.emplace(ticket, next);
+    } else {  // its node went, or it gave up meanwhile: nobody else will tell
+      home().DeliveryEnded(next, user, ticket, DeliveryEnd::kLost);
+    }
+  }
 }
 
 void FarSide::LoseTickets(const SessionId& session, const Jid& user) {

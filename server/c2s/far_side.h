@@ -145,7 +145,8 @@ class FarSide {
   // From the place that it left, on the way to another node.
   // False: that node is not there, or it is too much.
   bool SendSession(const SessionId& next, std::string state);
-  void AwaitTickets(const SessionId& next, const std::vector<uint64_t>& tickets);
+  // Of homes of this node.
+  void AwaitTickets(const SessionId& next, const Jid& user, const std::vector<uint64_t>& tickets);
 
   // --- From the node's thread.
   void NodeUp(NodeNumber node, const std::string& name);

@@ -570,7 +570,13 @@ void XmppWorker::EndArrivals() {
 
 void XmppWorker::OnArrived(const SessionId& id, NodeNumber from, BoundState state) {
   Place* place = Find(id);
-  if (place == nullptr || place->state != PlaceState::kArriving) return;
+  if (place == nullptr || place->state != PlaceState::kArriving) {
+    // Too late: what it had goes another way.
+    BoundSession late(id, std::move(state), &ground_.limits.bound);
+    std::vector<TicketEnd> ended;
+    late.Lose(ended);
+    return TellDelivered(id, late.full(), ended);
+  }
   ClientCounters::Add(counters_.moved);
   const auto arrival = std::move(place->arrival);
   Session* session = std::exchange(place->here, nullptr);
@@ -644,9 +650,10 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
     });
   } else {
     if (auto tickets = state.Tickets(); !tickets.empty()) {
-      Post(HomeOf(leaving.user.bare()), [next, tickets = std::move(tickets)](XmppWorker& w) {
-        w.far_->AwaitTickets(next, tickets);
-      });
+      Post(HomeOf(leaving.user.bare()),
+           [next, user = leaving.user, tickets = std::move(tickets)](XmppWorker& w) {
+             w.far_->AwaitTickets(next, user, tickets);
+           });
     }
     // Its tickets are lost with it then: NeverCame().
     if (!far_->SendSession(next,

@@ -128,7 +128,8 @@ void Write(Writer& out, const ChangedLetter& letter) {
   out.Session(letter.session);
   out.User(letter.user);
   out.Flags({letter.state.resumable, letter.state.detached, letter.state.active});
-  out.Number(letter.state.resume_tag, 8);
+  // An older node knows no tags, and takes no letter that has one.
+  if (letter.state.resume_tag != 0) out.Number(letter.state.resume_tag, 8);
 }
 ChangedLetter ReadChanged(Reader& in, uint16_t node) {
   ChangedLetter letter{.session = in.Session(node), .user = in.User()};
@@ -136,7 +137,7 @@ ChangedLetter ReadChanged(Reader& in, uint16_t node) {
   letter.state.resumable = flags.Next();
   letter.state.detached = flags.Next();
   letter.state.active = flags.Next();
-  letter.state.resume_tag = in.Number(8);
+  if (in.ok() && !in.done()) letter.state.resume_tag = in.Number(8);
   return letter;
 }
 

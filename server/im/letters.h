@@ -47,8 +47,8 @@ enum class LetterKind : uint8_t {
   kClaim,       // may the user's home be at my node?
   kClaimed,     // it is at `node` ("": at yours)
   kExpel,       // the account is no more
-  kResume,      // the session of that tag is wanted by `mine`
   kLook,        // something of the user changed in the store while its home was not known
+  kResume,      // the session of that tag is wanted by `mine`
   // For sessions.
   kBound = 32,
   kDeliver,

@@ -95,6 +95,7 @@ TEST_F(BoundStateTest, SaysWhoseEndsAreAwaited) {
   session.Manage("0123456789abcdef");
   session.Deliver(Message("one", 11, 0), kNow, true, out);
   session.Deliver(Message("two", 0, 0), kNow, true, out);
+  session.Deliver(Message("of a home elsewhere", 11, 1), kNow, true, out);
   session.SetActive(false, true, out);
   session.Deliver({.xml = "<presence/>", .replaces = "a", .ticket = 12}, kNow, true, out);
   EXPECT_THAT(session.Take().Tickets(), ElementsAre(11, 12));

@@ -195,12 +195,12 @@ class Sim {
       std::vector<uint64_t> tickets;
       for (const auto& [ticket, home, message] : std::exchange(client->untaken, {})) {
         state += std::to_string(ticket) + " " + far->NameOf(home) + " " + message + "\n";
-        tickets.push_back(ticket);
+        if (home == 0) tickets.push_back(ticket);
       }
       if (next.node == 0) {
         Arrived(next, state);
       } else {
-        far->AwaitTickets(next, tickets);
+        far->AwaitTickets(next, client->user, tickets);
         if (!far->SendSession(next, state)) far->ResumeFailed(next);
       }
       Gone(id, client->user);
