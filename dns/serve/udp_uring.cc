@@ -17,7 +17,9 @@ namespace {
 
 constexpr uint32_t kBuffers = 1024;
 constexpr uint32_t kControlBytes = 64;
-constexpr uint32_t kNameBytes = sizeof(sockaddr_in6);
+// With what brings the control data behind it to its alignment.
+constexpr uint32_t kNameBytes =
+    (sizeof(sockaddr_in6) + alignof(cmsghdr) - 1) / alignof(cmsghdr) * alignof(cmsghdr);
 // The kernel's header, the sender's name, control data, and a query.
 constexpr uint32_t kBufferBytes = 2048;
 constexpr uint16_t kGroup = 0;

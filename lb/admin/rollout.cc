@@ -294,7 +294,8 @@ RolloutOrder Rollout::Warming(const RolloutNode* node, const RolloutWish& wish, 
                    node->state + "; " + GoOn(done_));
   }
   if (node->state == "warming" || node->warmup < 1) {
-    waits_for_ = std::to_string(static_cast<int>(node->warmup * 100)) + "% warm";
+    waits_for_ =
+        std::to_string(static_cast<int>(std::clamp(node->warmup, 0.0, 1.0) * 100)) + "% warm";
     return {};
   }
   ++done_;
