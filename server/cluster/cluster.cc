@@ -333,11 +333,15 @@ void Cluster::SendHeartbeats() {
 }
 
 void Cluster::OnHeartbeat(const std::string& from, const Heartbeat& beat) {
+  Peer& peer = peers_[from];
   if (!Mate(from)) {
-    if (!Foreign(peers_[from])) Send(from, ViewFrame{0, file_.view});
+    if (!Foreign(peer)) {
+      Send(from, ViewFrame{0, file_.view});
+    } else if (now_ - peer.hello_at >= kHelloGap) {
+      SendHello(from, true);  // it takes us for a mate: its word that it has joined did not come
+    }
     return;
   }
-  Peer& peer = peers_[from];
   peer.stamp = std::max(peer.stamp, beat.stamp);
   // An echo of what we never sent is no proof.
   if (beat.echo > peer.echo && beat.echo <= StampOf(now_)) peer.echo = beat.echo;

@@ -210,5 +210,11 @@ TEST(ClusterSim, AfterEveryRoundOfFaultsAllNodesComeToOneViewOfEverything) {
   }
 }
 
+// Of soaks: a joiner's word that it has joined was lost, and the node that it had joined took it
+// for a stranger ever after.
+TEST(ClusterSim, RoundsThatOnceFailedComeToOneView) {
+  for (const uint64_t seed : {20'468'630U, 20'502'705U}) EXPECT_EQ(Round(seed).Run(), "") << seed;
+}
+
 }  // namespace
 }  // namespace sim
