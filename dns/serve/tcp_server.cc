@@ -397,8 +397,12 @@ std::string TcpServer::Start() {
       loop_ = &loop;
       started.set_value("");
       (*event_loop)->Run();
-      event_loop_ = nullptr;
-      loop_ = nullptr;
+      {
+        // Who posts is still in the loop when what was posted has ended it.
+        const std::lock_guard lock(posting_);
+        event_loop_ = nullptr;
+        loop_ = nullptr;
+      }
       // Accepts write into the Loop until they complete.
       if (auto drained = (*event_loop)->Drain(std::chrono::seconds(2)); !drained) {
         net::Log(net::LogLevel::kWarn, "server", "ended while operations were under way",
@@ -410,6 +414,7 @@ std::string TcpServer::Start() {
 }
 
 void TcpServer::Stop(net::Duration deadline) {
+  const std::lock_guard lock(posting_);
   net::EventLoop* event_loop = event_loop_.exchange(nullptr);
   Loop* loop = loop_.load();
   if (event_loop == nullptr || loop == nullptr) return;
@@ -421,6 +426,7 @@ void TcpServer::Join() {
 }
 
 void TcpServer::SetTls(std::shared_ptr<const net::TlsServerContext> tls) {
+  const std::lock_guard lock(posting_);
   net::EventLoop* event_loop = event_loop_.load();
   Loop* loop = loop_.load();
   if (event_loop == nullptr || loop == nullptr) return;

@@ -9,6 +9,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -79,6 +80,7 @@ class TcpServer {
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   TcpCounters tcp_counters_;
   std::thread thread_;
+  std::mutex posting_;  // held while the loop is posted to, and as it goes
   std::atomic<net::EventLoop*> event_loop_{nullptr};
   std::atomic<Loop*> loop_{nullptr};
 };
