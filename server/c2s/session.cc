@@ -88,6 +88,7 @@ void Session::TellTaken(uint64_t queued) {
   std::vector<TicketEnd> ended;
   auto& ones = unsent_->ones;
   const auto first = std::ranges::find_if(ones, [&](const auto& one) { return one.behind > sent; });
+  if (first == ones.begin()) return;  // most turns: nothing went out
   for (auto it = ones.begin(); it != first; ++it) ended.push_back(it->end);
   ones.erase(ones.begin(), first);
   const SessionId id = unsent_->id;

@@ -655,7 +655,7 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
              w.far_->AwaitTickets(next, user, tickets);
            });
     }
-    // Its tickets are lost with it then: NeverCame().
+    // Too much, or its node is gone: what it had is lost, by NeverCame() or AwaitTickets().
     if (!far_->SendSession(next,
                            state.ToBytes([this](NodeNumber node) { return far_->NameOf(node); }))) {
       far_->ResumeFailed(next);
