@@ -222,7 +222,7 @@ void FarSide::Expel(const Jid& user, const std::string& text) {
 
 std::string FarSide::NodeOf(const std::string& bare) const {
   const NodeNumber node = directory_.Where(bare, Now());
-  return node == 0 || !peers_.contains(node) ? std::string() : directory_.NameOf(node);
+  return node == 0 ? std::string() : NameOf(node);
 }
 
 // --- What homes have for sessions of other nodes.
