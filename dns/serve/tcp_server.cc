@@ -9,13 +9,13 @@
 #include "dns/serve/now.h"
 #include "dns/serve/places.h"
 #include "net/conn/channel.h"
+#include "net/io/accept_failure.h"
 #include "net/report/log.h"
 
 namespace dns {
 namespace {
 
 constexpr net::Duration kSweepInterval = std::chrono::milliseconds(250);
-constexpr net::Duration kAcceptPause = std::chrono::milliseconds(100);
 
 }  // namespace
 
@@ -80,7 +80,8 @@ class TcpServer::Loop {
         Arm();
       } else if (!stopped_) {
         ++owner_.server_.tcp_counters_.accept_errors;
-        owner_.loop_.After(kAcceptPause, [this] { Arm(); });
+        net::LogAcceptFailure("dns", "tcp", -completion.result);
+        owner_.loop_.After(net::kAcceptPause, [this] { Arm(); });
       }
     }
 

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "lb/proxy/proxy_worker.h"
+#include "net/io/accept_failure.h"
 #include "net/report/log.h"
 
 namespace lb {
@@ -208,10 +209,7 @@ void Listener::OnCompletion(unsigned, net::Completion completion) {
     // Connections that went before they were accepted are no fault of ours.
     if (completion.result != -ECONNABORTED && completion.result != -EAGAIN) {
       WorkerStats::Add(worker_.stats_.accept_errors);
-      LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb", "cannot accept; waiting",
-                {{"listener", worker_.listener_settings_[id_]->name},
-                 {"reason", std::strerror(-completion.result)},
-                 {"remedy", "raise the limit of open files (ulimit -n, LimitNOFILE)"}});
+      net::LogAcceptFailure("lb", worker_.listener_settings_[id_]->name, -completion.result);
       pause = true;
     }
   }

@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "net/io/accept_failure.h"
 #include "net/io/socket.h"
 #include "net/proxy_protocol/proxy_protocol.h"
 
@@ -32,6 +33,7 @@ class ConnListener::State final : public Target,
   void Arm() {
     if (stopped_) return;
     if (worker_.full()) {
+      LogFull("no room for another connection; who comes waits");
       RetryAfter(kAcceptPause);
       return;
     }
@@ -66,11 +68,13 @@ class ConnListener::State final : public Target,
       Accepted(static_cast<Slot>(completion.result));
       if (worker_.full()) {
         pause = true;
+        LogFull("no room for another connection; who comes waits");
         if (self_ != nullptr) loop_.ring().Cancel({this, 0});
       }
     } else if (completion.result != -ECANCELED) {
       // Connections that went before they were accepted are no fault of ours.
       pause = completion.result != -ECONNABORTED && completion.result != -EAGAIN;
+      if (pause) LogAcceptFailure("conn", options_.name, -completion.result);
     }
     if (stopped_ || self_ != nullptr) return;
     if (pause) {
@@ -78,6 +82,11 @@ class ConnListener::State final : public Target,
     } else {
       Arm();
     }
+  }
+
+  void LogFull(std::string_view what) {
+    LOG_EVERY(std::chrono::seconds(10), LogLevel::kWarn, "conn", what,
+              {{"listener", options_.name}, {"remedy", options_.full_remedy}});
   }
 
   // --- At the door.
@@ -134,6 +143,7 @@ class ConnListener::State final : public Target,
     Admission admission =
         stopped_ ? Admission() : Admission::Enter(counts_, options_.connections_max);
     if (!admission) {
+      if (!stopped_) LogFull("at its limit; who comes is turned away");
       loop_.ring().Close(slot);
       return;
     }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -37,6 +38,9 @@ class ConnAcceptor {
 };
 
 struct ConnListenerOptions {
+  // In the log: which listener, and what gives it more room.
+  std::string name = {};
+  const char* full_remedy = "";
   ConnTls tls;  // spoken at once
   // Instead: what is spoken from now on; asked for each connection, so that it may change.
   std::function<ConnTls()> tls_now = {};

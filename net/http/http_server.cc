@@ -4,6 +4,7 @@
 #include <list>
 #include <string>
 
+#include "net/io/accept_failure.h"
 #include "net/io/stream.h"
 
 namespace net {
@@ -159,7 +160,8 @@ HttpServer::HttpServer(EventLoop& loop, UniqueFd listener, Handler handler,
                        HttpServerOptions options)
     : core_(std::make_unique<Core>(loop, std::move(handler), options)) {
   core_->acceptor = std::make_unique<Acceptor>(
-      loop, std::move(listener), [core = core_.get()](Slot slot) { core->Accept(slot); });
+      loop, std::move(listener), [core = core_.get()](Slot slot) { core->Accept(slot); },
+      [](int error) { LogAcceptFailure("http", "pages", error); });
 }
 
 HttpServer::~HttpServer() {

@@ -221,8 +221,11 @@ void Stream::Close(std::string_view why, bool tell) {
 
 class Acceptor::State final : public Target, public std::enable_shared_from_this<State> {
  public:
-  State(EventLoop& loop, UniqueFd listener, Callback callback)
-      : loop_(loop), listener_(std::move(listener)), callback_(std::move(callback)) {}
+  State(EventLoop& loop, UniqueFd listener, Callback callback, Failed failed)
+      : loop_(loop),
+        listener_(std::move(listener)),
+        callback_(std::move(callback)),
+        failed_(std::move(failed)) {}
 
   void Arm() {
     self_ = shared_from_this();
@@ -254,6 +257,7 @@ class Acceptor::State final : public Target, public std::enable_shared_from_this
       Arm();
       return;
     }
+    if (failed_) failed_(-completion.result);
     loop_.After(kAcceptPause, [weak = weak_from_this()] {
       auto state = weak.lock();
       if (state && !state->stopped_ && !state->self_) state->Arm();
@@ -264,12 +268,14 @@ class Acceptor::State final : public Target, public std::enable_shared_from_this
   EventLoop& loop_;
   UniqueFd listener_;
   Callback callback_;
+  Failed failed_;
   bool stopped_ = false;
   std::shared_ptr<State> self_;  // while the accept is in flight
 };
 
-Acceptor::Acceptor(EventLoop& loop, UniqueFd listener, Callback callback)
-    : state_(std::make_shared<State>(loop, std::move(listener), std::move(callback))) {
+Acceptor::Acceptor(EventLoop& loop, UniqueFd listener, Callback callback, Failed failed)
+    : state_(std::make_shared<State>(loop, std::move(listener), std::move(callback),
+                                     std::move(failed))) {
   state_->Arm();
 }
 

@@ -113,11 +113,13 @@ class Stream final : private Target, public std::enable_shared_from_this<Stream>
 };
 
 // Accepts on a listening socket and hands the slots on. Backs off for a moment when descriptors run
-// out, instead of spinning. The callback is not called after the Acceptor's end.
+// out, instead of spinning, and tells `failed` the errno. Neither is called after the Acceptor's
+// end.
 class Acceptor {
  public:
   using Callback = std::move_only_function<void(Slot)>;
-  Acceptor(EventLoop& loop, UniqueFd listener, Callback callback);
+  using Failed = std::move_only_function<void(int error)>;
+  Acceptor(EventLoop& loop, UniqueFd listener, Callback callback, Failed failed = {});
   ~Acceptor();
   Acceptor(const Acceptor&) = delete;
   Acceptor& operator=(const Acceptor&) = delete;

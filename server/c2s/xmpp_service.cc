@@ -175,7 +175,12 @@ XmppErrors XmppService::Open(const net::Address& address, bool tls, bool proxy) 
               "; is another server there? Each node of a machine needs an address of its own"};
     }
     if (worker == 0) at = BoundTo(socket->get(), at);  // of port 0 the one that it became
-    net::ConnListenerOptions options{.connections_max = listen_.connections_max,
+    net::ConnListenerOptions options{.name = at.ToString(),
+                                     .full_remedy =
+                                         "raise c2s.connections_max; where that is high "
+                                         "enough, ERL_MAX_PORTS and the limit of open "
+                                         "files (LimitNOFILE)",
+                                     .connections_max = listen_.connections_max,
                                      .accept_proxy = proxy,
                                      .proxy_trusted = listen_.proxy_from};
     threads_->Ask(worker, [&](XmppWorker& w) {

@@ -205,9 +205,20 @@ void ReadCluster(const net::TomlSection& section, NodeConfig::Cluster& cluster) 
   cluster.operation_timeout =
       section.Time("operation_timeout", cluster.operation_timeout, seconds(1), seconds(60));
   cluster.discovery_file = section.String("discovery_file");
+  using Discovery = NodeConfig::Cluster::Discovery;
+  cluster.discovery = section.Enum<Discovery>(
+      "discovery", cluster.discovery_file.empty() ? Discovery::kNone : Discovery::kFile,
+      {{"none", Discovery::kNone}, {"file", Discovery::kFile}, {"store", Discovery::kStore}});
+  if (cluster.discovery == Discovery::kFile && cluster.discovery_file.empty()) {
+    section.Error("discovery", "is \"file\", and there is none", "set discovery_file");
+  }
+  if (cluster.discovery == Discovery::kStore && !cluster.discovery_file.empty()) {
+    section.Error("discovery_file", "is not read where discovery is \"store\"",
+                  "remove one of them");
+  }
   cluster.auto_join = section.Bool("auto_join", cluster.auto_join);
-  if (cluster.auto_join && cluster.discovery_file.empty()) {
-    section.Error("auto_join", "has nobody to join", "set discovery_file");
+  if (cluster.auto_join && cluster.discovery == Discovery::kNone) {
+    section.Error("auto_join", "has nobody to join", "set discovery to \"file\" or \"store\"");
   }
 }
 
@@ -229,6 +240,12 @@ NodeConfigResult Read(net::TomlReader reader) {
   }
   ReadCluster(root.Section("cluster"), result.config.cluster);
   ReadHosts(root, result.config.hosts);
+  if (result.config.hosts.empty() &&
+      result.config.cluster.discovery == NodeConfig::Cluster::Discovery::kStore) {
+    root.Section("cluster").Error("discovery",
+                                  "is \"store\", and a node without clients opens none",
+                                  "add a [[host]], or set it to \"file\"");
+  }
   ReadC2s(root.Section("c2s"), result.config.c2s);
   ReadDrain(root.Section("c2s"), result.config.c2s);
   ReadAuth(root.Section("auth"), result.config.auth);

@@ -39,8 +39,10 @@ struct NodeConfig {
     net::Duration link_grace = std::chrono::milliseconds(500);
     net::Duration isolate_after = std::chrono::seconds(2);
     net::Duration operation_timeout = std::chrono::seconds(5);
-    std::string discovery_file;  // a node's name a line; "": join_cluster only
-    bool auto_join = false;      // with discovery_file: a node that stands alone joins by itself
+    enum class Discovery : uint8_t { kNone, kFile, kStore };
+    Discovery discovery = Discovery::kNone;  // none: join_cluster only
+    std::string discovery_file;              // of kFile: a node's name a line
+    bool auto_join = false;  // with a discovery: a node that stands alone joins by itself
   } cluster;
   // A domain that is served; without any the node speaks no XMPP.
   struct Host {

@@ -2,9 +2,7 @@
 
 #include <sys/socket.h>
 
-#include <cstring>
-
-#include "net/report/log.h"
+#include "net/io/accept_failure.h"
 
 namespace server {
 namespace {
@@ -75,8 +73,7 @@ class DistListener::State final : public net::Target, public std::enable_shared_
       return;
     }
     if (stopped_) return;
-    LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "dist", "accepting a node failed",
-              {{"error", std::strerror(-completion.result)}});
+    net::LogAcceptFailure("dist", "nodes", -completion.result);
     loop_.After(net::kAcceptPause, [weak = weak_from_this()] {
       auto state = weak.lock();
       if (state && !state->stopped_) state->Arm();

@@ -26,8 +26,40 @@ std::vector<std::string> ParseDiscovery(std::string_view text) {
   return names;
 }
 
-Discovery::Discovery(net::EventLoop& loop, ClusterHost& cluster, Options options)
-    : loop_(loop), cluster_(cluster), options_(std::move(options)) {
+namespace {
+
+class File final : public DiscoverySource {
+ public:
+  explicit File(std::string path) : path_(std::move(path)) {}
+
+  void Look(Told told) override {
+    std::ifstream file(path_);
+    if (!file) {
+      LOG_EVERY(std::chrono::minutes(1), net::LogLevel::kWarn, "discovery",
+                "the file cannot be read; what it said last holds", {{"file", path_}});
+      return;
+    }
+    std::ostringstream text;
+    text << file.rdbuf();
+    if (text.view() == text_) return;
+    text_ = std::move(text).str();
+    told(ParseDiscovery(text_));
+  }
+
+ private:
+  const std::string path_;
+  std::string text_;
+};
+
+}  // namespace
+
+std::unique_ptr<DiscoverySource> DiscoveryFile(std::string path) {
+  return std::make_unique<File>(std::move(path));
+}
+
+Discovery::Discovery(net::EventLoop& loop, ClusterHost& cluster,
+                     std::unique_ptr<DiscoverySource> source, Options options)
+    : loop_(loop), cluster_(cluster), source_(std::move(source)), options_(std::move(options)) {
   Look();
 }
 
@@ -38,7 +70,7 @@ Discovery::~Discovery() {
 
 void Discovery::Look() {
   timer_ = loop_.After(kLookEvery, [this] { Look(); });
-  Read();
+  source_->Look([this](std::vector<std::string> names) { Known(std::move(names)); });
   const ClusterStatus status = cluster_.Status();
   if (!options_.auto_join || joining_ || status.state != NodeState::kRunning) return;
   if (status.members.size() > 1) {
@@ -49,21 +81,11 @@ void Discovery::Look() {
   JoinSomebody();
 }
 
-void Discovery::Read() {
-  std::ifstream file(options_.path);
-  if (!file) {
-    LOG_EVERY(std::chrono::minutes(1), net::LogLevel::kWarn, "discovery",
-              "the file cannot be read; what it said last holds", {{"file", options_.path}});
-    return;
-  }
-  std::ostringstream text;
-  text << file.rdbuf();
-  if (text.view() == text_) return;
-  text_ = std::move(text).str();
-  names_ = ParseDiscovery(text_);
+void Discovery::Known(std::vector<std::string> names) {
+  if (names == names_) return;
+  names_ = std::move(names);
   next_ = 0;
-  net::Log(net::LogLevel::kInfo, "discovery", "the file was read",
-           {{"file", options_.path}, {"nodes", names_.size()}});
+  net::Log(net::LogLevel::kInfo, "discovery", "other nodes are known", {{"nodes", names_.size()}});
 }
 
 void Discovery::JoinSomebody() {

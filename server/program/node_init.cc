@@ -86,8 +86,9 @@ listen = [")" +
 #link_grace = "500ms"           # a broken link may come back within
 #isolate_after = "2s"           # on the minority's side for so long: "isolated"
 #operation_timeout = "5s"       # of join, leave, remove: to reach a node, to hear its answer
-#discovery_file = ""            # a node's name a line, read again when it changes; "": none
-#auto_join = false              # with discovery_file: who stands alone joins by itself
+#discovery = "none"             # other nodes are found by "file", or by the "store" that they share
+#discovery_file = ""            # a node's name a line, read again when it changes
+#auto_join = false              # with a discovery: who stands alone joins by itself
 
 [c2s]                          # clients; nothing listens without a [[host]]
 #listen = ["0.0.0.0:5222"]      # STARTTLS

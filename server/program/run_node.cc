@@ -33,6 +33,7 @@
 #include "server/program/node_lock.h"
 #include "server/program/session_table.h"
 #include "server/program/source_commit.h"
+#include "server/program/store_discovery.h"
 #include "server/program/xmpp_node.h"
 
 namespace server {
@@ -90,6 +91,7 @@ class Node {
   void Stats(std::move_only_function<void(NodeStats)> done);
   std::vector<KnownSession> KnownSessions();
   std::vector<std::pair<std::string, uint64_t>> MemoryCategories();
+  void Discover(std::unique_ptr<DiscoverySource> source);
   void Drain(double per_s, net::Duration deadline);
   std::optional<uint64_t> DrainByOrder(double per_s, net::Duration deadline);
   DrainState Drained() const;
@@ -303,8 +305,17 @@ Node::Errors Node::StartXmpp() {
   node_->Post([this] {
     clients_ = xmpp_.get();
     xmpp_cluster_->Attach(xmpp_->service());
+    if (setup_.config.cluster.discovery == NodeConfig::Cluster::Discovery::kStore) {
+      Discover(DiscoveryStore(xmpp_->Keeper(node_->loop()), setup_.dist.node));
+    }
   });
   return {};
+}
+
+void Node::Discover(std::unique_ptr<DiscoverySource> source) {
+  discovery_ = std::make_unique<Discovery>(
+      node_->loop(), *cluster_, std::move(source),
+      Discovery::Options{.node = setup_.dist.node, .auto_join = setup_.config.cluster.auto_join});
 }
 
 NodeHooks Node::Hooks() {
@@ -429,12 +440,8 @@ void Node::Assemble() {
   service_ = std::make_unique<net::ServiceManager>(loop, [this] { return StatusLine(); });
   signals_ = std::make_unique<net::SignalWatcher>(loop, kSignals,
                                                   [this](int number) { OnSignal(number); });
-  if (!setup_.config.cluster.discovery_file.empty()) {
-    discovery_ = std::make_unique<Discovery>(
-        loop, *cluster_,
-        Discovery::Options{.node = setup_.dist.node,
-                           .path = setup_.folder.Path(setup_.config.cluster.discovery_file),
-                           .auto_join = setup_.config.cluster.auto_join});
+  if (setup_.config.cluster.discovery == NodeConfig::Cluster::Discovery::kFile) {
+    Discover(DiscoveryFile(setup_.folder.Path(setup_.config.cluster.discovery_file)));
   }
   load_at_ = clock_.Now();
   load_used_ = ProcessorTime();

@@ -57,6 +57,8 @@ class XmppNode {
   // Of all domains; as it was some seconds ago, where it was asked then.
   void CountAccounts(std::move_only_function<void(uint64_t accounts)> done);
   uint64_t sessions() const { return service_->sessions(); }
+  // Of the store, for the loop of a node; ends before this does.
+  std::unique_ptr<StoreKeeper> Keeper(net::EventLoop& loop) { return store_->Keeper(loop); }
   const StoreMetrics& store_metrics() const { return store_->metrics(); }
 
  private:

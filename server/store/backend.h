@@ -54,6 +54,11 @@ struct Retired {
 inline constexpr uint32_t kRetireSlice = 1'000;
 inline constexpr uint32_t kRetireOwners = 64;  // looked at in one slice
 
+// A node that shows itself is known to the others for so long; by their clocks, which need not
+// agree better than that.
+inline constexpr int64_t kNodeKnownS = 3'600;
+inline constexpr uint32_t kNodesMax = 1'024;  // the first of them in order
+
 // For whoever keeps house: one slice a call, the caller's timer goes on while there is more.
 // Belongs to a loop as a StoreClient does.
 class StoreKeeper {
@@ -62,6 +67,8 @@ class StoreKeeper {
   virtual void Retire(Retention retention, StoreClient::Done<Retired> done) = 0;
   // Statements that are no writes of a StoreClient's, whole or not at all; for copies.
   virtual void Run(SqlScript script, StoreClient::Done<std::monostate> done) = 0;
+  // `node` shows itself, and hears of all that did within kNodeKnownS, in order, itself too.
+  virtual void ShowNode(std::string node, StoreClient::Done<std::vector<std::string>> done) = 0;
 };
 
 // What a store says of itself to a process that opens it.

@@ -15,8 +15,9 @@ namespace {
 constexpr int64_t kPage = 500;  // rows, of one transaction
 constexpr std::chrono::milliseconds kLook{20};
 
-// A store's own, which no other gets: who it is, and how its writers go on.
-constexpr std::string_view kOwn[] = {"meta", "commit_marks"};
+// A store's own, which no other gets: who it is, how its writers go on, and who found whom there
+// (the nodes of a copy would join those of the original).
+constexpr std::string_view kOwn[] = {"meta", "commit_marks", "discovery_nodes"};
 
 constexpr char kSqliteColumns[] =
     "SELECT m.name, p.name, CASE WHEN p.type = 'INTEGER' THEN 1 ELSE 0 END, p.pk "

@@ -58,6 +58,10 @@ CREATE TABLE room_affiliations (
   room text COLLATE "C" NOT NULL, jid text COLLATE "C" NOT NULL, affiliation text NOT NULL,
   nick text NOT NULL, reason text NOT NULL, PRIMARY KEY (room, jid));
 )sql",
+    // 3: the nodes that find each other here.
+    R"sql(
+CREATE TABLE discovery_nodes (node text COLLATE "C" PRIMARY KEY, seen_s bigint NOT NULL);
+)sql",
 };
 
 // "mongooseim" in hexadecimal, folded: nobody else's lock in this database.

@@ -10,7 +10,7 @@
 namespace server {
 
 // What a database of this program has. Raised with each step that is added to the list.
-inline constexpr int kPgSchemaVersion = 2;
+inline constexpr int kPgSchemaVersion = 3;
 
 // Brings the database to this version in one transaction, one process at a time, and returns its
 // cluster_id, which a new one gets at random, and the number of this opening. The error tells

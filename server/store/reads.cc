@@ -180,6 +180,15 @@ ReadResult<std::optional<LastActivity>> ReadLast(SqlSource& db, const std::strin
   return std::make_optional(std::move(last));
 }
 
+ReadResult<std::vector<std::string>> ReadNodes(SqlSource& db, int64_t seen_from_s) {
+  const auto rows = db.Ask({{sql::kReadNodes, {seen_from_s, int64_t{kNodesMax}}}});
+  rows->Next();
+  std::vector<std::string> names;
+  while (rows->Row()) names.emplace_back(rows->Text(0));
+  if (!rows->good()) return std::nullopt;
+  return names;
+}
+
 ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::string& domain,
                                                   const std::string& after, uint32_t most) {
   const auto rows =

@@ -30,6 +30,7 @@ ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::stri
 ReadResult<StoredRoom> ReadRoom(SqlSource& db, const std::string& room);
 ReadResult<std::vector<RoomName>> ReadListedRooms(SqlSource& db, const std::string& service,
                                                   const std::string& after, uint32_t most);
+ReadResult<std::vector<std::string>> ReadNodes(SqlSource& db, int64_t seen_from_s);
 // One row of one column: "" or 0 where there is none.
 ReadResult<std::string> ReadText(SqlSource& db, const SqlAsk& asked);
 ReadResult<int64_t> ReadInt(SqlSource& db, const SqlAsk& asked);

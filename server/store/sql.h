@@ -119,6 +119,14 @@ inline constexpr char kCountFull[] = "SELECT count(*) FROM archive " SERVER_ARCH
 #undef SERVER_ARCHIVE_ALL
 #undef SERVER_ARCHIVE_COLUMNS
 
+// --- Nodes that find each other.
+inline constexpr char kPutNode[] =
+    "INSERT INTO discovery_nodes (node, seen_s) VALUES ($1, $2) "
+    "ON CONFLICT (node) DO UPDATE SET seen_s = excluded.seen_s";
+inline constexpr char kForgetNodes[] = "DELETE FROM discovery_nodes WHERE seen_s < $1";
+inline constexpr char kReadNodes[] =
+    "SELECT node FROM discovery_nodes WHERE seen_s >= $1 ORDER BY node LIMIT $2";
+
 // --- Retention: owners one behind the other, then what may go of each.
 inline constexpr char kNextOwner[] =
     "SELECT owner FROM archive WHERE owner > $1 ORDER BY owner LIMIT 1";

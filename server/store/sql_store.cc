@@ -149,6 +149,16 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
     Add<std::monostate>(std::move(script), {}, std::move(done));
   }
 
+  void ShowNode(std::string node, Done<std::vector<std::string>> done) override {
+    const int64_t known_from = Now() - kNodeKnownS;
+    Run({{sql::kPutNode, {std::move(node), Now()}}, {sql::kForgetNodes, {known_from}}},
+        [this, known_from, done = std::move(done)](auto written) mutable {
+          if (!written) return done(std::unexpected(written.error()));
+          Read<std::vector<std::string>>(
+              [known_from](SqlSource& db) { return ReadNodes(db, known_from); }, std::move(done));
+        });
+  }
+
   // What may go is looked for beside the writer, and taken away by it.
   void Retire(Retention retention, Done<Retired> done) override {
     Read<Doomed>(

@@ -58,6 +58,9 @@ CREATE TABLE room_affiliations (
   room TEXT NOT NULL, jid TEXT NOT NULL, affiliation TEXT NOT NULL, nick TEXT NOT NULL,
   reason TEXT NOT NULL, PRIMARY KEY (room, jid)) WITHOUT ROWID;
 )sql",
+    // 4: the nodes that find each other here.
+    "CREATE TABLE discovery_nodes (node TEXT PRIMARY KEY NOT NULL, seen_s INTEGER NOT NULL) "
+    "WITHOUT ROWID;",
 };
 
 constexpr char kReadMeta[] = "SELECT value FROM meta WHERE name = $1";

@@ -10,7 +10,7 @@
 namespace server {
 
 // What a file of this program has. Raised with each step that is added to the list.
-inline constexpr int kSqliteSchemaVersion = 3;
+inline constexpr int kSqliteSchemaVersion = 4;
 
 // Brings the file to this version in one transaction and returns its cluster_id, which a new file
 // gets at random, and the number of this opening. Under the FileLock. The error tells operators

@@ -4,6 +4,7 @@ word for word, and what it says of bad input."""
 import json
 import os
 import re
+import resource
 import signal
 import socket
 import stat
@@ -15,9 +16,11 @@ from lib import net
 from lib.case import FreshCase
 from lib.certs import Authority
 from lib.dist_probe import BIN
-from lib.erl import Epmd, Erl
+from lib.erl import Epmd, Erl, hold
 from lib.mongooseim import PROGRAM, Mongooseim
 from lib.notify import NotifySocket
+from lib.postgres import Postgres
+from lib.raw_xmpp import RawXmpp
 from lib.wait import wait_until
 from lib.workspace import REPO
 
@@ -490,6 +493,24 @@ class Joining(NodeCase):
         for node in nodes:
             node.wait_running(nodes, 60)
 
+    def found_by_store(self, url):
+        authority = Authority(self.workspace)
+        nodes = [self.node(name).serve(authority, "chat.example", store={"url": url},
+                                       cluster={"discovery": "store", "auto_join": True})
+                 for name in ("m1", "m2", "m3")]
+        for node in nodes:
+            node.live()
+        for node in nodes:
+            node.wait_running(nodes, 60)
+
+    def test_discovery_by_the_store_of_one_machine(self):
+        self.found_by_store(f"sqlite:{self.workspace.path('shared.db')}")
+
+    def test_discovery_by_the_store_of_many(self):
+        postgres = Postgres(self.workspace)
+        self.addCleanup(postgres.stop)
+        self.found_by_store(postgres.start().url("found"))
+
 
 class NewerGeneration(NodeCase):
     def answer(self, node, *words, code=0):
@@ -544,12 +565,31 @@ class WitnessCases:
                          '{pang,"Timeout while attempting to connect to node nobody@localhost"}')
         self.assertEqual(erl.eval(call("cets_discovery", "wait_for_ready", "[x, 20000]")), "ok")
         self.assertIn("badrpc", erl.eval(call("mongoose_config", "get_opt", "[hosts]")))
+        other = self.node("m2").live()
+        self.assertEqual(other.ctl("join_cluster", "-f", node.name).code, 0)
+        both = f"[{node.name}, {other.name}]"
+        self.assertEqual(erl.eval(f"erpc:multicall({both}, erlang, node, [])"),
+                         f"[{{ok,{node.name}}},{{ok,{other.name}}}]")
+        self.assertEqual(erl.eval(f"rpc:multicall({both}, erlang, node, [])"),
+                         f"{{[{node.name},{other.name}],[]}}")
         self.assertEqual(erl.eval(call("init", "stop", "[]")), "ok")
         self.assertEqual(node.process.wait_exit(10), 0)
 
 
 class Witness25(WitnessCases, NodeCase):
-    pass
+    def test_a_silent_link_stands_for_a_minute_and_a_dead_one_ends(self):
+        node = self.node("mongooseim")
+        node.append("etc/vm.dist.args", "-kernel net_ticktime 8\n")
+        node.live()
+        erl = Erl(self.workspace, self.epmd, "ticked", flags=["-kernel", "net_ticktime", "8"])
+        self.assertEqual(erl.eval(f"net_adm:ping({node.name})"), "pong")
+        linked = f"[{node.name}]"
+        self.assertTrue(hold(lambda: erl.eval("nodes(hidden)") == linked, 61),
+                        "a minute without a word but ticks")
+        node.process.signal(signal.SIGSTOP)
+        wait_until(lambda: erl.eval("nodes(hidden)") == "[]", "erl misses the ticks", 20)
+        node.process.signal(signal.SIGCONT)
+        self.assertEqual(erl.eval(f"net_adm:ping({node.name})"), "pong")
 
 
 class Witness27(WitnessCases, NodeCase):
@@ -756,6 +796,70 @@ class BadInput(NodeCase):
             self.assertIn(part, done.err)
         self.assertIn("emfile", node.log())
         self.ends(node.ctl("stop"), 0, "")
+
+    def crowd_out(self, node, count, *words):
+        """So many come at once; `alice` is there, the operator reads these words, and when they have
+        gone newcomers get in."""
+        authority = self.authority
+        node.register("alice", "secret")
+        login = lambda resource: RawXmpp(node.tls_endpoint, "chat.example", authority.ca_file).login(
+            "alice", "secret", resource)
+        alice = login("x")
+        self.addCleanup(alice.cut)
+        host, port = node.endpoint.rsplit(":", 1)
+        crowd = []
+        self.addCleanup(lambda: [one.close() for one in crowd])
+        for _ in range(count):
+            crowd.append(socket.create_connection((host, int(port)), 5))
+        wait_until(lambda: all(word in node.log() for word in words), f"the log says {words}")
+        alice.say("<iq type='get' id='still'><ping xmlns='urn:xmpp:ping'/></iq>")
+        alice.until("still")
+        for one in crowd:
+            one.close()
+        newcomer = wait_until(lambda: self.tried(login), "a newcomer gets in", 30)
+        newcomer.cut()
+
+    @staticmethod
+    def tried(login):
+        try:
+            return login("y")
+        except (OSError, AssertionError):
+            return None
+
+    def test_sockets_that_run_out_end_nobody(self):
+        self.authority = Authority(self.workspace)
+        node = self.node("m1").serve(self.authority, "chat.example",
+                                     c2s={"workers": 1}).live(ERL_MAX_PORTS="1024")
+        other = self.node("m2").live()
+        self.crowd_out(node, 900, "no room for another connection", "ERL_MAX_PORTS", "LimitNOFILE")
+        self.assertEqual(other.ctl("join_cluster", "-f", node.name).code, 0)
+        node.wait_running([node, other])
+
+    def test_the_limit_of_connections_is_said(self):
+        self.authority = Authority(self.workspace)
+        node = self.node("m1").serve(self.authority, "chat.example", c2s={
+            "workers": 1, "connections_max": 20}).live()
+        self.crowd_out(node, 60, "no room for another connection",
+                       "raise c2s.connections_max")
+
+    def test_a_limit_of_files_that_is_lowered_meanwhile_ends_nobody(self):
+        """Clients need none, but a new connection of the store does: who logs in is asked to come again."""
+        self.authority = Authority(self.workspace)
+        node = self.node("m1").serve(self.authority, "chat.example").live()
+        node.register("bob", "secret")
+        pid = node.pid()
+        taken = len(os.listdir(f"/proc/{pid}/fd"))
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (taken, limits[1]))
+        login = lambda: RawXmpp(node.tls_endpoint, "chat.example", self.authority.ca_file).login(
+            "bob", "secret", "x")
+        with self.assertRaisesRegex(AssertionError, "temporary-auth-failure"):
+            login()
+        wait_until(lambda: "reads fail" in node.log(), "the log says what is wrong")
+        self.assertEqual(node.ctl("status").code, 0)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        login().cut()
+        self.assertEqual(node.ctl("status").code, 0)
 
 
 if __name__ == "__main__":

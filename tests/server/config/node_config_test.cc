@@ -192,7 +192,32 @@ TEST(NodeConfig, AllMistakesAreToldWithTheirLines) {
   EXPECT_THAT(errors[0].ToString(), HasSubstr("did you mean 'level'?"));
   std::string all = errors[1].ToString() + errors[2].ToString();
   EXPECT_THAT(all, HasSubstr("less than four heartbeats"));
-  EXPECT_THAT(all, HasSubstr("set discovery_file"));
+  EXPECT_THAT(all, HasSubstr("set discovery to"));
+}
+
+TEST(NodeConfig, NodesFindEachOtherByOneWay) {
+  using Discovery = NodeConfig::Cluster::Discovery;
+  const auto read = [](const std::string& cluster, const std::string& hosts = "") {
+    return ParseNodeConfig("[cluster]\n" + cluster + hosts, "m.toml");
+  };
+  EXPECT_EQ(read("").config.cluster.discovery, Discovery::kNone);
+  EXPECT_EQ(read("discovery_file = \"etc/nodes\"\n").config.cluster.discovery, Discovery::kFile);
+  EXPECT_EQ(read("discovery_file = \"etc/nodes\"\ndiscovery = \"none\"\n").config.cluster.discovery,
+            Discovery::kNone);
+  const std::string host = "[[host]]\ndomain = \"example.org\"\n";
+  const auto store = read("discovery = \"store\"\nauto_join = true\n", host);
+  EXPECT_TRUE(store.errors.empty());
+  EXPECT_EQ(store.config.cluster.discovery, Discovery::kStore);
+
+  const auto error_of = [&](const std::string& cluster, const std::string& hosts) {
+    const auto errors = read(cluster, hosts).errors;
+    EXPECT_EQ(errors.size(), 1U);
+    return errors.empty() ? "" : errors[0].ToString();
+  };
+  EXPECT_THAT(error_of("discovery = \"file\"\n", ""), HasSubstr("set discovery_file"));
+  EXPECT_THAT(error_of("discovery = \"store\"\n", ""), HasSubstr("add a [[host]]"));
+  EXPECT_THAT(error_of("discovery = \"store\"\ndiscovery_file = \"etc/nodes\"\n", host),
+              HasSubstr("remove one of them"));
 }
 
 TEST(CookieFile, OfOthersIsRefusedWithTheRemedyAndTheCookieIsInNoError) {

@@ -22,6 +22,7 @@ class KeeperFake final : public StoreKeeper {
     waiting.push_back(std::move(done));
   }
   void Run(SqlScript, StoreClient::Done<std::monostate>) override { FAIL(); }
+  void ShowNode(std::string, StoreClient::Done<std::vector<std::string>>) override { FAIL(); }
   void Answer(std::expected<Retired, StoreError> retired) {
     auto done = std::move(waiting.front());
     waiting.pop_front();

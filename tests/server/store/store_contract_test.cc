@@ -708,5 +708,22 @@ TEST_P(RetentionTest, OfflineMessagesGoWhenTheyExpired) {
   EXPECT_EQ(All({}).offline, 0U);
 }
 
+TEST_P(StoreContractTest, NodesThatShowThemselvesKnowEachOtherForATime) {
+  const auto show = [this](const std::string& node) {
+    return *loop_.Get<std::vector<std::string>>(
+        [&](auto done) { keeper_->ShowNode(node, std::move(done)); });
+  };
+  EXPECT_THAT(show("b@two.example"), ElementsAre("b@two.example"));
+  now_s_ += 10;
+  EXPECT_THAT(show("a@one.example"), ElementsAre("a@one.example", "b@two.example"));
+  now_s_ += kNodeKnownS - 10;
+  EXPECT_THAT(show("c@three.example"),
+              ElementsAre("a@one.example", "b@two.example", "c@three.example"));
+  now_s_ += 1;
+  EXPECT_THAT(show("c@three.example"), ElementsAre("a@one.example", "c@three.example"));
+  Reopen();
+  EXPECT_THAT(show("a@one.example"), ElementsAre("a@one.example", "c@three.example"));
+}
+
 }  // namespace
 }  // namespace server
