@@ -153,10 +153,17 @@ XmppErrors XmppService::StartThreads() {
 
 XmppErrors XmppService::OpenAll() {
   XmppErrors errors;
+  // Behind a drain: a port that was asked for as 0 is the one that it became.
+  const std::vector<net::Address> before = addresses_;
+  size_t index = 0;
   const auto open = [&](const std::vector<net::Address>& addresses, bool tls, bool proxy) {
     for (const net::Address& address : addresses) {
-      XmppErrors failed = Open(address, tls, proxy);
-      errors.insert(errors.end(), failed.begin(), failed.end());
+      const auto at = Open(before.empty() ? address : before[index++], tls, proxy);
+      if (!at) {
+        errors.insert(errors.end(), at.error().begin(), at.error().end());
+      } else if (before.empty()) {
+        addresses_.push_back(*at);
+      }
     }
   };
   open(listen_.plain, false, false);
@@ -165,14 +172,24 @@ XmppErrors XmppService::OpenAll() {
   return errors;
 }
 
-XmppErrors XmppService::Open(const net::Address& address, bool tls, bool proxy) {
+XmppErrors XmppService::EndDrain() {
+  threads_->AskAll([](XmppWorker& worker) { worker.EndDrain(); });
+  XmppErrors errors = OpenAll();
+  if (!errors.empty()) threads_->AskAll([](XmppWorker& worker) { worker.StopListening(); });
+  return errors;
+}
+
+std::expected<net::Address, XmppErrors> XmppService::Open(const net::Address& address, bool tls,
+                                                          bool proxy) {
   net::Address at = address;
   for (size_t worker = 0; worker < threads_->size(); ++worker) {
     const net::SocketName name = at.ToSocketName();
     auto socket = net::Listen(name.get(), name.size(), {.reuse_port = true});
     if (!socket) {
-      return {"c2s: " + at.ToString() + ": " + socket.error() +
-              "; is another server there? Each node of a machine needs an address of its own"};
+      return std::unexpected(
+          XmppErrors{"c2s: " + at.ToString() + ": " + socket.error() +
+                     "; is another server there? Each node of a machine needs an address of its "
+                     "own"});
     }
     if (worker == 0) at = BoundTo(socket->get(), at);  // of port 0 the one that it became
     net::ConnListenerOptions options{.name = at.ToString(),
@@ -188,8 +205,7 @@ XmppErrors XmppService::Open(const net::Address& address, bool tls, bool proxy) 
       w.Listen(std::move(*socket), std::move(options), counts_);
     });
   }
-  addresses_.push_back(at);
-  return {};
+  return at;
 }
 
 std::expected<void, XmppErrors> XmppService::ReloadCertificates() {

@@ -94,6 +94,9 @@ class XmppService {
       worker.Drain(each);
     });
   }
+  // It takes clients again, where it did before; who was not told to go stays. An error: it listens
+  // nowhere, as before.
+  XmppErrors EndDrain();
   uint64_t connections() const;
   uint64_t parked_bytes() const;
   void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
@@ -118,7 +121,7 @@ class XmppService {
   XmppService(XmppSetup setup, const net::Clock& clock);
   XmppErrors StartThreads();
   XmppErrors OpenAll();
-  XmppErrors Open(const net::Address& address, bool tls, bool proxy);
+  std::expected<net::Address, XmppErrors> Open(const net::Address& address, bool tls, bool proxy);
   template <typename Of>
   uint64_t Sum(Of of) const;
   void WriteHostMetrics(net::MetricsWriter& out) const;

@@ -413,6 +413,12 @@ void XmppWorker::Drain(double per_s) {
   if (!begun) DrainSome();
 }
 
+void XmppWorker::EndDrain() {
+  loop_.CancelTimer(std::exchange(drain_step_, {}));
+  drain_per_s_ = drain_left_ = 0;
+  draining_.clear();
+}
+
 void XmppWorker::DrainSome() {
   constexpr net::Duration kStep = std::chrono::milliseconds(100);
   if (stopping_) return;
@@ -445,7 +451,7 @@ void XmppWorker::DrainSome() {
     session->stream().End(net::StreamError::kSystemShutdown, "the node is taken out of service");
   }
   drain_left_ = std::min(drain_left_, std::max(drain_per_s_, 1.0));
-  loop_.After(kStep, [this, alive = std::weak_ptr<int>(alive_)] {
+  drain_step_ = loop_.After(kStep, [this, alive = std::weak_ptr<int>(alive_)] {
     if (!alive.expired()) DrainSome();
   });
 }

@@ -191,6 +191,9 @@ class XmppWorker final : public SessionGate,
   // No new ones either; who is there goes, so many a second: first whose session may come back
   // elsewhere, of these first who has said nothing for the longest.
   void Drain(double per_s);
+  // Who is there stays; listeners are opened anew by who says so.
+  void EndDrain();
+  void StopListening() { listeners_.clear(); }
   const ClientCounters& counters() const { return ground_.counters; }
   const WorkerCounters& worker_counters() const { return counters_; }
   const net::ConnStats& conn_stats() const { return conns_->conn_stats(); }
@@ -432,7 +435,8 @@ class XmppWorker final : public SessionGate,
   std::deque<Login> logins_;  // that wait, in line
   bool admitting_ = false;    // a timer is set for them
   double drain_per_s_ = 0;
-  double drain_left_ = 0;           // of the next step's
+  double drain_left_ = 0;  // of the next step's
+  net::EventLoop::TimerId drain_step_{};
   std::vector<Session*> draining_;  // the next last; may be gone
   std::function<void()> on_empty_;
   bool stopping_ = false;

@@ -275,6 +275,17 @@ int Drain(const Call& call) {
   return kFailed;
 }
 
+int Undrain(const Call& call) {
+  if (!call.args.empty()) return Usage(call.terminal);
+  const CtlAnswer answer = call.node.Xmpp("flat", "undrain", {});
+  if (answer.faults.empty()) {
+    call.terminal.Print("It takes clients again");
+    return kOk;
+  }
+  call.terminal.Print("Error: " + answer.faults.front().message);
+  return kFailed;
+}
+
 // stats NAME: one of the numbers of `stat globalStats`.
 int Stats(const Call& call) {
   if (call.args.size() != 1) return Usage(call.terminal);
@@ -297,7 +308,7 @@ int Stats(const Call& call) {
 // Commands of releases up to 5 that are not there yet.
 constexpr std::array kLater = std::to_array<std::string_view>({"remove_node", "bootstrap"});
 
-constexpr std::array<FlatCommand, 25> kFlat = {{
+constexpr std::array<FlatCommand, 26> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -327,6 +338,7 @@ constexpr std::array<FlatCommand, 25> kFlat = {{
      "Take the node out of service: close clients' "
      "connections, so many a second",
      true, Drain},
+    {"undrain", "", "Take a node that drains back into service", true, Undrain},
     {"stats", "NAME", "Show a number: registeredusers, onlineusers, …", true, Stats},
     {"get_cookie", "", "Show the cookie", true, GetCookie},
     {"get_loglevel", "", "Show the log level", true, GetLogLevel},

@@ -243,6 +243,7 @@ constexpr std::array kXmpp = std::to_array<std::pair<std::string_view, std::stri
     {"flat", "statusCounts"},
     {"flat", "statuses"},
     {"flat", "trimOffline"},
+    {"flat", "undrain"},
     {"flat", "userResources"},
     {"gdpr", "retrievePersonalData"},
     {"last", "countActiveUsers"},

@@ -57,7 +57,7 @@ Pages::Pages(DistNode& node, ClusterHost& cluster, LoadOf load,
               [this](const net::HttpRequest& request) { return Answer(request); }) {}
 
 net::HttpResponse Pages::Answer(const net::HttpRequest& request) const {
-  if (request.path == "/api/drain" && !authorization_.empty()) return BeginDrain(request);
+  if (request.path == "/api/drain" && !authorization_.empty()) return OrderDrain(request);
   if (request.method != "GET" && request.method != "HEAD") {
     net::HttpResponse refused = Plain(405, "only GET and HEAD\n");
     refused.headers.push_back({"Allow", "GET, HEAD"});
@@ -74,7 +74,7 @@ net::HttpResponse Pages::Answer(const net::HttpRequest& request) const {
   return Plain(404, "there are /livez, /readyz, /api/cluster/status and /metrics\n");
 }
 
-net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
+net::HttpResponse Pages::OrderDrain(const net::HttpRequest& request) const {
   if (!net::ConstantTimeEqual(request.Header("Authorization"), authorization_)) {
     LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "node",
               "an order to drain was refused: wrong user or password", {});
@@ -82,11 +82,21 @@ net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
     refused.headers.push_back({"WWW-Authenticate", "Basic realm=\"mongooseim\""});
     return refused;
   }
-  if (request.method != "POST") {
-    net::HttpResponse refused = Plain(405, "only POST\n");
-    refused.headers.push_back({"Allow", "POST"});
-    return refused;
-  }
+  if (request.method == "POST") return BeginDrain(request);
+  if (request.method == "DELETE") return EndDrain();
+  net::HttpResponse refused = Plain(405, "only POST and DELETE\n");
+  refused.headers.push_back({"Allow", "POST, DELETE"});
+  return refused;
+}
+
+net::HttpResponse Pages::EndDrain() const {
+  if (auto ended = drain_.end(); !ended) return Plain(409, ended.error() + "\n");
+  net::HttpResponse answer = Plain(200, "{\"draining\":false}\n");
+  answer.content_type = "application/json";
+  return answer;
+}
+
+net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
   const auto rate = NumberOf(request, "rate");
   const auto deadline = NumberOf(request, "deadline");
   if (!rate || !deadline || *rate + *deadline <= 0) {
@@ -96,7 +106,8 @@ net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
       *rate, std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(*deadline)));
   if (!connections) return Plain(503, "clients are not served here\n");
   net::HttpResponse answer =
-      Plain(200, "{\"draining\":true,\"connections\":" + std::to_string(*connections) + "}\n");
+      Plain(200, "{\"draining\":true,\"connections\":" + std::to_string(*connections) +
+                     ",\"revocable\":true}\n");
   answer.content_type = "application/json";
   return answer;
 }

@@ -9,13 +9,15 @@
 //   POST /api/drain          ?rate=PER_SECOND&deadline=SECONDS, one of them or both, by who stands
 //                            in http.drain_file (Basic authentication): the node drains as with
 //                            `mongooseimctl drain`, and {"draining":true,"connections":N} is the
-//                            answer. Without that file it is not there. All other orders come by
-//                            mongooseimctl, over the distribution.
+//                            answer, with "revocable":true: DELETE of the same path takes the node
+//                            back into service, {"draining":false}. Without that file neither is
+//                            there. All other orders come by mongooseimctl, over the distribution.
 //
 // On the node's thread.
 #pragma once
 
 #include <cstdint>
+#include <expected>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -37,6 +39,7 @@ class Pages {
     // With a rate of 0: evenly until the deadline. The connections that are there; nothing where
     // clients are not served.
     std::function<std::optional<uint64_t>(double per_s, net::Duration deadline)> begin;
+    std::function<std::expected<void, std::string>()> end;  // or why not
   };
 
   // All outlive it.
@@ -48,7 +51,9 @@ class Pages {
  private:
   net::HttpResponse Ready() const;
   net::HttpResponse Metrics() const;
+  net::HttpResponse OrderDrain(const net::HttpRequest& request) const;
   net::HttpResponse BeginDrain(const net::HttpRequest& request) const;
+  net::HttpResponse EndDrain() const;
 
   DistNode& node_;
   ClusterHost& cluster_;

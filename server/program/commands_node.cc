@@ -53,6 +53,14 @@ void Drain(CommandCall call) {
   call.Result(StateJson(hooks.drained()));
 }
 
+void Undrain(CommandCall call) {
+  const NodeHooks& hooks = call.ground().hooks;
+  if (auto ended = hooks.undrain(); !ended) {
+    return call.Fault("It drains on: " + ended.error(), "still_draining");
+  }
+  call.Result(StateJson(hooks.drained()));
+}
+
 // Answers when there is something to say, or after a second.
 void Look(const std::shared_ptr<CommandCall>& call, int looks) {
   const NodeHooks& hooks = call->ground().hooks;
@@ -67,6 +75,7 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
     {"flat", "memory", ThisNode{Memory}},
     {"flat", "drain", ThisNode{Drain}},
     {"flat", "drainStatus", ThisNode{DrainStatus}},
+    {"flat", "undrain", ThisNode{Undrain}},
 });
 
 }  // namespace

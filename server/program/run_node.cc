@@ -93,6 +93,7 @@ class Node {
   std::vector<std::pair<std::string, uint64_t>> MemoryCategories();
   void Discover(std::unique_ptr<DiscoverySource> source);
   void Drain(double per_s, net::Duration deadline);
+  std::expected<void, std::string> EndDrain();
   std::optional<uint64_t> DrainByOrder(double per_s, net::Duration deadline);
   DrainState Drained() const;
   void MeterMemory();
@@ -128,6 +129,7 @@ class Node {
   std::unique_ptr<Discovery> discovery_;
   net::EventLoop::TimerId load_timer_{};
   net::EventLoop::TimerId memory_timer_{};
+  net::EventLoop::TimerId drain_timer_{};  // the drain's deadline
   net::Time load_at_{};
   net::Duration load_used_{};
   double load_ = 0;
@@ -323,6 +325,7 @@ NodeHooks Node::Hooks() {
       .sessions = [this] { return KnownSessions(); },
       .memory = [this] { return MemoryCategories(); },
       .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
+      .undrain = [this] { return EndDrain(); },
       .drained = [this] { return Drained(); },
       .after = [this](net::Duration delay,
                       std::function<void()> task) { node_->loop().After(delay, std::move(task)); },
@@ -434,7 +437,8 @@ void Node::Assemble() {
         [this](net::MetricsWriter& out) { WriteMoreMetrics(out); },
         Pages::Drain{
             setup_.drain_credentials,
-            [this](double per_s, net::Duration deadline) { return DrainByOrder(per_s, deadline); }},
+            [this](double per_s, net::Duration deadline) { return DrainByOrder(per_s, deadline); },
+            [this] { return EndDrain(); }},
         std::move(fd)));
   }
   service_ = std::make_unique<net::ServiceManager>(loop, [this] { return StatusLine(); });
@@ -494,14 +498,33 @@ void Node::Drain(double per_s, net::Duration deadline) {
   net::Log(net::LogLevel::kInfo, "node", "drains",
            {{"per_second", per_s}, {"connections", clients_->service().connections()}});
   draining_ = true;
+  drain_late_ = false;
   clients_->service().Drain(per_s);
+  // The last order wins: a deadline of one before is none of it.
+  node_->loop().CancelTimer(std::exchange(drain_timer_, {}));
   if (deadline <= net::Duration(0)) return;
-  node_->loop().After(deadline, [this] {
+  drain_timer_ = node_->loop().After(deadline, [this] {
     if (clients_ == nullptr || clients_->service().connections() == 0) return;
     drain_late_ = true;
     constexpr double kAll = 1e9;
     clients_->service().Drain(kAll);
   });
+}
+
+std::expected<void, std::string> Node::EndDrain() {
+  if (clients_ == nullptr) return std::unexpected("clients are not served here");
+  if (stopping_ || drains_to_stop_) return std::unexpected("the node stops");
+  if (!draining_) return {};
+  node_->loop().CancelTimer(std::exchange(drain_timer_, {}));
+  if (const XmppErrors errors = clients_->service().EndDrain(); !errors.empty()) {
+    net::Log(net::LogLevel::kError, "node", "cannot take clients again",
+             {{"reason", errors.front()}});
+    return std::unexpected(errors.front());
+  }
+  draining_ = drain_late_ = false;
+  net::Log(net::LogLevel::kInfo, "node", "drains no more",
+           {{"connections", clients_->service().connections()}});
+  return {};
 }
 
 // By a balancer.
@@ -590,6 +613,7 @@ void Node::TakeApart() {
   discovery_.reset();
   node_->loop().CancelTimer(load_timer_);
   node_->loop().CancelTimer(memory_timer_);
+  node_->loop().CancelTimer(drain_timer_);
   pages_.clear();
   signals_.reset();
   service_.reset();

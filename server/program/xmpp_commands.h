@@ -6,6 +6,7 @@
 // ends with the service.
 #pragma once
 
+#include <expected>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -56,6 +57,8 @@ struct NodeHooks {
   std::function<std::vector<std::pair<std::string, uint64_t>>()> memory;
   // So many connections a second; after `deadline` all at once (0: never).
   std::function<void(double per_s, net::Duration deadline)> drain;
+  // The node takes clients again; or why not.
+  std::function<std::expected<void, std::string>()> undrain;
   std::function<DrainState()> drained;
   std::function<void(net::Duration delay, std::function<void()> task)> after;
   // The other nodes of our side.

@@ -495,6 +495,17 @@ TEST(CtlXmpp, ADrainTellsWhatIsLeftAndEndsWithTheLast) {
   }
 }
 
+TEST(CtlXmpp, ADrainIsTakenBackOrItIsSaidWhyNot) {
+  Ctl ctl;
+  EXPECT_EQ(ctl.Run({"undrain"}), 0);
+  EXPECT_EQ(ctl.node.xmpp.back(), "flat undrain");
+  EXPECT_EQ(ctl.terminal.out, "It takes clients again\n");
+  EXPECT_EQ(ctl.Run({"undrain", "now"}), 2);
+  ctl.node.xmpp_answer.faults.push_back({.message = "It drains on: the node stops"});
+  EXPECT_EQ(ctl.Run({"undrain"}), 1);
+  EXPECT_EQ(ctl.terminal.out, "Error: It drains on: the node stops\n");
+}
+
 TEST(CtlJson, IsReadAsItIsWrittenAndWhatIsNoneIsNothing) {
   const std::string text = R"({"a":[1,-2,"x\u00e4\ud83d\ude00\n\"",null,true],"b":{}})";
   const auto json = CtlJson::Parse(text);

@@ -123,8 +123,8 @@ TEST(XmppCommands, AreThoseThatMongooseimctlKnows) {
 // asked alone, is said here a second time, since a user is on one node and nobody may forget it.
 TEST(XmppCommands, SayWhereTheyAreDone) {
   const std::vector<std::string> this_node = {"account importUsers", "flat drain",
-                                              "flat drainStatus", "flat memory",
-                                              "gdpr retrievePersonalData"};
+                                              "flat drainStatus",    "flat memory",
+                                              "flat undrain",        "gdpr retrievePersonalData"};
   // Of the store or of tables that all nodes hold.
   std::vector<std::string> anywhere = {"blocklist listBlockedUsers", "blocklist userCount",
                                        "last countActiveUsers",      "last listOldUsers",
