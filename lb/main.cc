@@ -150,6 +150,9 @@ class Process {
     }
     control_ = std::make_unique<Control>(*loop_, config_path_);
     control_->SetOnRunning([this] { OnRunning(); });
+    control_->SetOnPace([this](const std::string& node, const DrainOrder& order) {
+      Forward(DrainLine(node, order));
+    });
     const ProcessConfig process = config.process;
     if (auto started = control_->Start(std::move(config), inherits ? &inheritance : nullptr);
         !started) {

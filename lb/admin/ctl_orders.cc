@@ -6,6 +6,7 @@
 #include "lb/admin/views_json.h"
 #include "net/base/address.h"
 #include "net/base/text.h"
+#include "net/ctl/ctl_line.h"
 
 namespace lb {
 namespace {
@@ -64,7 +65,6 @@ CtlReply Why(const Context& c) {
 
 CtlReply Stats(const Context& c) { return {.object = CountersJson(c.control.Counters())}; }
 
-CtlReply Ready(const Context& c) { return FromDone(c.control.Ready(c.request.node)); }
 CtlReply Maint(const Context& c) { return FromDone(c.control.Maint(c.request.node)); }
 
 CtlReply Shut(const Context& c) {
@@ -144,7 +144,6 @@ constexpr std::pair<std::string_view, CtlReply (*)(const Context&)> kHandlers[] 
     {"explain", Explain},
     {"why", Why},
     {"stats", Stats},
-    {"ready", Ready},
     {"maint", Maint},
     {"weight", Weight},
     {"shut", Shut},
@@ -158,6 +157,14 @@ constexpr std::pair<std::string_view, CtlReply (*)(const Context&)> kHandlers[] 
     {"rollout report", RolloutReported},
 };
 
+CtlReply AfterNode(const std::string& words, const Control::NodeAnswer& answer) {
+  const auto flag = [](bool value) { return std::string(value ? "true" : "false"); };
+  return {.message = words + "; " + answer.words,
+          .object = "{\"node_asked\":" + flag(answer.asked) +
+                    ",\"node_drains\":" + flag(answer.drains) +
+                    ",\"node_drain_revocable\":" + flag(answer.revocable) + "}"};
+}
+
 // The node's own answer, where it was asked, comes later.
 std::optional<CtlReply> Drain(const Context& c, CtlLater& later) {
   DrainOrder order{.rate = c.request.rate.value_or(0),
@@ -167,13 +174,29 @@ std::optional<CtlReply> Drain(const Context& c, CtlLater& later) {
   order.node_is_asked = !c.request.forwarded && c.control.AsksNode(c.request.node, order);
   const Done done = c.control.Drain(c.request.node, order);
   if (!done || !order.node_is_asked) return FromDone(done);
-  c.control.AskNodeToDrain(c.request.node, order,
-                           [later = std::move(later),
-                            words = *done](std::expected<std::string, std::string> told) mutable {
-                             later({.message = words + "; " + (told ? *told : told.error()),
-                                    .object = std::string("{\"node_asked\":true,\"node_drains\":") +
-                                              (told ? "true" : "false") + "}"});
-                           });
+  c.control.AskNodeToDrain(
+      c.request.node, order,
+      [later = std::move(later), words = *done](const Control::NodeAnswer& answer) mutable {
+        later(AfterNode(words, answer));
+      });
+  return std::nullopt;
+}
+
+// Likewise, where it drains by itself. Of one that goes on with that the order is done as far as it
+// can be here, and is no success: it gets no connections.
+std::optional<CtlReply> Ready(const Context& c, CtlLater& later) {
+  const Done done = c.control.Ready(c.request.node);
+  if (!done || c.request.forwarded || !c.control.AsksNodeBack(c.request.node)) {
+    CtlReply reply = FromDone(done);
+    if (done && c.control.DrainsForGood(c.request.node)) reply.exit = CtlExit::kRefused;
+    return reply;
+  }
+  c.control.AskNodeBack(c.request.node, [later = std::move(later),
+                                         words = *done](const Control::NodeAnswer& answer) mutable {
+    CtlReply reply = AfterNode(words, answer);
+    if (answer.drains) reply.exit = CtlExit::kRefused;
+    later(std::move(reply));
+  });
   return std::nullopt;
 }
 
@@ -190,6 +213,7 @@ std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
   }
   const Context context{control, hooks, request};
   if (request.command->name == "drain") return Drain(context, later);
+  if (request.command->name == "ready") return Ready(context, later);
   for (const auto& [name, handler] : kHandlers) {
     if (name == request.command->name) return handler(context);
   }
@@ -205,6 +229,35 @@ void RunForwardedRequest(Control& control, std::string_view line) {
   request->force = true;
   request->forwarded = true;
   static_cast<void>(RunCtlRequest(control, {}, *request, [](CtlReply) {}));
+}
+
+std::string DrainLine(const std::string& node, const DrainOrder& order) {
+  net::CtlValues values{.command = FindCtlCommand("drain"), .values = {}};
+  values.values["node"].text = node;
+  if (order.rate > 0) values.values["rate"].number = order.rate;
+  if (order.deadline > net::Duration::zero()) {
+    values.values["deadline"].number = net::Seconds(order.deadline);
+  }
+  return net::CtlRequestLine(values);
+}
+
+std::vector<std::string> LinesForward(const CtlRequest& request, std::string_view line,
+                                      const std::optional<CtlReply>& reply) {
+  if (request.dry_run) return {};
+  const std::string_view name = request.command->name;
+  if (reply) {
+    // One that a node does not follow is given all the same.
+    const bool given =
+        reply->exit == CtlExit::kDone || (name == "ready" && reply->exit == CtlExit::kRefused);
+    return given ? std::vector{std::string(line)} : std::vector<std::string>();
+  }
+  if (name == "ready") return {std::string(line)};
+  if (name != "drain") return {};
+  // While a node ends its connections itself, nobody does beside it, nor goes on with what an order
+  // before has begun; what is ended here after all follows (Control::SetOnPace).
+  net::CtlValues ready{.command = FindCtlCommand("ready"), .values = {}};
+  ready.values["node"].text = request.node;
+  return {net::CtlRequestLine(ready), DrainLine(request.node, {})};
 }
 
 const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node) {

@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "lb/admin/ctl_commands.h"
 #include "lb/admin/ctl_server.h"
@@ -25,6 +26,13 @@ std::optional<CtlReply> RunCtlRequest(Control& control, const CtlHooks& hooks,
 // maint of a node are carried out here as well, whatever the nodes look like from here. Others are
 // none of its business.
 void RunForwardedRequest(Control& control, std::string_view line);
+
+// A drain as a request of the control socket.
+std::string DrainLine(const std::string& node, const DrainOrder& order);
+// What the old process after an upgrade is told of a request that was carried out, as `line`, or
+// whose `reply` comes later.
+std::vector<std::string> LinesForward(const CtlRequest& request, std::string_view line,
+                                      const std::optional<CtlReply>& reply);
 
 // The node that an order names, as "n2" or "pool/n2"; nullptr where there is none or several.
 const NodeView* FindNodeView(const std::vector<PoolView>& pools, std::string_view node);

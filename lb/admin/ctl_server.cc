@@ -31,8 +31,9 @@ void CtlServer::OnRequest(const net::CtlValues& values, std::string_view line,
                       OnReply(request, late, answer);
                     });
   // At once, though a node that is asked answers later: an order that follows must not overtake it.
-  const bool done = reply ? reply->exit == CtlExit::kDone : request.command->name == "drain";
-  if (done && !request.dry_run && hooks_.carried_out) hooks_.carried_out(line);
+  if (hooks_.carried_out) {
+    for (const std::string& told : LinesForward(request, line, reply)) hooks_.carried_out(told);
+  }
   if (reply) OnReply(request, *reply, answer);
 }
 

@@ -27,8 +27,8 @@ struct CtlHooks {
   // Hands over to a new process and answers when that serves or has failed; null: refused.
   using Answer = std::move_only_function<void(Done)>;
   std::function<void(Answer)> upgrade = nullptr;
-  // Every request that was carried out, as it came: the old process after an upgrade may have
-  // connections that it is about, too.
+  // Every request that was carried out, as the old process after an upgrade is told of it
+  // (LinesForward): it may have connections that it is about, too.
   std::function<void(std::string_view line)> carried_out = nullptr;
 };
 

@@ -393,10 +393,23 @@ Done Control::AfterOrder(Done done) {
 Done Control::Ready(const std::string& node) {
   auto found = FindNode(node);
   if (!found) return std::unexpected(found.error());
-  return AfterOrder(
-      found->pool != nullptr
-          ? found->pool->Ready(found->node)
-          : registry_.OrderAbsent(*found->record, AdminState::kReady, {}, loop_.now()));
+  Done done =
+      AfterOrder(found->pool != nullptr
+                     ? found->pool->Ready(found->node)
+                     : registry_.OrderAbsent(*found->record, AdminState::kReady, {}, loop_.now()));
+  const std::optional<SelfDrain>& drains = found->record->self_drain;
+  if (!done || !drains || drains->revocable) return done;
+  return *done + (drains->maybe_over
+                      ? "; the node drained by itself: unless it was restarted meanwhile, it gets "
+                        "no connections until it was"
+                      : "; but the node drains by itself and cannot take that back: it gets no "
+                        "connections until it was restarted");
+}
+
+bool Control::DrainsForGood(const std::string& node) const {
+  const auto found = FindNode(node);
+  const std::optional<SelfDrain> drains = found ? found->record->self_drain : std::nullopt;
+  return drains && !drains->revocable && !drains->maybe_over;
 }
 
 Done Control::Maint(const std::string& node) {
@@ -417,35 +430,150 @@ Done Control::Drain(const std::string& node, const DrainOrder& order) {
   return order.dry_run ? done : AfterOrder(std::move(done));
 }
 
-bool Control::AsksNode(const std::string& node, const DrainOrder& order) const {
-  if (!order.paced() || order.dry_run) return false;
+PoolControl::NodeAsked Control::AskedOf(const std::string& node) const {
   const auto found = FindNode(node);
-  return found && found->pool != nullptr &&
-         found->pool->AskedToDrain(found->node).status != nullptr;
+  return found && found->pool != nullptr ? found->pool->AskedToDrain(found->node)
+                                         : PoolControl::NodeAsked{};
+}
+
+bool Control::AsksNode(const std::string& node, const DrainOrder& order) const {
+  return order.paced() && !order.dry_run && AskedOf(node).status != nullptr;
+}
+
+bool Control::AsksNodeBack(const std::string& node) const {
+  const auto found = FindNode(node);
+  return found && found->record->self_drain && found->record->self_drain->revocable &&
+         AskedOf(node).status != nullptr;
+}
+
+void Control::Ask(const PoolControl::NodeAsked& asked, std::string method, std::string target,
+                  std::move_only_function<void(std::expected<std::string, std::string>)> answered) {
+  const auto place = asked_.emplace(asked_.end());
+  *place = std::make_unique<NodeDrain>(
+      loop_, asked.address, *asked.status, std::move(method), std::move(target),
+      [this, place, answered = std::move(answered)](auto body) mutable {
+        const std::unique_ptr<NodeDrain> keep = std::move(*place);
+        asked_.erase(place);
+        answered(std::move(body));
+      });
 }
 
 void Control::AskNodeToDrain(const std::string& node, const DrainOrder& order,
                              NodeAnswered answered) {
+  const auto asked = AskedOf(node);
   const auto found = FindNode(node);
-  const auto asked = found && found->pool != nullptr ? found->pool->AskedToDrain(found->node)
-                                                     : PoolControl::NodeAsked{};
-  if (asked.status == nullptr) return answered(std::unexpected("nobody can be asked any more"));
-  const auto place = asked_.emplace(asked_.end());
-  *place = std::make_unique<NodeDrain>(
-      loop_, asked.address, *asked.status, order.rate, NodesPart(order.deadline),
-      [this, place, order, pool = found->pool->name(), name = found->node,
-       answered = std::move(answered)](auto answer) mutable {
-        const std::unique_ptr<NodeDrain> keep = std::move(*place);
-        asked_.erase(place);
-        const auto now = pools_.find(pool);
-        if (now != pools_.end()) now->second->PaceAfterNode(name, order, answer.has_value());
+  if (asked.status == nullptr || !found) {
+    return answered({.asked = false, .words = "nobody can be asked any more"});
+  }
+  const NodeKey key{found->pool->name(), found->node};
+  Ask(asked, "POST", NodeDrainTarget(asked.status->drain, order.rate, NodesPart(order.deadline)),
+      [this, key, order, pace = found->record->paces,
+       answered = std::move(answered)](std::expected<std::string, std::string> body) mutable {
+        const auto answer = body ? ReadNodeDrainAnswer(*body) : std::unexpected(body.error());
+        answered(OnDrainAnswer(key, order, pace, answer));
+      });
+}
+
+Control::NodeAnswer Control::OnDrainAnswer(
+    const NodeKey& key, const DrainOrder& order, uint64_t pace,
+    const std::expected<NodeDrainAnswer, std::string>& answer) {
+  const auto& [pool, name] = key;
+  net::Log(answer ? net::LogLevel::kInfo : net::LogLevel::kWarn, "lb",
+           answer ? "node drains by itself" : "node does not drain by itself",
+           {{"pool", pool},
+            {"node", name},
+            {"connections", answer ? answer->connections : 0},
+            {"reason", answer ? std::string() : answer.error()}});
+  const auto words = NodeAnswerText(order, answer);
+  NodeAnswer told{.drains = answer.has_value(),
+                  .revocable = answer && answer->revocable,
+                  .words = words ? *words : words.error()};
+  NodeRecord* const record = registry_.Find(pool, name);
+  if (record == nullptr) return told;
+  PaceAfterNode(key, order, pace, told.drains);
+  if (!told.drains) return told;
+  const auto at = pools_.find(pool);
+  record->self_drain =
+      SelfDrain{.revocable = told.revocable,
+                .incarnation = at == pools_.end() ? "" : at->second->Incarnation(name),
+                .maybe_over = record->admin == AdminState::kMaint};
+  SaveStateFile();
+  const std::string full = pool + "/" + name;
+  if (record->admin == AdminState::kReady && AsksNodeBack(full)) {
+    // Made ready while the node was being asked: it does not know yet.
+    told.words += "; but it was made ready meanwhile, and is asked to take clients again";
+    AskNodeBack(full, [](const NodeAnswer&) {});
+  }
+  return told;
+}
+
+// Its own connections, that is; who has others of the same node is told.
+void Control::PaceAfterNode(const NodeKey& key, const DrainOrder& order, uint64_t pace,
+                            bool node_drains) {
+  const auto wanted = [this, key, pace]() -> NodeRecord* {
+    NodeRecord* record = registry_.Find(key.first, key.second);
+    const bool holds =
+        record != nullptr && record->paces == pace && record->admin == AdminState::kDrain;
+    return holds ? record : nullptr;
+  };
+  NodeRecord* const record = wanted();
+  if (record == nullptr) return;
+  const std::string full = key.first + "/" + key.second;
+  if (!node_drains) {
+    const auto at = pools_.find(key.first);
+    const double safe = order.force || at == pools_.end() ? net::kRateUnlimited
+                                                          : at->second->SafeRate(key.second, order);
+    record->pace = DrainPace::ForDrain({.rate = order.rate, .deadline = order.deadline},
+                                       record->node->active(), safe, loop_.now());
+    if (on_pace_) on_pace_(full, order);
+  } else if (order.deadline > net::Duration::zero()) {
+    const net::Duration nodes_part = NodesPart(order.deadline);
+    const net::Duration rest = order.deadline - nodes_part;
+    record->pace = DrainPace::AfterNode(rest, loop_.now() + nodes_part);
+    loop_.After(nodes_part, [this, alive = std::weak_ptr(alive_), wanted, full, rest] {
+      if (alive.expired() || wanted() == nullptr || !on_pace_) return;
+      on_pace_(full, {.deadline = rest});
+    });
+  }
+}
+
+void Control::AskNodeBack(const std::string& node, NodeAnswered answered) {
+  const auto asked = AskedOf(node);
+  const auto found = FindNode(node);
+  if (asked.status == nullptr || !found) {
+    return answered({.asked = false, .words = "the node cannot be asked to take clients again"});
+  }
+  const NodeKey key{found->pool->name(), found->node};
+  Ask(asked, "DELETE", asked.status->drain,
+      [this, key, pace = found->record->paces,
+       answered = std::move(answered)](std::expected<std::string, std::string> body) mutable {
+        const auto answer = body ? ReadNodeBackAnswer(*body) : std::unexpected(body.error());
         net::Log(answer ? net::LogLevel::kInfo : net::LogLevel::kWarn, "lb",
-                 answer ? "node drains by itself" : "node does not drain by itself",
-                 {{"pool", pool},
-                  {"node", name},
-                  {"connections", answer ? answer->connections : 0},
+                 answer ? "node takes clients again" : "node does not take its drain back",
+                 {{"pool", key.first},
+                  {"node", key.second},
                   {"reason", answer ? std::string() : answer.error()}});
-        answered(NodeAnswerText(order, answer));
+        NodeRecord* const record = registry_.Find(key.first, key.second);
+        if (answer) {
+          // Unless it was told to drain again behind this.
+          if (record != nullptr && record->paces == pace) record->self_drain.reset();
+          SaveStateFile();
+          return answered({.words = "the node was asked to take clients again, and does"});
+        }
+        const bool maybe_over =
+            record == nullptr || !record->self_drain || record->self_drain->maybe_over;
+        answered(
+            {.drains = !maybe_over,
+             .words = maybe_over
+                          ? "the node drained by itself, and does not say that this is over: " +
+                                answer.error() +
+                                "; unless it was restarted meanwhile, it gets no connections until "
+                                "it was"
+                          : "but the node drains by itself, and was asked to take clients again in "
+                            "vain: " +
+                                answer.error() +
+                                "; it gets no connections until it was restarted, or `ready` is "
+                                "said again and the node does it"});
       });
 }
 
@@ -557,7 +685,8 @@ std::string Control::SaveState(bool warm) const {
     state.pools[absent->node->pool].push_back({.name = absent->node->name,
                                                .admin = absent->admin,
                                                .weight = absent->weight,
-                                               .active = absent->node->active()});
+                                               .active = absent->node->active(),
+                                               .self_drain = absent->self_drain});
   }
   if (!warm) {  // connections end with the process, and so do what DNS said and how warm a node is
     for (auto& [name, nodes] : state.pools) {
@@ -591,6 +720,7 @@ void Control::RestoreState(const std::string& json, bool warm) {
       NodeRecord& record = registry_.FindOrMake(name, node.name, loop_.now());
       record.admin = node.admin;
       record.weight = node.weight;
+      record.self_drain = node.self_drain;
     }
   }
   registry_.SetElsewhere(counts, loop_.now());

@@ -71,10 +71,28 @@ class Control {
   // Whether an order of that kind asks the node itself to drain, too: with a rate or a deadline,
   // where the pool's status section says how.
   bool AsksNode(const std::string& node, const DrainOrder& order) const;
-  // Asks it, after a Drain() with node_is_asked, and says in words what it answered; its answer
-  // decides what is ended from here.
-  using NodeAnswered = std::move_only_function<void(std::expected<std::string, std::string>)>;
+  // Asks it, after a Drain() with node_is_asked, and says what it answered; its answer decides what
+  // is ended from here, unless another order came meanwhile.
+  struct NodeAnswer {
+    bool asked = true;       // false: nobody could be
+    bool drains = false;     // it says so
+    bool revocable = false;  // and that it takes it back when it is asked to
+    std::string words;
+  };
+  using NodeAnswered = std::move_only_function<void(NodeAnswer)>;
   void AskNodeToDrain(const std::string& node, const DrainOrder& order, NodeAnswered answered);
+  // Whether Ready() leaves it to the node to take clients again: it was asked to drain, does, and
+  // said that it takes that back.
+  bool AsksNodeBack(const std::string& node) const;
+  // It was, and said that it does not: Ready() alone does not bring it back.
+  bool DrainsForGood(const std::string& node) const;
+  // Asks it, after a Ready(). `drains`: it does not, and nothing but its restart brings it back.
+  void AskNodeBack(const std::string& node, NodeAnswered answered);
+  // Called when connections of a drain whose node was asked are ended from here after all, from
+  // that moment on: the old process after an upgrade has some of them, too.
+  void SetOnPace(std::function<void(const std::string& node, const DrainOrder& order)> on_pace) {
+    on_pace_ = std::move(on_pace);
+  }
   Done Shut(const std::string& node, double rate);
   Done ShutConnection(const std::string& id);
   Done SetWeight(const std::string& node, std::optional<uint32_t> weight);
@@ -129,6 +147,12 @@ class Control {
   void Measure();
   void LookAtDrain();
   Done AfterOrder(Done done);
+  PoolControl::NodeAsked AskedOf(const std::string& node) const;
+  void Ask(const PoolControl::NodeAsked& asked, std::string method, std::string target,
+           std::move_only_function<void(std::expected<std::string, std::string>)> answered);
+  NodeAnswer OnDrainAnswer(const NodeKey& key, const DrainOrder& order, uint64_t pace,
+                           const std::expected<NodeDrainAnswer, std::string>& answer);
+  void PaceAfterNode(const NodeKey& key, const DrainOrder& order, uint64_t pace, bool node_drains);
 
   net::EventLoop& loop_;
   const std::string config_path_;
@@ -140,7 +164,9 @@ class Control {
   std::unique_ptr<AcceptBudget> budget_;
   NodeRegistry registry_;
   RolloutBoard rollouts_;
-  std::list<std::unique_ptr<NodeDrain>> asked_;  // to drain; not answered yet
+  std::list<std::unique_ptr<NodeDrain>> asked_;  // to drain or back; not answered yet
+  std::function<void(const std::string& node, const DrainOrder& order)> on_pace_;
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for timers that outlive it
   net::NameLookup names_;
   std::unique_ptr<Engine> engine_;
   std::map<std::string, std::unique_ptr<PoolControl>> pools_;

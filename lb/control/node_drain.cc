@@ -48,7 +48,16 @@ std::expected<NodeDrainAnswer, std::string> ReadNodeDrainAnswer(const std::strin
   if (error != std::errc() || end != said->data() + said->size()) {
     return std::unexpected("its answer is not understood: 'connections' is no count");
   }
+  const auto revocable = net::JsonValueAt(body, "revocable");
+  answer.revocable = revocable && *revocable == "true";
   return answer;
+}
+
+std::expected<void, std::string> ReadNodeBackAnswer(const std::string& body) {
+  const auto draining = net::JsonValueAt(body, "draining");
+  if (!draining) return std::unexpected("its answer is not understood: " + draining.error());
+  if (*draining != "false") return std::unexpected("it answered that it drains on");
+  return {};
 }
 
 std::expected<std::string, std::string> NodeAnswerText(
@@ -68,10 +77,11 @@ std::expected<std::string, std::string> NodeAnswerText(
 }
 
 NodeDrain::NodeDrain(net::EventLoop& loop, const net::SocketName& address,
-                     const StatusConfig& status, double rate, net::Duration deadline, Done done) {
+                     const StatusConfig& status, std::string method, std::string target,
+                     Done done) {
   const net::SocketName at = OnPort(address, status.port);
-  net::HttpClientRequest request{.method = "POST",
-                                 .target = NodeDrainTarget(status.drain, rate, deadline),
+  net::HttpClientRequest request{.method = std::move(method),
+                                 .target = std::move(target),
                                  .host = net::AddressText(at.get(), at.size()),
                                  .headers = {{"Content-Length", "0"}}};
   if (!status.user.empty()) {
@@ -85,8 +95,7 @@ NodeDrain::NodeDrain(net::EventLoop& loop, const net::SocketName& address,
         auto keep = std::shared_ptr<net::HttpFetch>(std::move(fetch_));
         loop.Post([keep] {});
         auto tell = std::move(done);
-        if (!body) return tell(std::unexpected(body.error()));
-        tell(ReadNodeDrainAnswer(*body));
+        tell(std::move(body));
       });
 }
 

@@ -2,10 +2,14 @@
 // one POST to the port that is asked for the status, with Basic authentication,
 //
 //   POST PATH?rate=50&deadline=540        (a second; seconds; one may be missing)
-//   200 {"draining":true,"connections":41}
+//   200 {"draining":true,"connections":41,"revocable":true}
 //
 // so that its sessions end by its own words, the resumable and idle ones first, and resume
-// elsewhere.
+// elsewhere. One that says that it is revocable is asked to take clients again when it is made
+// ready; only a restart brings back any other:
+//
+//   DELETE PATH
+//   200 {"draining":false}
 //
 // Control thread only. Destruction ends what is under way without an answer; it may happen from
 // inside the answer.
@@ -30,11 +34,13 @@ constexpr net::Duration NodesPart(net::Duration deadline) { return deadline - de
 
 struct NodeDrainAnswer {
   uint64_t connections = 0;  // that it says it drains
+  bool revocable = false;
 };
 
 // Pure: what is asked, and what the answer says. The error is in words.
 std::string NodeDrainTarget(const std::string& path, double rate, net::Duration deadline);
 std::expected<NodeDrainAnswer, std::string> ReadNodeDrainAnswer(const std::string& body);
+std::expected<void, std::string> ReadNodeBackAnswer(const std::string& body);
 
 // For who ordered the drain: what was asked, what the node answered, and what follows here.
 std::expected<std::string, std::string> NodeAnswerText(
@@ -42,11 +48,12 @@ std::expected<std::string, std::string> NodeAnswerText(
 
 class NodeDrain {
  public:
-  using Done = std::move_only_function<void(std::expected<NodeDrainAnswer, std::string>)>;
+  // The body of its answer, or why there is none.
+  using Done = std::move_only_function<void(std::expected<std::string, std::string>)>;
 
   // `address`: the node's; `status`: how it is asked.
   NodeDrain(net::EventLoop& loop, const net::SocketName& address, const StatusConfig& status,
-            double rate, net::Duration deadline, Done done);
+            std::string method, std::string target, Done done);
 
  private:
   std::unique_ptr<net::HttpFetch> fetch_;

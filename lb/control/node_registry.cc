@@ -89,9 +89,11 @@ Done NodeRegistry::OrderAbsent(NodeRecord& record, AdminState admin, const Drain
   if (order.dry_run) return who + Connections(node.active()) + " stay; nothing was done";
   record.admin = admin;
   record.left = now;
+  record.NewPace();
   record.EndPace();
+  if (admin == AdminState::kMaint && record.self_drain) record.self_drain->maybe_over = true;
   if (admin == AdminState::kReady) return who + "it will be ready when it returns";
-  if (order.paced()) {
+  if (order.paced() && !order.node_is_asked) {
     // Nobody can say who will carry them: the order's own pace holds.
     record.pace = DrainPace::ForDrain({.rate = order.rate, .deadline = order.deadline},
                                       node.active(), net::kRateUnlimited, now);
@@ -101,6 +103,7 @@ Done NodeRegistry::OrderAbsent(NodeRecord& record, AdminState admin, const Drain
 }
 
 Done NodeRegistry::ShutAbsent(NodeRecord& record, double rate, net::Time now) {
+  record.NewPace();
   record.pace = DrainPace::ForShut(rate, record.node->active(), now);
   return "ending " + Connections(record.node->active()) + " to " + record.node->name +
          ", which is in no pool now";

@@ -14,6 +14,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -33,12 +34,21 @@ bool SameAddress(const net::SocketName& a, const net::SocketName& b);
 
 inline constexpr size_t kAbsentWillsMax = 4096;
 
+// Of a node that answered that it drains by itself.
+struct SelfDrain {
+  bool revocable = false;   // it takes that back when it is asked to
+  std::string incarnation;  // that drains; another one does not ("": not known yet)
+  bool maybe_over = false;  // it was in maintenance meanwhile, where nobody sees a restart
+};
+
 struct NodeRecord {
   std::shared_ptr<Node> node;
   AdminState admin = AdminState::kReady;
   std::optional<uint32_t> weight;  // an operator's
   std::optional<DrainPace> pace;
-  uint64_t ended = 0;                       // by the last pace, after its end
+  uint64_t ended = 0;  // by the last pace, after its end
+  uint64_t paces = 0;  // orders so far that say how its connections end
+  std::optional<SelfDrain> self_drain;
   std::optional<NodeWarmup::Saved> warmup;  // of one that was saved and has not come yet
   uint32_t elsewhere = 0;  // connections of the old process after an upgrade; part of active()
   bool present = false;    // in a pool
@@ -47,6 +57,15 @@ struct NodeRecord {
   void EndPace() {
     if (pace) ended = pace->ended();
     pace.reset();
+  }
+  // An order came that says how its connections end: what one before has begun, and what comes of
+  // it later, is no longer wanted.
+  uint64_t NewPace() { return ++paces; }
+  // What its status API says it is.
+  void SeenIncarnation(std::string_view incarnation) {
+    if (!self_drain || incarnation.empty()) return;
+    if (self_drain->incarnation.empty()) self_drain->incarnation = incarnation;
+    if (self_drain->incarnation != incarnation) self_drain.reset();
   }
   bool wanted() const { return admin != AdminState::kReady || weight.has_value(); }
 };

@@ -398,6 +398,7 @@ void PoolControl::OnCluster(PoolNode& entry, std::expected<std::string, std::str
     auto status = ParseClusterStatus(*body);
     if (status) {
       entry.cluster_error.clear();
+      entry.record->SeenIncarnation(status->incarnation);
       changed = entry.health->OnClusterStatus(*status);
     } else {
       entry.cluster_error = status.error().ToString();
@@ -636,10 +637,14 @@ Done PoolControl::Ready(std::string_view node) {
   if (entry == nullptr) return result;
   // Whom the pace has told to end is ended; nobody else is, from this moment on.
   const bool ending = entry->record->pace.has_value();
+  entry->record->NewPace();
   entry->record->EndPace();
   SetAdmin(*entry, AdminState::kReady);
+  // What stands against it is not the operator's word any more.
+  const bool why = !entry->health->choosable() && !entry->health->why().empty();
   return "node " + entry->config.name +
          " is ready: " + std::string(NodeConditionName(entry->health->condition())) +
+         (why ? " (" + entry->health->why() + ")" : std::string()) +
          (ending ? "; its drain ends here: " + std::to_string(entry->record->ended) +
                        " connections were ended, " + std::to_string(entry->node->active()) + " stay"
                  : std::string());
@@ -649,6 +654,7 @@ Done PoolControl::Maint(std::string_view node) {
   Done result;
   PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
+  if (entry->record->self_drain) entry->record->self_drain->maybe_over = true;
   SetAdmin(*entry, AdminState::kMaint);
   return "node " + entry->config.name +
          " is in maintenance: it gets no connections and no checks; " +
@@ -690,6 +696,7 @@ Done PoolControl::Drain(std::string_view node, const DrainOrder& order) {
     return "node " + entry->config.name + " would drain " + std::to_string(entry->node->active()) +
            " connections; " + verdict.why + "; nothing was done";
   }
+  if (order.paced()) entry->record->NewPace();
   if (order.node_is_asked) {
     entry->record->pace.reset();  // until it has answered
     entry->record->ended = 0;
@@ -712,18 +719,15 @@ PoolControl::NodeAsked PoolControl::AskedToDrain(std::string_view node) const {
   return {entry->config.address, &*config_.status};
 }
 
-void PoolControl::PaceAfterNode(std::string_view node, const DrainOrder& order, bool node_drains) {
-  PoolNode* entry = Find(node);
-  if (entry == nullptr || entry->record->admin != AdminState::kDrain || entry->record->pace) return;
-  if (!node_drains) {
-    const DrainRequest request{.rate = order.rate, .deadline = order.deadline};
-    const double safe = order.force ? net::kRateUnlimited : JudgeDrain(*entry, request).safe_rate;
-    entry->record->pace = DrainPace::ForDrain(request, entry->node->active(), safe, loop_.now());
-  } else if (order.deadline > net::Duration::zero()) {
-    const net::Duration nodes_part = NodesPart(order.deadline);
-    entry->record->pace =
-        DrainPace::AfterNode(order.deadline - nodes_part, loop_.now() + nodes_part);
-  }
+double PoolControl::SafeRate(std::string_view node, const DrainOrder& order) const {
+  const PoolNode* entry = Find(node);
+  if (entry == nullptr) return net::kRateUnlimited;
+  return JudgeDrain(*entry, {.rate = order.rate, .deadline = order.deadline}).safe_rate;
+}
+
+std::string PoolControl::Incarnation(std::string_view node) const {
+  const PoolNode* entry = Find(node);
+  return entry == nullptr ? std::string() : std::string(entry->health->incarnation());
 }
 
 Done PoolControl::Shut(std::string_view node, double rate) {
@@ -731,6 +735,7 @@ Done PoolControl::Shut(std::string_view node, double rate) {
   PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   const uint64_t connections = entry->node->active();
+  entry->record->NewPace();
   entry->record->pace = DrainPace::ForShut(rate, connections, loop_.now());
   return "ending " + std::to_string(connections) + " connections to " + entry->config.name;
 }
@@ -757,7 +762,8 @@ std::vector<PoolControl::SavedNode> PoolControl::Save() const {
                      .weight = entry->record->weight,
                      .warmup = entry->warmup.Save(loop_.now()),
                      .was_up = entry->health->choosable(),
-                     .active = entry->node->active()});
+                     .active = entry->node->active(),
+                     .self_drain = entry->record->self_drain});
     if (!entry->discovered) continue;
     saved.back().address = entry->config.address_text;
     saved.back().dns_weight = entry->config.weight;
@@ -785,6 +791,7 @@ void PoolControl::Restore(const std::vector<SavedNode>& saved, bool warm) {
         entry != nullptr ? *entry->record : registry_.FindOrMake(name(), node.name, loop_.now());
     record.weight = node.weight;
     record.admin = node.admin;
+    record.self_drain = node.self_drain;
     if (entry == nullptr) {  // it may come yet
       if (warm && node.warmup.warming) record.warmup = node.warmup;
       continue;

@@ -74,8 +74,10 @@ class PoolControl {
     const StatusConfig* status = nullptr;
   };
   NodeAsked AskedToDrain(std::string_view node) const;
-  // It was asked: what is left to do here, unless another order came meanwhile.
-  void PaceAfterNode(std::string_view node, const DrainOrder& order, bool node_drains);
+  // How fast the others can take over from a node that drains so, a second.
+  double SafeRate(std::string_view node, const DrainOrder& order) const;
+  // Of what its status API said last; "" where it does not.
+  std::string Incarnation(std::string_view node) const;
   Done Shut(std::string_view node, double rate);
   Done SetWeight(std::string_view node, std::optional<uint32_t> weight);
 
@@ -93,6 +95,7 @@ class PoolControl {
     std::string address = "";   // of a node that DNS brought: where it was
     uint32_t dns_weight = 100;  // and with what
     bool dns_backup = false;
+    std::optional<SelfDrain> self_drain = {};
   };
   std::vector<SavedNode> Save() const;
   // `warm`: also the clocks and health, of a process that is taken over right now.

@@ -19,6 +19,11 @@ json NodeToJson(const PoolControl::SavedNode& node) {
   }
   if (node.was_up) out["up"] = true;
   if (node.active > 0) out["active"] = node.active;
+  if (node.self_drain) {
+    out["self_drain"] = {{"revocable", node.self_drain->revocable},
+                         {"incarnation", node.self_drain->incarnation},
+                         {"maybe_over", node.self_drain->maybe_over}};
+  }
   if (!node.address.empty()) {
     out["address"] = node.address;
     out["dns_weight"] = node.dns_weight;
@@ -40,6 +45,11 @@ PoolControl::SavedNode NodeFromJson(const std::string& name, const json& in) {
   }
   node.was_up = in.value("up", false);
   node.active = in.value("active", uint32_t{0});
+  if (const auto drains = in.find("self_drain"); drains != in.end()) {
+    node.self_drain = SelfDrain{.revocable = drains->value("revocable", false),
+                                .incarnation = drains->value("incarnation", ""),
+                                .maybe_over = drains->value("maybe_over", false)};
+  }
   node.address = in.value("address", "");
   node.dns_weight = std::min(in.value("dns_weight", uint32_t{100}), kWeightMax);
   node.dns_backup = in.value("dns_backup", false);

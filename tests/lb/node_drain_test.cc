@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "lb/admin/ctl_orders.h"
+#include "lb/control/saved_state.h"
 #include "net/http/http_server.h"
 #include "tests/lb/control_fixture.h"
 
@@ -67,11 +68,11 @@ class NodeDrainOrders : public test::ControlTest {
 
   net::HttpResponse Answer(const net::HttpRequest& request) {
     if (request.method == "GET") {
-      return {.body = R"({"node":"a@b","incarnation":1,"state":"running","members":[],)"
-                      R"("running":["a@b"]})"};
+      return {.body = R"({"node":"a@b","incarnation":)" + std::to_string(incarnation_) +
+                      R"(,"state":"running","members":[],"running":["a@b"]})"};
     }
     asked_.push_back(request);
-    return drain_answer_;
+    return request.method == "DELETE" ? back_answer_ : drain_answer_;
   }
 
   CtlReply Order(const std::string& line) {
@@ -85,7 +86,27 @@ class NodeDrainOrders : public test::ControlTest {
   }
 
   std::optional<net::HttpServer> api_;
+  // One that takes its drain back when it is asked to, and drains now.
+  void DrainRevocably(
+      const std::string& order = R"({"command":"drain","node":"n1","rate":5,"deadline":1000})") {
+    drain_answer_.body = R"({"draining":true,"connections":7,"revocable":true})";
+    const CtlReply reply = Order(order);
+    EXPECT_THAT(reply.object, HasSubstr("\"node_drain_revocable\":true"));
+    asked_.clear();
+    late_.reset();
+  }
+  // Given, not waited for.
+  void Begin(const std::string& line) {
+    auto request = ParseCtlRequest(line);
+    ASSERT_TRUE(request.has_value());
+    ASSERT_FALSE(RunCtlRequest(*control_, {}, *request, [&](CtlReply late) {
+                   late_ = std::move(late);
+                 }).has_value());
+  }
+
+  int incarnation_ = 1;
   net::HttpResponse drain_answer_{.body = R"({"draining":true,"connections":7})"};
+  net::HttpResponse back_answer_{.body = R"({"draining":false})"};
   std::vector<net::HttpRequest> asked_;
   std::optional<CtlReply> late_;
 };
@@ -160,6 +181,163 @@ TEST_F(NodeDrainOrders, TakenBackMeanwhileNothingIsEnded) {
   ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return late_.has_value(); }));
   EXPECT_FALSE(NodeNamed("n1").drain_active);
   EXPECT_EQ(NodeNamed("n1").active, 5U);
+}
+
+TEST_F(NodeDrainOrders, ReadyAsksTheNodeToTakeClientsAgain) {
+  DrainRevocably();
+  const CtlReply reply = Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_EQ(reply.exit, CtlExit::kDone);
+  EXPECT_THAT(reply.message, HasSubstr("asked to take clients again, and does"));
+  EXPECT_THAT(reply.object, HasSubstr("\"node_drains\":false"));
+  ASSERT_THAT(asked_, SizeIs(1));
+  EXPECT_EQ(asked_[0].method, "DELETE");
+  EXPECT_EQ(asked_[0].target, "/api/drain");
+  EXPECT_EQ(asked_[0].Header("Authorization"), net::BasicAuthorization("lb", "s3cret"));
+  EXPECT_EQ(Order(R"({"command":"ready","node":"n1"})").exit, CtlExit::kDone);
+  EXPECT_THAT(asked_, SizeIs(1)) << "once";
+}
+
+TEST_F(NodeDrainOrders, ReadyOfANodeThatDrainsOnSaysThatOnlyARestartHelps) {
+  DrainRevocably();
+  back_answer_ = {.status = 409, .body = "the node stops"};
+  const CtlReply reply = Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_EQ(reply.exit, CtlExit::kRefused);
+  EXPECT_THAT(reply.message, AllOf(HasSubstr("in vain: status 409"),
+                                   HasSubstr("no connections until it was restarted")));
+  EXPECT_EQ(NodeNamed("n1").admin, "ready");
+  // Said again, it is asked again.
+  back_answer_ = {.body = R"({"draining":false})"};
+  late_.reset();
+  EXPECT_EQ(Order(R"({"command":"ready","node":"n1"})").exit, CtlExit::kDone);
+}
+
+TEST_F(NodeDrainOrders, ANodeThatCannotTakeItsDrainBackIsNotSaidToBeBack) {
+  Order(R"({"command":"drain","node":"n1","rate":5})");
+  asked_.clear();
+  const CtlReply reply = Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_EQ(reply.exit, CtlExit::kRefused);
+  EXPECT_THAT(reply.message, AllOf(HasSubstr("drains by itself and cannot take that back"),
+                                   HasSubstr("until it was restarted")));
+  EXPECT_THAT(asked_, IsEmpty());
+  // A restart is seen, and then nothing is left to say.
+  incarnation_ = 2;
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").incarnation == "2"; }));
+  EXPECT_EQ(Order(R"({"command":"ready","node":"n1"})").exit, CtlExit::kDone);
+}
+
+// Nobody looks at a node in maintenance: it may have been restarted, and may not answer yet.
+TEST_F(NodeDrainOrders, OutOfMaintenanceItIsSaidThatTheDrainMayNotBeOver) {
+  DrainRevocably();
+  ASSERT_TRUE(control_->Maint("n1").has_value());
+  back_answer_ = {.status = 503};
+  CtlReply reply = Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_EQ(reply.exit, CtlExit::kDone);
+  EXPECT_THAT(reply.message, HasSubstr("unless it was restarted meanwhile"));
+  drain_answer_.body = R"({"draining":true,"connections":7})";
+  late_.reset();
+  Order(R"({"command":"drain","node":"n1","rate":5})");
+  ASSERT_TRUE(control_->Maint("n1").has_value());
+  reply = Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_EQ(reply.exit, CtlExit::kDone);
+  EXPECT_THAT(reply.message, HasSubstr("unless it was restarted meanwhile"));
+}
+
+TEST_F(NodeDrainOrders, MadeReadyWhileItIsAskedTheNodeIsAskedBackBehindThat) {
+  drain_answer_.body = R"({"draining":true,"connections":7,"revocable":true})";
+  Begin(R"({"command":"drain","node":"n1","rate":5})");
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return asked_.size() == 2; }));
+  EXPECT_EQ(asked_[1].method, "DELETE");
+  EXPECT_THAT(late_->message, HasSubstr("made ready meanwhile"));
+}
+
+TEST_F(NodeDrainOrders, ThatANodeDrainsByItselfOutlivesTheProcess) {
+  DrainRevocably();
+  for (const bool warm : {false, true}) {
+    const auto state = SavedStateFromJson(control_->SaveState(warm));
+    ASSERT_TRUE(state.has_value());
+    const PoolControl::SavedNode& n1 = state->pools.at("xmpp").front();
+    ASSERT_EQ(n1.name, "n1");
+    ASSERT_TRUE(n1.self_drain.has_value());
+    EXPECT_TRUE(n1.self_drain->revocable);
+    EXPECT_EQ(n1.self_drain->incarnation, "1");
+  }
+}
+
+TEST_F(NodeDrainOrders, OfTwoOrdersTheLastSetsThePaceWhoeverIsAnsweredFirst) {
+  Hold(10);
+  drain_answer_ = {.status = 503};
+  Begin(R"({"command":"drain","node":"n1","rate":1000})");
+  Begin(R"({"command":"drain","node":"n1","rate":0.5})");
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").drain_rate > 0; }));
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 0.5);
+  EXPECT_EQ(NodeNamed("n1").active, 5U);
+  // A `shut` behind it is an order of that kind, too.
+  Begin(R"({"command":"drain","node":"n1","rate":1000})");
+  ASSERT_TRUE(control_->Shut("n1", 0.25).has_value());
+  late_.reset();
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return late_.has_value(); }));
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 0.25);
+}
+
+TEST_F(NodeDrainOrders, ANodeThatLeftItsPoolBeforeItsAnswerIsDrainedAllTheSame) {
+  Hold(10);
+  drain_answer_ = {.status = 503};
+  Begin(R"({"command":"drain","node":"n1","rate":1000})");
+  left_out_ = {0};
+  WriteConfig("");
+  ASSERT_TRUE(control_->Reload().has_value());
+  ASSERT_EQ(control_->Absent().size(), 1U);
+  EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return control_->Absent()[0].active == 0; }));
+}
+
+// What the old process after an upgrade is told: while the node ends its own, nobody does beside
+// it.
+class NodeDrainForwarded : public NodeDrainOrders {
+ protected:
+  void SetUp() override {
+    NodeDrainOrders::SetUp();
+    control_->SetOnPace([this](const std::string& node, const DrainOrder& order) {
+      paced_.push_back(DrainLine(node, order));
+    });
+  }
+  static std::vector<std::string> Forwarded(const std::string& line) {
+    return LinesForward(*ParseCtlRequest(line), line, std::nullopt);
+  }
+  std::vector<std::string> paced_;
+};
+
+TEST_F(NodeDrainForwarded, AnAskedNodeIsNotPacedByTheOldProcessBesideIt) {
+  Hold(10);
+  const std::string order = R"({"command":"drain","node":"n1","rate":1000})";
+  ASSERT_TRUE(control_->Drain("n1", {.rate = 0.5, .force = true}).has_value());
+  for (const std::string& line : Forwarded(order)) RunForwardedRequest(*control_, line);
+  EXPECT_EQ(NodeNamed("n1").admin, "drain");
+  EXPECT_FALSE(NodeNamed("n1").drain_active) << "the pace of an order before ends as well";
+  Order(order);
+  EXPECT_THAT(paced_, IsEmpty());
+  // One that refuses is drained from wherever its connections are.
+  drain_answer_ = {.status = 503};
+  late_.reset();
+  Order(order);
+  ASSERT_THAT(paced_, SizeIs(1));
+  RunForwardedRequest(*control_, paced_[0]);
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 1000);
+}
+
+TEST_F(NodeDrainForwarded, InTheRestOfTheDeadlineTheOldProcessEndsItsOwn) {
+  Order(R"({"command":"drain","node":"n1","deadline":1})");
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return !paced_.empty(); }));
+  EXPECT_THAT(paced_[0], AllOf(HasSubstr("\"node\":\"xmpp/n1\""), HasSubstr("\"deadline\":0.1")));
+  paced_.clear();
+  late_.reset();
+  Order(R"({"command":"drain","node":"n1","deadline":0.5})");
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  late_.reset();
+  Order(R"({"command":"drain","node":"n1","deadline":2})");
+  const net::Time begun = clock_.Now();
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return !paced_.empty(); }));
+  EXPECT_GE(clock_.Now() - begun, seconds(1)) << "an order that was taken back does nothing";
 }
 
 TEST_F(NodeDrainOrders, DryRunSaysWhatWouldBeAndDoesNothing) {
