@@ -28,6 +28,9 @@ constexpr net::Duration kLookEvery = std::chrono::milliseconds(500);
 constexpr net::Duration kReportEvery = std::chrono::seconds(1);
 constexpr net::Duration kTellEvery = std::chrono::seconds(5);  // while only numbers change
 constexpr net::Duration kHookTermGrace = std::chrono::seconds(10);
+// Behind what left a node where it was.
+constexpr const char* kLookAtIt =
+    "; `list` shows how the nodes are, and `ready` brings back one that is out";
 constexpr double kDeadlineDefaultS = 600;
 constexpr double kHookWithinDefaultS = 600;
 constexpr double kReturnWithinDefaultS = 300;
@@ -90,6 +93,11 @@ class Leader {
     for (auto at = plan.nodes.begin(); at != plan.nodes.end(); ++at) {
       if (std::find(at + 1, plan.nodes.end(), *at) != plan.nodes.end()) {
         return client_.Fail(CtlExit::kUsage, "--nodes names " + *at + " twice");
+      }
+    }
+    for (const std::string& name : plan.nodes) {
+      if (std::ranges::find(*nodes, name, &RolloutNode::name) == nodes->end()) {
+        return client_.Fail(CtlExit::kNotFound, "pool " + pool_ + " has no node " + name);
       }
     }
     rollout_.emplace(std::move(plan));
@@ -174,7 +182,8 @@ class Leader {
           nodes ? rollout_->Look(*nodes, wish, now) : rollout_->LookBlind(nodes.error(), now);
       Tell();
       if (auto lost = Report(); !lost.empty()) {
-        return client_.Fail(CtlExit::kRefused, lost + "; this one goes no further");
+        return client_.Fail(CtlExit::kRefused, lost + "; this one goes no further, and was at: " +
+                                                   rollout_->Text() + kLookAtIt);
       }
       if (order.kind == Kind::kEnd) return End();
       if (g_interrupts > 1) return Left();
@@ -199,7 +208,7 @@ class Leader {
     }
     const RolloutAnswer answer = RolloutAnswerOf(*reply);
     if (answer.done && !answer.words.empty()) Say(answer.words);
-    rollout_->OnOrder(answer.done, answer.words, clock_.Now());
+    rollout_->OnOrder(answer.done, answer.words, clock_.Now(), answer.for_good);
   }
 
   // False: told twice to end, while it ran.
@@ -220,13 +229,20 @@ class Leader {
     const net::Time deadline = clock_.Now() + within;
     bool told = false;
     bool killed = false;
+    bool heard = false;
+    std::string lost;
     std::optional<std::string> ended;
     while (!(ended = hook->Wait(kReportEvery))) {
       if (g_interrupts > 1) {
-        Say("the hook goes on as process " + std::to_string(hook->pid()));
+        hook_left_ = hook->pid();
         return false;
       }
-      Say(Report());
+      if (g_interrupts > 0 && !std::exchange(heard, true)) {
+        Say("told to end: the hook is waited for, and " + name +
+            " brought back; once more ends this here, and leaves the hook running");
+      }
+      // What is not said twice: Lead() ends by it behind the hook.
+      if (std::string now_lost = Report(); now_lost != lost) Say(lost = std::move(now_lost));
       const net::Time now = clock_.Now();
       if (now >= deadline && !std::exchange(told, true)) hook->Signal(SIGTERM);
       if (now >= deadline + kHookTermGrace && !std::exchange(killed, true)) hook->Signal(SIGKILL);
@@ -241,12 +257,13 @@ class Leader {
 
   // Tells the balancer how it goes, and hears what is wanted. Why this does not lead any more, or
   // ""; a balancer that is away for a moment is no reason.
-  std::string Report() {
+  // `left`: that it goes no further, and where it was.
+  std::string Report(const std::string& left = "") {
     net::CtlValues report = Request("rollout report");
     report.values["pool"].text = pool_;
     report.values["leader"].text = leader_;
-    report.values["text"].text = rollout_->Text();
-    report.values["ended"].flag = rollout_->stage() == RolloutStage::kEnded;
+    report.values["text"].text = left.empty() ? rollout_->Text() : left;
+    report.values["ended"].flag = !left.empty() || rollout_->stage() == RolloutStage::kEnded;
     report.values["paused"].flag = wish_.paused;
     report.values["resumes"].number = wish_.resumes;
     auto reply = client_.Ask(net::CtlRequestLine(report));
@@ -303,8 +320,11 @@ class Leader {
   }
 
   int Left() {
-    return client_.Fail(CtlExit::kRefused, "left where it was: " + rollout_->Text() +
-                                               "; `list` shows the node, `ready` brings it back");
+    const std::string hook =
+        hook_left_ > 0 ? "; the hook goes on as process " + std::to_string(hook_left_) : "";
+    const std::string text = "left where it was: " + rollout_->Text() + hook;
+    static_cast<void>(Report(text));
+    return client_.Fail(CtlExit::kRefused, text + kLookAtIt);
   }
 
   net::CtlClient& client_;
@@ -317,6 +337,7 @@ class Leader {
   std::string told_text_;
   std::string told_step_;
   net::Time told_at_{};
+  int hook_left_ = 0;  // the process that was left running
 };
 
 }  // namespace

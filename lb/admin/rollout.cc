@@ -90,7 +90,7 @@ void Rollout::Enter(RolloutStage stage, net::Time now) {
   stage_ = stage;
   entered_ = now;
   waits_for_.clear();
-  unwell_since_.reset();
+  unwell_ = {};
 }
 
 RolloutOrder Rollout::Order(Kind kind) {
@@ -148,7 +148,9 @@ RolloutOrder Rollout::Look(std::span<const RolloutNode> nodes, const RolloutWish
 RolloutOrder Rollout::LookBlind(std::string_view why, net::Time now) {
   if (stage_ == Stage::kEnded && pending_ == Kind::kNone) return {Kind::kEnd, node_};
   if (!blind_since_) blind_since_ = now;
-  waits_for_ = "the balancer does not answer";
+  unwell_.Skip();
+  away_.Skip();
+  waits_for_ = "the balancer does not answer how the nodes are: " + std::string(why);
   if (now - *blind_since_ < kBlindMax) return {};
   if (stage_ == Stage::kEnded) {
     OnOrder(false, why, now);
@@ -176,7 +178,7 @@ RolloutOrder Rollout::Before(std::span<const RolloutNode> nodes, const RolloutWi
                                            " nodes were restarted; " + GoOn(done_));
   }
   if (wish.paused) {
-    unwell_since_.reset();  // nobody looked meanwhile
+    unwell_ = {};  // nobody looked meanwhile
     waits_for_ = "paused before " + next;
     return {};
   }
@@ -184,21 +186,38 @@ RolloutOrder Rollout::Before(std::span<const RolloutNode> nodes, const RolloutWi
     return End(net::CtlExit::kRefused, next + " is no longer in pool " + plan_.pool + "; " +
                                            std::to_string(done_) + " nodes were restarted");
   }
-  const auto unwell = std::ranges::find_if(
-      nodes, [](const RolloutNode& node) { return node.state != "up" || node.admin != "ready"; });
-  if (unwell != nodes.end() && !plan_.force) {
-    waits_for_ = "before " + next + ": " + StateOf(*unwell);
-    if (!unwell_since_) unwell_since_ = now;
-    // What warms up comes to an end; what is down may stay so.
-    if (Comes(*unwell) || now - *unwell_since_ < plan_.return_within) return {};
-    return End(net::CtlExit::kRefused, StateOf(*unwell) + " since " + Whole(now - *unwell_since_) +
-                                           ", and " + next +
-                                           " must not go beside it; mend it, and " + GoOn(done_));
+  if (!plan_.force) {
+    if (auto order = WaitForAll(nodes, next, now)) return *order;
   }
   node_ = next;
   incarnation_ = Find(nodes, next)->incarnation;
   restarted_ = false;
+  for_good_ = false;
   return Order(Kind::kDrain);
+}
+
+// Nothing: all are well.
+std::optional<RolloutOrder> Rollout::WaitForAll(std::span<const RolloutNode> nodes,
+                                                const std::string& next, net::Time now) {
+  const auto well = [](const RolloutNode& node) {
+    return node.state == "up" && node.admin == "ready";
+  };
+  const auto unwell = std::ranges::find_if_not(nodes, well);
+  if (unwell == nodes.end()) return std::nullopt;
+  // What warms up comes to an end; what is down may stay so, or come and go.
+  const auto down = std::ranges::find_if(
+      nodes, [&](const RolloutNode& node) { return !well(node) && !Comes(node); });
+  if (down == nodes.end()) {
+    waits_for_ = "before " + next + ": " + StateOf(*unwell);
+    if (unwell_.running()) unwell_.Hold(now);
+    return RolloutOrder{};
+  }
+  waits_for_ = "before " + next + ": " + StateOf(*down);
+  unwell_.Run(now);
+  if (unwell_.total() < plan_.return_within) return RolloutOrder{};
+  return End(net::CtlExit::kRefused, StateOf(*down) + ", for " + Whole(unwell_.total()) +
+                                         " not all others were up, and " + next +
+                                         " must not go beside that; mend it, and " + GoOn(done_));
 }
 
 RolloutOrder Rollout::Draining(std::span<const RolloutNode> nodes, const RolloutWish& wish,
@@ -220,6 +239,11 @@ RolloutOrder Rollout::Draining(std::span<const RolloutNode> nodes, const Rollout
   }
   for (const RolloutNode& other : nodes) {
     if (other.name == node_ || plan_.force || Serves(other)) continue;
+    if (for_good_) {  // given back it would stay out; it is the sooner back the sooner it restarts
+      waits_for_ = StateOf(other) + ", but " + node_ +
+                   " drains by itself, and only its restart brings it back";
+      continue;
+    }
     return GiveBack(net::CtlExit::kRefused, StateOf(other) + " while " + node_ + " drained, so " +
                                                 node_ +
                                                 " is ready again and was not restarted; mend " +
@@ -261,20 +285,28 @@ RolloutOrder Rollout::Returning(const RolloutNode* node, const RolloutWish& wish
   // With DNS a node that is away may be in no pool for a while.
   const bool serves = node != nullptr && Serves(*node);
   const bool same = serves && !incarnation_.empty() && node->incarnation == incarnation_;
+  away_.Run(now);
   if (serves && (!same || plan_.force || aborting_)) {
+    away_.Hold(now);
     Enter(Stage::kWarming, now);
     return Warming(node, wish, now);
   }
   waits_for_ = same ? "it has not been restarted yet (incarnation " + incarnation_ + ")"
                : node == nullptr ? "it is in no pool now"
                                  : StateOf(*node);
-  if (now - entered_ < plan_.return_within) return {};
+  const bool flaps = falls_ > kFallsMax;
+  if (away_.total() < plan_.return_within && !flaps) return {};
+  const std::string fell = std::to_string(falls_) + (falls_ == 1 ? " time" : " times");
   return End(net::CtlExit::kDeadline,
-             same ? node_ + " answers as before " + Whole(now - entered_) +
+             same ? node_ + " answers as before " + Whole(away_.total()) +
                         " after its restart: its incarnation is still " + incarnation_ +
                         ", so nothing restarted it; see to the hook, and " + GoOn(done_)
-                  : node_ + " did not come back within " + Whole(plan_.return_within) + ": " +
-                        waits_for_ +
+                  : node_ +
+                        (falls_ == 0 ? " did not come back within " + Whole(plan_.return_within)
+                                     : " did not come back to stay: it fell " + fell +
+                                           " while it warmed up, and was away for " +
+                                           Whole(away_.total())) +
+                        ": " + waits_for_ +
                         "; it gets connections when its checks say so; look at it, "
                         "and " +
                         (done_ + 1 < plan_.nodes.size() ? GoOn(done_ + 1) : "it was the last one"));
@@ -283,6 +315,7 @@ RolloutOrder Rollout::Returning(const RolloutNode* node, const RolloutWish& wish
 RolloutOrder Rollout::Warming(const RolloutNode* node, const RolloutWish& wish, net::Time now) {
   aborting_ |= wish.aborted;
   if (node == nullptr || !Serves(*node)) {  // it fell again
+    ++falls_;
     Enter(Stage::kReturning, now);
     return Returning(node, wish, now);
   }
@@ -303,7 +336,7 @@ RolloutOrder Rollout::Warming(const RolloutNode* node, const RolloutWish& wish, 
   return {};
 }
 
-void Rollout::OnOrder(bool done, std::string_view why, net::Time now) {
+void Rollout::OnOrder(bool done, std::string_view why, net::Time now, bool for_good) {
   const Kind order = std::exchange(pending_, Kind::kNone);
   if (stage_ == Stage::kEnded) {  // given back
     if (!done) message_ += "; but " + node_ + " could not be made ready: " + std::string(why);
@@ -320,11 +353,15 @@ void Rollout::OnOrder(bool done, std::string_view why, net::Time now) {
   }
   switch (order) {
     case Kind::kDrain:
+      for_good_ = for_good;
       return Enter(Stage::kDraining, now);
     case Kind::kMaint:
       resumes_ = UINT32_MAX;  // what was said before is not meant
       return Enter(plan_.hook ? Stage::kHook : Stage::kAsked, now);
     default:
+      away_ = {};
+      away_.Run(now);
+      falls_ = 0;
       return Enter(Stage::kReturning, now);
   }
 }

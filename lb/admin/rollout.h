@@ -7,6 +7,7 @@
 //      ──────────────────────────────────────────┘
 //
 // What stops it leaves the pool as safe as it can be: a node whose drain cannot go on is given
+// back, but one that drains by itself and cannot take that back is restarted, which is the only way
 // back; one whose restart failed stays out and is named, with what to do.
 //
 // This is the judgement alone: `mongooselb ctl rolling-restart` (rolling_restart.h) carries out its
@@ -80,6 +81,8 @@ class Rollout {
   static constexpr net::Duration kDrainGrace = std::chrono::seconds(15);
   // How long the balancer may be away (an upgrade, a restart) before this ends.
   static constexpr net::Duration kBlindMax = std::chrono::seconds(60);
+  // How often a restarted node may fall while it warms up, before it is said to be not well.
+  static constexpr uint32_t kFallsMax = 5;
 
   explicit Rollout(RolloutPlan plan);
 
@@ -93,7 +96,8 @@ class Rollout {
   RolloutOrder Look(std::span<const RolloutNode> nodes, const RolloutWish& wish, net::Time now);
   // Instead, when the balancer could not be asked.
   RolloutOrder LookBlind(std::string_view why, net::Time now);
-  void OnOrder(bool done, std::string_view why, net::Time now);
+  // `for_good`, of a drain: the node does it itself, and only its restart ends that.
+  void OnOrder(bool done, std::string_view why, net::Time now, bool for_good = false);
   void OnHook(bool done, std::string_view why, net::Time now);
 
   RolloutStage stage() const { return stage_; }
@@ -107,7 +111,29 @@ class Rollout {
  private:
   using Kind = RolloutOrder::Kind;
 
+  // Of what comes and goes: how long it was there in all.
+  class Sum {
+   public:
+    void Run(net::Time now) {
+      if (last_) total_ += now - *last_;
+      last_ = now;
+    }
+    void Hold(net::Time now) {
+      Run(now);
+      last_.reset();
+    }
+    void Skip() { last_.reset(); }  // nobody looked
+    bool running() const { return last_.has_value(); }
+    net::Duration total() const { return total_; }
+
+   private:
+    net::Duration total_{};
+    std::optional<net::Time> last_;
+  };
+
   RolloutOrder Before(std::span<const RolloutNode> nodes, const RolloutWish& wish, net::Time now);
+  std::optional<RolloutOrder> WaitForAll(std::span<const RolloutNode> nodes,
+                                         const std::string& next, net::Time now);
   RolloutOrder Draining(std::span<const RolloutNode> nodes, const RolloutWish& wish, net::Time now);
   RolloutOrder Hook(const RolloutWish& wish);
   RolloutOrder Asked(const RolloutWish& wish);
@@ -133,7 +159,10 @@ class Rollout {
   bool aborting_ = false;    // the node is brought back first
   bool gives_back_ = false;  // what that has led to is not seen yet
   std::optional<net::Time> blind_since_;
-  std::optional<net::Time> unwell_since_;
+  bool for_good_ = false;  // the node drains until it is restarted
+  Sum unwell_;             // between two nodes, that one was down
+  Sum away_;               // of the node, since its restart; not while it warms up
+  uint32_t falls_ = 0;     // since then
   net::CtlExit exit_ = net::CtlExit::kDone;
   std::string message_;
 };

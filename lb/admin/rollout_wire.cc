@@ -66,6 +66,7 @@ RolloutAnswer RolloutAnswerOf(std::string_view reply_json) {
   answer.wish = {.paused = Flag(reply, "paused"),
                  .aborted = Flag(reply, "aborted"),
                  .resumes = static_cast<uint32_t>(Num(reply, "resumes"))};
+  answer.for_good = Flag(reply, "node_drains") && !Flag(reply, "node_drain_revocable");
   return answer;
 }
 

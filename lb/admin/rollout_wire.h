@@ -19,8 +19,9 @@ std::expected<std::vector<RolloutNode>, std::string> RolloutNodesOf(std::string_
 // The answer to an order or a report.
 struct RolloutAnswer {
   bool done = false;
-  std::string words;  // what was done, or why not
-  RolloutWish wish;   // of a report
+  std::string words;      // what was done, or why not
+  RolloutWish wish;       // of a report
+  bool for_good = false;  // of a drain: the node does it itself, and only a restart ends that
 };
 RolloutAnswer RolloutAnswerOf(std::string_view reply_json);
 

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import unittest
@@ -119,9 +120,9 @@ class RollingRestart(EndToEndCase):
             self.assertLess(said.index(f"{earlier}: runs the hook"),
                             said.index(f"node {later} drains"))
 
-    def post(self, path, credentials=None, method="POST"):
-        request = urllib.request.Request(f"http://127.0.0.1:{self.nodes[0].http}{path}",
-                                         method=method)
+    def post(self, path, credentials=None, method="POST", node=None):
+        node = node or self.nodes[0]
+        request = urllib.request.Request(f"http://127.0.0.1:{node.http}{path}", method=method)
         if credentials:
             request.add_header("Authorization",
                                "Basic " + base64.b64encode(credentials.encode()).decode())
@@ -149,13 +150,53 @@ class RollingRestart(EndToEndCase):
         self.assertIn("chmod 0600", check.err)
         os.chmod(node.path("etc/drain"), 0o600)
 
+    def test_ready_takes_back_what_the_node_itself_drains(self):
+        self.wait_all_up()
+        before = self.states()
+        done = self.balancer.ctl("drain", "n1", "--rate", "1/s")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("answered that it does", done.stdout)
+        wait_until(lambda: self.nodes[0].get("/readyz")[0] == 503, "n1 drains")
+        address = self.balancer.config["pool"]["xmpp"]["node"][0]["address"]
+        host, port = address.rsplit(":", 1)
+        with self.assertRaises(OSError):
+            socket.create_connection((host, int(port)), 5)
+        done = self.balancer.ctl("ready", "n1")
+        self.assertEqual(done.returncode, 0, done)
+        self.assertIn("asked to take clients again, and does", done.stdout)
+        socket.create_connection((host, int(port)), 5).close()
+        self.wait_all_up()
+        # A hook that fails leaves the node in maint; what its answer says brings it back.
+        done = self.balancer.ctl("rolling-restart", "xmpp", "--nodes", "n1", "--deadline", "1s",
+                                 "--hook", "exit 3")
+        self.assertEqual(done.returncode, 1, done)
+        self.assertIn("mongooselb ctl ready xmpp/n1", done.stderr)
+        self.assertEqual(self.balancer.ctl("ready", "xmpp/n1").returncode, 0)
+        self.wait_all_up()
+        self.assertEqual(self.states(), before, "nobody was restarted")
+        self.assertEqual(self.nodes[0].ctl("drain").code, 0)
+        self.assertEqual(self.nodes[0].ctl("undrain").code, 0)
+        self.assertEqual(self.nodes[0].get("/readyz")[0], 200)
+
+    def test_the_deadline_of_an_order_before_is_none_of_the_next(self):
+        self.wait_all_up()
+        address = self.balancer.config["pool"]["xmpp"]["node"][1]["address"]
+        host, port = address.rsplit(":", 1)
+        node = self.nodes[1]
+        with socket.create_connection((host, int(port)), 5) as client:
+            # (Ready takes a drain back, and its deadline with it.)
+            for order in ("rate=0.001&deadline=1", "rate=0.001&deadline=600"):
+                self.assertEqual(self.post("/api/drain?" + order, "balancer:s3cret", node=node)[0],
+                                 200)
+            client.settimeout(1.5)
+            with self.assertRaises(TimeoutError):
+                client.recv(1)
+        self.assertEqual(self.post("/api/drain", "balancer:s3cret", method="DELETE", node=node),
+                         (200, '{"draining":false}\n'))
+        self.wait_all_up()
+
     def test_a_hook_that_restarts_nothing_is_found_by_the_incarnation(self):
         self.wait_all_up()
-        # (Nodes that were asked to drain stay so until they are restarted.)
-        asked = dict(self.balancer.config["pool"]["xmpp"]["status"])
-        self.balancer.reload({"pool": {"xmpp": {"status": {key: "" for key in (
-            "drain", "user", "password_file")}}}})
-        self.addCleanup(self.balancer.reload, {"pool": {"xmpp": {"status": asked}}})
         done = self.balancer.ctl("rolling-restart", "xmpp", "--nodes", "n2", "--deadline", "1s",
                                  "--return-within", "2s", "--hook", "true")
         self.assertEqual(done.returncode, 4, done)
@@ -374,7 +415,7 @@ class Course(FreshCase):
         self.start()
         for words, code, said in (
                 (("nope",), 3, "there is no pool 'nope'; there are xmpp"),
-                (("xmpp", "--nodes", "n1,n9"), 1, "has no node n9"),
+                (("xmpp", "--nodes", "n1,n9"), 3, "has no node n9"),
                 (("xmpp", "--nodes", "n1,n1"), 2, "names n1 twice"),
                 (("xmpp", "--nodes", ","), 2, "names no node"),
                 ((), 2, "needs pool")):

@@ -82,7 +82,7 @@ class RolloutTest : public testing::Test {
       node.state = "checking";
       ready_at_ = now_;
     }
-    rollout.OnOrder(true, "", now_);
+    rollout.OnOrder(true, "", now_, order.kind == Kind::kDrain && for_good_);
   }
 
   void Live() {
@@ -130,6 +130,7 @@ class RolloutTest : public testing::Test {
   std::string hook_error_;  // "": the hook does
   bool restarts_ = true;    // the hook's node is another instance then
   bool drains_ = true;
+  bool for_good_ = false;  // nodes drain by themselves, and only a restart ends that
   bool returns_ = true;
   size_t most_out_ = 0;
 };
@@ -310,6 +311,90 @@ TEST_F(RolloutTest, ANodeThatFallsWhileItWarmsUpIsWaitedForAnew) {
   for (int i = 0; i < 40; ++i) Step(rollout);
   EXPECT_EQ(rollout.stage(), RolloutStage::kEnded);
   EXPECT_THAT(rollout.message(), HasSubstr("did not come back"));
+}
+
+// The time that it is given is for all of its absences: each warm-up that it breaks off would give
+// it anew.
+TEST_F(RolloutTest, ANodeThatFallsAgainAndAgainWhileItWarmsUpIsNotWaitedForForEver) {
+  for (const int down_for : {1, 12}) {
+    SCOPED_TRACE(down_for);
+    Rollout rollout(Plan());
+    RunUntil(rollout, RolloutStage::kWarming);
+    int looks = 0;
+    for (; looks < 300 && rollout.stage() != RolloutStage::kEnded; ++looks) {
+      Node("n1").state = looks % 14 < down_for ? "down" : "warming";
+      Node("n1").warmup = 0;
+      Step(rollout);
+    }
+    EXPECT_EQ(rollout.exit(), net::CtlExit::kDeadline);
+    EXPECT_THAT(rollout.message(), AllOf(HasSubstr("n1 did not come back to stay: it fell "),
+                                         HasSubstr("--nodes n2,n3")));
+    EXPECT_GE(looks, 30) << "all of its time";
+    Node("n1").state = "up";
+    Node("n1").warmup = 1;
+    Node("n1").active = 10;
+  }
+}
+
+TEST_F(RolloutTest, ABlinkOfChecksIsNoReasonToEnd) {
+  RolloutPlan plan = Plan();
+  plan.nodes = {"n1"};
+  Rollout rollout(plan);
+  RunUntil(rollout, RolloutStage::kWarming);
+  Node("n1").warmup = -25;  // a hundred looks, more than return_within
+  for (int i = 0; i < 90; ++i) Step(rollout);
+  Node("n1").state = "down";
+  Step(rollout);
+  Node("n1").state = "warming";
+  RunToEnd(rollout);
+  EXPECT_EQ(rollout.exit(), net::CtlExit::kDone) << rollout.message();
+}
+
+TEST_F(RolloutTest, OneThatFallsBehindALongWarmUpHasTheWholeTimeToReturn) {
+  Rollout rollout(Plan());
+  RunUntil(rollout, RolloutStage::kWarming);
+  Node("n3").state = "warming";
+  Node("n3").warmup = -100;
+  for (int i = 0; i < 60; ++i) Step(rollout);
+  ASSERT_EQ(rollout.stage(), RolloutStage::kBefore);
+  Node("n3").state = "down";
+  for (int i = 0; i < 20; ++i) Step(rollout);
+  EXPECT_EQ(rollout.stage(), RolloutStage::kBefore) << rollout.message();
+  Node("n3").state = "up";
+  RunToEnd(rollout);
+  EXPECT_EQ(rollout.exit(), net::CtlExit::kDone) << rollout.message();
+}
+
+TEST_F(RolloutTest, OneThatComesAndGoesBetweenTwoEndsIt) {
+  Rollout rollout(Plan());
+  RunUntil(rollout, RolloutStage::kWarming);
+  int looks = 0;
+  for (; looks < 300 && rollout.stage() != RolloutStage::kEnded; ++looks) {
+    Node("n3").state = looks % 3 == 0 ? "warming" : "down";
+    Node("n3").warmup = 0;
+    Step(rollout);
+  }
+  EXPECT_THAT(rollout.message(), AllOf(HasSubstr("n3 is down"), HasSubstr("--nodes n2,n3")));
+}
+
+TEST_F(RolloutTest, ANodeThatDrainsForGoodIsRestartedThoughAnotherFell) {
+  Rollout rollout(Plan());
+  for_good_ = true;
+  RunUntil(rollout, RolloutStage::kDraining);
+  Node("n2").state = "down";
+  Step(rollout);
+  EXPECT_THAT(rollout.Text(), HasSubstr("only its restart brings it back"));
+  RunToEnd(rollout);
+  EXPECT_THAT(said_, ElementsAre("drain n1", "maint n1", "hook n1", "ready n1", "end"));
+  EXPECT_EQ(Node("n1").state, "up");
+  EXPECT_THAT(rollout.message(), AllOf(HasSubstr("n2 is down"), HasSubstr("--nodes n2,n3")));
+}
+
+TEST_F(RolloutTest, WhyTheBalancerCannotBeAskedIsSaid) {
+  Rollout rollout(Plan());
+  RunUntil(rollout, RolloutStage::kDraining);
+  rollout.LookBlind("there is no pool 'xmpp'; there are web", now_);
+  EXPECT_THAT(rollout.Text(), HasSubstr("there is no pool 'xmpp'"));
 }
 
 TEST_F(RolloutTest, PausedNothingNewBegins) {
