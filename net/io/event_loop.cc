@@ -34,6 +34,9 @@ std::expected<std::unique_ptr<EventLoop>, std::string> EventLoop::Create(const R
 }
 
 EventLoop::~EventLoop() {
+  {
+    const std::lock_guard last(mutex_);
+  }  // who posted is out
   // The ring goes first: its end cancels and joins the poll on the wake descriptor.
   ring_.reset();
   if (wake_fd_ >= 0) close(wake_fd_);
@@ -56,10 +59,10 @@ EventLoop::TimerId EventLoop::After(Duration delay, Task task) {
 void EventLoop::CancelTimer(TimerId id) { timers_.erase(id); }
 
 void EventLoop::Post(Task task) {
-  {
-    std::lock_guard lock(mutex_);
-    tasks_.push_back(std::move(task));
-  }
+  // The wake is inside: the loop runs the task behind this, so a task that ends the loop does not
+  // take it from under who posted it.
+  std::lock_guard lock(mutex_);
+  tasks_.push_back(std::move(task));
   if (!has_tasks_.exchange(true, std::memory_order_acq_rel)) {
     uint64_t one = 1;
     static_cast<void>(!write(wake_fd_, &one, sizeof one));

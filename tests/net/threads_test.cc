@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <future>
 #include <latch>
 #include <thread>
 
@@ -35,6 +36,25 @@ class LoopTest : public testing::Test {
   SystemClock clock_;
   std::unique_ptr<EventLoop> loop_;
 };
+
+// --- Post ---------------------------------------------------------------------------------------
+
+// The sanitizers see it where the call is still in the loop that its own task has ended.
+TEST(EventLoopPost, ATaskThatEndsItsLoopDoesNotTakeItFromWhoPostedIt) {
+  const SystemClock clock;
+  for (int round = 0; round < 300; ++round) {
+    std::promise<EventLoop*> made;
+    auto loop = made.get_future();
+    const std::jthread thread([&] {
+      auto own = EventLoop::Create({.submission_entries = 8, .completion_entries = 16}, clock);
+      made.set_value(own ? own->get() : nullptr);
+      if (own) (*own)->Run();  // and is destroyed
+    });
+    EventLoop* const posted = loop.get();
+    ASSERT_NE(posted, nullptr);
+    posted->Post([posted] { posted->Stop(); });
+  }
+}
 
 // --- Mailbox ------------------------------------------------------------------------------------
 
