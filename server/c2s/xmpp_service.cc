@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "net/base/check.h"
+#include "net/conn/conn_metrics.h"
 #include "net/io/socket.h"
 
 namespace server {
@@ -361,6 +362,10 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
       .Add({}, worker(&WorkerCounters::parked_evicted));
   out.Gauge("mongooseim_c2s_connections", "Open connections.")
       .Add({}, Sum([](const Counters& c) -> const auto& { return c.conns->open; }));
+  std::vector<const net::ConnStats*> conns;
+  for (const Counters& one : counters_) conns.push_back(one.conns);
+  net::WriteConnMetrics("mongooseim_c2s", conns, out);
+  net::WriteListenerMetrics("mongooseim_c2s", *counts_, out);
   auto errors = out.Counter("mongooseim_c2s_stream_errors_total", "Streams ended with an error.");
   for (size_t error = 1; error < net::kStreamErrors; ++error) {
     errors.Add(

@@ -5,6 +5,9 @@
 #include <set>
 #include <string>
 
+#include "net/conn/admission.h"
+#include "net/conn/conn_metrics.h"
+#include "net/report/metrics.h"
 #include "tests/net/conn_fixture.h"
 #include "tests/net/echo_server.h"
 
@@ -217,6 +220,19 @@ TEST_F(ConnTest, AResetIsCalledOneAndKeepsItsErrno) {
   const auto& counted = worker_->conn_stats().ended[static_cast<size_t>(EndReason::kPeerReset)];
   EXPECT_EQ(counted[static_cast<size_t>(EndWhen::kOpen)].load(), 1U);
   EXPECT_EQ(worker_->conn_stats().errnos[ECONNRESET].load(), 1U);
+  // Of two workers the sum is written.
+  const ConnStats* const workers[] = {&worker_->conn_stats(), &worker_->conn_stats()};
+  MetricsWriter out;
+  WriteConnMetrics("mongooseim_c2s", workers, out);
+  WriteListenerMetrics("mongooseim_c2s", ListenerCounts(), out);
+  const std::string text = std::move(out).Take();
+  for (const char* line :
+       {"mongooseim_c2s_ended_total{reason=\"peer_reset\",by=\"peer\",when=\"open\"} 2\n",
+        "mongooseim_c2s_socket_errors_total{errno=\"ECONNRESET\"} 2\n",
+        "mongooseim_c2s_tls_handshakes_total{result=\"failed\"} 0\n",
+        "mongooseim_c2s_listener_refused_total{limit=\"source\"} 0\n"}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
 }
 
 TEST_F(ConnTest, AConnectThatIsRefusedSaysSo) {
