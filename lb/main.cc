@@ -104,6 +104,9 @@ class Process {
 
   int Run() {
     auto config = LoadConfig(config_path_);
+    if (auto error = net::SetLogTarget(config->log.target, "mongooselb"); !error.empty()) {
+      return Refuse(config_path_ + ": log.target: " + error);
+    }
     if (!config) return Refuse(Joined(config.error()));
     net::ConfigureLog({.level = config->log.level, .format = config->log.format});
     RaiseDescriptorLimit();

@@ -93,6 +93,9 @@ LogConfig ReadLog(const TomlSection& section, const std::string& file) {
                                            {"warn", net::LogLevel::kWarn},
                                            {"error", net::LogLevel::kError}});
   out.format = section.Enum("format", out.format, FormatNames());
+  out.target = section.Enum<net::LogTarget>(
+      "target", out.target,
+      {{"stderr", net::LogTarget::kStderr}, {"journald", net::LogTarget::kJournal}});
   out.access_format = section.Enum("access_format", out.access_format, FormatNames());
   std::string access = section.String("access", "off");
   out.access_origin = OriginOf(section, "access", file);

@@ -26,6 +26,7 @@
 #include "net/http/http.h"
 #include "net/probe/check_script.h"
 #include "net/report/log.h"
+#include "net/report/log_target.h"
 #include "net/tls/context/tls_context.h"
 
 namespace lb {
@@ -92,6 +93,7 @@ enum class AccessLogTarget : uint8_t { kOff, kStderr, kFile, kSyslog, kJournal }
 struct LogConfig {
   net::LogLevel level = net::LogLevel::kInfo;
   net::LogFormat format = net::LogFormat::kText;
+  net::LogTarget target = net::LogTarget::kStderr;
   AccessLogTarget access = AccessLogTarget::kOff;
   std::string access_file;      // kFile: an absolute path
   net::Endpoint access_daemon;  // kSyslog, kJournal

@@ -79,6 +79,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"process", "drain_deadline state_file ready_pools"},
     {"log", "level", LB_LOG_KEY(level), kUpgrade},
     {"log", "format", LB_LOG_KEY(format), kUpgrade},
+    {"log", "target", LB_LOG_KEY(target), kUpgrade},
     {"log", "access", AccessDiffers, kUpgrade},
     {"log", "access_format", LB_LOG_KEY(access_format), kUpgrade},
     {"log", "access_silent", LB_LOG_KEY(access_silent), kUpgrade},

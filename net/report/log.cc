@@ -2,13 +2,18 @@
 
 #include <spdlog/logger.h>
 #include <spdlog/sinks/stdout_sinks.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
+#include <cctype>
+#include <cerrno>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <memory>
 #include <mutex>
@@ -16,6 +21,7 @@
 #include <vector>
 
 #include "net/base/text.h"
+#include "net/report/log_target.h"
 
 namespace net {
 namespace {
@@ -172,6 +178,69 @@ std::string JsonLine(Destination destination, LogLevel level, std::string_view c
   return line + "}";
 }
 
+// Who may write to journald's socket does so in datagrams of KEY=value lines, one an entry.
+class Journal {
+ public:
+  ~Journal() {
+    if (fd_ >= 0) close(fd_);
+  }
+
+  std::string Open(std::string_view program, const std::string& path) {
+    if (path.size() >= sizeof address_.sun_path) return path + " is too long for a socket's name";
+    const int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0) return std::string("no socket for the journal: ") + std::strerror(errno);
+    if (fd_ >= 0) close(fd_);
+    fd_ = fd;
+    address_ = {};
+    address_.sun_family = AF_UNIX;
+    path.copy(address_.sun_path, path.size());
+    program_ = program;
+    prefix_ = Upper(program) + "_";
+    return "";
+  }
+
+  // False: it was not taken.
+  bool Write(LogLevel level, std::string_view component, std::string_view line,
+             std::span<const LogField> fields) const {
+    std::string entry = "PRIORITY=";
+    entry += SyslogPrefix(level)[1];
+    entry += "\nSYSLOG_IDENTIFIER=" + program_ + "\n" + prefix_ + "COMPONENT=";
+    entry.append(component) += "\nMESSAGE=";
+    entry.append(line) += '\n';
+    for (const LogField& field : fields) {
+      entry += prefix_ + Upper(field.key) + '=';
+      AppendPlainValue(entry, field.value);
+      entry += '\n';
+    }
+    ssize_t sent = 0;
+    do {
+      sent = sendto(fd_, entry.data(), entry.size(), MSG_NOSIGNAL,
+                    reinterpret_cast<const sockaddr*>(&address_), sizeof address_);
+    } while (sent < 0 && errno == EINTR);
+    return sent >= 0;
+  }
+
+ private:
+  static std::string Upper(std::string_view text) {
+    std::string out(text);
+    for (char& c : out) c = static_cast<char>(std::toupper(static_cast<unsigned char>(c)));
+    return out;
+  }
+  // What is printable holds no newline, which would begin another field.
+  static void AppendPlainValue(std::string& out, const LogValue& value) {
+    if (const auto* text = std::get_if<std::string_view>(&value.variant())) {
+      out += Printable(*text);
+    } else {
+      AppendValue(out, value, LogFormat::kText);
+    }
+  }
+
+  int fd_ = -1;
+  sockaddr_un address_{};
+  std::string program_;
+  std::string prefix_;
+};
+
 // spdlog's part: the sink that writes whole lines, each flushed, to stderr.
 class Logger {
  public:
@@ -192,6 +261,18 @@ class Logger {
     destination_ = DestinationOfStderr();
   }
 
+  std::string SetTarget(LogTarget target, std::string_view program, const std::string& journal) {
+    std::lock_guard lock(mutex_);
+    if (target == LogTarget::kStderr) {
+      journal_.reset();
+      return "";
+    }
+    auto made = std::make_unique<Journal>();
+    std::string error = made->Open(program, journal);
+    if (error.empty()) journal_ = std::move(made);
+    return error;
+  }
+
   bool Enabled(LogLevel level) const { return level >= level_.load(std::memory_order_relaxed); }
 
   void Write(LogLevel level, std::string_view component, std::string_view message,
@@ -199,8 +280,16 @@ class Logger {
     fields = fields.first(std::min(fields.size(), kFieldsMax));
     bool json = format_.load(std::memory_order_relaxed) == LogFormat::kJson;
     std::lock_guard lock(mutex_);
-    std::string line = json ? JsonLine(destination_, level, component, message, fields)
-                            : TextLine(destination_, level, component, message, fields);
+    const auto line_for = [&](Destination destination) {
+      return json ? JsonLine(destination, level, component, message, fields)
+                  : TextLine(destination, level, component, message, fields);
+    };
+    if (journal_ != nullptr) {
+      // Its priority and its time are fields of the entry.
+      const std::string line = line_for(Destination::kJournal).substr(SyslogPrefix(level).size());
+      if (journal_->Write(level, component, line, fields)) return;
+    }
+    const std::string line = line_for(destination_);
     if (sink_) {
       sink_(line);
     } else {
@@ -213,6 +302,7 @@ class Logger {
   spdlog::logger stderr_;
   std::function<void(std::string_view)> sink_;
   Destination destination_;
+  std::unique_ptr<Journal> journal_;  // null: lines go to stderr, or the sink
   std::atomic<LogLevel> level_{LogLevel::kInfo};
   std::atomic<LogFormat> format_{LogFormat::kText};
 };
@@ -240,6 +330,10 @@ std::string_view ToString(LogLevel level) {
 }
 
 void ConfigureLog(LogOptions options) { TheLogger().Configure(std::move(options)); }
+
+std::string SetLogTarget(LogTarget target, std::string_view program, const std::string& journal) {
+  return TheLogger().SetTarget(target, program, journal);
+}
 
 bool LogEnabled(LogLevel level) { return TheLogger().Enabled(level); }
 

@@ -1,4 +1,4 @@
-"""The balancer's access log in a real systemd-journald: found by its fields, as operators look."""
+"""The balancer's logs in a real systemd-journald: found by its fields, as operators look."""
 
 import socket
 import unittest
@@ -19,7 +19,7 @@ class Journal(FreshCase):
         self.nodes = start_sinks(self.workspace, 2)
         self.port = net.free_port()
         self.balancer = Balancer(self.workspace, {
-            "log": {"access": "journald", "access_format": "text"},
+            "log": {"access": "journald", "access_format": "text", "target": "journald"},
             "listener": {"c2s": {"bind": f"127.0.0.1:{self.port}", "pool": "xmpp"}},
             "pool": {"xmpp": {"balance": "roundrobin", "node": node_tables(self.nodes),
                               "warmup": {"mode": "off"}}},
@@ -53,6 +53,17 @@ class Journal(FreshCase):
             self.assertIn(entry["MONGOOSELB_END"], entry["MESSAGE"])
         self.assertEqual(len(self.journal.entries("MONGOOSELB_NODE=n1")), 2)
         self.assertEqual(self.journal.entries("MONGOOSELB_NODE=n9"), [])
+
+    def test_what_changed_is_an_entry_with_its_fields(self):
+        self.balancer.ctl_ok("drain", "n1")
+        entry, = self.journal.wait_entries(1, "SYSLOG_IDENTIFIER=mongooselb",
+                                           "MONGOOSELB_COMPONENT=lb", "MONGOOSELB_NODE=n1",
+                                           "MONGOOSELB_WAS=up")
+        self.assertEqual(entry["PRIORITY"], "4")
+        self.assertEqual(entry["MONGOOSELB_POOL"], "xmpp")
+        self.assertEqual(entry["MONGOOSELB_WHY"], "drained by an administrator")
+        self.assertEqual(entry["_TRANSPORT"], "journal")
+        self.assertTrue(entry["MESSAGE"].startswith("lb: node is drain pool=xmpp node=n1"), entry)
 
     def test_a_journal_that_was_away_is_written_to_again(self):
         before = self.talk(b"before")

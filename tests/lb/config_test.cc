@@ -112,6 +112,7 @@ state_file = "/var/lib/lb/state"
 [log]
 level = "warn"
 format = "json"
+target = "journald"
 access = "/var/log/lb.log"
 access_format = "json"
 [warmup]
@@ -217,6 +218,7 @@ min_weight = 0.2
   EXPECT_EQ(process.state_file, "/var/lib/lb/state");
   EXPECT_EQ(config->log.level, net::LogLevel::kWarn);
   EXPECT_EQ(config->log.format, net::LogFormat::kJson);
+  EXPECT_EQ(config->log.target, net::LogTarget::kJournal);
   EXPECT_EQ(config->log.access, AccessLogTarget::kFile);
   EXPECT_EQ(config->log.access_file, "/var/log/lb.log");
   EXPECT_EQ(config->log.access_format, net::LogFormat::kJson);

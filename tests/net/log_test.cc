@@ -2,12 +2,19 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
+
+#include "net/report/log_target.h"
 
 namespace net {
 namespace {
@@ -164,6 +171,66 @@ TEST(LogStderr, UnderTheJournalTheTimeIsLeftToIt) {
   std::string text = ::testing::internal::GetCapturedStderr();
   ConfigureLog({});
   EXPECT_EQ(text, "<4>x: to the journal\n");
+}
+
+// A journal as journald is one to who writes: a datagram socket at a path.
+class LogJournal : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    path_ = ::testing::TempDir() + "journal." + std::to_string(getpid());
+    unlink(path_.c_str());
+    sockaddr_un address{};
+    address.sun_family = AF_UNIX;
+    path_.copy(address.sun_path, sizeof address.sun_path - 1);
+    fd_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    ASSERT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ConfigureLog({.sink = [this](std::string_view line) { lines_.emplace_back(line); }});
+    ASSERT_EQ(SetLogTarget(LogTarget::kJournal, "mongooselb", path_), "");
+  }
+  void TearDown() override {
+    EXPECT_EQ(SetLogTarget(LogTarget::kStderr, ""), "");
+    ConfigureLog({});
+    close(fd_);
+    unlink(path_.c_str());
+  }
+  std::string Entry() const {
+    std::array<char, 4096> bytes{};
+    const ssize_t got = recv(fd_, bytes.data(), bytes.size(), MSG_DONTWAIT);
+    return got < 0 ? "" : std::string(bytes.data(), static_cast<size_t>(got));
+  }
+  std::string path_;
+  int fd_ = -1;
+  std::vector<std::string> lines_;
+};
+
+TEST_F(LogJournal, EachFieldIsAFieldOfTheEntry) {
+  Log(LogLevel::kWarn, "lb", "node is down", {{"node", "n1"}, {"why", "a \"b\""}, {"fails", 3}});
+  EXPECT_EQ(Entry(),
+            "PRIORITY=4\nSYSLOG_IDENTIFIER=mongooselb\nMONGOOSELB_COMPONENT=lb\n"
+            "MESSAGE=lb: node is down node=n1 why=\"a \\\"b\\\"\" fails=3\n"
+            "MONGOOSELB_NODE=n1\nMONGOOSELB_WHY=a \\\"b\\\"\nMONGOOSELB_FAILS=3\n");
+  EXPECT_TRUE(lines_.empty());
+}
+
+TEST_F(LogJournal, APeerCannotForgeAField) {
+  Log(LogLevel::kInfo, "lb", "x\nPRIORITY=0", {{"sni", "a\nMONGOOSELB_NODE=n1"}});
+  const std::string entry = Entry();
+  EXPECT_EQ(std::ranges::count(entry, '\n'), 5) << entry;
+  EXPECT_THAT(entry, Not(HasSubstr("\nMONGOOSELB_NODE=")));
+  EXPECT_THAT(entry, Not(HasSubstr("\nPRIORITY=0")));
+}
+
+TEST_F(LogJournal, WhatTheJournalDoesNotTakeIsNotLost) {
+  unlink(path_.c_str());
+  Log(LogLevel::kError, "lb", "the journal is away");
+  ASSERT_EQ(lines_.size(), 1U);
+  EXPECT_THAT(lines_[0], HasSubstr("ERROR lb: the journal is away"));
+}
+
+TEST_F(LogJournal, APathThatIsNoneChangesNothing) {
+  EXPECT_NE(SetLogTarget(LogTarget::kJournal, "mongooselb", std::string(200, 'x')), "");
+  Log(LogLevel::kInfo, "lb", "as before");
+  EXPECT_THAT(Entry(), HasSubstr("MESSAGE=lb: as before\n"));
 }
 
 }  // namespace
