@@ -1,5 +1,4 @@
 // mongoosedns: check, run, keygen, ctl. The life of a query is told in dns/README.md.
-#include <fcntl.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -20,6 +19,7 @@
 #include "net/ctl/ctl_table.h"
 #include "net/report/log.h"
 #include "net/service/hand_over.h"
+#include "net/service/operator_socket.h"
 #include "net/service/privileges.h"
 #include "net/service/service_manager.h"
 #include "net/service/signals.h"
@@ -32,9 +32,6 @@ namespace {
 constexpr int kExitDone = static_cast<int>(net::CtlExit::kDone);
 constexpr int kExitRefused = static_cast<int>(net::CtlExit::kRefused);
 constexpr int kExitUsage = static_cast<int>(net::CtlExit::kUsage);
-
-// Of a process that was killed just now: net::ListenOptions has why.
-constexpr net::Duration kSocketPatience = std::chrono::seconds(2);
 
 // SIGTERM and SIGINT stop, a second one ends at once; SIGHUP reloads.
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
@@ -115,37 +112,20 @@ class Process {
     return kExitRefused;
   }
 
-  static net::UniqueFd Inherited(net::Inheritance& inheritance, const std::string& name) {
-    for (net::Inheritance::Socket& socket : inheritance.sockets) {
-      if (socket.name == name && socket.fd) return std::move(socket.fd);
-    }
-    return {};
-  }
-
-  static net::UniqueFd Duplicate(const net::UniqueFd& fd) {
-    return net::UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
-  }
-
   std::string OpenOperatorSockets(const Config& config, net::Inheritance& inheritance) {
     ctl_path_ = config.ctl_socket;
-    admin_listen_ = config.admin_listen;
     if (!ctl_path_.empty()) {
-      ctl_fd_ = Inherited(inheritance, "ctl " + ctl_path_);
-      if (!ctl_fd_) {
-        net::SocketName name = net::SocketName::Unix(ctl_path_);
-        auto fd = net::Listen(name.get(), name.size(),
-                              {.backlog = 16, .unix_mode = 0600, .unix_patience = kSocketPatience});
-        if (!fd) return fd.error();
-        ctl_fd_ = std::move(*fd);
-      }
-      if (!config.user.empty()) net::GiveFile(ctl_path_, config.user);
+      auto opened =
+          net::OperatorSocket::OpenAt(ctl_path_, config.user, "ctl " + ctl_path_, inheritance);
+      if (!opened) return opened.error();
+      ctl_fd_ = std::move(*opened);
     }
-    if (admin_listen_.empty()) return "";
-    admin_fd_ = Inherited(inheritance, "admin " + admin_listen_);
-    if (admin_fd_) return "";
-    auto fd = AdminServer::Listen(admin_listen_);
-    if (!fd) return fd.error();
-    admin_fd_ = std::move(*fd);
+    if (config.admin_listen.empty()) return "";
+    auto opened = net::OperatorSocket::Open("admin " + config.admin_listen, inheritance, [&config] {
+      return AdminServer::Listen(config.admin_listen);
+    });
+    if (!opened) return opened.error();
+    admin_fd_ = std::move(*opened);
     return "";
   }
 
@@ -176,10 +156,10 @@ class Process {
       return Refuse({"mongoosedns: " + error});
     }
     if (admin_fd_) {
-      admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
+      admin_ = std::make_unique<AdminServer>(*loop_, *control_, admin_fd_.Duplicate());
     }
     if (ctl_fd_) {
-      ctl_ = MakeCtlServer(*loop_, *control_, Duplicate(ctl_fd_),
+      ctl_ = MakeCtlServer(*loop_, *control_, ctl_fd_.Duplicate(),
                            [this](const std::string& binary, UpgradeAnswer answer) {
                              Upgrade(binary, std::move(answer));
                            });
@@ -240,8 +220,8 @@ class Process {
           "a moment");
     }
     net::Inheritance inheritance = control_->Inheritance();
-    if (ctl_fd_) inheritance.sockets.push_back({"ctl " + ctl_path_, Duplicate(ctl_fd_)});
-    if (admin_fd_) inheritance.sockets.push_back({"admin " + admin_listen_, Duplicate(admin_fd_)});
+    ctl_fd_.LeaveTo(inheritance);
+    admin_fd_.LeaveTo(inheritance);
     net::SuccessorProgram program = program_;
     if (!binary.empty()) program.path = binary;
     hand_over_ = std::make_unique<net::HandOver>(
@@ -289,9 +269,8 @@ class Process {
   std::unique_ptr<net::EventLoop> loop_;
   std::unique_ptr<Control> control_;
   std::string ctl_path_;
-  std::string admin_listen_;
-  net::UniqueFd ctl_fd_;
-  net::UniqueFd admin_fd_;
+  net::OperatorSocket ctl_fd_;
+  net::OperatorSocket admin_fd_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<net::CtlServer> ctl_;
   std::unique_ptr<net::ServiceManager> service_;

@@ -1,6 +1,5 @@
 // mongooselb: check a configuration, run it, or talk to a running balancer.
 
-#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/resource.h>
@@ -26,6 +25,7 @@
 #include "net/report/log.h"
 #include "net/service/hand_over.h"
 #include "net/service/line_channel.h"
+#include "net/service/operator_socket.h"
 #include "net/service/privileges.h"
 #include "net/service/service_manager.h"
 #include "net/service/signals.h"
@@ -55,8 +55,6 @@ std::string CtlSocketName(const std::string& path) { return "@ctl " + path; }
 // What the two processes tell each other after the hand-over, a line each.
 constexpr std::string_view kCountsLine = "counts ";  // old to new: saved_state.h
 constexpr std::string_view kOrderLine = "order ";    // new to old: a request of the control socket
-// Of a process that was killed just now: net::ListenOptions has why.
-constexpr net::Duration kSocketPatience = std::chrono::seconds(2);
 constexpr net::Duration kCountsEvery = std::chrono::milliseconds(500);
 
 std::string AdminSocketName(const net::Endpoint& endpoint) {
@@ -104,11 +102,11 @@ class Process {
 
   int Run() {
     auto config = LoadConfig(config_path_);
+    if (!config) return Refuse(Joined(config.error()));
+    net::ConfigureLog({.level = config->log.level, .format = config->log.format});
     if (auto error = net::SetLogTarget(config->log.target, "mongooselb"); !error.empty()) {
       return Refuse(config_path_ + ": log.target: " + error);
     }
-    if (!config) return Refuse(Joined(config.error()));
-    net::ConfigureLog({.level = config->log.level, .format = config->log.format});
     RaiseDescriptorLimit();
     auto loop = net::EventLoop::Create({}, clock_);
     if (!loop) return Refuse("mongooselb: " + loop.error());
@@ -198,51 +196,37 @@ class Process {
               {"file", config_path_}});
   }
 
-  static net::UniqueFd Inherited(net::Inheritance& inheritance, const std::string& name) {
-    for (net::Inheritance::Socket& socket : inheritance.sockets) {
-      if (socket.name == name && socket.fd) return std::move(socket.fd);
-    }
-    return {};
-  }
-
   std::vector<net::ConfigError> OpenOperatorSockets(const Config& config,
                                                     net::Inheritance& inheritance) {
     std::vector<net::ConfigError> errors;
-    auto open = [&](const net::SocketName& name, const std::string& inherited,
-                    const ConfigOrigin& origin) {
-      net::UniqueFd fd = Inherited(inheritance, inherited);
-      if (fd) return fd;
-      auto made = net::Listen(name.get(), name.size(),
-                              {.backlog = 64, .unix_mode = 0600, .unix_patience = kSocketPatience});
-      if (!made) {
-        errors.push_back(origin.Error(made.error()));
-        return net::UniqueFd();
+    const ProcessConfig& process = config.process;
+    const auto keep = [&errors](std::expected<net::OperatorSocket, std::string> opened,
+                                net::OperatorSocket& place, const ConfigOrigin& origin) {
+      if (opened) {
+        place = std::move(*opened);
+      } else {
+        errors.push_back(origin.Error(opened.error()));
       }
-      return std::move(*made);
     };
-    ctl_fd_ = open(net::SocketName::Unix(config.process.ctl_socket),
-                   CtlSocketName(config.process.ctl_socket), config.process.ctl_socket_origin);
-    ctl_path_ = config.process.ctl_socket;
-    if (config.process.admin_listen) {
-      admin_fd_ =
-          open(config.process.admin_listen->ToSocketName(),
-               AdminSocketName(*config.process.admin_listen), config.process.admin_listen_origin);
+    ctl_path_ = process.ctl_socket;
+    keep(
+        net::OperatorSocket::OpenAt(ctl_path_, process.user, CtlSocketName(ctl_path_), inheritance),
+        ctl_fd_, process.ctl_socket_origin);
+    if (process.admin_listen) {
+      keep(net::OperatorSocket::Open(AdminSocketName(*process.admin_listen), inheritance,
+                                     process.admin_listen->ToSocketName()),
+           admin_fd_, process.admin_listen_origin);
     }
-    if (!config.process.user.empty()) net::GiveFile(ctl_path_, config.process.user);
     return errors;
-  }
-
-  static net::UniqueFd Duplicate(const net::UniqueFd& fd) {
-    return net::UniqueFd(fcntl(fd.get(), F_DUPFD_CLOEXEC, 3));
   }
 
   void ServeOperators() {
     ctl_ = std::make_unique<CtlServer>(
-        *loop_, *control_, Duplicate(ctl_fd_),
+        *loop_, *control_, ctl_fd_.Duplicate(),
         CtlHooks{.reload = [this] { return Reload(); },
                  .upgrade = [this](CtlHooks::Answer answer) { Upgrade(std::move(answer)); },
                  .carried_out = [this](std::string_view line) { Forward(line); }});
-    if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, Duplicate(admin_fd_));
+    if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, admin_fd_.Duplicate());
   }
 
   std::expected<std::string, std::vector<net::ConfigError>> Reload() {
@@ -266,11 +250,8 @@ class Process {
     }
     net::Inheritance inheritance;
     inheritance.sockets = control_->DuplicateSockets();
-    const ProcessConfig& process = control_->config().process;
-    inheritance.sockets.push_back({CtlSocketName(ctl_path_), Duplicate(ctl_fd_)});
-    if (admin_fd_) {
-      inheritance.sockets.push_back({AdminSocketName(*process.admin_listen), Duplicate(admin_fd_)});
-    }
+    ctl_fd_.LeaveTo(inheritance);
+    admin_fd_.LeaveTo(inheritance);
     inheritance.state = control_->SaveState(true);
     hand_over_ = std::make_unique<net::HandOver>(
         *loop_, program_, std::move(inheritance),
@@ -394,8 +375,8 @@ class Process {
   net::UniqueFd predecessor_;  // while it waits for us
   net::SystemClock clock_;
   std::unique_ptr<net::EventLoop> loop_;
-  net::UniqueFd ctl_fd_;
-  net::UniqueFd admin_fd_;
+  net::OperatorSocket ctl_fd_;
+  net::OperatorSocket admin_fd_;
   std::string ctl_path_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<AdminServer> admin_;

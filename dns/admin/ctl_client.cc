@@ -25,17 +25,11 @@ constexpr auto kUpgradeLookEvery = std::chrono::milliseconds(100);
 
 // A live view: rates since the round before, and the states. With --json one object a line.
 int Top(net::CtlClient& client) {
-  const net::CtlLine& line = client.line();
-  const bool once = line.values.Flag("once");
-  const bool live = client.terminal() && !once && !line.json;
-  const net::CtlTopOptions options{
-      .live = live,
-      .rounds = once ? 1 : static_cast<uint32_t>(line.values.Number("rounds").value_or(0)),
-      .style = client.style()};
   double before = -1;
   auto at = steady_clock::now();
-  const auto shown = net::RunCtlTop(
-      options, [&](const net::TextStyle& style) -> std::expected<std::string, std::string> {
+  return net::RunCtlTop(
+      client,
+      [&](const net::TextStyle& style, bool live) -> std::expected<std::string, std::string> {
         auto stats = client.Ask(kStats);
         if (!stats) return stats;
         auto states = client.Ask(kStates);
@@ -46,11 +40,9 @@ int Top(net::CtlClient& client) {
         const double rate = before < 0 ? 0 : (all - before) / std::max(seconds, 1e-3);
         before = all;
         at = now;
-        if (line.json) return CtlTopJson(*stats, *states, rate) + "\n";
+        if (client.line().json) return CtlTopJson(*stats, *states, rate) + "\n";
         return CtlTopFrame(*stats, *states, rate, style) + (live ? "\nq leaves\n" : "");
       });
-  if (shown) return static_cast<int>(net::CtlExit::kDone);
-  return client.Fail(net::CtlExit::kNotFound, shown.error());
 }
 
 int Upgrade(net::CtlClient& client) {

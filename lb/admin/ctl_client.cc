@@ -11,23 +11,15 @@ namespace {
 
 // What is printed with --json is what `list` answers, one a line.
 int Top(net::CtlClient& client) {
-  const net::CtlLine& line = client.line();
-  const bool once = line.values.Flag("once");
-  const bool live = client.terminal() && !once && !line.json;
-  const net::CtlTopOptions options{
-      .live = live,
-      .rounds = once ? 1 : static_cast<uint32_t>(line.values.Number("rounds").value_or(0)),
-      .style = client.style()};
-  const auto shown = net::RunCtlTop(
-      options, [&](const net::TextStyle& style) -> std::expected<std::string, std::string> {
+  return net::RunCtlTop(
+      client,
+      [&](const net::TextStyle& style, bool live) -> std::expected<std::string, std::string> {
         auto reply = client.Ask("{\"v\":1,\"command\":\"list\"}\n");
         if (!reply) return reply;
-        if (line.json) return *reply + "\n";
+        if (client.line().json) return *reply + "\n";
         return CtlTopFrame(*reply, style) +
                (live ? "\nq leaves; a * marks weights set by an operator\n" : "");
       });
-  if (shown) return static_cast<int>(net::CtlExit::kDone);
-  return client.Fail(net::CtlExit::kNotFound, shown.error());
 }
 
 std::optional<int> Special(net::CtlClient& client) {

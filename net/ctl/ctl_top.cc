@@ -9,6 +9,8 @@
 #include <csignal>
 #include <cstdio>
 
+#include "net/ctl/ctl_client.h"
+
 namespace net {
 namespace {
 
@@ -111,6 +113,19 @@ std::expected<void, std::string> RunCtlTop(const CtlTopOptions& options, const C
   }
   if (trouble.empty() || interrupted != 0) return {};
   return std::unexpected(std::move(trouble));
+}
+
+int RunCtlTop(const CtlClient& client, const CtlLiveFrame& frame) {
+  const CtlLine& line = client.line();
+  const bool once = line.values.Flag("once");
+  const bool live = client.terminal() && !once && !line.json;
+  const auto shown = RunCtlTop(
+      {.live = live,
+       .rounds = once ? 1 : static_cast<uint32_t>(line.values.Number("rounds").value_or(0)),
+       .style = client.style()},
+      [&](const TextStyle& style) { return frame(style, live); });
+  if (shown) return static_cast<int>(CtlExit::kDone);
+  return client.Fail(CtlExit::kNotFound, shown.error());
 }
 
 }  // namespace net

@@ -23,4 +23,11 @@ using CtlFrame = std::function<std::expected<std::string, std::string>(const Tex
 // The error is the frame's.
 std::expected<void, std::string> RunCtlTop(const CtlTopOptions& options, const CtlFrame& frame);
 
+// The whole command, with `once` and `rounds` as its arguments: a table that lives on a terminal,
+// one frame elsewhere and with --json. `frame` is told whether it lives. The exit status.
+class CtlClient;
+using CtlLiveFrame =
+    std::function<std::expected<std::string, std::string>(const TextStyle& style, bool live)>;
+int RunCtlTop(const CtlClient& client, const CtlLiveFrame& frame);
+
 }  // namespace net
