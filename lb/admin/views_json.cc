@@ -25,7 +25,8 @@ Json ListenerJson(const ListenerView& view) {
           {"accepted", view.accepted},
           {"refused_limit", view.refused_limit},
           {"refused_source", view.refused_source},
-          {"refused_denied", view.refused_denied}};
+          {"refused_denied", view.refused_denied},
+          {"refused_header", view.refused_header}};
 }
 
 Json NodeJson(const NodeView& view) {

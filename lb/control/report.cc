@@ -23,6 +23,7 @@ std::vector<ListenerView> ListenerViews(const ListenerSet& listeners) {
     view.refused_limit = listener->shared->refused_limit.load(std::memory_order_relaxed);
     view.refused_source = listener->shared->refused_source.load(std::memory_order_relaxed);
     view.refused_denied = listener->shared->refused_denied.load(std::memory_order_relaxed);
+    view.refused_header = listener->shared->refused_header.load(std::memory_order_relaxed);
     views.push_back(std::move(view));
   }
   return views;
@@ -116,6 +117,8 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
                     std::vector<CounterView>* views) {
   auto sum = [&engine](WorkerStats::Counter WorkerStats::* from) {
     return static_cast<double>(engine.Sum(from));
+    refused.series.push_back({{{"listener", listener.name}, {"limit", "header"}},
+                              static_cast<double>(listener.refused_header)});
   };
   CounterView handshakes{"mongooselb_tls_handshakes_total", "TLS handshakes, by result", true, {}};
   handshakes.series = {{{{"result", "full"}}, sum(&WorkerStats::tls_full)},

@@ -81,6 +81,7 @@ struct ListenerView {
   uint64_t refused_limit = 0;   // by connections_max
   uint64_t refused_source = 0;  // by a limit per source address
   uint64_t refused_denied = 0;  // by source_allow and source_deny
+  uint64_t refused_header = 0;  // for want of a good PROXY header
 };
 
 // A node that is in no pool now and still has connections, or an operator's word.

@@ -1,12 +1,9 @@
 #include "lb/proxy/engine.h"
 
-#include <pthread.h>
 #include <sys/resource.h>
 
 #include <algorithm>
 #include <chrono>
-#include <future>
-#include <latch>
 
 #include "net/base/check.h"
 #include "net/report/log.h"
@@ -39,24 +36,22 @@ std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options&
   std::unique_ptr<Engine> engine(new Engine());
   engine->FitToLimits(options);
   engine->cpus_ = options.cpus;
-  for (size_t index = 0; index < options.workers; ++index) {
-    engine->threads_.push_back(std::make_unique<Thread>());
-    Thread& thread = *engine->threads_.back();
-    std::promise<std::string> started;
-    auto result = started.get_future();
-    // The ring belongs to the thread that makes it.
-    thread.thread = std::jthread(
-        [&engine = *engine, &thread, index, options, budget, passive_errors, &started] {
-          engine.RunWorker(thread, index, options, budget, passive_errors,
-                           [&started](std::string error) { started.set_value(std::move(error)); });
-        });
-    const std::string error = result.get();
-    if (!error.empty()) {
-      thread.thread.join();
-      engine->threads_.pop_back();
-      return std::unexpected("worker " + std::to_string(index + 1) + ": " + error);
-    }
-  }
+  const uint32_t slots = engine->pairs_max_ + engine->slot_reserve_;
+  auto threads = Threads::Start(
+      {.workers = options.workers,
+       .name = "worker",
+       .ring = {.submission_entries = 4096,
+                .completion_entries = 16'384,
+                .accept_slots = slots,
+                .outgoing_slots = slots},
+       .cpus = options.cpus},
+      engine->clock_,
+      [&engine = *engine, options, budget, passive_errors](net::EventLoop& loop, size_t index) {
+        return engine.MakeWorker(loop, index, options, budget, passive_errors);
+      },
+      EndWorker);
+  if (!threads) return std::unexpected(threads.error());
+  engine->threads_ = std::move(*threads);
   return engine;
 }
 
@@ -89,91 +84,54 @@ void Engine::FitToLimits(const Options& options) {
   }
 }
 
-void Engine::RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
-                       const PassiveErrors& passive_errors,
-                       std::function<void(std::string)> started) {
-  pthread_setname_np(pthread_self(), ("worker-" + std::to_string(index + 1)).c_str());
-  if (cpu(index) >= 0) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(static_cast<size_t>(cpu(index)), &set);
-    pthread_setaffinity_np(pthread_self(), sizeof set, &set);
-  }
-  const uint32_t pairs = pairs_max_;
-  auto loop = net::EventLoop::Create({.submission_entries = 4096,
-                                      .completion_entries = 16'384,
-                                      .accept_slots = pairs + slot_reserve_,
-                                      .outgoing_slots = pairs + slot_reserve_},
-                                     clock_);
-  if (!loop) {
-    started(loop.error());
-    return;
-  }
+std::expected<std::unique_ptr<Engine::Worker>, std::string> Engine::MakeWorker(
+    net::EventLoop& loop, size_t index, const Options& options, AcceptBudget* budget,
+    const PassiveErrors& passive_errors) {
+  auto made = std::make_unique<Worker>();
   if (options.access_log_fd >= 0) {
-    thread.access_log =
+    made->access_log =
         std::make_unique<AccessLog>(options.access_log_fd, options.access_log_options);
   }
-  auto worker = ProxyWorker::Create(**loop,
-                                    {.pairs_max = pairs,
-                                     .buffer_bytes = options.buffer_bytes,
-                                     .buffers_max = options.buffers_max,
-                                     .large_buffers = options.large_buffers,
-                                     .seed = options.seed + index * 1'000'003,
-                                     .wall_start_ms = WallMs(),
-                                     .wall_ms = WallMs},
-                                    {.passive_errors = passive_errors,
-                                     .budget = budget,
-                                     .access_log = thread.access_log.get(),
-                                     .process = &shared_});
-  if (!worker) {
-    started(worker.error());
-    return;
-  }
-  thread.loop = std::move(*loop);
-  thread.worker = std::move(*worker);
-  started("");
-  thread.loop->Run();
-  const auto closed = thread.worker->Close(EndReason::kDrained, kDrainLimit);
-  if (thread.access_log) thread.access_log->Flush(true);
-  if (closed) {
-    thread.worker.reset();
-  } else {
-    // The kernel may still write there, so the memory stays until the process has ended.
-    net::Log(net::LogLevel::kError, "lb", "a worker ends though operations have not come back",
-             {{"worker", index + 1}, {"waits_for", closed.error()}});
-    static_cast<void>(thread.worker.release());
-  }
-  // The loop stays until the thread is joined: whoever posted to it may still be waking it.
+  auto proxy = ProxyWorker::Create(loop,
+                                   {.pairs_max = pairs_max_,
+                                    .buffer_bytes = options.buffer_bytes,
+                                    .buffers_max = options.buffers_max,
+                                    .large_buffers = options.large_buffers,
+                                    .seed = options.seed + index * 1'000'003,
+                                    .wall_start_ms = WallMs(),
+                                    .wall_ms = WallMs},
+                                   {.passive_errors = passive_errors,
+                                    .budget = budget,
+                                    .access_log = made->access_log.get(),
+                                    .process = &shared_});
+  if (!proxy) return std::unexpected(proxy.error());
+  made->proxy = std::move(*proxy);
+  return made;
+}
+
+bool Engine::EndWorker(Worker& worker) {
+  const auto closed = worker.proxy->Close(EndReason::kDrained, kDrainLimit);
+  if (worker.access_log) worker.access_log->Flush(true);
+  if (closed) return true;
+  net::Log(net::LogLevel::kError, "lb", "a worker ends though operations have not come back",
+           {{"waits_for", closed.error()}});
+  return false;
 }
 
 void Engine::Stop() {
-  for (const auto& thread : threads_) {
-    net::EventLoop* loop = thread->loop.get();
-    loop->Post([loop] { loop->Stop(); });
-  }
-  for (const auto& thread : threads_) {
-    if (thread->thread.joinable()) thread->thread.join();
-  }
+  if (threads_ != nullptr) threads_->Stop();
 }
 
 void Engine::Post(size_t index, std::function<void(ProxyWorker&)> task) {
-  Thread& thread = *threads_[index];
-  thread.loop->Post([&thread, task = std::move(task)] { task(*thread.worker); });
+  threads_->Post(index, [task = std::move(task)](Worker& worker) { task(*worker.proxy); });
 }
 
 void Engine::PostAll(const std::function<void(ProxyWorker&)>& task) {
-  for (size_t index = 0; index < threads_.size(); ++index) Post(index, task);
+  threads_->PostAll([task](Worker& worker) { task(*worker.proxy); });
 }
 
 void Engine::AskAll(const std::function<void(ProxyWorker&)>& task) {
-  for (size_t index = 0; index < threads_.size(); ++index) {
-    std::latch done(1);
-    Post(index, [&](ProxyWorker& worker) {
-      task(worker);
-      done.count_down();
-    });
-    done.wait();
-  }
+  threads_->AskAll([&task](Worker& worker) { task(*worker.proxy); });
 }
 
 void Engine::Settle() {
@@ -182,8 +140,8 @@ void Engine::Settle() {
 
 uint64_t Engine::SumAt(size_t index, auto from) const {
   uint64_t sum = 0;
-  for (const auto& thread : threads_) {
-    sum += (thread->worker->stats().*from)[index].load(std::memory_order_relaxed);
+  for (size_t worker = 0; worker < workers(); ++worker) {
+    sum += (stats(worker).*from)[index].load(std::memory_order_relaxed);
   }
   return sum;
 }
@@ -215,14 +173,11 @@ Engine::Connections Engine::List(const std::function<bool(const Pair&)>& wanted,
 }
 
 bool Engine::ShutConnection(const ConnectionName& name, EndReason reason) {
-  if (name.worker == 0 || name.worker > threads_.size()) return false;
+  if (name.worker == 0 || name.worker > workers()) return false;
   bool shut = false;
-  std::latch done(1);
-  Post(name.worker - 1, [&](ProxyWorker& worker) {
-    shut = worker.ShutConnection(name.index, name.started_ms, reason);
-    done.count_down();
+  threads_->Ask(name.worker - 1, [&](Worker& worker) {
+    shut = worker.proxy->ShutConnection(name.index, name.started_ms, reason);
   });
-  done.wait();
   return shut;
 }
 
@@ -237,7 +192,7 @@ uint32_t Engine::ShutNode(const Node* node, uint32_t count, EndReason reason) {
   const size_t take = std::min<size_t>(count, idle.size());
   std::partial_sort(idle.begin(), idle.begin() + static_cast<ptrdiff_t>(take), idle.end(),
                     std::greater<>());
-  std::vector<uint32_t> shares(threads_.size(), 0);
+  std::vector<uint32_t> shares(workers(), 0);
   for (size_t i = 0; i < take; ++i) ++shares[idle[i].second];
   uint32_t shut = 0;
   index = 0;
@@ -262,8 +217,8 @@ uint64_t Engine::SocketErrors(ErrorSide side, size_t error) const {
 
 uint64_t Engine::Sum(const std::atomic<uint64_t> WorkerStats::* counter) const {
   uint64_t sum = 0;
-  for (const auto& thread : threads_) {
-    sum += (thread->worker->stats().*counter).load(std::memory_order_relaxed);
+  for (size_t worker = 0; worker < workers(); ++worker) {
+    sum += (stats(worker).*counter).load(std::memory_order_relaxed);
   }
   return sum;
 }
@@ -278,17 +233,17 @@ uint64_t Engine::Declined(size_t reason) const { return SumAt(reason, &WorkerSta
 
 uint64_t Engine::access_log_dropped() const {
   uint64_t sum = 0;
-  for (const auto& thread : threads_) {
-    if (thread->access_log) sum += thread->access_log->dropped();
+  for (size_t index = 0; index < workers(); ++index) {
+    const AccessLog* log = threads_->worker(index).access_log.get();
+    if (log != nullptr) sum += log->dropped();
   }
   return sum;
 }
 
 void Engine::ReopenAccessLog(int fd) {
-  for (const auto& thread : threads_) {
-    AccessLog* log = thread->access_log.get();
-    if (log != nullptr) thread->loop->Post([log, fd] { log->Reopen(fd); });
-  }
+  threads_->PostAll([fd](Worker& worker) {
+    if (worker.access_log) worker.access_log->Reopen(fd);
+  });
 }
 
 }  // namespace lb

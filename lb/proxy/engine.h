@@ -8,13 +8,13 @@
 #include <functional>
 #include <memory>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "lb/balance/warmup.h"
 #include "lb/proxy/access_log.h"
 #include "lb/proxy/connection_name.h"
 #include "lb/proxy/proxy_worker.h"
+#include "net/conn/worker_threads.h"
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
 
@@ -41,10 +41,10 @@ class Engine {
                                                                    PassiveErrors passive_errors);
   ~Engine() { Stop(); }
   // Ends all connections that are left, and the threads. What the connections use (nodes, settings)
-  // must live until then. Counters can still be read; what is posted from now on is dropped.
+  // must live until then. What is posted from now on is dropped.
   void Stop();
 
-  size_t workers() const { return threads_.size(); }
+  size_t workers() const { return threads_->size(); }
   // On which a worker is pinned; -1: on none.
   int cpu(size_t index) const { return cpus_.empty() ? -1 : cpus_[index]; }
   // As asked for, or what the limit of open files allows.
@@ -82,7 +82,7 @@ class Engine {
   // are idle for longest; returns how many.
   uint32_t ShutNode(const Node* node, uint32_t count, EndReason reason);
 
-  const WorkerStats& stats(size_t index) const { return threads_[index]->worker->stats(); }
+  const WorkerStats& stats(size_t index) const { return threads_->worker(index).proxy->stats(); }
   uint64_t Sum(const std::atomic<uint64_t> WorkerStats::* counter) const;
   uint64_t Ended(EndReason reason) const;
   uint64_t TakeOvers(size_t reason) const;  // a net::TlsTakeOver
@@ -96,16 +96,19 @@ class Engine {
  private:
   uint64_t SumAt(size_t index, auto from) const;  // of an array of counters
 
-  struct Thread {
-    std::unique_ptr<net::EventLoop> loop;
-    std::unique_ptr<AccessLog> access_log;
-    std::unique_ptr<ProxyWorker> worker;
-    std::jthread thread;
+  // What lives on a thread.
+  struct Worker {
+    std::unique_ptr<AccessLog> access_log;  // null: none is written
+    std::unique_ptr<ProxyWorker> proxy;
   };
   Engine() = default;
   void FitToLimits(const Options& options);
-  void RunWorker(Thread& thread, size_t index, const Options& options, AcceptBudget* budget,
-                 const PassiveErrors& passive_errors, std::function<void(std::string)> started);
+  using Threads = net::WorkerThreads<Worker>;
+  std::expected<std::unique_ptr<Worker>, std::string> MakeWorker(net::EventLoop& loop, size_t index,
+                                                                 const Options& options,
+                                                                 AcceptBudget* budget,
+                                                                 const PassiveErrors& errors);
+  static bool EndWorker(Worker& worker);
 
   net::SystemClock clock_;
   ProcessShared shared_;
@@ -113,7 +116,7 @@ class Engine {
   uint32_t pairs_max_ = 0;  // of each worker
   uint32_t slot_reserve_ = 0;
   std::vector<int> cpus_;
-  std::vector<std::unique_ptr<Thread>> threads_;
+  std::unique_ptr<Threads> threads_;
 };
 
 }  // namespace lb

@@ -141,7 +141,7 @@ void Pair::OnHeaderBytes() {
       if (!InFlight(kRecv)) ArmRecv(0);
       return;
     case net::ProxyDecoded::Status::kReject:
-      WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+      worker_.CountBadHeader(*this);
       End(EndReason::kProxyHeaderBad);
       return;
     case net::ProxyDecoded::Status::kHeader:

@@ -250,7 +250,7 @@ void Pair::Admit() {
       trusted.empty() || std::any_of(trusted.begin(), trusted.end(),
                                      [&](const net::Cidr& c) { return c.Contains(client_); });
   if (!trust) {
-    WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+    worker_.CountBadHeader(*this);
     End(EndReason::kProxyHeaderBad);
     return;
   }
@@ -546,7 +546,7 @@ void Pair::OnDue() {
   switch (state_) {
     case State::kHeader:
       if (passed(worker_.ListenerOf(*this)->proxy_header_timeout)) {
-        WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+        worker_.CountBadHeader(*this);
         End(EndReason::kProxyHeaderTimeout);
       }
       break;

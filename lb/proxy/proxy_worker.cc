@@ -228,6 +228,11 @@ bool ProxyWorker::OnAccepted(Listener& listener, net::Slot slot,
 
 uint32_t ProxyWorker::IndexOf(const Pair& pair) { return net::Slab<Pair>::IndexOf(pair); }
 
+void ProxyWorker::CountBadHeader(const Pair& pair) {
+  WorkerStats::Add(stats_.proxy_headers_bad);
+  ListenerOf(pair)->shared->refused_header.fetch_add(1, std::memory_order_relaxed);
+}
+
 void ProxyWorker::Finished(Pair& pair) {
   wheel_.Remove(IndexOf(pair),
                 [this](uint32_t i) -> net::WheelNode& { return pairs_[i].wheel_node(); });

@@ -210,6 +210,7 @@ class ProxyWorker {
   // From a Pair.
   void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
   void LogEnd(const Pair& pair);
+  void CountBadHeader(const Pair& pair);
   // For its line in the access log. `version` is 0 where TLS passes through.
   void NoteTls(const Pair& pair, int version, std::string_view name);
   void Free(Pair& pair);

@@ -78,7 +78,7 @@ void Pair::OnRecv(unsigned direction, net::Completion completion) {
       return;
     }
     if (state_ == State::kHeader) {
-      WorkerStats::Add(worker_.stats_.proxy_headers_bad);
+      worker_.CountBadHeader(*this);
       End(EndReason::kProxyHeaderBad);
       return;
     }

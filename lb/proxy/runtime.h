@@ -14,6 +14,7 @@
 #include "lb/proxy/half_open.h"
 #include "net/base/address.h"
 #include "net/base/clock.h"
+#include "net/conn/admission.h"
 #include "net/io/socket.h"
 #include "net/limit/gcra.h"
 
@@ -135,12 +136,8 @@ struct PoolSettings {
 // silence; shorter refuses clients that merely came together.
 inline constexpr net::Duration kListenerRateBurst = std::chrono::seconds(1);
 
-// The part of a listener that all workers count in.
-struct ListenerShared {
-  std::atomic<uint32_t> active{0};
-  std::atomic<uint64_t> accepted{0};
-  std::atomic<uint64_t> refused_limit{0};
-  std::atomic<uint64_t> refused_source{0};
+// The part of a listener that all workers count in: what any has, and what only a proxy's has.
+struct ListenerShared : net::ListenerCounts {
   std::atomic<uint64_t> refused_denied{0};  // by source_allow and source_deny
   std::atomic<uint32_t> handshakes{0};      // in progress
   net::AtomicGcra rate;                     // of new connections

@@ -31,6 +31,7 @@ class WorkerThreads {
     size_t workers = 1;
     std::string name = "worker";  // of the threads; up to 12 characters are shown
     RingOptions ring;             // of each
+    std::vector<int> cpus = {};   // of each; none: where the system puts them
   };
   // On the new thread. The error is the whole start's.
   using Make = std::function<std::expected<std::unique_ptr<Worker>, std::string>(EventLoop& loop,
@@ -78,6 +79,8 @@ class WorkerThreads {
 
   size_t size() const { return threads_.size(); }
   EventLoop& loop(size_t index) { return *threads_[index]->loop; }
+  // For what it lets other threads read. Gone behind Stop().
+  const Worker& worker(size_t index) const { return *threads_[index]->worker; }
   void Post(size_t index, std::move_only_function<void(Worker&)> task) {
     Thread& one = *threads_[index];
     one.loop->Post([&one, task = std::move(task)]() mutable { task(*one.worker); });
@@ -111,6 +114,13 @@ class WorkerThreads {
                   const End& end, size_t index, std::promise<std::string>* started) {
     const std::string name = options.name.substr(0, 12) + "-" + std::to_string(index + 1);
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    // Before the ring, whose memory is then near.
+    if (!options.cpus.empty()) {
+      cpu_set_t set;
+      CPU_ZERO(&set);
+      CPU_SET(static_cast<size_t>(options.cpus[index]), &set);
+      pthread_setaffinity_np(pthread_self(), sizeof set, &set);
+    }
     auto loop = EventLoop::Create(options.ring, clock);
     if (!loop) {
       started->set_value(loop.error());
@@ -130,7 +140,7 @@ class WorkerThreads {
     } else {
       static_cast<void>(one.worker.release());
     }
-    // The loop stays until the thread is joined: whoever posted to it may still be waking it.
+    // The loop stays until the thread is joined: what is posted to it from here on is dropped.
   }
 
   std::vector<std::unique_ptr<Thread>> threads_;
