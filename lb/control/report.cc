@@ -50,6 +50,15 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
          &WorkerStats::redispatches);
   worker("mongooselb_queued_total", "Connections that had to wait for a node",
          &WorkerStats::queued);
+  const auto buffers = [&](std::string name, std::string help, uint64_t value) {
+    views->push_back({std::move(name), std::move(help), false, {{{}, static_cast<double>(value)}}});
+  };
+  buffers("mongooselb_buffers_in_use", "Receive buffers that hold bytes on their way",
+          engine.Sum(&WorkerStats::buffers_in_use));
+  buffers("mongooselb_buffers", "Receive buffers that the workers have by now",
+          engine.Sum(&WorkerStats::buffers));
+  buffers("mongooselb_buffers_max", "The most that they may have: process.buffers of each worker",
+          engine.buffers_max());
   worker("mongooselb_buffer_starvations_total", "Receives that found no buffer",
          &WorkerStats::buffer_starvations);
   worker("mongooselb_large_buffers_entered_total", "Streams that turned to large buffers",
@@ -108,6 +117,8 @@ void AddListenerCounters(const ListenerSet& listeners, std::vector<CounterView>*
                               static_cast<double>(listener.refused_source)});
     refused.series.push_back({{{"listener", listener.name}, {"limit", "denied"}},
                               static_cast<double>(listener.refused_denied)});
+    refused.series.push_back({{{"listener", listener.name}, {"limit", "header"}},
+                              static_cast<double>(listener.refused_header)});
   }
   views->push_back(std::move(listener_active));
   views->push_back(std::move(refused));
@@ -117,8 +128,6 @@ void AddTlsCounters(const Engine& engine, const ListenerSet& listeners,
                     std::vector<CounterView>* views) {
   auto sum = [&engine](WorkerStats::Counter WorkerStats::* from) {
     return static_cast<double>(engine.Sum(from));
-    refused.series.push_back({{{"listener", listener.name}, {"limit", "header"}},
-                              static_cast<double>(listener.refused_header)});
   };
   CounterView handshakes{"mongooselb_tls_handshakes_total", "TLS handshakes, by result", true, {}};
   handshakes.series = {{{{"result", "full"}}, sum(&WorkerStats::tls_full)},

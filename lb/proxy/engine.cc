@@ -36,6 +36,7 @@ std::expected<std::unique_ptr<Engine>, std::string> Engine::Start(const Options&
   std::unique_ptr<Engine> engine(new Engine());
   engine->FitToLimits(options);
   engine->cpus_ = options.cpus;
+  engine->buffers_max_ = uint64_t{options.buffers_max} * options.workers;
   const uint32_t slots = engine->pairs_max_ + engine->slot_reserve_;
   auto threads = Threads::Start(
       {.workers = options.workers,

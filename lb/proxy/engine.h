@@ -26,7 +26,7 @@ class Engine {
     uint32_t workers = 1;
     uint32_t connections_max = 100'000;  // of all workers
     uint32_t buffer_bytes = 4096;
-    uint32_t buffers_max = 1024;  // of each worker
+    uint32_t buffers_max = 1024;  // of each worker: a ring's are its own
     uint32_t large_buffers = 32;  // of each worker
     int access_log_fd = -1;       // -1: no access log; stays the caller's
     AccessLog::Options access_log_options;
@@ -89,6 +89,8 @@ class Engine {
   uint64_t Declined(size_t reason) const;   // a net::TlsDecline
   enum class ErrorSide : uint8_t { kConnect, kClient, kNode };
   uint64_t SocketErrors(ErrorSide side, size_t error) const;  // by errno
+  // Receive buffers that the process may have: what one worker has too few of, no other lends it.
+  uint64_t buffers_max() const { return buffers_max_; }
   uint64_t open() const { return Sum(&WorkerStats::open); }
   uint64_t access_log_dropped() const;
   void ReopenAccessLog(int fd);
@@ -101,9 +103,9 @@ class Engine {
     std::unique_ptr<AccessLog> access_log;  // null: none is written
     std::unique_ptr<ProxyWorker> proxy;
   };
+  using Threads = net::WorkerThreads<Worker>;
   Engine() = default;
   void FitToLimits(const Options& options);
-  using Threads = net::WorkerThreads<Worker>;
   std::expected<std::unique_ptr<Worker>, std::string> MakeWorker(net::EventLoop& loop, size_t index,
                                                                  const Options& options,
                                                                  AcceptBudget* budget,
@@ -115,6 +117,7 @@ class Engine {
   uint32_t connections_max_ = 0;
   uint32_t pairs_max_ = 0;  // of each worker
   uint32_t slot_reserve_ = 0;
+  uint64_t buffers_max_ = 0;
   std::vector<int> cpus_;
   std::unique_ptr<Threads> threads_;
 };

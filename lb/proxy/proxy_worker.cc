@@ -677,6 +677,8 @@ void ProxyWorker::OnTurnEnd() {
   }
   // First, since it may add buffers: who waits must not wait for the next turn then.
   buffers_->Publish();
+  stats_.buffers.store(buffers_->provided(), std::memory_order_relaxed);
+  stats_.buffers_in_use.store(buffers_->in_use(), std::memory_order_relaxed);
   // One waiter for each free buffer, in order: more would only come back empty-handed.
   for (uint32_t room = buffers_->free(); room > 0 && !starved_.empty();) {
     const Waiting waiting = starved_.front();

@@ -55,6 +55,8 @@ struct WorkerStats {
   Counter retries{0};
   Counter redispatches{0};
   Counter queued{0};
+  Counter buffers{0};         // that it has by now
+  Counter buffers_in_use{0};  // of them
   Counter buffer_starvations{0};
   Counter large_buffers_entered{0};  // by directions of a connection
   Counter large_buffers_missed{0};
@@ -208,9 +210,9 @@ class ProxyWorker {
   bool OnAccepted(Listener& listener, net::Slot slot, const std::optional<net::Address>& peer,
                   bool place);
   // From a Pair.
+  void CountBadHeader(const Pair& pair);
   void Finished(Pair& pair);  // before it is freed: log, count, wake who waits
   void LogEnd(const Pair& pair);
-  void CountBadHeader(const Pair& pair);
   // For its line in the access log. `version` is 0 where TLS passes through.
   void NoteTls(const Pair& pair, int version, std::string_view name);
   void Free(Pair& pair);

@@ -87,6 +87,15 @@ class Limits(LimitCase):
             sock.close()
         wait_until(lambda: self.queued() == 0, "nobody waits")
 
+    def test_the_bound_of_receive_buffers_is_told_as_the_process_has_it(self):
+        self.start(process={"buffers": 512})
+        self.assertEqual(self.balancer.metric("mongooselb_buffers_max"), 4 * 512)
+        self.assertIsNotNone(self.served())
+        wait_until(lambda: self.balancer.metric("mongooselb_buffers") >= 256,
+                   "the worker that served has its first buffers")
+        self.assertLessEqual(self.balancer.metric("mongooselb_buffers_in_use"),
+                             self.balancer.metric("mongooselb_buffers"))
+
     def test_every_place_of_the_process_is_there_whichever_worker_gets_the_connections(self):
         self.start(process={"connections_max": 8})
         held = [self.served() for _ in range(8)]

@@ -123,6 +123,8 @@ class ProxyProtocol(EndToEndCase):
         self.assert_served(proxy_header.v1("192.0.2.13", 40013), "192.0.2.13:40013")
         ends = {entry["end"] for entry in self.balancer.access_log.lines(listener="in", node="")}
         self.assertLessEqual({"proxy_header_bad"}, ends)
+        self.assertGreaterEqual(self.balancer.metric("mongooselb_listener_refused_total",
+                                                     listener="in", limit="header"), len(wrong))
 
     def test_a_header_that_does_not_come_in_time_is_closed(self):
         for sent in (b"", b"PROXY TCP4 192", proxy_header.SIGNATURE):
