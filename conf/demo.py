@@ -21,6 +21,7 @@ from lib.workspace import Workspace, saved_processes, stop_saved  # pylint: disa
 
 DNS_BINARY = os.environ.get("MONGOOSEDNS", os.path.join(REPO, "build", "release", "bin", "mongoosedns"))
 DOMAIN = "chat.example"
+ROOM = f"lobby@conference.{DOMAIN}"
 SERVICE = f"_xmpp-client._tcp.{DOMAIN}"
 # Where the balancers are: one port, an address each, since clients learn one port by SRV.
 ADDRESSES = {"lb1": "127.0.0.1", "lb2": "127.0.0.2"}
@@ -57,13 +58,14 @@ def table(rows):
 class Demo:
     """Servers, balancers, clients: each started by a method of its own, in this order."""
 
-    def __init__(self, workspace, well_known_ports):
+    def __init__(self, workspace, store, well_known_ports):
         self.workspace = workspace
         self.authority = Authority(workspace)
         self.well_known_ports = well_known_ports
         self.nodes = []
         self.balancers = []
-        self.cluster = ClusterDemo(workspace, say, self.authority, DOMAIN)
+        self.passwords = {}
+        self.cluster = ClusterDemo(workspace, say, self.authority, DOMAIN, store)
         self.c2s_port = None
         self.dns_port = None
 
@@ -102,6 +104,7 @@ class Demo:
         """Two clients get accounts, log in, say something to each other and leave; their ports."""
         password = secrets.token_urlsafe(12)
         for user in (one, other):
+            self.passwords[user] = password
             self.nodes[0].register(user, password)  # for all nodes: they share the store
         options = {"domain": DOMAIN, "password": password, "host": balancer.address,
                    "port": balancer.c2s_port, "ca_file": self.authority.ca_file}
@@ -233,6 +236,63 @@ services = ["xmpp-client:{self.c2s_port}"]
         self.wait_targets(sorted(ADDRESSES), "lb1 came back")
         say("  lb1 came back, and into DNS")
 
+    async def meet(self):
+        """All who chatted first meet in a room, each through the balancer that it found; then one asks
+        for what was said there, and for what it had said before to the other of its pair."""
+        users = sum(PAIRS[:3], ())
+        clients = []
+        for user in users:
+            balancer = self.found()
+            client = SlixClient(user, source=SOURCES[user], domain=DOMAIN, host=balancer.address,
+                                password=self.passwords[user], port=balancer.c2s_port,
+                                ca_file=self.authority.ca_file)
+            for plugin in ("xep_0045", "xep_0059", "xep_0313"):
+                client.register_plugin(plugin)
+            clients.append(await client.login())
+        for client in clients:
+            await client["xep_0045"].join_muc_wait(ROOM, client.boundjid.user, timeout=15)
+            if client is clients[0]:
+                await client["xep_0045"].set_room_config(
+                    ROOM, client["xep_0004"].make_form(ftype="submit"))
+        heard = [asyncio.get_running_loop().create_future() for _ in clients]
+        for client, future in zip(clients, heard):
+            client.add_event_handler(
+                "groupchat_message",
+                lambda message, future=future: future.done() or future.set_result(message["body"]))
+        clients[0].send_message(mto=ROOM, mbody="welcome, all", mtype="groupchat")
+        said = await asyncio.wait_for(asyncio.gather(*heard), 15)
+        if set(said) != {"welcome, all"}:
+            raise Fault(f"in the room were heard {said}", "see the nodes' logs")
+        self.show_sessions(len(clients))
+        archive = clients[0]["xep_0313"]
+        room = [entry async for entry in archive.iterate(jid=ROOM)]
+        own = [entry async for entry in archive.iterate(with_jid=f"{users[1]}@{DOMAIN}")]
+        if not room or len(own) < 2:
+            raise Fault(f"the archives have {len(room)} and {len(own)} messages", "see the nodes' logs")
+        say(f"  {len(users)} met in {ROOM} and heard each other; its archive has {len(room)} message, "
+            f"{users[0]}'s with {users[1]} {len(own)}")
+        for client in clients:
+            await client.logout()
+
+    def show_sessions(self, sessions):
+        """What DNS gives out, what the balancers hold, what the nodes serve."""
+        rows = [("what", "where", "state")]
+        for _, _, port, target in self.look_up(SERVICE, "SRV"):
+            rows.append((f"SRV {SERVICE}", f"{target}{port}", "given out"))
+        for balancer in self.balancers:
+            listener = json.loads(balancer.ctl_ok("list", "--json"))["listeners"][0]
+            rows.append((balancer.name, f"{balancer.address}:{balancer.c2s_port}",
+                         f"{listener['active']} connections"))
+        total = 0
+        for node in self.nodes:
+            status = node.status()
+            total += status["sessions"]
+            rows.append((node.name, node.endpoint,
+                         f"{status['state']}, {status['sessions']} sessions"))
+        table(rows)
+        if total != sessions:
+            raise Fault(f"the nodes have {total} sessions, not {sessions}", "see the nodes' logs")
+
     def run(self):
         say("servers (mongooseim nodes, a cluster formed by join_cluster)")
         self.start_servers()
@@ -246,6 +306,8 @@ services = ["xmpp-client:{self.c2s_port}"]
         self.start_balancer("lb2")
         self.start_dns()
         self.show_dns()
+        say("room (clients that find the service by SRV, on all nodes), archives")
+        asyncio.run(self.meet())
         say("cluster (the nodes' HTTP port behind a third mongooselb)")
         try:
             self.cluster.run()
@@ -273,12 +335,12 @@ def running_folder():
     return folder if saved_processes(folder) else None
 
 
-def up():
+def up(store):
     if folder := running_folder():
         say(f"the demo runs already (logs in {folder}); conf/up --status, conf/up --stop")
         return 0
     workspace = Workspace("demo", detached=True)
-    demo = Demo(workspace, well_known_ports=True)
+    demo = Demo(workspace, store, well_known_ports=True)
     try:
         demo.run()
     except BaseException:
@@ -303,10 +365,10 @@ Logs, certificates, configuration: {workspace.folder}
     return 0
 
 
-def check():
+def check(store):
     workspace = Workspace("demo-check")
     try:
-        Demo(workspace, well_known_ports=False).run()
+        Demo(workspace, store, well_known_ports=False).run()
         if not all(process.alive() for process in workspace.processes):
             raise Fault("a server ended on its own", "see the logs above")
     except BaseException:
@@ -319,7 +381,7 @@ def check():
     return 0
 
 
-def status():
+def status(_store):
     folder = running_folder()
     if folder is None:
         say("the demo does not run; start it with conf/up")
@@ -336,7 +398,7 @@ def status():
     return 0
 
 
-def stop():
+def stop(_store):
     folder = running_folder()
     if folder is None:
         say("the demo does not run")
@@ -348,12 +410,13 @@ def stop():
 
 
 def main():
-    if sys.argv[1:2] == ["--scenario"]:
-        return demo_stories.play(sys.argv[2], say)
-    action = {"": up, "--check": check, "--status": status, "--stop": stop}[
-        sys.argv[1] if len(sys.argv) > 1 else ""]
+    """demo.py STORE [--check | --status | --stop | --scenario STORY]"""
+    store, *words = sys.argv[1:]
+    if words[:1] == ["--scenario"]:
+        return demo_stories.play(words[1], store, say)
+    action = {"": up, "--check": check, "--status": status, "--stop": stop}[words[0] if words else ""]
     try:
-        return action()
+        return action(store)
     except Fault as fault:
         print(f"error: {fault}\nremedy: {fault.remedy}", file=sys.stderr)
     except (RuntimeError, AssertionError, OSError, urllib.error.URLError, asyncio.TimeoutError) as error:

@@ -10,6 +10,7 @@ from collections import Counter
 from lib import balancer as lb, net
 from lib.erl import Epmd
 from lib.mongooseim import Mongooseim
+from lib.postgres import Postgres
 from lib.wait import Timeout, wait_until
 
 NODES = ("mongooseim1", "mongooseim2", "mongooseim3")
@@ -22,17 +23,28 @@ class ClusterFault(Exception):
 
 
 class ClusterDemo:
-    def __init__(self, workspace, say, authority, domain):
+    def __init__(self, workspace, say, authority, domain, store="sqlite"):
         self.workspace = workspace
         self.authority = authority
         self.domain = domain
+        self.store = store
         self.say = say
         self.nodes = {}
         self.balancer = None
         self.port = None
 
     # --- starting
+    def start_store(self):
+        """One for all nodes; its URL."""
+        if self.store == "sqlite":  # as nodes of one machine may have it
+            return f"sqlite:{self.workspace.path('cluster.db')}"
+        postgres = Postgres(self.workspace, root=self.workspace.folder).start()
+        url = postgres.url_by_socket("mongooseim")
+        self.say(f"  PostgreSQL: {url}, pid {postgres.process.pid}")
+        return url
+
     def start_nodes(self):
+        store = self.start_store()
         epmd = Epmd(self.workspace).start()
         http = net.free_port("127.0.0.21")
         for i, name in enumerate(NODES):
@@ -43,9 +55,8 @@ class ClusterDemo:
             # So that the folder's programs find epmd when people call them.
             node.append("etc/vm.args", f"-env ERL_EPMD_PORT {epmd.port}\n-env ERL_MAX_PORTS 10000\n")
             node.append("etc/vm.dist.args", "-kernel inet_dist_use_interface {127,0,0,1}\n")
-            # One store for all of them, as nodes of one machine may have it.
             node.serve(self.authority, self.domain, node.address, c2s={"workers": 1},
-                       store={"url": f"sqlite:{self.workspace.path('cluster.db')}"})
+                       store={"url": store})
             self.nodes[name] = node.live()
             self.say(f"  {node.name}: clients on {node.endpoint}, pages on "
                      f"http://{node.address}:{http}, pid {node.process.pid}, folder {node.folder}")

@@ -10,6 +10,7 @@ import time
 
 from lib.certs import Authority
 from lib.lan import HubBalancer
+from lib.postgres import Postgres
 from lib.story_cluster import C2S_PORT, HTTP_PORT, StoryCluster
 from lib.wait import wait_until
 from lib.workspace import REPO, Workspace
@@ -22,10 +23,15 @@ RATE = 200
 
 
 class StoryDemo:
-    def __init__(self, workspace, say):
+    def __init__(self, workspace, store, say):
         self.say = say
         self.workspace = workspace
-        self.cluster = StoryCluster(workspace, Authority(workspace), DOMAIN, accounts=SESSIONS)
+        url = None
+        if store == "postgres":
+            url = Postgres(workspace, root=workspace.folder).start().url_by_socket("mongooseim")
+            say(f"  PostgreSQL: {url}")
+        self.cluster = StoryCluster(workspace, Authority(workspace), DOMAIN, store=url,
+                                    accounts=SESSIONS)
         self.balancers = []
         self.dns_port = 5353
 
@@ -144,7 +150,7 @@ services = ["xmpp-client:{C2S_PORT}"]
             self.say(f"  {what.ljust(width)}  {state}")
 
 
-def play(name, say):
+def play(name, store, say):
     """The exit status."""
     if os.geteuid() != 0:
         print("error: a story needs hosts of its own (network namespaces)\nremedy: run it as root",
@@ -154,7 +160,7 @@ def play(name, say):
     demo = None
     try:
         say("three nodes, one cluster, one store; two balancers; DNS")
-        demo = StoryDemo(workspace, say)
+        demo = StoryDemo(workspace, store, say)
         demo.start()
         say(f"story: {name} ({SESSIONS} sessions send {RATE} messages a second)")
         began = time.monotonic()

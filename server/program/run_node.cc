@@ -101,8 +101,10 @@ class Node {
   std::string StatusLine() const;
   NodeFacts Facts() const;
   NodeLoad Load() const {
-    return {
-        .max_sessions = setup_.max_ports.value, .load = load_, .draining = stopping_ || draining_};
+    return {.sessions = clients_ == nullptr ? 0 : clients_->sessions(),
+            .max_sessions = setup_.max_ports.value,
+            .load = load_,
+            .draining = stopping_ || draining_};
   }
   void WriteStatus(std::string_view status) const;
 

@@ -806,6 +806,7 @@ class BadInput(NodeCase):
             "alice", "secret", resource)
         alice = login("x")
         self.addCleanup(alice.cut)
+        wait_until(lambda: node.status()["sessions"] == 1, "its session is in the node's status", 5)
         host, port = node.endpoint.rsplit(":", 1)
         crowd = []
         self.addCleanup(lambda: [one.close() for one in crowd])

@@ -35,6 +35,7 @@ class Mongooseim:
         self.alive = name
         self.name = f"{name}@{host}"
         self.http = net.free_port()
+        self.address = "127.0.0.1"  # of its pages
         self.folder = folder or workspace.path(name)
         self.env = {**os.environ, **(epmd.env if epmd else {})}
         self.process = None
@@ -144,7 +145,7 @@ class Mongooseim:
     # --- what it says
     def get(self, page):
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http}{page}", timeout=5) as answer:
+            with urllib.request.urlopen(f"http://{self.address}:{self.http}{page}", timeout=5) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()

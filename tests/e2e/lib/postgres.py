@@ -1,4 +1,4 @@
-"""A PostgreSQL server of a test's own (Debian's), on a socket in the workspace's folder and, for who
+"""A PostgreSQL server of its own for a test or the demo (Debian's), on a socket in the workspace's folder and, for who
 wants to be cut off from it, on a port of 127.0.0.1."""
 
 import os
@@ -14,10 +14,12 @@ USER = "postgres"
 
 
 class Postgres:
-    def __init__(self, workspace, settings=()):
+    def __init__(self, workspace, settings=(), root=None):
+        """`root`: where its folder is made. None: in memory where there is such a place, since its
+        syncs are not what is tested."""
         self.workspace = workspace
-        # In memory where there is such a place: its syncs are not what is tested.
-        root = "/dev/shm" if os.path.isdir("/dev/shm") else None
+        if root is None and os.path.isdir("/dev/shm"):
+            root = "/dev/shm"
         self.folder = tempfile.mkdtemp(prefix="mongoose-pg-", dir=root)
         os.chmod(self.folder, 0o711)
         self.as_user = []
@@ -58,6 +60,11 @@ class Postgres:
         """Of a new database; by the port that leads there."""
         self.sql(f"CREATE DATABASE {database}")
         return f"postgresql://{USER}@127.0.0.1:{port or self.port}/{database}"
+
+    def url_by_socket(self, database):
+        """Of a new database; reached from other network namespaces, too."""
+        self.sql(f"CREATE DATABASE {database}")
+        return f"postgresql://{USER}@/{database}?host={self.folder}&port={self.port}"
 
     def stop(self):
         """As a power cut ends it."""
