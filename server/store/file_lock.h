@@ -1,7 +1,8 @@
-// The machine-wide lock of a database file: FILE.lock, held for each write transaction and each
-// checkpoint. SQLite locks its file itself; this lock is there because SQLite before 3.51.3 may
-// lose commits when a checkpoint overlaps a commit of another connection that resets the log
-// (sqlite.org/wal.html#walresetbug): under it no two of them ever overlap.
+// A machine-wide lock of a database file: FILE.lock, held for each write transaction, and
+// FILE.checkpoint, held for each checkpoint. SQLite locks its file itself; these are there because
+// SQLite before 3.51.3 may lose commits when a checkpoint that finds all of the log copied already
+// overlaps a commit of another connection that begins it anew (sqlite.org/wal.html#walresetbug):
+// what keeps that from happening stands in sqlite_checkpointer.h.
 //
 // Fair: who waits gets it before its last holder gets it again. Ends with the process, however
 // that ends. One thread at a time.

@@ -40,19 +40,22 @@ std::expected<std::unique_ptr<SqliteStore>, std::string> SqliteStore::Open(Sqlit
     return std::unexpected(options.path + " cannot be opened: " + db.error().text +
                            "; look at the disk and at the rights of the file and its folder");
   }
+  auto checkpoint_lock = FileLock::Open(options.path + ".checkpoint");
+  if (!checkpoint_lock) return std::unexpected(checkpoint_lock.error());
   auto identity = UpgradeSqlite(**db, options.path);
   (*lock)->Unlock();
   if (!identity) return std::unexpected(identity.error());
   return std::unique_ptr<SqliteStore>(
-      new SqliteStore(options, std::move(*identity), std::move(*db), std::move(*lock)));
+      new SqliteStore(options, std::move(*identity), std::move(*db),
+                      {std::move(*lock), std::move(*checkpoint_lock)}));
 }
 
 SqliteStore::SqliteStore(const SqliteOptions& options, StoreIdentity identity,
-                         std::unique_ptr<SqliteDb> db, std::unique_ptr<FileLock> lock)
+                         std::unique_ptr<SqliteDb> db, Locks locks)
     : SqlStore(Shared(options), std::move(identity),
                [path = options.path] { return OpenReader(path); }) {
-  SetWriter(
-      std::make_unique<SqliteWriter>(options.writer, std::move(db), std::move(lock), counted()));
+  SetWriter(std::make_unique<SqliteWriter>(options.writer, std::move(db), std::move(locks.file),
+                                           std::move(locks.checkpoint), counted()));
 }
 
 }  // namespace server

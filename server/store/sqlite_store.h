@@ -25,8 +25,12 @@ class SqliteStore final : public SqlStore {
   static std::expected<std::unique_ptr<SqliteStore>, std::string> Open(SqliteOptions options);
 
  private:
+  struct Locks {
+    std::unique_ptr<FileLock> file;
+    std::unique_ptr<FileLock> checkpoint;
+  };
   SqliteStore(const SqliteOptions& options, StoreIdentity identity, std::unique_ptr<SqliteDb> db,
-              std::unique_ptr<FileLock> lock);
+              Locks locks);
 };
 
 }  // namespace server

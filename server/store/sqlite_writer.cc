@@ -14,6 +14,8 @@ constexpr char kFence[] =
     "INSERT INTO meta (name, value) VALUES ('fence', '1') "
     "ON CONFLICT (name) DO UPDATE SET value = value + 1";
 constexpr std::chrono::milliseconds kFencePause{50};
+// Of checkpoint_pages: when so much is in the log, commits wait for what copies it.
+constexpr int kMostTimes = 2;
 
 // The commit's last page did not get into the log: it will be read as if it had not been written.
 bool SurelyNotCommitted(int code) {
@@ -34,11 +36,14 @@ bool SurelyNotCommitted(int code) {
 }  // namespace
 
 SqliteWriter::SqliteWriter(const Options& options, std::unique_ptr<SqliteDb> db,
-                           std::unique_ptr<FileLock> lock, StoreMetrics& metrics)
+                           std::unique_ptr<FileLock> lock,
+                           std::unique_ptr<FileLock> checkpoint_lock, StoreMetrics& metrics)
     : options_(options),
       db_(std::move(db)),
       lock_(std::move(lock)),
       metrics_(metrics),
+      checkpointer_(
+          std::make_unique<SqliteCheckpointer>(options.path, std::move(checkpoint_lock), metrics)),
       queue_(options.limits, metrics) {
   thread_ = std::jthread([this] {
     pthread_setname_np(pthread_self(), "store-write");
@@ -61,13 +66,14 @@ void SqliteWriter::Loop() {
       EndBadly(jobs, StoreError::kDown, metrics_);
       continue;
     }
+    if (db_ != nullptr) db_->ForgetLogPages();
     if (!jobs.empty()) Transact(jobs);
     CheckpointIfLong();
     lock_->Unlock();
   }
   // Nothing of the log is needed by whoever opens the file next.
   if (db_ != nullptr && lock_->Lock({})) {
-    db_->Checkpoint(true);
+    checkpointer_->CopyAll(*db_, options_.copy_limit, true);
     lock_->Unlock();
   }
 }
@@ -174,11 +180,27 @@ void SqliteWriter::Failed(int code, const std::string& what) {
   was_down_ = true;
 }
 
+// Behind a commit that put pages into the log, or there is nothing to do. Most of it is copied
+// beside the commits, and then the rest, which is little, in front of the next: the log begins anew
+// then. What others read, or a full disk, keeps some of it for the next time.
 void SqliteWriter::CheckpointIfLong() {
-  if (db_ == nullptr || db_->log_pages() < options_.checkpoint_pages) return;
-  // Read by another connection, the rest of the log stays for the next time; a full disk as well.
-  if (db_->Checkpoint(false) == SQLITE_OK) ++metrics_.checkpoints;
-  db_->ForgetLogPages();
+  if (db_ == nullptr || db_->log_pages() == 0) return;
+  const int pages = db_->log_pages();
+  if (pages < copied_) {  // it began anew
+    copied_ = 0;
+    rest_ = false;
+  }
+  const bool much = pages - copied_ >= options_.checkpoint_pages;
+  const bool most = much && pages >= options_.checkpoint_pages * kMostTimes;
+  if (most || (rest_ && !much)) {
+    const auto limit = most ? options_.copy_limit : std::chrono::milliseconds(0);
+    if (!checkpointer_->CopyAll(*db_, limit)) return;
+    copied_ = pages;
+    rest_ = false;
+  } else if (much && checkpointer_->Begin()) {
+    copied_ = pages;
+    rest_ = true;
+  }
 }
 
 }  // namespace server

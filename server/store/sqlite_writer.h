@@ -17,6 +17,7 @@
 
 #include "server/store/backend.h"
 #include "server/store/file_lock.h"
+#include "server/store/sqlite_checkpointer.h"
 #include "server/store/sqlite_db.h"
 #include "server/store/write_queue.h"
 
@@ -29,12 +30,15 @@ class SqliteWriter final : public StoreWriter {
     WriteLimits limits;
     std::chrono::milliseconds lock_limit{10'000};  // for other processes to end theirs
     std::chrono::milliseconds fence_limit{5'000};  // for a disk whose sync failed
-    int checkpoint_pages = 1'000;                  // of the log
+    // So many pages of the log are copied into the file at once, beside the commits; when there are
+    // twice as many in it, those wait for it.
+    int checkpoint_pages = 1'000;
+    std::chrono::milliseconds copy_limit{1'000};  // for a checkpoint that is under way
   };
 
-  // `db` and `lock` were opened with the schema; the metrics outlive this.
+  // `db` and the locks were opened with the schema; the metrics outlive this.
   SqliteWriter(const Options& options, std::unique_ptr<SqliteDb> db, std::unique_ptr<FileLock> lock,
-               StoreMetrics& metrics);
+               std::unique_ptr<FileLock> checkpoint_lock, StoreMetrics& metrics);
   ~SqliteWriter() override;
   SqliteWriter(const SqliteWriter&) = delete;
   SqliteWriter& operator=(const SqliteWriter&) = delete;
@@ -62,7 +66,10 @@ class SqliteWriter final : public StoreWriter {
   std::unique_ptr<SqliteDb> db_;  // null: to be opened again
   std::unique_ptr<FileLock> lock_;
   StoreMetrics& metrics_;
+  int copied_ = 0;     // pages that the log had when its last copy began
+  bool rest_ = false;  // what came meanwhile is not copied
   bool was_down_ = false;
+  std::unique_ptr<SqliteCheckpointer> checkpointer_;
   WriteQueue queue_;
   std::jthread thread_;
 };
