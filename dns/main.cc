@@ -68,6 +68,9 @@ class Process {
     auto config = LoadConfig(file_);
     if (!config) return Refuse(config.error());
     net::ConfigureLog(config->log);
+    if (auto error = net::SetLogTarget(config->log_target, "mongoosedns"); !error.empty()) {
+      return Refuse({file_ + ": log.target: " + error});
+    }
     for (const std::string& warning : config->warnings) {
       net::Log(net::LogLevel::kWarn, "zone", warning);
     }

@@ -186,6 +186,9 @@ void ReadLimits(const net::TomlSection& root, Config& config) {
   config.log.format =
       log.Enum<net::LogFormat>("format", net::LogFormat::kText,
                                {{"text", net::LogFormat::kText}, {"json", net::LogFormat::kJson}});
+  config.log_target = log.Enum<net::LogTarget>(
+      "target", net::LogTarget::kStderr,
+      {{"stderr", net::LogTarget::kStderr}, {"journald", net::LogTarget::kJournal}});
 }
 
 CheckConfig ReadCheck(const net::TomlSection& section) {

@@ -25,6 +25,7 @@
 #include "net/base/address.h"
 #include "net/base/clock.h"
 #include "net/report/log.h"
+#include "net/report/log_target.h"
 
 namespace dns {
 
@@ -97,6 +98,7 @@ struct Config {
   uint32_t signature_days = 14;
   std::shared_ptr<const TsigKeys> tsig_keys;  // null: none
   net::LogOptions log;
+  net::LogTarget log_target = net::LogTarget::kStderr;
   std::vector<PoolSettings> pools;
   std::vector<ZoneConfig> zones;
   std::vector<PeerConfig> peers;

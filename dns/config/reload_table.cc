@@ -41,7 +41,7 @@ constexpr net::ReloadRow<Config> kTable[] = {
     {"server", "state_file"},
     {"tls", "certificate key transfer_client_ca"},
     {"dnssec", "signature_days"},
-    {"log", "level format"},
+    {"log", "level format target"},
     {"quorum", "peers interval key"},
     {"pool.*",
      "balancer fallback all_down max_answers ttl_min ttl_max up_threshold warmup drain steps "

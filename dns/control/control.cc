@@ -322,6 +322,9 @@ std::string Control::ApplyLoaded(ZoneBuilder::Built built) {
   TakeAbsent();
   serving_.SetTls(std::move(tls));
   net::ConfigureLog(config_->log);
+  if (auto error = net::SetLogTarget(config_->log_target, "mongoosedns"); !error.empty()) {
+    net::Log(net::LogLevel::kError, "server", "the log goes where it went", {{"reason", error}});
+  }
   for (size_t i = 0; i < runtimes_.size(); ++i) RefreshPool(i, loop_.now());
   std::vector<size_t> stepped = StepSerials(AllZones());
   if (moved) SaveState(true);

@@ -64,6 +64,13 @@ TEST_F(ConfigFile, WithoutAdditionsIsGood) {
   EXPECT_THAT(Mistakes("", "", "", ""), ::testing::IsEmpty());
 }
 
+TEST_F(ConfigFile, TheLogGoesWhereItIsTold) {
+  EXPECT_THAT(Mistakes("", "", "", "", "[log]\ntarget = \"journald\"\n"), ::testing::IsEmpty());
+  EXPECT_EQ(LoadConfig(folder_ + "/dns.toml")->log_target, net::LogTarget::kJournal);
+  EXPECT_THAT(Mistakes("", "", "", "", "[log]\ntarget = \"syslog\"\n"),
+              ::testing::ElementsAre(AllOf(HasSubstr("log.target"), HasSubstr("journald"))));
+}
+
 TEST_F(ConfigFile, AFileThatIsNoTomlIsToldAtItsLineAndNothingBehindIt) {
   EXPECT_THAT(Mistakes("workers = = 1", "", "", ""),
               ::testing::ElementsAre(HasSubstr("dns.toml:4: not TOML: ")));
