@@ -1,5 +1,6 @@
 #include "server/c2s/bound_session.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace server {
@@ -107,6 +108,20 @@ SettledCount::Came BoundSession::Receive(uint64_t content, Out& out) {
 
 void BoundSession::Settle(uint32_t serial, Out& out) {
   if (settled_.Settle(serial)) AnswerIfOwed(out);
+}
+
+void BoundSession::Owed(uint16_t node) {
+  std::erase_if(debts_, [&](const SessionDebt& debt) {
+    return !settled_.UnsettledUpTo(debt.until) || debt.node == node;
+  });
+  const uint32_t last = settled_.last_serial();
+  if (node != 0 && settled_.UnsettledUpTo(last)) debts_.push_back({.node = node, .until = last});
+}
+
+bool BoundSession::LostDebt(const std::function<bool(uint16_t)>& gone) const {
+  return std::ranges::any_of(debts_, [&](const SessionDebt& debt) {
+    return (!debt.node || gone(*debt.node)) && settled_.UnsettledUpTo(debt.until);
+  });
 }
 
 void BoundSession::AnswerIfOwed(Out& out) {

@@ -9,7 +9,9 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +33,13 @@ struct BoundLimits {
 };
 
 struct BoundState;
+
+// A session that came from another node hears by way of that node what becomes of what it had sent
+// there: of all up to that serial.
+struct SessionDebt {
+  std::optional<uint16_t> node;  // nothing: it is not known here any more
+  uint32_t until = 0;
+};
 
 class BoundSession {
  public:
@@ -97,6 +106,11 @@ class BoundSession {
   void AnswerNow(Out& out);
   bool owes_answer() const { return owes_answer_; }
   uint32_t unsettled() const { return settled_.under_way(); }
+  std::vector<uint32_t> Unsettled() const { return settled_.Unsettled(); }
+  // It came from there. 0, a place of this node, which does not go before it: no debt.
+  void Owed(uint16_t node);
+  // Something that it had sent will not be heard of: of a node of which `gone` holds.
+  bool LostDebt(const std::function<bool(uint16_t node)>& gone) const;
   bool crowded() const { return settled_.under_way() > limits_->unsettled_max; }
 
   size_t waiting_bytes() const { return unacked_.bytes() + held_bytes_; }
@@ -115,6 +129,7 @@ class BoundSession {
   SettledCount settled_;
   std::string secret_;
   std::unique_ptr<std::vector<UnackedQueue::Item>> held_;
+  std::vector<SessionDebt> debts_;
   size_t held_bytes_ = 0;
   uint32_t answer_at_ = 0;  // owed when so much is settled
   bool owes_answer_ = false;

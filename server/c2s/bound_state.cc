@@ -1,5 +1,7 @@
 #include "server/c2s/bound_state.h"
 
+#include <algorithm>
+#include <span>
 #include <utility>
 
 #include "net/base/byte_reader.h"
@@ -13,6 +15,8 @@ using Bytes = std::vector<uint8_t>;
 // A client that sends without waiting is held long before (BoundLimits::unsettled_max).
 constexpr size_t kLineMax = 1'000'000;
 constexpr size_t kItemsMax = 1'000'000;
+// Nodes that a session was on while something of it was under way.
+constexpr size_t kDebtsMax = 64;
 
 void AppendText(Bytes& out, std::string_view text) {
   const net::Sized sized(&out, 4);
@@ -64,6 +68,21 @@ size_t ReadCount(net::ByteReader& in, size_t most) {
   return in.ok() ? count : 0;
 }
 
+// Of what is not settled. Where there is none, as a node of before these has it.
+void AppendDebts(Bytes& out, const BoundState& state, const NameOf& name_of) {
+  std::vector<const SessionDebt*> open;
+  for (const SessionDebt& debt : state.debts) {
+    if (state.settled.UnsettledUpTo(debt.until)) open.push_back(&debt);
+  }
+  if (open.empty()) return;
+  const size_t count = std::min(open.size(), kDebtsMax);
+  net::AppendNumber(&out, count, 4);
+  for (const SessionDebt* debt : std::span(open).last(count)) {
+    AppendText(out, debt->node ? name_of(*debt->node) : "");
+    net::AppendNumber(&out, debt->until, 4);
+  }
+}
+
 }  // namespace
 
 BoundSession::BoundSession(const SessionId& id, BoundState state, const BoundLimits* limits)
@@ -73,6 +92,7 @@ BoundSession::BoundSession(const SessionId& id, BoundState state, const BoundLim
       unacked_(std::move(state.unacked)),
       settled_(std::move(state.settled)),
       secret_(std::move(state.secret)),
+      debts_(std::move(state.debts)),
       answer_at_(state.answer_at),
       owes_answer_(state.owes_answer),
       asked_(state.asked),
@@ -90,6 +110,7 @@ BoundState BoundSession::Take() {
                    .unacked = std::exchange(unacked_, {}),
                    .settled = settled_,
                    .held = {},
+                   .debts = std::exchange(debts_, {}),
                    .answer_at = answer_at_,
                    .owes_answer = owes_answer_,
                    .asked = asked_,
@@ -136,6 +157,7 @@ std::string BoundState::ToBytes(const NameOf& name_of) const {
   for (const bool flag : {owes_answer, asked, managed, active}) {
     net::AppendNumber(&out, flag ? 1 : 0, 1);
   }
+  AppendDebts(out, *this, name_of);
   return {out.begin(), out.end()};
 }
 
@@ -147,7 +169,8 @@ std::optional<BoundState> BoundState::Parse(std::string_view bytes, const Number
                    .secret = ReadText(in),
                    .unacked = {},
                    .settled = {},
-                   .held = {}};
+                   .held = {},
+                   .debts = {}};
   const auto sent = static_cast<uint32_t>(in.Number(4));
   for (size_t n = ReadCount(in, kItemsMax); n > 0 && in.ok(); --n) {
     UnackedQueue::Item item = ReadItem(in, number_of);
@@ -172,6 +195,13 @@ std::optional<BoundState> BoundState::Parse(std::string_view bytes, const Number
   state.answer_at = static_cast<uint32_t>(in.Number(4));
   for (bool* flag : {&state.owes_answer, &state.asked, &state.managed, &state.active}) {
     *flag = in.Number(1) != 0;
+  }
+  if (in.ok() && !in.empty()) {
+    for (size_t n = ReadCount(in, kDebtsMax); n > 0 && in.ok(); --n) {
+      const auto node = number_of(ReadText(in));
+      const SessionDebt debt{.node = node, .until = static_cast<uint32_t>(in.Number(4))};
+      if (node != uint16_t{0}) state.debts.push_back(debt);  // of this node: it hears of it here
+    }
   }
   if (!in.done()) return std::nullopt;
   return state;

@@ -20,6 +20,7 @@ struct BoundState {
   UnackedQueue unacked;
   SettledCount settled;
   std::vector<UnackedQueue::Item> held;
+  std::vector<SessionDebt> debts;
   uint32_t answer_at = 0;
   bool owes_answer = false;
   bool asked = false;

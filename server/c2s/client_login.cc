@@ -14,6 +14,8 @@ constexpr std::string_view kSaslSpace = "urn:ietf:params:xml:ns:xmpp-sasl";
 // Clients try one mechanism after the other that they or we cannot do, with channel bindings that
 // are not there; a password that is wrong is worth as many of these.
 constexpr uint32_t kGuessWorth = 4;
+// Of one stream: a client has one session to come back to, and may have lost count of it.
+constexpr uint32_t kResumptionsMax = 5;
 constexpr std::string_view kBindSpace = "urn:ietf:params:xml:ns:xmpp-bind";
 
 std::string SaslElement(std::string_view name, std::string_view data) {
@@ -215,6 +217,10 @@ void ClientStream::OnResume(const XmlElement& element) {
         "<failed xmlns='urn:xmpp:sm:3'><bad-request "
         "xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>");
     return;
+  }
+  // Each asks other workers and nodes. Who has no such session binds.
+  if (++login_->resumptions > kResumptionsMax) {
+    return Fail(net::StreamError::kPolicyViolation, "too many resumptions that failed");
   }
   state_ = State::kBinding;
   Wait(true);

@@ -182,6 +182,7 @@ class ClientStream final : private StreamHost {
     std::optional<std::string> sign_up_id;  // of the request that is not answered
     uint32_t sign_ups = 0;
     uint32_t tries = 0;
+    uint32_t resumptions = 0;  // that failed
     bool authenticated = false;
   };
   enum class After : uint8_t { kNothing, kTls, kRestart };

@@ -145,7 +145,7 @@ void FarSide::FailBind(const SessionId& session, const Jid& user, std::string er
 
 void FarSide::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
   const auto lodged = lodged_.find(session);
-  if (lodged == lodged_.end()) return home().Arrive(session, user, std::move(stanza), mark);
+  if (lodged == lodged_.end()) return ArriveHome(session, user, std::move(stanza), mark);
   Post(lodged->second, ArriveLetter{session, user, std::move(stanza), mark.number});
 }
 
@@ -158,7 +158,7 @@ void FarSide::Changed(const SessionId& session, const Jid& user, SessionState st
 void FarSide::DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& user,
                             uint64_t ticket, DeliveryEnd end) {
   if (at == 0) {
-    tickets_.erase(ticket);  // of a guest that became a session of this node
+    tickets_.Take(ticket);  // of a guest that became a session of this node
     return home().DeliveryEnded(session, user, ticket, end);
   }
   // Of a node that went: nobody waits for it.
@@ -167,9 +167,29 @@ void FarSide::DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& 
 
 void FarSide::Gone(const SessionId& session, const Jid& user) {
   const auto lodged = lodged_.extract(session);
-  if (!lodged) return home().Gone(session, user);
+  if (!lodged) return GoneHome(session, user);
   Post(lodged.mapped(), GoneLetter{session, user});
   if (Peer* peer = Find(lodged.mapped())) peer->lodgers.erase(session);
+}
+
+// --- To the home here: of a session that moved, behind all that it sent where it was.
+
+void FarSide::ArriveHome(const SessionId& session, const Jid& user, Stanza stanza,
+                         SenderMark mark) {
+  if (!order_.Waits(session)) return home().Arrive(session, user, std::move(stanza), mark);
+  order_.Run(session, [this, session, user, stanza = std::move(stanza), mark]() mutable {
+    home().Arrive(session, user, std::move(stanza), mark);
+  });
+}
+
+void FarSide::GoneHome(const SessionId& session, const Jid& user) {
+  // Nothing more goes there meanwhile.
+  if (order_.Waits(session)) home().DeliveryEnded(session, user, 0, DeliveryEnd::kLost);
+  order_.Run(session, [this, session, user] {
+    if (Peer* peer = Find(session.node)) peer->guests.erase(session);
+    home().Gone(session, user);
+    order_.Ended(session);
+  });
 }
 
 // --- Messages, presence, IQ.
@@ -241,7 +261,7 @@ void FarSide::BindFailed(const SessionId& session, std::string error_xml) {
 void FarSide::Deliver(const SessionId& session, Delivery delivery) {
   const uint64_t ticket = delivery.ticket;
   if (Post(session.node, DeliverLetter{session, ground_.worker, std::move(delivery)})) {
-    if (ticket != 0) tickets_.emplace(ticket, session);
+    if (ticket != 0) tickets_.Add(ticket, session);
     return;
   }
   if (ticket == 0) return;
@@ -285,9 +305,14 @@ void FarSide::Moved(const SessionId& session, const SessionId& next, const Jid& 
   // Where it was it stays a guest until that says that it has left: it may have sent something.
   Peer* peer = Find(next.node);
   if (peer != nullptr) peer->guests.insert_or_assign(next, user);
-  for (auto& [ticket, at] : tickets_) {
-    if (at == session) at = next;
+  tickets_.Move(session, next);
+  order_.Moved(session, next);
+  if (moved_order_.size() >= kMovedMax) {
+    moved_.erase(moved_order_.front().first);
+    moved_order_.pop_front();
   }
+  moved_.insert_or_assign(session, next);
+  moved_order_.emplace_back(session, Now());
 }
 
 void FarSide::Move(const SessionId& session, const SessionId& next, const Jid& user) {
@@ -318,25 +343,21 @@ bool FarSide::SendSession(const SessionId& next, std::string state) {
 // They were deliveries to a session of this node; now it is a guest.
 void FarSide::AwaitTickets(const SessionId& next, const Jid& user,
                            const std::vector<uint64_t>& tickets) {
-  const bool there = AtHome(next.node, next);
+  SessionId at = next;  // it may have gone on meanwhile
+  for (auto it = moved_.find(at); it != moved_.end(); it = moved_.find(at)) at = it->second;
+  if (at.node == 0) return;  // back on this node: it tells by itself
+  const bool there = AtHome(at.node, at);
   for (const uint64_t ticket : tickets) {
     if (there) {
-      tickets_.emplace(ticket, next);
+      tickets_.Add(ticket, at);
     } else {  // its node went, or it gave up meanwhile: nobody else will tell
-      home().DeliveryEnded(next, user, ticket, DeliveryEnd::kLost);
+      home().DeliveryEnded(at, user, ticket, DeliveryEnd::kLost);
     }
   }
 }
 
 void FarSide::LoseTickets(const SessionId& session, const Jid& user) {
-  if (tickets_.empty()) return;
-  std::vector<uint64_t> lost;
-  std::erase_if(tickets_, [&](const auto& ticket) {
-    if (ticket.second != session) return false;
-    lost.push_back(ticket.first);
-    return true;
-  });
-  for (const uint64_t ticket : lost) {
+  for (const uint64_t ticket : tickets_.TakeAll(session)) {
     home().DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
   }
 }
@@ -386,16 +407,15 @@ void FarSide::NodeDown(NodeNumber node) {
   for (const auto& [session, user] : peer.guests) {
     home().DeliveryEnded(session, user, 0, DeliveryEnd::kLost);
   }
-  std::map<uint64_t, SessionId> lost;
-  std::erase_if(tickets_, [&](const auto& ticket) {
-    return ticket.second.node == node && lost.insert(ticket).second;
-  });
-  for (const auto& [ticket, session] : lost) {
+  for (const auto& [ticket, session] : tickets_.TakeNode(node)) {
     const auto guest = peer.guests.find(session);
     const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;
     home().DeliveryEnded(session, user, ticket, DeliveryEnd::kLost);
   }
-  for (const auto& [session, user] : peer.guests) home().Gone(session, user);
+  for (const auto& [session, user] : peer.guests) {
+    order_.Release(session);  // what waits for its turn has come whole
+    GoneHome(session, user);
+  }
   // They stay in lodged_ until they are gone: what they had of that home is nobody's.
   for (const auto& [session, user] : peer.lodgers) {
     ClientCounters::Add(counters_.lodgers_lost);
@@ -440,6 +460,10 @@ void FarSide::Tick() {
   const net::Time now = Now();
   directory_.Tick(now);
   CountGuests();
+  while (!moved_order_.empty() && now - moved_order_.front().second >= kMovedTime) {
+    moved_.erase(moved_order_.front().first);
+    moved_order_.pop_front();
+  }
   while (!fresh_.empty() && now - fresh_.front().second >= kEmptyTime) {
     if (!ground_.home.Has(fresh_.front().first)) GiveUp(fresh_.front().first);
     fresh_.pop_front();
@@ -493,8 +517,8 @@ void FarSide::OnLetter(NodeNumber, BindRequest letter) { Bind(std::move(letter))
 
 void FarSide::OnLetter(NodeNumber node, ArriveLetter letter) {
   if (!AtHome(node, letter.session)) return;
-  home().Arrive(letter.session, letter.user, std::move(letter.stanza),
-                {.session = letter.session, .number = letter.number});
+  ArriveHome(letter.session, letter.user, std::move(letter.stanza),
+             {.session = letter.session, .number = letter.number});
 }
 
 void FarSide::OnLetter(NodeNumber node, const ChangedLetter& letter) {
@@ -504,13 +528,13 @@ void FarSide::OnLetter(NodeNumber node, const ChangedLetter& letter) {
 void FarSide::OnLetter(NodeNumber, const DeliveryEndedLetter& letter) {
   if (letter.ticket == 0) return LoseTickets(letter.session, letter.user);
   // It may have left that node since: its home gives each ticket once.
-  if (tickets_.erase(letter.ticket) == 0) return;
+  if (!tickets_.Take(letter.ticket)) return;
   home().DeliveryEnded(letter.session, letter.user, letter.ticket, letter.end);
 }
 
 void FarSide::OnLetter(NodeNumber node, const GoneLetter& letter) {
-  if (peers_.at(node).guests.erase(letter.session) == 0) return;
-  home().Gone(letter.session, letter.user);
+  if (!AtHome(node, letter.session)) return;
+  GoneHome(letter.session, letter.user);
 }
 
 void FarSide::OnLetter(NodeNumber, RouteLetter letter) {
@@ -588,11 +612,11 @@ void FarSide::OnLetter(NodeNumber, CloseLetter letter) {
 
 void FarSide::OnLetter(NodeNumber node, const TicketLostLetter& letter) {
   const Peer& peer = peers_.at(node);
-  const auto ticket = tickets_.extract(letter.ticket);
-  if (!ticket) return;
-  const auto guest = peer.guests.find(ticket.mapped());
+  const auto session = tickets_.Take(letter.ticket);
+  if (!session) return;
+  const auto guest = peer.guests.find(*session);
   const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;
-  home().DeliveryEnded(ticket.mapped(), user, letter.ticket, DeliveryEnd::kLost);
+  home().DeliveryEnded(*session, user, letter.ticket, DeliveryEnd::kLost);
 }
 
 }  // namespace server

@@ -6,6 +6,8 @@
 //   lodgers               sessions of this node whose home is on another
 //   routed                messages that went to another node, kept until they are settled
 //   tickets               deliveries to guests whose end is awaited
+//   moves                 sessions that were resumed elsewhere: their stanzas keep their order, and
+//                         what is awaited of them follows
 //
 // When a node is no more of our side (NodeDown), what it had of ours ends at once: tickets as lost,
 // so their messages go to other sessions or wait offline; guests as gone; lodgers with <reset/>, so
@@ -32,6 +34,8 @@
 
 #include "server/c2s/client_counters.h"
 #include "server/c2s/home_directory.h"
+#include "server/c2s/moved_sessions.h"
+#include "server/c2s/ticket_book.h"
 #include "server/im/letters.h"
 #include "server/im/ports.h"
 
@@ -89,6 +93,8 @@ class FarSide {
   static constexpr size_t kRoutedMax = 50'000;  // a node
   static constexpr size_t kClaimsMax = 10'000;
   static constexpr size_t kKeptMax = 65'536;
+  static constexpr size_t kMovedMax = 65'536;
+  static constexpr net::Duration kMovedTime = std::chrono::seconds(30);
   static constexpr net::Duration kClaimTime = std::chrono::seconds(5);
   static constexpr net::Duration kEmptyTime = std::chrono::seconds(60);
 
@@ -175,6 +181,10 @@ class FarSide {
   std::vector<HomeRecord> TakeHomes() { return std::exchange(homes_out_, {}); }
   const FarCounters& counters() const { return counters_; }
   size_t lodgers() const { return lodged_.size(); }
+  // Deliveries to guests whose end is awaited.
+  size_t awaited() const { return tickets_.size(); }
+  // Sessions whose stanzas wait for those of where they were.
+  size_t in_order() const { return order_.size(); }
 
  private:
   struct Peer {
@@ -214,6 +224,8 @@ class FarSide {
   void Allow(NodeNumber node, const std::string& bare, bool changed);
   void CountGuests();
   void LoseTickets(const SessionId& session, const Jid& user);
+  void ArriveHome(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark);
+  void GoneHome(const SessionId& session, const Jid& user);
   bool AtHome(NodeNumber node, const SessionId& session);
   // Letters of a node, each by its kind.
   void OnLetter(NodeNumber node, BindRequest letter);
@@ -240,7 +252,11 @@ class FarSide {
   const Ground ground_;
   HomeDirectory directory_;
   std::map<NodeNumber, Peer> peers_;
-  std::map<uint64_t, SessionId> tickets_;          // of guests
+  TicketBook tickets_;  // of guests
+  MoveOrder order_;     // of sessions that are at home here
+  // Where guests went on; what is told of them later follows. Oldest first, with its time.
+  std::map<SessionId, SessionId> moved_;
+  std::deque<std::pair<SessionId, net::Time>> moved_order_;
   std::map<SessionId, NodeNumber> lodged_;         // of all peers' lodgers
   std::unordered_map<std::string, Claim> claims_;  // ours, not answered
   std::unordered_map<std::string, Asked> asked_;   // others', while something is under way here

@@ -13,8 +13,6 @@ constexpr size_t kTombstonesMax = 1024;
 constexpr size_t kStaleRefs = 1024;
 // A session that is given from one place to another is there by then, or lost.
 constexpr net::Duration kArrivalTime = std::chrono::seconds(5);
-// Sessions that went on elsewhere, of which something may still be settled.
-constexpr size_t kLeftMax = 8192;
 
 // The connection's successor is somewhere else (XEP-0198 section 5).
 constexpr std::string_view kResumedElsewhere = "the session goes on on another connection";
@@ -29,7 +27,6 @@ XmppWorker::Place* XmppWorker::Find(const SessionId& id) {
 
 void XmppWorker::Free(const SessionId& id) {
   CHECK(Find(id) != nullptr);
-  debts_.erase(id);
   places_.Free(id.place);
 }
 
@@ -118,9 +115,15 @@ void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, Origin from) 
     case PlaceState::kBinding:
       break;
     case PlaceState::kArriving:
-      place->arrival->held.push_back([id, d = std::move(delivery), from](XmppWorker& w) mutable {
-        w.DeliverAt(id, std::move(d), from);
-      });
+      if (!place->arrival->held.Add(ground_.limits.bound, delivery)) {
+        // It would end for that when it is here. What it has finds another way, this behind it.
+        ArrivalFailed(id);
+        return LoseTicket(delivery.ticket, from);
+      }
+      place->arrival->held.items.push_back(
+          [id, d = std::move(delivery), from](XmppWorker& w) mutable {
+            w.DeliverAt(id, std::move(d), from);
+          });
       break;
     case PlaceState::kHere:
       place->here->stream().Deliver(std::move(delivery));
@@ -139,11 +142,19 @@ void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, Origin from) 
       break;
     }
     case PlaceState::kAway: {
+      Away& away = *place->away;
+      if (away.moving && !away.held.Add(ground_.limits.bound, delivery)) {
+        // It ends for that when it is back; this is lost behind what it has.
+        away.over = true;
+        away.held.items.push_back(
+            [ticket = delivery.ticket, from](XmppWorker& w) { w.LoseTicket(ticket, from); });
+        break;
+      }
       Item item = [id, d = std::move(delivery), from](XmppWorker& w) mutable {
         w.DeliverForeign(id, std::move(d), from);
       };
-      if (!place->away->moving) return Post(place->away->worker, std::move(item));
-      place->away->held.push_back(std::move(item));
+      if (!away.moving) return Post(away.worker, std::move(item));
+      away.held.items.push_back(std::move(item));
       break;
     }
   }
@@ -188,15 +199,14 @@ void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
   }
   Place* place = Find(id);
   if (place == nullptr) {
-    const auto left = left_.find(id);
-    if (left != left_.end()) Settled({.session = left->second, .number = number});
+    if (const auto next = left_.Settle(id, number)) Settled({.session = *next, .number = number});
     return;
   }
   switch (place->state) {
     case PlaceState::kBinding:
       return;
     case PlaceState::kArriving:
-      place->arrival->held.push_back([id, number](XmppWorker& w) { w.SettleAt(id, number); });
+      place->arrival->held.items.push_back([id, number](XmppWorker& w) { w.SettleAt(id, number); });
       return;
     case PlaceState::kHere:
       return place->here->stream().Settled(number);
@@ -207,7 +217,7 @@ void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
     case PlaceState::kAway: {
       Item item = [id, number](XmppWorker& w) { w.SettleAt(id, number); };
       if (!place->away->moving) return Post(place->away->worker, std::move(item));
-      place->away->held.push_back(std::move(item));
+      place->away->held.items.push_back(std::move(item));
     }
   }
 }
@@ -237,7 +247,7 @@ void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std:
       }
       return Free(id);
     case PlaceState::kArriving:
-      place->arrival->held.push_back(
+      place->arrival->held.items.push_back(
           [id, error, text](XmppWorker& w) { w.CloseAt(id, error, text); });
       return;
     case PlaceState::kHere:
@@ -247,7 +257,7 @@ void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std:
     case PlaceState::kAway: {
       Item item = [id, error, text](XmppWorker& w) { w.CloseAt(id, error, text); };
       if (!place->away->moving) return Post(place->away->worker, std::move(item));
-      place->away->held.push_back(std::move(item));
+      place->away->held.items.push_back(std::move(item));
     }
   }
 }
@@ -446,8 +456,10 @@ void XmppWorker::ReceiveForeign(std::unique_ptr<BoundSession> bound, uint64_t se
   foreign_[id] = {.session = session, .limbo = nullptr};
   session->set_id(id);
   Unwait(*session);
+  const bool lost = LostDebt(*bound);
   session->stream().Resumed(std::move(bound), h);
   session->Arm();
+  if (lost) CloseForDebt(id);
 }
 
 // --- Between a place and the worker that has its session.
@@ -476,8 +488,13 @@ void XmppWorker::OnReturned(const SessionId& id, std::unique_ptr<BoundSession> b
   Place* place = Find(id);
   CHECK(place != nullptr && place->state == PlaceState::kAway);
   const auto away = std::move(place->away);
-  if (away->leaving) {
-    PutParked(*place, std::move(bound));
+  const bool ends = away->over || LostDebt(*bound);
+  if (ends || away->leaving) {
+    if (ends) {
+      FinishBound(std::move(bound));
+    } else {
+      PutParked(*place, std::move(bound));
+    }
     if (away->pending) RefuseResume(*away->pending, std::nullopt);
   } else if (away->pending) {
     Give(id, std::move(bound), *away->pending);
@@ -487,7 +504,7 @@ void XmppWorker::OnReturned(const SessionId& id, std::unique_ptr<BoundSession> b
     PutParked(*place, std::move(bound));
   }
   // What came meanwhile goes where it is now.
-  for (Item& item : away->held) {
+  for (Item& item : away->held.items) {
     place = Find(id);
     if (place != nullptr && place->state == PlaceState::kAway) {
       Post(place->away->worker, std::move(item));
@@ -506,7 +523,7 @@ void XmppWorker::OnAwayEnded(const SessionId& id) {
   Record(true, id, away->full);
   if (away->leaving) ResumeFailed(away->leaving->next);
   if (away->pending) RefuseResume(*away->pending, std::nullopt);
-  for (Item& item : away->held) item(*this);
+  for (Item& item : away->held.items) item(*this);
 }
 
 // --- From and to other places: the session's home gives it a new one, on whichever node.
@@ -544,7 +561,7 @@ void XmppWorker::ArrivalFailed(const SessionId& id) {
   Free(id);
   NeverCame(id, arrival->user);
   Gone(id, arrival->user);
-  for (Item& item : arrival->held) item(*this);  // they find that it is not there
+  for (Item& item : arrival->held.items) item(*this);  // they find that it is not there
   if (session == nullptr) return;
   session->set_id({});
   session->stream().ResumeFailed(std::nullopt);
@@ -581,7 +598,8 @@ void XmppWorker::OnArrived(const SessionId& id, NodeNumber from, BoundState stat
   const auto arrival = std::move(place->arrival);
   Session* session = std::exchange(place->here, nullptr);
   auto bound = std::make_unique<BoundSession>(id, std::move(state), &ground_.limits.bound);
-  if (from != 0 && bound->unsettled() != 0) debts_[id] = from;
+  bound->Owed(from);
+  const bool lost = LostDebt(*bound);
   Record(false, id, bound->full());
   if (session == nullptr || stopping_ ||
       session->stream().state() != ClientStream::State::kBinding) {
@@ -598,7 +616,8 @@ void XmppWorker::OnArrived(const SessionId& id, NodeNumber from, BoundState stat
     session->stream().Resumed(std::move(bound), arrival->h);
     session->Arm();
   }
-  for (Item& item : arrival->held) item(*this);
+  if (lost) CloseForDebt(id);
+  for (Item& item : arrival->held.items) item(*this);
 }
 
 void XmppWorker::Move(const SessionId& session, const SessionId& next, const Jid& user) {
@@ -616,7 +635,8 @@ void XmppWorker::LeaveAt(const SessionId& id, const Leaving& leaving) {
     case PlaceState::kBinding:
       return ResumeFailed(leaving.next);
     case PlaceState::kArriving:
-      place->arrival->held.push_back([id, leaving](XmppWorker& w) { w.LeaveAt(id, leaving); });
+      place->arrival->held.items.push_back(
+          [id, leaving](XmppWorker& w) { w.LeaveAt(id, leaving); });
       return;
     case PlaceState::kHere:
       return GiveAway(id, place->here->Yield(net::StreamError::kConflict, kResumedElsewhere),
@@ -637,12 +657,9 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
   const SessionId next = leaving.next;
   Free(id);
   Record(true, id, bound->full());
-  if (left_order_.size() >= kLeftMax) {
-    left_.erase(left_order_.front());
-    left_order_.pop_front();
+  if (const auto forgotten = left_.Add(id, next, bound->Unsettled())) {
+    Close(*forgotten, net::StreamError::kReset, "too many sessions moved at once");
   }
-  left_[id] = next;
-  left_order_.push_back(id);
   BoundState state = bound->Take();
   if (next.node == 0) {
     Post(next.worker, [next, state = std::move(state)](XmppWorker& w) mutable {
@@ -667,23 +684,29 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
 // What sessions had sent before they came from there may never be settled: their clients say again
 // what `h` does not cover.
 void XmppWorker::OnWent(NodeNumber node) {
-  std::vector<SessionId> ended;
-  for (const auto& [id, from] : debts_) {
-    if (from == node) ended.push_back(id);
+  left_.NodeDown(node);
+  std::vector<SessionId> lost;
+  places_.ForEach([&](uint32_t index, Place& place) {
+    const BoundSession* bound = place.parked.get();
+    if (place.state == PlaceState::kHere) bound = place.here->stream().session();
+    if (bound == nullptr || !LostDebt(*bound)) return;
+    lost.push_back({.worker = static_cast<uint16_t>(index_), .place = index, .life = place.life});
+  });
+  // Of one that is between two workers it is seen where it lands.
+  for (const auto& [id, foreign] : foreign_) {
+    const BoundSession* bound =
+        foreign.session == nullptr ? foreign.limbo.get() : foreign.session->stream().session();
+    if (bound != nullptr && LostDebt(*bound)) lost.push_back(id);
   }
-  for (const SessionId& id : ended) {
-    debts_.erase(id);
-    Place* place = Find(id);
-    const BoundSession* bound = nullptr;
-    if (place != nullptr && place->state == PlaceState::kHere) {
-      bound = place->here->stream().session();
-    } else if (place != nullptr && place->state == PlaceState::kParked) {
-      bound = place->parked.get();
-    }
-    if (bound != nullptr && bound->unsettled() != 0) {
-      CloseAt(id, net::StreamError::kReset, "the node that the session came from is gone");
-    }
-  }
+  for (const SessionId& id : lost) CloseForDebt(id);
+}
+
+bool XmppWorker::LostDebt(const BoundSession& bound) const {
+  return bound.LostDebt([this](NodeNumber node) { return far_->NameOf(node).empty(); });
+}
+
+void XmppWorker::CloseForDebt(const SessionId& id) {
+  CloseAt(id, net::StreamError::kReset, "the node that the session came from is gone");
 }
 
 }  // namespace server

@@ -46,6 +46,23 @@ bool SettledCount::Settle(uint32_t serial) {
   return Advance();
 }
 
+std::vector<uint32_t> SettledCount::Unsettled() const {
+  std::vector<uint32_t> serials;
+  for (size_t i = head_; i < line_.size(); ++i) {
+    if (!line_[i].settled) serials.push_back(line_[i].serial);
+  }
+  return serials;
+}
+
+bool SettledCount::UnsettledUpTo(uint32_t serial) const {
+  for (size_t i = head_; i < line_.size(); ++i) {
+    // Counts wrap: the distance tells which is ahead.
+    if (static_cast<int32_t>(line_[i].serial - serial) > 0) return false;
+    if (!line_[i].settled) return true;
+  }
+  return false;
+}
+
 // What a client has not said on this connection it will say: it is not counted before.
 bool SettledCount::Advance() {
   const uint32_t before = settled_;

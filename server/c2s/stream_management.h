@@ -44,6 +44,12 @@ class SettledCount {
   uint32_t open() const { return said_; }
   // With those that it has not said again yet.
   uint32_t under_way() const { return static_cast<uint32_t>(line_.size()) - head_; }
+  // The serial of the last that came; 0: none did.
+  uint32_t last_serial() const { return last_serial_; }
+  // Serials of those that nobody has settled, in order.
+  std::vector<uint32_t> Unsettled() const;
+  // Is one of them `serial`, or came before it?
+  bool UnsettledUpTo(uint32_t serial) const;
 
  private:
   friend struct BoundState;

@@ -270,21 +270,34 @@ class XmppWorker final : public SessionGate,
     SessionId next;
     Jid user;
   };
+  // What came for a session that is on its way, bounded as what it may have unacknowledged.
+  struct Held {
+    std::vector<Item> items;
+    size_t deliveries = 0;
+    size_t bytes = 0;
+    // False: it is too much, and nothing was kept.
+    bool Add(const BoundLimits& limits, const Delivery& delivery) {
+      ++deliveries;
+      bytes += delivery.xml.size();
+      return deliveries <= limits.unacked_max && bytes <= limits.unacked_bytes_max;
+    }
+  };
   struct Away {
     size_t worker;
     std::string secret;
     Jid full;
     bool moving = false;  // asked for; what comes meanwhile is held
+    bool over = false;    // that was too much: the session ends
     std::optional<Pending> pending;
     std::optional<Leaving> leaving;
-    std::vector<Item> held;
+    Held held;
   };
   // A session on its way to a place: resumed here, it was elsewhere.
   struct Arrival {
     Jid user;
     uint32_t h = 0;
     net::Time since{};
-    std::vector<Item> held;  // what came before it
+    Held held;  // what came before it
   };
   // What a client that wants to resume has shown, while it is looked for.
   struct Wish {
@@ -387,6 +400,8 @@ class XmppWorker final : public SessionGate,
   void LeaveAt(const SessionId& id, const Leaving& leaving);
   void GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bound, const Leaving& leaving);
   void OnWent(NodeNumber node);
+  bool LostDebt(const BoundSession& bound) const;
+  void CloseForDebt(const SessionId& id);
   void OnParting(const SessionId& id);
   void OnTakeBack(const SessionId& id);
   void OnReturned(const SessionId& id, std::unique_ptr<BoundSession> bound);
@@ -421,11 +436,7 @@ class XmppWorker final : public SessionGate,
   std::deque<Tombstone> tombstones_;
   std::unordered_map<uint64_t, Wish> wishes_;  // by serial
   std::deque<SessionId> arriving_;             // oldest first; with some that have arrived
-  // Sessions that went on as others: what is settled of theirs is told there.
-  std::map<SessionId, SessionId> left_;
-  std::deque<SessionId> left_order_;
-  // Sessions that came with something unsettled, which their old node has to hear of.
-  std::map<SessionId, NodeNumber> debts_;
+  LeftSessions left_;
   std::vector<SessionRecord> records_;
   struct Login {
     uint64_t serial;

@@ -144,8 +144,9 @@ void Home::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
   if (at != nullptr && tag != 0) {
     for (HomeSession& session : at->sessions) {
       if (session.resume_tag != tag || session.ending) continue;
+      // So many are still to say their last: what they had sent would be nobody's.
+      if (session.before.size() >= kBeforeMax) break;
       const SessionId before = std::exchange(session.id, next);
-      if (session.before.size() >= kBeforeMax) session.before.erase(session.before.begin());
       session.before.push_back(before);
       return core_.Move(before, next, user);
     }

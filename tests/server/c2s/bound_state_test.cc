@@ -45,6 +45,44 @@ class BoundStateTest : public ::testing::Test {
   BoundSession::Out out;
 };
 
+// What it had sent elsewhere and is not settled is heard of by way of that node, and no longer than
+// that: a session whose debts are paid outlives all nodes that it was on.
+TEST_F(BoundStateTest, ADebtEndsWithTheLastThatItIsAbout) {
+  session.Manage("0123456789abcdef");
+  for (const uint64_t content : {10U, 20U}) session.Receive(content, out);
+  session.Owed(2);
+  const auto gone = [](uint16_t node) { return node == 2; };
+  const auto nobody = [](uint16_t) { return false; };
+  EXPECT_TRUE(session.LostDebt(gone));
+  EXPECT_FALSE(session.LostDebt(nobody));
+  session.Settle(1, out);
+  EXPECT_TRUE(session.LostDebt(gone));
+  session.Receive(30, out);  // this is said here
+  session.Settle(2, out);
+  EXPECT_FALSE(session.LostDebt(gone));
+}
+
+TEST_F(BoundStateTest, DebtsGoAlongByTheNamesOfNodes) {
+  session.Manage("0123456789abcdef");
+  session.Receive(10, out);
+  session.Owed(1);  // "home": there it hears of it without going anywhere
+  session.Owed(2);  // "elsewhere", which is not known there
+  const auto nobody = [](uint16_t) { return false; };
+  const auto came = Arrive(session.Take().ToBytes(NameThere));
+  ASSERT_NE(came, nullptr);
+  EXPECT_TRUE(came->LostDebt(nobody)) << "nobody will tell it";
+  came->Settle(1, out);
+  EXPECT_FALSE(came->LostDebt(nobody));
+
+  BoundSession other{{.worker = 4, .place = 5, .life = 7}, *Jid::Parse("romeo@here/s"), &limits};
+  other.Manage("0123456789abcdef");
+  other.Receive(10, out);
+  other.Owed(1);
+  const auto there = Arrive(other.Take().ToBytes(NameThere));
+  ASSERT_NE(there, nullptr);
+  EXPECT_FALSE(there->LostDebt([](uint16_t) { return true; }));
+}
+
 TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
   session.Manage("0123456789abcdef");
   for (const uint64_t content : {10U, 20U, 30U}) session.Receive(content, out);

@@ -440,6 +440,20 @@ TEST_F(ClientStreamTest, WhatCannotBeResumedMayBeBound) {
               HasSubstr("<jid>"));
 }
 
+// Each of them asks all workers and other nodes.
+TEST_F(ClientStreamTest, WhoTriesToResumeAgainAndAgainIsClosed) {
+  Connect({.secure = true});
+  Say(kOpening);
+  Say(Plain("romeo", "juliet"));
+  Say(kOpening);
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_THAT(Say("<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/>"), HasSubstr("<item-not-"));
+  }
+  EXPECT_THAT(Say("<resume xmlns='urn:xmpp:sm:3' previd='x' h='1'/>"),
+              HasSubstr("<policy-violation "));
+  EXPECT_EQ(stream->state(), State::kEnded);
+}
+
 TEST_F(ClientStreamTest, WhoSaysTooMuchIsReadMoreSlowly) {
   ground.limits.stanzas_per_s = 2;
   ground.limits.stanza_burst = std::chrono::seconds(1);

@@ -229,5 +229,29 @@ TEST(XmppService, WhoFailsTooOftenIsNotTried) {
   world.LogIn("juliet", "y");  // others are
 }
 
+// What comes for a session that is still on its way is bounded as what it may leave unacknowledged.
+TEST_P(XmppServiceTest, ASessionForWhichTooMuchComesBeforeItIsThereDoesNotCome) {
+  constexpr int kFits = 10;
+  XmppWorld world(GetParam(),
+                  [](XmppSetup& setup) { setup.options.limits.bound.unacked_max = kFits; });
+  for (FewWords* home : world.homes) home->resumes = true;
+  Client at_home = world.LogIn("juliet", "j");
+  Client juliet = world.Authenticated("juliet");
+  Client romeo = world.LogIn("romeo", "r");
+  const net::Time before = world.clock.Now();
+  juliet.Say("<resume xmlns='urn:xmpp:sm:3' h='0' previd='" + std::string(32, 'a') + "-9-9'/>");
+  const auto resumed = [&] {
+    int sum = 0;
+    for (const FewWords* home : world.homes) sum += home->resumed;
+    return sum;
+  };
+  ASSERT_TRUE(world.Within([&] { return resumed() == 1; }));
+  for (int i = 0; i <= kFits; ++i) romeo.Say(Message("juliet@here", "hi"));
+  EXPECT_THAT(juliet.Until("</failed>"), HasSubstr("<item-not-found "));
+  EXPECT_TRUE(world.Within([&] { return world.Ended(true) == kFits + 1; })) << world.Ended(true);
+  // Else it would have waited for as long as a session may take (5 s).
+  EXPECT_LT(world.clock.Now() - before, std::chrono::seconds(4));
+}
+
 }  // namespace
 }  // namespace server::test

@@ -46,15 +46,19 @@ class FewWords final : public HomeBox, public HomeGate {
   void Route(Parcel parcel) override {
     std::string xml;
     AppendParcel(xml, parcel);
-    for (const SessionId& session : users_[std::string(parcel.to.bare())]) {
+    // A session may end within Deliver().
+    const std::set<SessionId> sessions = users_[std::string(parcel.to.bare())];
+    for (const SessionId& session : sessions) {
       marks_[++tickets_] = parcel.mark;
       ground_.sessions.Deliver(session,
                                {.xml = xml, .ticket = tickets_, .message_of_people = true});
     }
   }
   void Changed(const SessionId&, const Jid&, SessionState) override {}
-  void Resume(const SessionId& next, const Jid&, uint64_t) override {
-    ground_.sessions.ResumeFailed(next);
+  void Resume(const SessionId& next, const Jid& user, uint64_t) override {
+    if (!resumes) return ground_.sessions.ResumeFailed(next);
+    users_[user.full()].insert(next);  // from a node that takes its time
+    ++resumed;
   }
   void DeliveryEnded(const SessionId&, const Jid&, uint64_t ticket, DeliveryEnd end) override {
     ++ended[end == DeliveryEnd::kLost];
@@ -65,6 +69,8 @@ class FewWords final : public HomeBox, public HomeGate {
   }
 
   std::array<std::atomic<int>, 2> ended{};  // taken, lost
+  std::atomic<bool> resumes{false};
+  std::atomic<int> resumed{0};
 
  private:
   const HomeGround ground_;

@@ -1,0 +1,101 @@
+#include "server/c2s/moved_sessions.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <string>
+
+#include "server/c2s/ticket_book.h"
+
+namespace server {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
+SessionId Of(uint16_t node, uint64_t life) { return {.worker = 1, .node = node, .life = life}; }
+
+TEST(LeftSessionsTest, WhatIsSettledGoesAfterItOnceAndNothingIsKeptBehindTheLast) {
+  LeftSessions left;
+  EXPECT_FALSE(left.Add(Of(0, 1), Of(2, 9), {}));
+  EXPECT_EQ(left.size(), 0U) << "nothing of it is under way";
+  EXPECT_FALSE(left.Add(Of(0, 1), Of(2, 9), {4, 6}));
+  EXPECT_EQ(left.Settle(Of(0, 1), 6), Of(2, 9));
+  EXPECT_FALSE(left.Settle(Of(0, 1), 6)) << "twice";
+  EXPECT_FALSE(left.Settle(Of(0, 1), 5)) << "it was settled before";
+  EXPECT_FALSE(left.Settle(Of(0, 2), 4));
+  EXPECT_EQ(left.Settle(Of(0, 1), 4), Of(2, 9));
+  EXPECT_EQ(left.size(), 0U);
+}
+
+TEST(LeftSessionsTest, WhoIsForgottenForWantOfRoomIsNamed) {
+  LeftSessions left;
+  for (uint64_t i = 0; i < LeftSessions::kMax; ++i) {
+    ASSERT_FALSE(left.Add(Of(0, i + 1), Of(2, i + 1), {1}));
+  }
+  left.Settle(Of(0, 1), 1);
+  EXPECT_FALSE(left.Add(Of(0, 50'000), Of(2, 50'000), {1})) << "there is room again";
+  EXPECT_EQ(left.Add(Of(0, 50'001), Of(2, 50'001), {1}), Of(2, 2)) << "the oldest that is owed";
+  left.NodeDown(2);
+  EXPECT_EQ(left.size(), 0U);
+}
+
+class MoveOrderTest : public ::testing::Test {
+ protected:
+  void Say(const SessionId& session, const std::string& word) {
+    order.Run(session, [this, word] { said.push_back(word); });
+  }
+  MoveOrder order;
+  std::vector<std::string> said;
+};
+
+TEST_F(MoveOrderTest, WhatComesFromTheNewPlaceWaitsForTheLastOfTheOld) {
+  order.Moved(Of(1, 1), Of(2, 2));
+  Say(Of(2, 2), "three");
+  Say(Of(1, 1), "one");
+  Say(Of(1, 1), "two");
+  EXPECT_THAT(said, ElementsAre("one", "two"));
+  order.Ended(Of(1, 1));
+  Say(Of(2, 2), "four");
+  EXPECT_THAT(said, ElementsAre("one", "two", "three", "four"));
+  EXPECT_EQ(order.size(), 0U);
+}
+
+TEST_F(MoveOrderTest, OverSeveralMovesEachWaitsForTheOneBefore) {
+  order.Moved(Of(1, 1), Of(2, 2));
+  order.Moved(Of(2, 2), Of(3, 3));
+  Say(Of(3, 3), "three");
+  order.Run(Of(2, 2), [this] {
+    said.push_back("two");
+    order.Ended(Of(2, 2));
+  });
+  EXPECT_THAT(said, IsEmpty());
+  order.Ended(Of(1, 1));
+  EXPECT_THAT(said, ElementsAre("two", "three"));
+}
+
+TEST_F(MoveOrderTest, OrderGivesWayAboveTheBound) {
+  order.Moved(Of(1, 1), Of(2, 2));
+  for (size_t i = 0; i < MoveOrder::kHeldMax; ++i) Say(Of(2, 2), "x");
+  EXPECT_THAT(said, IsEmpty());
+  Say(Of(2, 2), "last");
+  EXPECT_EQ(said.size(), MoveOrder::kHeldMax + 1);
+  order.Ended(Of(1, 1));
+  EXPECT_EQ(order.size(), 0U);
+}
+
+TEST(TicketBookTest, FollowsSessionsAndEndsWithThem) {
+  TicketBook book;
+  for (const uint64_t ticket : {5U, 3U, 4U}) book.Add(ticket, Of(1, 1));
+  book.Add(7, Of(2, 2));
+  book.Move(Of(1, 1), Of(2, 3));
+  EXPECT_EQ(book.Take(4), Of(2, 3));
+  EXPECT_FALSE(book.Take(4));
+  EXPECT_THAT(book.TakeAll(Of(1, 1)), IsEmpty());
+  EXPECT_THAT(book.TakeAll(Of(2, 3)), ElementsAre(3, 5));
+  EXPECT_THAT(book.TakeNode(2), ElementsAre(std::pair(uint64_t{7}, Of(2, 2))));
+  EXPECT_EQ(book.size(), 0U);
+}
+
+}  // namespace
+}  // namespace server
