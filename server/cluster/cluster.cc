@@ -165,7 +165,11 @@ void Cluster::SendHello(const std::string& node, bool answer) {
   Peer& peer = peers_[node];
   if (!peer.link) return;
   peer.hello_at = now_;
-  const Hello hello{.answer = answer, .known = peer.incarnation, .view = file_.view};
+  const ContentVersions& content = options_.content;
+  const Hello hello{.features = uint64_t{content.oldest} << 8U | content.newest,
+                    .answer = answer,
+                    .known = peer.incarnation,
+                    .view = file_.view};
   ++counters_.frames_out;
   transport_.Send(node, EncodeFrame({.from_incarnation = incarnation()}, hello));
 }
@@ -201,17 +205,36 @@ void Cluster::OnFrame(const std::string& from, std::span<const uint8_t> bytes, n
   Look();
 }
 
+namespace {
+
+std::string Speaks(unsigned their_oldest, unsigned their_newest, unsigned oldest, unsigned newest,
+                   std::string_view what) {
+  if (their_oldest <= newest && their_newest >= oldest) return {};
+  return "speaks version " + std::to_string(their_oldest) + " to " + std::to_string(their_newest) +
+         " of " + std::string(what) + ", this node " + std::to_string(oldest) + " to " +
+         std::to_string(newest) + ": upgrade the older one";
+}
+
+// Why nothing can be said to that node; "": it can.
+std::string Incompatible(const Hello& hello, const ContentVersions& content) {
+  std::string why =
+      Speaks(hello.version_min, hello.version_max, kFrameVersionMin, kFrameVersion, "the links");
+  if (!why.empty()) return why;
+  const auto newest = static_cast<uint8_t>(hello.features);
+  const auto oldest = static_cast<uint8_t>(hello.features >> 8U);
+  return Speaks(std::max<unsigned>(oldest, 1), std::max<unsigned>(newest, 1), content.oldest,
+                content.newest, "what sessions say to each other");
+}
+
+}  // namespace
+
 void Cluster::OnHello(const std::string& from, const FrameHeader& header, const Hello& hello) {
   Peer& peer = peers_[from];
-  if (hello.version_min > kFrameVersion || hello.version_max < kFrameVersionMin) {
-    peer.refusal = "speaks version " + std::to_string(hello.version_min) + " to " +
-                   std::to_string(hello.version_max) + " of the links, this node " +
-                   std::to_string(kFrameVersionMin) + " to " + std::to_string(kFrameVersion) +
-                   ": upgrade the older one";
+  peer.refusal = Incompatible(hello, options_.content);
+  if (!peer.refusal.empty()) {
     look_ = true;
     return;
   }
-  peer.refusal.clear();
   if (hello.known > incarnation()) RaiseIncarnation(hello.known);
   if (header.from_incarnation < peer.incarnation) {
     // A life before the one we know: it lost its disk and its clock. It learns of it by our Hello.

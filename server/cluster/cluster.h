@@ -69,12 +69,19 @@ struct ClusterTiming {
   TableTiming table;
 };
 
+// Versions of what the cluster's messages carry, which it does not look into.
+struct ContentVersions {
+  uint8_t oldest = 1;
+  uint8_t newest = 1;
+};
+
 struct ClusterOptions {
   std::string node;  // the own name
   ClusterTiming timing;
   uint64_t seed = 0;            // from the system's random source
   net::HashKey table_hash_key;  // likewise; secret
   std::vector<TableOptions> tables;
+  ContentVersions content;  // a node that speaks none of them is refused, with words
 };
 
 struct ClusterEvent {

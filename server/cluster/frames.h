@@ -57,6 +57,8 @@ struct FrameHeader {
 struct Hello {
   uint8_t version_min = kFrameVersionMin;
   uint8_t version_max = kFrameVersion;
+  // From the lowest byte: the newest version of what messages carry (ClusterOptions::content) that
+  // is spoken, the oldest. 0, of nodes that say none: 1 alone. The rest is free.
   uint64_t features = 0;
   bool answer = false;  // the other shall say Hello too
   uint64_t known = 0;   // the highest incarnation of the receiver that we have met

@@ -9,8 +9,8 @@
 // A letter names sessions of its sender or of its receiver, never of a third node, so no node is
 // written in it: `mine` are its sender's, `yours` its receiver's. Numbers are big-endian, texts
 // have their length before them. A letter of another build that cannot be read is dropped by its
-// size; a change of the layout raises kLettersVersion, which a relation begins with
-// (server/cluster).
+// size; a change of the layout raises kLettersVersion, which nodes tell each other before anything
+// else (server/cluster/frames.h, Hello): who speaks none that is read here is refused, with words.
 //
 // Pure: values in, bytes out, and back; every field is bounded. Any thread.
 #pragma once
@@ -29,6 +29,8 @@
 namespace server {
 
 inline constexpr uint8_t kLettersVersion = 1;
+// The oldest that is read, too.
+inline constexpr uint8_t kLettersVersionMin = 1;
 // The largest; above every stanza that a client may send, with what is put into it.
 inline constexpr size_t kLetterBytesMax = size_t{24} << 20U;
 inline constexpr size_t kLetterHeadBytes = 13;

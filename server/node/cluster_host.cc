@@ -41,14 +41,15 @@ net::Time BootClock::Now() const {
 
 std::expected<std::unique_ptr<ClusterHost>, std::string> ClusterHost::Create(
     DistNode& node, std::string member_file, std::vector<TableOptions> tables,
-    const net::Clock& clock, const ClusterTiming& timing) {
+    const net::Clock& clock, const ClusterTiming& timing, ContentVersions content) {
   auto host = std::unique_ptr<ClusterHost>(new ClusterHost(node, std::move(member_file), clock));
   for (const TableOptions& table : tables) host->table_ids_.push_back(table.id);
   ClusterOptions options{.node = node.node(),
                          .timing = timing,
                          .seed = Random<uint64_t>(),
                          .table_hash_key = Random<net::HashKey>(),
-                         .tables = std::move(tables)};
+                         .tables = std::move(tables),
+                         .content = content};
   auto cluster = Cluster::Open(std::move(options), *host, host->storage_, clock.Now(), WallMs());
   if (!cluster) return std::unexpected(std::move(cluster.error()));
   host->cluster_ = std::move(*cluster);

@@ -55,7 +55,7 @@ class ClusterHost final : private Transport {
   // Reads the member file. The error is for the operator, with file, line and remedy.
   static std::expected<std::unique_ptr<ClusterHost>, std::string> Create(
       DistNode& node, std::string member_file, std::vector<TableOptions> tables,
-      const net::Clock& clock, const ClusterTiming& timing = {});
+      const net::Clock& clock, const ClusterTiming& timing = {}, ContentVersions content = {});
   ~ClusterHost() override = default;
   ClusterHost(const ClusterHost&) = delete;
   ClusterHost& operator=(const ClusterHost&) = delete;

@@ -21,6 +21,7 @@
 #include "net/service/signals.h"
 #include "net/service/state_file.h"
 #include "server/dist/dist_node.h"
+#include "server/im/letters.h"
 #include "server/node/cluster_host.h"
 #include "server/node/discovery.h"
 #include "server/node/node_rpc.h"
@@ -239,7 +240,8 @@ Node::Errors Node::Prepare() {
                                       .silence = times.silence,
                                       .link_grace = times.link_grace,
                                       .isolate_after = times.isolate_after,
-                                      .operation = times.operation_timeout});
+                                      .operation = times.operation_timeout},
+                                     {.oldest = kLettersVersionMin, .newest = kLettersVersion});
   if (!cluster) return {cluster.error()};
   cluster_ = std::move(*cluster);
   xmpp_cluster_ = std::make_unique<XmppCluster>(*node_, *cluster_, clock_);

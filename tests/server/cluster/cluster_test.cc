@@ -563,6 +563,28 @@ TEST(Cluster, AnIncompatiblePeerIsRefusedWithWords) {
                           "upgrade the older one"));
 }
 
+// A rolling upgrade over a change of the letters: who cannot read them is not taken for a mate.
+TEST(Cluster, APeerWhoseLettersCannotBeReadIsRefusedWithWordsAndOneOfBeforeTheyWereToldIsNot) {
+  World world({.nodes = 3});
+  world.Start(0);
+  server::Cluster& cluster = *world.node(0).cluster;
+  cluster.OnNodeUp(kN1, world.now());
+  cluster.OnNodeUp(kN2, world.now());
+  const auto greet = [&](const char* from, uint64_t features) {
+    const server::Hello hello{.features = features};
+    cluster.OnFrame(from, EncodeFrame({.from_incarnation = 9}, hello), world.now());
+    world.RunFor(seconds(1));
+  };
+  greet(kN1, 0x0203);
+  greet(kN2, 0);
+  const std::string words =
+      "mongooseim@n1: speaks version 2 to 3 of what sessions say to each other, this node 1 to 1: "
+      "upgrade the older one";
+  EXPECT_THAT(cluster.Status().alarms, ElementsAre(words));
+  greet(kN1, 0x0102);  // it was downgraded: it reads ours as well
+  EXPECT_THAT(cluster.Status().alarms, IsEmpty());
+}
+
 TEST(Cluster, AnothersOrAnEditedFileIsAnErrorWithItsRemedy) {
   Formed world(1);
   MemoryDisk disk;
