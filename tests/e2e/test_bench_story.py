@@ -57,7 +57,11 @@ class Story(EndToEndCase):
         self.assertEqual(verdict["counted"], verdict["sent"])
         self.assertEqual(verdict["received"], verdict["sent"])
         self.assertIn("nothing counted was lost, doubled or swapped", shown)
-        self.assertEqual(shown.count("<svg"), 10)
+        self.assertEqual(story["targets"], [self.node.endpoint])
+        self.assertEqual(sum(sum(second["landings"]) for second in story["seconds"]),
+                         sum(second["logins"] + second["resumptions"] for second in story["seconds"]))
+        self.assertIn(f"landings at {self.node.endpoint} ", shown)
+        self.assertEqual(shown.count("<svg"), 11)
 
     def test_a_node_that_is_killed_and_comes_back_keeps_its_word(self):
         done, story, _ = self.scenario("--do", f"2s:kill -9 {self.node.pid()}", "--do",

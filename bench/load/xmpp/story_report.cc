@@ -49,7 +49,7 @@ std::vector<Figure> Figures(const History::Verdict& verdict) {
 }
 
 struct Line {
-  const char* title;
+  std::string title;
   const char* unit;
   std::function<double(const StorySecond&)> value;
 };
@@ -77,12 +77,11 @@ void AppendPlot(std::string& out, const Story& story, const Line& line) {
   for (const StorySecond& second : story.seconds) most = std::max(most, line.value(second));
   const auto x = [&](double at) { return at * kPlotWidth / static_cast<double>(count - 1); };
   char text[160];
-  std::snprintf(text, sizeof text, "<h2>%s <small>at most %.6g%s</small></h2>\n", line.title, most,
-                line.unit);
-  out += text;
-  std::snprintf(text, sizeof text, "<svg viewBox='0 0 %d %d' role='img' aria-label='%s'>",
-                kPlotWidth, kPlotHeight, line.title);
-  out += text;
+  std::snprintf(text, sizeof text, " <small>at most %.6g%s</small></h2>\n", most, line.unit);
+  out.append("<h2>").append(Escaped(line.title)).append(text);
+  std::snprintf(text, sizeof text, "<svg viewBox='0 0 %d %d' role='img' aria-label='", kPlotWidth,
+                kPlotHeight);
+  out.append(text).append(Escaped(line.title)).append("'>");
   for (std::size_t i = 0; i < story.acts.size(); ++i) {
     const double at = x(static_cast<double>(story.acts[i].at_ns) / 1e9);
     std::snprintf(text, sizeof text,
@@ -98,6 +97,17 @@ void AppendPlot(std::string& out, const Story& story, const Line& line) {
     out += text;
   }
   out += "'/></svg>\n";
+}
+
+// Where sessions came: one plot a target.
+std::vector<Line> Landings(const Story& story) {
+  std::vector<Line> lines;
+  for (std::size_t i = 0; i < story.targets.size(); ++i) {
+    lines.push_back({"landings at " + story.targets[i], "/s", [i](const StorySecond& s) {
+                       return i < s.landings.size() ? s.landings[i] : 0U;
+                     }});
+  }
+  return lines;
 }
 
 constexpr const char* kStyle =
@@ -177,11 +187,13 @@ std::string StoryJson(const Story& story) {
                        {"broken", second.broken},
                        {"failures", second.failures},
                        {"ready", second.ready},
+                       {"landings", second.landings},
                        {"delivery_p99_us", second.delivery_p99_ns / 1000},
                        {"delivery_max_us", second.delivery_max_ns / 1000}});
   }
   const json all = {{"mode", "scenario"},
                     {"target", story.target},
+                    {"targets", story.targets},
                     {"sessions", story.sessions},
                     {"ready_at_the_end", story.ready},
                     {"verdict", std::move(verdict)},
@@ -246,6 +258,7 @@ std::string StoryPage(const Story& story) {
   }
   out += "</ol>\n";
   for (const Line& line : Lines()) AppendPlot(out, story, line);
+  for (const Line& line : Landings(story)) AppendPlot(out, story, line);
   return out + "</body></html>\n";
 }
 

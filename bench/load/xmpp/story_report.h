@@ -12,6 +12,7 @@ namespace bench {
 
 struct Story {
   std::string target;
+  std::vector<std::string> targets;  // by which landings are counted
   std::size_t sessions = 0;
   std::size_t ready = 0;  // at the end
   bool interrupted = false;

@@ -114,6 +114,8 @@ void StoryScenario::OnReady(XmppEngine& engine, Session& session) {
   client.lost_ns = -1;
   StorySecond& second = Second(now);
   ++(session.resumed ? second.resumptions : second.logins);
+  if (second.landings.size() <= session.target) second.landings.resize(session.target + 1U);
+  ++second.landings[session.target];
   if (session.resumed) return SendAgain(engine, session);
   if (client.had_stream) {
     ++second.refused;

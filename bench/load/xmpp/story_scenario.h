@@ -51,10 +51,11 @@ struct StorySecond {
   std::uint32_t received = 0;
   std::uint32_t logins = 0;
   std::uint32_t resumptions = 0;
-  std::uint32_t refused = 0;   // resumptions that became new sessions
-  std::uint32_t failures = 0;  // attempts that came to nothing
-  std::uint32_t broken = 0;    // streams that ended while they were in use
-  std::uint32_t ready = 0;     // sessions at the end of the second
+  std::uint32_t refused = 0;            // resumptions that became new sessions
+  std::uint32_t failures = 0;           // attempts that came to nothing
+  std::uint32_t broken = 0;             // streams that ended while they were in use
+  std::uint32_t ready = 0;              // sessions at the end of the second
+  std::vector<std::uint32_t> landings;  // logins and resumptions, by target; may be shorter
   std::int64_t delivery_p99_ns = 0;
   std::int64_t delivery_max_ns = 0;
 };

@@ -251,6 +251,8 @@ int RunStory(const XmppArguments& args) {
   options->live = false;
   const std::int64_t longest =
       story_options->duration_ns + story_options->settle_ns + kOpeningLimitNs;
+  std::vector<std::string> targets;
+  for (const Endpoint& target : options->targets) targets.push_back(target.ToString());
   auto engine = XmppEngine::Create(std::move(*options));
   if (!engine) return Complain(engine.error());
   if (!args.common.quiet) {
@@ -263,6 +265,7 @@ int RunStory(const XmppArguments& args) {
   (*engine)->Run(scenario, MonotonicNs() + longest);
   Result& result = (*engine)->Out();
   Story story{.target = result.target,
+              .targets = std::move(targets),
               .sessions = sessions,
               .ready = scenario.ready(),
               .interrupted = result.interrupted,

@@ -156,7 +156,8 @@ void XmppEngine::SayGoodbyes() {
 void XmppEngine::Open(Session& session, std::size_t number, std::int64_t intended_ns, bool resume) {
   CHECK(session.state == SessionState::kFree);
   const std::uint64_t n = opened_++;
-  const Endpoint& to = options_.targets[n % options_.targets.size()];
+  session.target = static_cast<std::uint16_t>(n % options_.targets.size());
+  const Endpoint& to = options_.targets[session.target];
   const Endpoint* from =
       options_.sources.empty() ? nullptr : &options_.sources[n % options_.sources.size()];
   session.intended_ns = intended_ns;

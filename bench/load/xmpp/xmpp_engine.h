@@ -39,6 +39,7 @@ struct Session {
   std::uint16_t attempts = 0;  // the scenario's
   bool read_ended = false;     // the other side has shut its side
   bool resumed = false;        // the last login took its stream up again
+  std::uint16_t target = 0;    // of the options'
   SSL* ssl = nullptr;
   std::int64_t intended_ns = 0;
   std::int64_t phase_ns = 0;  // when the present phase began
