@@ -30,7 +30,7 @@ class Mongooseim:
     prefix = ()  # before what runs on the node's host
 
     def __init__(self, workspace, epmd, name, cookie="C", host="localhost", long_names=False,
-                 folder=None):
+                 folder=None, program=PROGRAM):
         self.workspace = workspace
         self.alive = name
         self.name = f"{name}@{host}"
@@ -42,7 +42,7 @@ class Mongooseim:
         for key in ("MONGOOSEIM_DIR", "ERL_MAX_PORTS"):
             self.env.pop(key, None)
         if folder is None:
-            done = self.run(PROGRAM, "init", self.folder, "--name" if long_names else "--sname",
+            done = self.run(program, "init", self.folder, "--name" if long_names else "--sname",
                             self.name, "--cookie", cookie, "--http", f"127.0.0.1:{self.http}")
             assert done.code == 0, done
 

@@ -4,6 +4,7 @@ done to it while clients chat: the acts of a story (lib/story.py), as commands o
 import shlex
 
 from lib.lan import NOWHERE, Lan, LanNode
+from lib.mongooseim import PROGRAM
 from lib.story import Story
 from lib.wait import wait_until
 
@@ -14,7 +15,8 @@ TIMES = {"heartbeat": "250ms", "silence": "2s", "link_grace": "250ms", "isolate_
 
 
 class StoryCluster:
-    def __init__(self, workspace, authority, domain, store=None, count=3, accounts=0):
+    def __init__(self, workspace, authority, domain, store=None, count=3, accounts=0, program=PROGRAM):
+        self.program = program  # of mongooseim, which the nodes are made by
         self.workspace = workspace
         self.authority = authority
         self.domain = domain
@@ -37,7 +39,7 @@ class StoryCluster:
             self.nodes[0].register(f"user{i}", "secret")
 
     def _make(self, host, store):
-        node = LanNode(self.workspace, host, f"mim{host.number}")
+        node = LanNode(self.workspace, host, f"mim{host.number}", program=self.program)
         node.append("etc/vm.dist.args", "-kernel net_ticktime 8\n")
         node.set_keys("cluster", TIMES)
         node.set_keys("store", {"url": store})
