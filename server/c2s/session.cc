@@ -71,6 +71,11 @@ void Session::OnClosed(net::Conn&, const net::Ended& ended) {
   worker_.Forget(*this);  // this is gone
 }
 
+void Session::Cut() {
+  Lost();
+  conn_->End(net::EndReason::kDrained);
+}
+
 // The connection is, without a word: the session may come back.
 void Session::Lost() { worker_.Park(*this, stream_.TakeSession()); }
 

@@ -46,6 +46,9 @@ class Session final : public net::ConnHost, private ClientPort {
   // Its session goes on elsewhere: `error` is the last word here.
   std::unique_ptr<BoundSession> Yield(net::StreamError error, std::string_view text);
   void EndNow(net::EndReason reason) { conn_->End(reason); }
+  // The connection ends without a word, so that the client resumes its session elsewhere: behind a
+  // stream error, or the end of the stream, clients do not (XEP-0198 section 5).
+  void Cut();
 
   // --- ConnHost
   void OnOpen(net::Conn& conn, std::unique_ptr<net::TlsFacts> facts) override;

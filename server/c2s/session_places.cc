@@ -297,6 +297,7 @@ void XmppWorker::ParkBound(std::unique_ptr<BoundSession> bound) {
 void XmppWorker::PutParked(Place& place, std::unique_ptr<BoundSession> bound) {
   parked_bytes_ += bound->MemoryBytes();
   ++parked_live_;
+  counters_.parked.store(parked_live_, std::memory_order_relaxed);
   place.state = PlaceState::kParked;
   place.here = nullptr;
   place.away.reset();
@@ -308,6 +309,7 @@ void XmppWorker::PutParked(Place& place, std::unique_ptr<BoundSession> bound) {
 std::unique_ptr<BoundSession> XmppWorker::TakeParked(Place& place) {
   parked_bytes_ -= place.parked->MemoryBytes();
   --parked_live_;
+  counters_.parked.store(parked_live_, std::memory_order_relaxed);
   return std::move(place.parked);
 }
 

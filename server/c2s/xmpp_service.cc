@@ -254,6 +254,36 @@ uint64_t XmppService::sessions() const {
   return Sum([](const Counters& c) -> const auto& { return c.worker->sessions; });
 }
 
+void XmppService::Shed(uint64_t count, double per_s) {
+  const auto all = static_cast<double>(std::max<uint64_t>(sessions(), 1));
+  threads_->PostAll([count, per_s, all](XmppWorker& worker) {
+    const auto own =
+        static_cast<double>(worker.worker_counters().sessions.load(std::memory_order_relaxed));
+    const double share = std::min(own / all, 1.0);
+    worker.Shed(static_cast<uint64_t>(static_cast<double>(count) * share + 0.5), per_s * share);
+  });
+}
+
+XmppService::Shedding XmppService::shedding() const {
+  return {.left = Sum([](const Counters& c) -> const auto& { return c.worker->to_shed; }),
+          .drained = Sum([](const Counters& c) -> const auto& { return c.worker->drained; }),
+          .resumable =
+              Sum([](const Counters& c) -> const auto& { return c.worker->drained_resumable; })};
+}
+
+uint64_t XmppService::detached() const {
+  return Sum([](const Counters& c) -> const auto& { return c.worker->parked; });
+}
+
+double XmppService::login_budget() const {
+  const uint64_t cost =
+      Sum([](const Counters& c) -> const auto& { return c.worker->login_cost_ns; });
+  const auto workers = static_cast<double>(counters_.size());
+  // The mean of the workers', as each pays for its own.
+  return shared_.options.login_cpu * workers * workers * 1e9 /
+         static_cast<double>(std::max<uint64_t>(cost, 1));
+}
+
 uint64_t XmppService::connections() const {
   return Sum([](const Counters& c) -> const auto& { return c.conns->open; });
 }
@@ -333,6 +363,9 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
                    std::max<uint64_t>(counters_.size(), 1));
   out.Counter("mongooseim_c2s_drained_total", "Connections closed because the node drains.")
       .Add({}, worker(&WorkerCounters::drained));
+  out.Counter("mongooseim_c2s_drained_resumable_total",
+              "Of those, whose sessions wait to be resumed on another node.")
+      .Add({}, worker(&WorkerCounters::drained_resumable));
   const auto far = [&](auto member) {
     return Sum([member](const Counters& c) -> const auto& { return c.far->*member; });
   };

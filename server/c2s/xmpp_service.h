@@ -97,7 +97,19 @@ class XmppService {
   // It takes clients again, where it did before; who was not told to go stays. An error: it listens
   // nowhere, as before.
   XmppErrors EndDrain();
+  // `count` of the sessions that are here, over all workers: first who may resume elsewhere, of
+  // these who has been idle for the longest.
+  void Shed(uint64_t count, double per_s);
+  struct Shedding {
+    uint64_t left = 0;
+    uint64_t drained = 0;    // since the start, with those of drains
+    uint64_t resumable = 0;  // of them
+  };
+  Shedding shedding() const;
   uint64_t connections() const;
+  uint64_t detached() const;  // sessions that may be resumed
+  // Logins a second that its share of the processors pays for, by what they cost lately.
+  double login_budget() const;
   uint64_t parked_bytes() const;
   void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
     threads_->PostAll(task);

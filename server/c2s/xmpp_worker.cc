@@ -32,7 +32,8 @@ XmppWorker::XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index)
       out_(shared.options.workers),
       last_life_(static_cast<uint64_t>(shared.unix_us())),
       places_(shared.options.sessions_max),
-      admission_(shared.options.login_cpu) {
+      admission_(shared.options.login_cpu),
+      jitter_(last_life_ + index) {
   const XmppOptions& options = shared.options;
   ground_.limits = options.limits;
   ground_.sasl = options.sasl;
@@ -407,50 +408,88 @@ void XmppWorker::TellDelivered(const SessionId& session, const Jid& user,
 // --- The end.
 
 void XmppWorker::Drain(double per_s) {
-  const bool begun = drain_per_s_ > 0;
+  const bool begun = drain_per_s_ > 0 || shed_left_ > 0;
   drain_per_s_ = per_s;
   listeners_.clear();
-  if (!begun) DrainSome();
+  if (begun) return;
+  loop_.CancelTimer(std::exchange(drain_step_, {}));
+  DrainSome();
 }
 
 void XmppWorker::EndDrain() {
   loop_.CancelTimer(std::exchange(drain_step_, {}));
   drain_per_s_ = drain_left_ = 0;
+  shed_left_ = 0;
+  counters_.to_shed.store(0, std::memory_order_relaxed);
   draining_.clear();
 }
 
+void XmppWorker::Shed(uint64_t count, double per_s) {
+  const bool begun = drain_per_s_ > 0 || shed_left_ > 0;
+  shed_left_ = count;
+  shed_per_s_ = per_s;
+  counters_.to_shed.store(shed_left_, std::memory_order_relaxed);
+  if (begun || count == 0) return;
+  loop_.CancelTimer(std::exchange(drain_step_, {}));
+  DrainSome();
+}
+
+// The last goes first: who may resume its session, of these who has said nothing for the longest.
+void XmppWorker::FillDraining() {
+  const auto add = [this](Session* session) {
+    const bool there =
+        session != nullptr && session->stream().state() != ClientStream::State::kEnded;
+    if (there) draining_.push_back(session);
+  };
+  // A node that stays in service has no quarrel with who is about to log in.
+  if (drain_per_s_ > 0) {
+    for (const auto& [serial, session] : waiting_) add(session);
+  }
+  places_.ForEach([&](uint32_t, Place& place) {
+    if (place.state == PlaceState::kHere) add(place.here);
+  });
+  for (const auto& [id, foreign] : foreign_) add(foreign.session);
+  const auto later = [](Session* session) {
+    const BoundSession* bound = session->stream().session();
+    return std::pair(bound == nullptr || bound->resumable(),
+                     -session->stream().heard().time_since_epoch());
+  };
+  std::ranges::sort(draining_, {}, later);
+}
+
+void XmppWorker::DrainOne(Session& session) {
+  ClientCounters::Add(counters_.drained);
+  const BoundSession* bound = session.stream().session();
+  if (bound != nullptr && bound->resumable()) {
+    ClientCounters::Add(counters_.drained_resumable);
+    return session.Cut();
+  }
+  session.stream().End(net::StreamError::kSystemShutdown, "the node is taken out of service");
+}
+
+// Not in step with other nodes, nor with its own clients' timers.
 void XmppWorker::DrainSome() {
   constexpr net::Duration kStep = std::chrono::milliseconds(100);
-  if (stopping_) return;
-  std::erase(draining_, nullptr);
-  if (draining_.empty()) {
-    const auto add = [this](Session* session) {
-      const bool there =
-          session != nullptr && session->stream().state() != ClientStream::State::kEnded;
-      if (there) draining_.push_back(session);
-    };
-    for (const auto& [serial, session] : waiting_) add(session);
-    places_.ForEach([&](uint32_t, Place& place) {
-      if (place.state == PlaceState::kHere) add(place.here);
-    });
-    for (const auto& [id, foreign] : foreign_) add(foreign.session);
-    const auto later = [](Session* session) {
-      const BoundSession* bound = session->stream().session();
-      return std::pair(bound == nullptr || bound->resumable(),
-                       -session->stream().heard().time_since_epoch());
-    };
-    std::ranges::sort(draining_, {}, later);
+  const bool all = drain_per_s_ > 0;
+  if (stopping_ || (!all && shed_left_ == 0)) {
+    draining_.clear();
+    return;
   }
-  drain_left_ += drain_per_s_ * net::Seconds(kStep);
-  while (drain_left_ >= 1 && !draining_.empty()) {
+  std::erase(draining_, nullptr);
+  if (draining_.empty()) FillDraining();
+  const double per_s = all ? drain_per_s_ : shed_per_s_;
+  drain_left_ += per_s * net::Seconds(kStep) * (0.5 + jitter_.Below(1024) / 1024.0);
+  while (drain_left_ >= 1 && !draining_.empty() && (all || shed_left_ > 0)) {
     drain_left_ -= 1;
     Session* session = draining_.back();
     draining_.pop_back();
     if (session == nullptr) continue;
-    ClientCounters::Add(counters_.drained);
-    session->stream().End(net::StreamError::kSystemShutdown, "the node is taken out of service");
+    if (!all) --shed_left_;
+    DrainOne(*session);
   }
-  drain_left_ = std::min(drain_left_, std::max(drain_per_s_, 1.0));
+  if (!all && draining_.empty()) shed_left_ = 0;  // nobody is left to go
+  counters_.to_shed.store(all ? 0 : shed_left_, std::memory_order_relaxed);
+  drain_left_ = std::min(drain_left_, std::max(per_s, 1.0));
   drain_step_ = loop_.After(kStep, [this, alive = std::weak_ptr<int>(alive_)] {
     if (!alive.expired()) DrainSome();
   });

@@ -30,6 +30,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "net/base/random.h"
 #include "net/base/slab.h"
 #include "net/conn/conn_listener.h"
 #include "net/conn/conn_worker.h"
@@ -159,6 +160,8 @@ struct WorkerCounters {
   Counter logins_waited{0};  // since the start
   Counter login_cost_ns{0};  // of one, lately
   Counter drained{0};
+  Counter drained_resumable{0};  // of them: their sessions wait to be resumed elsewhere
+  Counter to_shed{0};            // now
 };
 
 class XmppWorker final : public SessionGate,
@@ -191,6 +194,8 @@ class XmppWorker final : public SessionGate,
   // No new ones either; who is there goes, so many a second: first whose session may come back
   // elsewhere, of these first who has said nothing for the longest.
   void Drain(double per_s);
+  // So many of those that are there go, in the same order and at that rate; others may come.
+  void Shed(uint64_t count, double per_s);
   // Who is there stays; listeners are opened anew by who says so.
   void EndDrain();
   void StopListening() { listeners_.clear(); }
@@ -370,6 +375,8 @@ class XmppWorker final : public SessionGate,
   void Read(uint64_t serial, const Jid& user);
   void AdmitLogins();
   void DrainSome();
+  void DrainOne(Session& session);
+  void FillDraining();
   size_t HomeOf(std::string_view bare) const;
   bool IsOwn(std::string_view domain) const;
   Session* Waiting(uint64_t serial);
@@ -446,9 +453,12 @@ class XmppWorker final : public SessionGate,
   std::deque<Login> logins_;  // that wait, in line
   bool admitting_ = false;    // a timer is set for them
   double drain_per_s_ = 0;
-  double drain_left_ = 0;  // of the next step's
+  double shed_per_s_ = 0;
+  uint64_t shed_left_ = 0;  // of those that are to go while the node stays in service
+  double drain_left_ = 0;   // of the next step's
   net::EventLoop::TimerId drain_step_{};
   std::vector<Session*> draining_;  // the next last; may be gone
+  net::FastRandom jitter_;
   std::function<void()> on_empty_;
   bool stopping_ = false;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstdio>
+#include <cstdlib>
+#include <optional>
 #include <utility>
 
 #include "server/dist/node_name.h"
@@ -236,7 +239,7 @@ int RegisteredUsers(const Call& call) {
   return kOk;
 }
 
-// drain [--rate N] [--deadline SECONDS] [--wait]
+// drain [--rate N] [--deadline SECONDS] [--wait] [--force]
 int Drain(const Call& call) {
   CtlArguments arguments;
   bool wait = false;
@@ -246,13 +249,17 @@ int Drain(const Call& call) {
       wait = true;
       continue;
     }
+    if (word == "--force") {
+      arguments["force"] = "true";
+      continue;
+    }
     const bool known = word == "--rate" || word == "--deadline";
     const std::string value = i + 1 < call.args.size() ? call.args[++i] : "";
     const bool number = !value.empty() && value.size() < 10 && value != "0" &&
                         value.find_first_not_of("0123456789") == value.npos;
     if (!known || !number) {
       call.terminal.Print(
-          "Usage: mongooseimctl drain [--rate PER_SECOND] [--deadline SECONDS] [--wait]");
+          "Usage: mongooseimctl drain [--rate PER_SECOND] [--deadline SECONDS] [--wait] [--force]");
       return kUsage;
     }
     arguments[word.substr(2)] = value;
@@ -286,6 +293,61 @@ int Undrain(const Call& call) {
   return kFailed;
 }
 
+// "0.05" in thousandths; nothing: it is no share, or not below 10.
+std::optional<uint64_t> Permille(const std::string& text) {
+  double share = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), share);
+  const bool good = error == std::errc() && end == text.data() + text.size();
+  if (!good || !(share >= 0 && share < 10)) return std::nullopt;
+  return static_cast<uint64_t>(share * 1000 + 0.5);
+}
+
+// rebalance [--rate N] [--epsilon E]
+int Rebalance(const Call& call) {
+  CtlArguments arguments = {{"rate", "50"}, {"permille", "50"}};
+  for (size_t i = 0; i < call.args.size(); i += 2) {
+    const std::string value = i + 1 < call.args.size() ? call.args[i + 1] : "";
+    const bool number = !value.empty() && value.size() < 10 && value != "0" &&
+                        value.find_first_not_of("0123456789") == value.npos;
+    const auto permille = Permille(value);
+    if (call.args[i] == "--rate" && number) {
+      arguments["rate"] = value;
+    } else if (call.args[i] == "--epsilon" && permille) {
+      arguments["permille"] = std::to_string(*permille);
+    } else {
+      call.terminal.Print("Usage: mongooseimctl rebalance [--rate PER_SECOND] [--epsilon SHARE]");
+      return kUsage;
+    }
+  }
+  CtlAnswer answer = call.node.Xmpp("flat", "rebalance", arguments);
+  const auto told = [&](const char* name) { return answer.data.PlainOf(name); };
+  const auto count = [&](const char* name) {
+    return std::strtoull(told(name).c_str(), nullptr, 10);
+  };
+  if (answer.faults.empty()) {
+    if (count("surplus") == 0) {
+      call.terminal.Print("Nothing to shed: " + told("sessions") + " sessions here, " +
+                          told("mean") + " a node");
+      return kOk;
+    }
+    call.terminal.Print("Sheds " + told("surplus") + " of " + told("sessions") + " sessions (" +
+                        told("mean") + " a node), " + arguments["rate"] + " a second");
+    const uint64_t drained = count("drained"), resumable = count("resumable");
+    do {
+      answer = call.node.Xmpp("flat", "rebalanceStatus", {});
+    } while (answer.faults.empty() && count("left") > 0);
+    if (answer.faults.empty()) {
+      const uint64_t shed = count("drained") - drained, resume = count("resumable") - resumable;
+      call.terminal.Print("Shed " + std::to_string(shed) + ": " + std::to_string(resume) +
+                          " may resume elsewhere, " + std::to_string(shed - resume) +
+                          " log in anew");
+      return kOk;
+    }
+  }
+  call.terminal.Print("Error: " + answer.faults.front().message);
+  return kFailed;
+}
+
 // stats NAME: one of the numbers of `stat globalStats`.
 int Stats(const Call& call) {
   if (call.args.size() != 1) return Usage(call.terminal);
@@ -308,7 +370,7 @@ int Stats(const Call& call) {
 // Commands of releases up to 5 that are not there yet.
 constexpr std::array kLater = std::to_array<std::string_view>({"remove_node", "bootstrap"});
 
-constexpr std::array<FlatCommand, 26> kFlat = {{
+constexpr std::array<FlatCommand, 27> kFlat = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -334,10 +396,12 @@ constexpr std::array<FlatCommand, 26> kFlat = {{
      [](const Call& call) { return Account(call, AccountAction::kCheck, false); }},
     {"check_password", "USER HOST PASSWORD", "Look whether a password is right", true,
      [](const Call& call) { return Account(call, AccountAction::kCheckPassword, true); }},
-    {"drain", "[--rate N] [--deadline S] [--wait]",
+    {"drain", "[--rate N] [--deadline S] [--wait] [--force]",
      "Take the node out of service: close clients' "
-     "connections, so many a second",
+     "connections, so many a second; --force: also where the others cannot carry it",
      true, Drain},
+    {"rebalance", "[--rate N] [--epsilon E]",
+     "Send what is above (1+E) of a node's mean to the others, so many a second", true, Rebalance},
     {"undrain", "", "Take a node that drains back into service", true, Undrain},
     {"stats", "NAME", "Show a number: registeredusers, onlineusers, …", true, Stats},
     {"get_cookie", "", "Show the cookie", true, GetCookie},

@@ -234,6 +234,8 @@ constexpr std::array kXmpp = std::to_array<std::pair<std::string_view, std::stri
     {"flat", "getVcardElement"},
     {"flat", "makeRoom"},
     {"flat", "memory"},
+    {"flat", "rebalance"},
+    {"flat", "rebalanceStatus"},
     {"flat", "roomFacts"},
     {"flat", "rosterStep"},
     {"flat", "sendPart"},

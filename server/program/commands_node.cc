@@ -1,6 +1,8 @@
 // What mongooseimctl's own commands ask of the node: memory, drain.
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <cmath>
 #include <memory>
 #include <utility>
 
@@ -48,8 +50,13 @@ CtlJson StateJson(const DrainState& state) {
 
 void Drain(CommandCall call) {
   const NodeHooks& hooks = call.ground().hooks;
-  hooks.drain(static_cast<double>(call.Number("rate", 100)),
-              std::chrono::seconds(call.Number("deadline", 0)));
+  const auto per_s = static_cast<double>(call.Number("rate", 100));
+  const auto deadline = std::chrono::seconds(call.Number("deadline", 0));
+  if (!call.Has("force")) {
+    const std::string why = hooks.refuse_drain(per_s, deadline);
+    if (!why.empty()) return call.Fault(why, "drain_refused");
+  }
+  hooks.drain(per_s, deadline);
   call.Result(StateJson(hooks.drained()));
 }
 
@@ -71,10 +78,53 @@ void Look(const std::shared_ptr<CommandCall>& call, int looks) {
 
 void DrainStatus(CommandCall call) { Look(std::make_shared<CommandCall>(std::move(call)), kLooks); }
 
+// --- What is above this node's share goes to the others: those who may resume, the idlest first.
+
+CtlJson SheddingJson(const XmppService::Shedding& now) {
+  CtlJson json = CtlJson::Object();
+  json.Set("left", CtlJson::Count(now.left));
+  json.Set("drained", CtlJson::Count(now.drained));
+  json.Set("resumable", CtlJson::Count(now.resumable));
+  return json;
+}
+
+void Rebalance(CommandCall call) {
+  const std::vector<uint64_t> counts = call.ground().hooks.session_counts();
+  uint64_t all = 0;
+  for (const uint64_t count : counts) all += count;
+  const double mean = static_cast<double>(all) / static_cast<double>(counts.size());
+  const double most = mean * (1 + static_cast<double>(call.Number("permille", 50)) / 1000);
+  const double surplus = std::max(std::floor(static_cast<double>(counts.front()) - most), 0.0);
+  XmppService& service = call.ground().service;
+  CtlJson json = SheddingJson(service.shedding());
+  json.Set("sessions", CtlJson::Count(counts.front()));
+  json.Set("mean", CtlJson::Count(static_cast<uint64_t>(mean)));
+  json.Set("surplus", CtlJson::Count(static_cast<uint64_t>(surplus)));
+  if (surplus >= 1) {
+    service.Shed(static_cast<uint64_t>(surplus), static_cast<double>(call.Number("rate", 50)));
+  }
+  call.Result(std::move(json));
+}
+
+// Answers when all are gone, or after a second.
+void LookAtShedding(const std::shared_ptr<CommandCall>& call, int looks) {
+  call->ground().hooks.after(kLook, [call, looks] {
+    const auto now = call->ground().service.shedding();
+    if (now.left > 0 && looks > 1) return LookAtShedding(call, looks - 1);
+    call->Result(SheddingJson(now));
+  });
+}
+
+void RebalanceStatus(CommandCall call) {
+  LookAtShedding(std::make_shared<CommandCall>(std::move(call)), kLooks);
+}
+
 constexpr std::array kCommands = std::to_array<XmppCommand>({
     {"flat", "memory", ThisNode{Memory}},
     {"flat", "drain", ThisNode{Drain}},
     {"flat", "drainStatus", ThisNode{DrainStatus}},
+    {"flat", "rebalance", ThisNode{Rebalance}},
+    {"flat", "rebalanceStatus", ThisNode{RebalanceStatus}},
     {"flat", "undrain", ThisNode{Undrain}},
 });
 

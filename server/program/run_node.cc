@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <future>
+#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -29,6 +30,7 @@
 #include "server/program/ctl_service.h"
 #include "server/program/ctl_wire.h"
 #include "server/program/descriptors.h"
+#include "server/program/drain_forecast.h"
 #include "server/program/log_file.h"
 #include "server/program/memory_watch.h"
 #include "server/program/node_lock.h"
@@ -96,7 +98,10 @@ class Node {
   void Drain(double per_s, net::Duration deadline);
   std::expected<void, std::string> EndDrain();
   std::optional<uint64_t> DrainByOrder(double per_s, net::Duration deadline);
-  DrainState Drained() const;
+  DrainState Drained();
+  uint64_t DrainLeft();
+  std::string WhyNotDrain(double per_s, net::Duration deadline) const;
+  std::vector<uint64_t> SessionCounts() const;
   void MeterMemory();
   void WriteMoreMetrics(net::MetricsWriter& out) const;
   std::string StatusLine() const;
@@ -141,6 +146,7 @@ class Node {
   bool draining_ = false;
   bool drains_to_stop_ = false;
   bool drain_late_ = false;
+  std::optional<net::Time> drain_empty_at_;  // without a connection since then
 };
 
 RunResult Node::Run() {
@@ -331,6 +337,9 @@ NodeHooks Node::Hooks() {
       .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
       .undrain = [this] { return EndDrain(); },
       .drained = [this] { return Drained(); },
+      .refuse_drain = [this](double per_s,
+                             net::Duration deadline) { return WhyNotDrain(per_s, deadline); },
+      .session_counts = [this] { return SessionCounts(); },
       .after = [this](net::Duration delay,
                       std::function<void()> task) { node_->loop().After(delay, std::move(task)); },
       .others =
@@ -540,10 +549,47 @@ std::optional<uint64_t> Node::DrainByOrder(double per_s, net::Duration deadline)
   return connections;
 }
 
-DrainState Node::Drained() const {
-  return {.draining = draining_,
-          .connections = clients_ == nullptr ? 0 : clients_->service().connections(),
-          .late = drain_late_};
+DrainState Node::Drained() {
+  return {.draining = draining_, .connections = DrainLeft(), .late = drain_late_};
+}
+
+// Whose connection was closed comes back elsewhere, and has a while for it: then its session moves.
+uint64_t Node::DrainLeft() {
+  constexpr net::Duration kComeBack = std::chrono::seconds(10);
+  if (clients_ == nullptr) return 0;
+  const uint64_t connections = clients_->service().connections();
+  if (connections > 0) {
+    drain_empty_at_.reset();
+    return connections;
+  }
+  if (!drain_empty_at_) drain_empty_at_ = clock_.Now();
+  const bool alone = cluster_->Status().running.size() <= 1;
+  if (alone || clock_.Now() - *drain_empty_at_ >= kComeBack) return 0;
+  return clients_->service().detached();
+}
+
+std::string Node::WhyNotDrain(double per_s, net::Duration deadline) const {
+  if (clients_ == nullptr) return "";
+  const ClusterStatus status = cluster_->Status();
+  return RefuseDrain({.connections = clients_->service().connections(),
+                      .per_s = per_s,
+                      .deadline = deadline,
+                      .members = status.members.size(),
+                      .others = status.running.size() - 1,
+                      .logins_per_s = clients_->service().login_budget()});
+}
+
+std::vector<uint64_t> Node::SessionCounts() const {
+  std::map<std::string, uint64_t, std::less<>> counts;
+  for (const std::string& node : cluster_->Status().running) counts[node] = 0;
+  cluster_->cluster().table(kSessionTable)->ForEachRecord([&](const RecordView& record) {
+    const auto it = counts.find(record.owner);
+    if (it != counts.end()) ++it->second;
+  });
+  const auto own = counts.extract(cluster_->cluster().self());
+  std::vector<uint64_t> all = {own ? own.mapped() : 0};
+  for (const auto& [node, count] : counts) all.push_back(count);
+  return all;
 }
 
 void Node::MeterLoad() {
@@ -599,7 +645,7 @@ bool Node::DrainFirst(bool again) {
 void Node::WaitForDrain(bool again, net::Time end) {
   constexpr net::Duration kLook = std::chrono::milliseconds(100);
   if (stopping_) return;
-  const bool empty = clients_ == nullptr || clients_->service().connections() == 0;
+  const bool empty = DrainLeft() == 0;
   if (empty || clock_.Now() >= end) return StopNow(again);
   node_->loop().After(kLook, [this, again, end] { WaitForDrain(again, end); });
 }

@@ -38,8 +38,8 @@ struct KnownSession {
 // How far a node is that is taken out of service.
 struct DrainState {
   bool draining = false;
-  uint64_t connections = 0;
-  bool late = false;  // the deadline came before the last one went
+  uint64_t connections = 0;  // with sessions that are about to be resumed elsewhere
+  bool late = false;         // the deadline came before the last one went
 };
 
 // A command as it is passed on to another node.
@@ -60,6 +60,10 @@ struct NodeHooks {
   // The node takes clients again; or why not.
   std::function<std::expected<void, std::string>()> undrain;
   std::function<DrainState()> drained;
+  // Why the other nodes cannot carry that; "": they can.
+  std::function<std::string(double per_s, net::Duration deadline)> refuse_drain;
+  // Sessions of each node of our side, this one first.
+  std::function<std::vector<uint64_t>()> session_counts;
   std::function<void(net::Duration delay, std::function<void()> task)> after;
   // The other nodes of our side.
   std::function<std::vector<std::string>()> others;

@@ -622,12 +622,21 @@ class Interrupted(AdminCase):
         self.assertEqual(self.node.process.wait_exit(10), 0)
 
 
+def not_resumable(client):
+    """Who may resume is closed without a word, so that it does: test_mongooseim_sessions."""
+    client["xep_0198"].allow_resume = False
+    return client
+
+
 class Stopped(AdminCase):
     sections = {"c2s": {"drain_on_stop": "4s"}}
 
+    def not_resumable(self, resource):
+        return not_resumable(self.client("romeo", resource))
+
     def test_a_stop_closes_clients_one_by_one_and_the_node_behind_them(self):
         async def body():
-            clients = [await self.client("romeo", f"d{number}").login() for number in range(6)]
+            clients = [await self.not_resumable(f"d{number}").login() for number in range(6)]
             gone = [asyncio.ensure_future(self.end_of(client)) for client in clients]
             stop = asyncio.ensure_future(asyncio.to_thread(self.node.ctl, "stop"))
             times = sorted(await asyncio.wait_for(asyncio.gather(*gone), 20))
@@ -723,9 +732,12 @@ class Grown(AdminCase):
 
 
 class Drained(AdminCase):
+    def not_resumable(self, resource):
+        return not_resumable(self.client("romeo", resource))
+
     def test_a_drain_closes_all_by_its_rate_and_the_balancer_knows(self):
         async def body():
-            clients = [await self.client("romeo", f"d{number}").login() for number in range(4)]
+            clients = [await self.not_resumable(f"d{number}").login() for number in range(4)]
             gone = [client.disconnected for client in clients]
             done = await asyncio.to_thread(self.node.ctl, "drain", "--rate", "20", "--wait")
             self.assertEqual(done.code, 0, done)

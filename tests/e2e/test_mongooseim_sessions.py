@@ -289,6 +289,76 @@ class Sessions(EndToEndCase):
                     racer.cut()
             bob = self.client(1, "bob", "t")
 
+    def test_a_drained_session_is_resumed_on_another_node_with_all_that_it_has(self):
+        node = self.nodes[2]
+        alice = self.client(0, "alice", "d")
+        ids, clients = [], []
+        for user in ("bob", "carol", "dave"):
+            client = self.client(2, user, "d")
+            ids.append(client.manage())
+            clients.append(client)
+        plain = self.client(2, "erin", "d")  # cannot resume: it is told why it goes
+        done = node.ctl("drain", "--rate", "50")
+        self.assertEqual(done.code, 0, done)
+        for client in clients:
+            self.assertEqual(client.until_closed().count("<stream:error"), 0)
+        self.assertIn("<system-shutdown ", plain.until_closed())
+        for i, user in enumerate(("bob", "carol", "dave")):
+            alice.message(f"{user}@{DOMAIN}/d", f"while {user} is away")
+            back = self.raw(i % 2).authenticate(user, "secret")
+            self.assertIn("<resumed ", back.resume(ids[i], 0))
+            self.assertEqual(back.body(), f"while {user} is away")
+            back.say("<a xmlns='urn:xmpp:sm:3' h='1'/>")
+            back.leave()
+        wait_until(lambda: node.ctl("drain", "--wait").out.endswith("Drained\n"), "nobody is left")
+        # It is in service again when it starts anew.
+        self.assertEqual(node.ctl("stop").code, 0)
+        node.live()
+        self.reached()
+
+    def test_a_drain_that_nobody_could_take_is_refused(self):
+        for node in self.nodes[:2]:
+            self.assertEqual(node.ctl("stop").code, 0)
+        alice = self.client(2, "alice", "f")
+        refused = self.nodes[2].ctl("drain")
+        self.assertEqual(refused.code, 1)
+        self.assertIn("no other node is there to take ", refused.out)
+        alice.sync()
+        for node in self.nodes[:2]:
+            node.live()
+        self.reached()
+
+    def test_a_surplus_is_shed_to_the_others_and_no_more(self):
+        users = ("alice", "bob", "carol", "dave", "erin", "frank")
+        clients = [self.client(1, user, "b") for user in users]
+        ids = [client.manage() for client in clients]
+
+        def counts():
+            return {self.metric(node, "sm_total_sessions_count") for node in self.nodes}
+        wait_until(lambda: len(counts()) == 1 and min(counts()) >= len(users), "all are known")
+        mean = min(counts()) / 3
+        here = self.metric(self.nodes[1], "sm_node_sessions_count")
+        done = self.nodes[1].ctl("rebalance", "--rate", "100", "--epsilon", "0.1")
+        self.assertEqual(done.code, 0, done)
+        surplus = int(here - 1.1 * mean)
+        self.assertIn(f"Sheds {surplus} of {here} sessions", done.out)
+        shed = int(re.search(r"Shed (\d+): (\d+) may resume", done.out)[1])
+        self.assertEqual(shed, int(re.search(r"Shed (\d+): (\d+) may resume", done.out)[2]))
+        self.assertIn(shed, range(surplus - 1, surplus + 2))  # two workers, each its share
+        gone = [i for i, client in enumerate(clients)
+                if select.select([client.socket], [], [], 0.5)[0]
+                and "<stream:error" not in client.until_closed()]
+        self.assertEqual(len(gone), shed)
+        for i in gone:
+            back = self.raw(0).authenticate(users[i], "secret")
+            self.assertIn("<resumed ", back.resume(ids[i], 0))
+            back.leave()
+        for i, client in enumerate(clients):
+            if i not in gone:
+                client.leave()
+        again = self.nodes[0].ctl("rebalance")
+        self.assertIn("Nothing to shed", again.out)
+
     def test_counts_of_the_cluster_are_the_same_on_all_nodes(self):
         sessions = [self.client(i, "grace", f"c{i}") for i in range(3)]
         for node in self.nodes:

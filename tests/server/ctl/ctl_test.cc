@@ -493,6 +493,30 @@ TEST(CtlXmpp, ADrainTellsWhatIsLeftAndEndsWithTheLast) {
                                              {"drain", "now"}}) {
     EXPECT_EQ(ctl.Run(words), 2);
   }
+  ctl.Run({"drain", "--force", "--rate", "7"});
+  EXPECT_EQ(ctl.node.xmpp.back(), "flat drain force=true rate=7");
+}
+
+TEST(CtlXmpp, ARebalanceSaysWhatItDid) {
+  Ctl ctl;
+  ctl.node.xmpp_answer.data = *CtlJson::Parse(
+      R"({"left":0,"drained":5,"resumable":4,"sessions":1312,"mean":1000,"surplus":262})");
+  EXPECT_EQ(ctl.Run({"rebalance", "--rate", "20", "--epsilon", "0.05"}), 0);
+  EXPECT_THAT(ctl.terminal.out,
+              HasSubstr("Sheds 262 of 1312 sessions (1000 a node), 20 a second\n"));
+  EXPECT_THAT(ctl.terminal.out, HasSubstr("Shed 0: 0 may resume elsewhere, 0 log in anew\n"));
+  EXPECT_EQ(ctl.node.xmpp.front(), "flat rebalance permille=50 rate=20");
+  ctl.node.xmpp_answer.data = *CtlJson::Parse(R"({"sessions":900,"mean":1000,"surplus":0})");
+  EXPECT_EQ(ctl.Run({"rebalance"}), 0);
+  EXPECT_EQ(ctl.terminal.out, "Nothing to shed: 900 sessions here, 1000 a node\n");
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"rebalance", "--epsilon"},
+                                             {"rebalance", "--epsilon", "-1"},
+                                             {"rebalance", "--epsilon", "x"},
+                                             {"rebalance", "--rate", "0"},
+                                             {"rebalance", "now"}}) {
+    EXPECT_EQ(ctl.Run(words), 2);
+  }
 }
 
 TEST(CtlXmpp, ADrainIsTakenBackOrItIsSaidWhyNot) {

@@ -124,6 +124,7 @@ TEST(XmppCommands, AreThoseThatMongooseimctlKnows) {
 TEST(XmppCommands, SayWhereTheyAreDone) {
   const std::vector<std::string> this_node = {"account importUsers", "flat drain",
                                               "flat drainStatus",    "flat memory",
+                                              "flat rebalance",      "flat rebalanceStatus",
                                               "flat undrain",        "gdpr retrievePersonalData"};
   // Of the store or of tables that all nodes hold.
   std::vector<std::string> anywhere = {"blocklist listBlockedUsers", "blocklist userCount",

@@ -1,0 +1,25 @@
+// What a drain does to the nodes that take its clients, before it begins.
+//
+// Pure.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "net/base/clock.h"
+
+namespace server {
+
+struct DrainPlan {
+  uint64_t connections = 0;
+  double per_s = 0;
+  net::Duration deadline{0};  // behind it all that are left go at once; 0: none
+  size_t members = 1;         // of the cluster, this node included
+  size_t others = 0;          // that are there
+  double logins_per_s = 0;    // that each of them can take, as this node's cost
+};
+
+// Why the others cannot carry it, and what they could; "": they can.
+std::string RefuseDrain(const DrainPlan& plan);
+
+}  // namespace server

@@ -1,0 +1,56 @@
+#include "server/program/drain_forecast.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+namespace server {
+namespace {
+
+using std::chrono::seconds;
+using ::testing::HasSubstr;
+
+TEST(DrainForecast, WhatTheOthersCanCarryIsNotRefused) {
+  EXPECT_EQ(RefuseDrain({.connections = 5000,
+                         .per_s = 100,
+                         .deadline = seconds(60),
+                         .members = 3,
+                         .others = 2,
+                         .logins_per_s = 1000}),
+            "");
+  EXPECT_EQ(RefuseDrain({.connections = 0, .per_s = 1e6, .members = 3, .others = 0}), "");
+  EXPECT_EQ(RefuseDrain({.connections = 10, .per_s = 1e6, .members = 1}), "")
+      << "a node that stands alone never had others";
+}
+
+TEST(DrainForecast, ARefusalTellsThePeakTheBudgetAndWhatWouldDo) {
+  EXPECT_EQ(
+      RefuseDrain(
+          {.connections = 8400, .per_s = 3100, .members = 3, .others = 2, .logins_per_s = 1000}),
+      "the drain peaks at 3,100 logins/s, the budget of the 2 others is 2,000/s: suggest "
+      "--rate 1000, or --force");
+  // At the deadline all that are left go at once.
+  EXPECT_EQ(RefuseDrain({.connections = 8400,
+                         .per_s = 50,
+                         .deadline = seconds(60),
+                         .members = 3,
+                         .others = 2,
+                         .logins_per_s = 1000}),
+            "the drain peaks at 5,400 logins/s, the budget of the 2 others is 2,000/s: suggest "
+            "--rate 140, or --force");
+  EXPECT_EQ(RefuseDrain({.connections = 8400,
+                         .per_s = 50,
+                         .deadline = seconds(60),
+                         .members = 2,
+                         .others = 1,
+                         .logins_per_s = 100}),
+            "the drain peaks at 5,400 logins/s, the budget of the other node is 100/s: suggest "
+            "--rate 50 --deadline 168, or --force");
+}
+
+TEST(DrainForecast, WithNobodyLeftItIsRefused) {
+  EXPECT_THAT(RefuseDrain({.connections = 7, .per_s = 1, .members = 3, .others = 0}),
+              HasSubstr("no other node is there to take 7 connections"));
+}
+
+}  // namespace
+}  // namespace server
