@@ -154,6 +154,72 @@ class Durability(EndToEndCase):
             self.play(node, number, trouble)
         print(f"{proxy.cuts} cuts", flush=True)
 
+    # --- A roster that is changed meanwhile.
+
+    async def change_roster(self, client, stop, asked, done):
+        """A contact after the other, each until it is told; `done` are those that are done."""
+        number = 0
+        while not stop.is_set():
+            name = f"friend{number}@{DOMAIN}"
+            asked.append(name)
+            answer = await client.request(
+                "set", f"<query xmlns='jabber:iq:roster'><item jid='{name}' name='n{number}'/>"
+                "</query>", f"roster{number}")
+            if answer.get("type") == "result":
+                done.append(name)
+            else:
+                await asyncio.sleep(0.05)  # as a client that was told to wait
+            number += 1
+
+    async def roster_faults(self, node, asked, done):
+        client = await SmClient("a0", DOMAIN, node.proxied, "look").login()
+        answer = await client.request("get", "<query xmlns='jabber:iq:roster'/>", "look")
+        there = [item.get("jid") for item in answer.iter("{jabber:iq:roster}item")]
+        await client.close()
+        return ([f"{name} was done and is lost" for name in done if name not in there] +
+                [f"{name} is there twice" for name in set(there) if there.count(name) > 1] +
+                [f"{name} was never asked for" for name in there if name not in asked])
+
+    def play_with_roster(self, node, trouble):
+        """As play(), with a roster that is changed all the time."""
+        asked, done = [], []
+
+        async def both(load):
+            client = await SmClient("a0", DOMAIN, node.proxied, "roster").login(presence="")
+            stop = asyncio.Event()
+            changes = asyncio.ensure_future(self.change_roster(client, stop, asked, done))
+            await load.until(lambda: len(done) >= 5, "changes are done")
+            await trouble(load)
+            mark = len(done)
+            await load.until(lambda: len(done) >= mark + 5, "changes go on")
+            stop.set()
+            await changes
+            await client.close()
+        load = self.play(node, 0, both)
+        self.assertEqual(asyncio.run(self.roster_faults(node, asked, done)), [])
+        print(f"{load.counted()} stanzas were counted, {len(done)} of {len(asked)} changes done",
+              flush=True)
+
+    def test_postgresql_fails_over_to_its_standby(self):
+        first = Postgres(self.workspace).start()
+        self.addCleanup(first.remove)
+        url = first.url("failover")
+        second = first.standby()
+        self.addCleanup(second.remove)
+        host = f"127.0.0.1:{first.port}"
+        node = Node(self.workspace, self.epmd, "failover",
+                    url.replace(host, f"{host},127.0.0.1:{second.port}")).live()
+        self.addCleanup(lambda: node.process.stop())
+        add_to_postgres(first, "failover", Load.names(PAIRS), DOMAIN)
+
+        async def trouble(load):
+            # As its machine ends; what it has committed and not told is on the other.
+            await asyncio.to_thread(first.stop)
+            mark = load.counted()
+            await load.until(lambda: load.counted() >= mark + 3, "chat goes on")
+            await asyncio.to_thread(second.promote)
+        self.play_with_roster(node, trouble)
+
     def test_while_the_store_stands_still_those_who_are_there_chat(self):
         server, _, node = self.on_postgres("still")
 

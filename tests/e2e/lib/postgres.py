@@ -8,15 +8,17 @@ import subprocess
 import tempfile
 
 from lib import net
+from lib.wait import wait_until
 
 BIN = "/usr/lib/postgresql/15/bin"
 USER = "postgres"
 
 
 class Postgres:
-    def __init__(self, workspace, settings=(), root=None):
+    def __init__(self, workspace, settings=(), root=None, of=None):
         """`root`: where its folder is made. None: in memory where there is such a place, since its
-        syncs are not what is tested."""
+        syncs are not what is tested. `of`: another one that runs, whose standby this is until it is
+        promoted."""
         self.workspace = workspace
         if root is None and os.path.isdir("/dev/shm"):
             root = "/dev/shm"
@@ -30,8 +32,13 @@ class Postgres:
         self.port = net.free_port()
         self.settings = ["listen_addresses=127.0.0.1", f"port={self.port}", "max_connections=60",
                          "shared_buffers=32MB", *settings]
-        self._run("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8", "--locale=C",
-                  "--no-sync")
+        if of is None:
+            self._run("initdb", "-D", self.data, "-U", USER, "-A", "trust", "-E", "UTF8",
+                      "--locale=C", "--no-sync")
+        else:
+            self._run("pg_basebackup", "-D", self.data, "-h", of.folder, "-p", str(of.port), "-U",
+                      USER, "-R", "-X", "stream", "-c", "fast", "--no-sync")
+        self.name = "postgres" if of is None else "postgres-standby"
         self.process = None
 
     @property
@@ -41,8 +48,8 @@ class Postgres:
     def start(self):
         options = [word for setting in self.settings for word in ("-c", setting)]
         self.process = self.workspace.start(
-            "postgres", [*self.as_user, f"{BIN}/postgres", "-D", self.data, "-k", self.folder,
-                         *options], cwd="/")
+            self.name, [*self.as_user, f"{BIN}/postgres", "-D", self.data, "-k", self.folder,
+                        *options], cwd="/")
         self.workspace.wait_ready(self.process, self._answers, "PostgreSQL answers")
         return self
 
@@ -65,6 +72,18 @@ class Postgres:
         """Of a new database; reached from other network namespaces, too."""
         self.sql(f"CREATE DATABASE {database}")
         return f"postgresql://{USER}@/{database}?host={self.folder}&port={self.port}"
+
+    def standby(self):
+        """Another server that has each commit before whoever asked for it hears of it."""
+        other = Postgres(self.workspace, of=self).start()
+        self.sql("ALTER SYSTEM SET synchronous_standby_names = '*'")
+        self.sql("SELECT pg_reload_conf()")
+        wait_until(lambda: self.sql("SELECT count(*) FROM pg_stat_replication WHERE sync_state = "
+                                    "'sync'") == "1", "the standby follows", 30)
+        return other
+
+    def promote(self):
+        self.sql("SELECT pg_promote()")
 
     def stop(self):
         """As a power cut ends it."""
