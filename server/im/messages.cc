@@ -163,7 +163,9 @@ void Messages::ToAccount(User& user, Parcel message) {
     if (targets.empty()) return core_.Settled(message.mark);
     return Deliver(user, std::move(message), targets);
   }
-  Deliver(user, std::move(message), MostAvailable(user));
+  // Order is kept while pages of what waited are on their way: it comes with the last of them.
+  const bool behind = user.offline_behind && IsMissed(message) && IsKeptOffline(message);
+  Deliver(user, std::move(message), behind ? std::vector<SessionId>() : MostAvailable(user));
 }
 
 void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>& targets) {
@@ -216,8 +218,9 @@ void Messages::Archive(const std::shared_ptr<Held>& held) {
                         // It was left untaken while the store was asked.
                         if (held->live == 0 && !held->taken) return GoesOn(held);
                         if (held->durable) return;
+                        // Whose sender waits for it is held anyway, and must not wait for ever.
                         const size_t bytes = held->message.content_view().size();
-                        if (MayArchiveLater(bytes)) unarchived_.push_back(held);
+                        if (!held->settled || MayArchiveLater(bytes)) unarchived_.push_back(held);
                       }));
 }
 
@@ -347,15 +350,14 @@ void Messages::Doubt(const std::shared_ptr<Held>& held, uint64_t offline_id) {
 
 // What was written with it in one batch, an entry of the archive, is there as it is.
 void Messages::FindOut(const std::shared_ptr<Held>& held) {
-  core_.store().Offline(held->user.full(), core_.limits().offline_messages,
-                        core_.InTurn<std::vector<OfflineEntry>>([this, held](const auto& read) {
+  core_.store().Offline(held->user.full(), held->doubtful - 1, 1,
+                        core_.InTurn<OfflinePage>([this, held](const auto& read) {
                           if (!read) return PutOff(held);
                           const uint64_t id = std::exchange(held->doubtful, 0);
                           User* at = core_.Find(held->user.full());
                           if (at != nullptr && at->doubts > 0) --at->doubts;
-                          if (std::ranges::find(*read, id, &OfflineEntry::id) != read->end()) {
-                            return Kept(held);
-                          }
+                          const auto& found = read->entries;
+                          if (!found.empty() && found.front().id == id) return Kept(held);
                           GoesOn(held);
                           at = core_.Find(held->user.full());
                           if (at != nullptr) DeliverOffline(*at);
@@ -417,27 +419,27 @@ void Messages::DeliverOffline(User& user) {
   user.offline_reading = true;
   if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
   const std::string bare = user.jid.full();
-  core_.store().Offline(bare, core_.limits().offline_messages,
-                        core_.InTurn<std::vector<OfflineEntry>>(
-                            [this, bare](auto read) { OfflineRead(bare, std::move(read)); }));
+  core_.store().Offline(
+      bare, 0, core_.limits().offline_messages,
+      core_.InTurn<OfflinePage>([this, bare](auto read) { OfflineRead(bare, std::move(read)); }));
 }
 
-void Messages::OfflineRead(const std::string& bare,
-                           std::expected<std::vector<OfflineEntry>, StoreError> read) {
+void Messages::OfflineRead(const std::string& bare, std::expected<OfflinePage, StoreError> read) {
   User* user = core_.Find(bare);
   if (user == nullptr) return;
   user->offline_reading = false;
+  user->offline_behind = false;
   const HomeSession* session = ForOffline(*user);
-  if (!read || read->empty() || session == nullptr || user->doubts != 0) {
+  if (!read || read->entries.empty() || session == nullptr || user->doubts != 0) {
     user->offline_running = false;
-    if (read && read->empty()) user->offline = 0;
+    if (read && read->entries.empty()) user->offline = 0;
     return ReleaseWaiting(*user);
   }
   const auto waited = std::make_shared<Waited>(Waited{.user = user->jid, .ids = {}, .taken = {}});
-  waited->taken.resize(read->size());
-  waited->open = read->size();
-  for (size_t i = 0; i < read->size(); ++i) {
-    OfflineEntry& entry = (*read)[i];
+  waited->taken.resize(read->entries.size());
+  waited->open = read->entries.size();
+  for (size_t i = 0; i < read->entries.size(); ++i) {
+    OfflineEntry& entry = read->entries[i];
     waited->ids.push_back(entry.id);
     Delivery delivery;
     delivery.xml = std::move(entry.xml);
@@ -447,8 +449,8 @@ void Messages::OfflineRead(const std::string& bare,
         core_.NewTicket([this, waited, i](DeliveryEnd end) { OfflineEnded(waited, i, end); });
     core_.Deliver(session->id, std::move(delivery));
   }
-  // There may be more than are read at a time.
-  user->offline = read->size() >= core_.limits().offline_messages ? 1 : 0;
+  user->offline = read->complete ? 0 : 1;
+  user->offline_behind = !read->complete;
   ReleaseWaiting(*user);
 }
 
@@ -489,15 +491,19 @@ void Messages::RemoveTaken(User& user) {
   user.offline_running = true;
   WriteBatch batch;
   batch.push_back(RemoveOffline{.user = user.jid.full(), .ids = *user.offline_taken});
-  core_.store().Write(std::move(batch), core_.InTurn<std::monostate>([this, bare = user.jid.full()](
-                                                                         const auto& done) {
-    User* at = core_.Find(bare);
-    if (at == nullptr) return;
-    at->offline_running = false;
-    if (!done) return unremoved_.push_back(bare);
-    at->offline_taken.reset();
-    RemoveTaken(*at);
-  }));
+  core_.store().Write(
+      std::move(batch),
+      core_.InTurn<std::monostate>([this, bare = user.jid.full()](const auto& done) {
+        User* at = core_.Find(bare);
+        if (at == nullptr) return;
+        at->offline_running = false;
+        if (!done) {
+          at->offline_behind = false;  // nobody waits for a store that is away
+          return unremoved_.push_back(bare);
+        }
+        at->offline_taken.reset();
+        RemoveTaken(*at);
+      }));
 }
 
 }  // namespace server

@@ -74,8 +74,7 @@ class Messages {
   void Settle(Held& held);
   void GiveBack(Held& held, std::string error_xml);
 
-  void OfflineRead(const std::string& bare,
-                   std::expected<std::vector<OfflineEntry>, StoreError> read);
+  void OfflineRead(const std::string& bare, std::expected<OfflinePage, StoreError> read);
   void OfflineEnded(const std::shared_ptr<Waited>& waited, size_t index, DeliveryEnd end);
   void RemoveTaken(User& user);
   void ReleaseWaiting(User& user);

@@ -102,6 +102,7 @@ struct User {
   bool busy = false;             // a change of roster or blocking list is on its way to the store
   bool offline_running = false;  // some of the waiting messages are with a session
   bool offline_reading = false;  // they are being read: what comes meanwhile comes after them
+  bool offline_behind = false;   // they were not all read: what comes waits behind them
   bool stale = false;            // was changed since a login may have read it
   uint16_t doubts = 0;           // messages that may be among those that wait: none is delivered
 

@@ -100,12 +100,6 @@ CtlJson ImportJson(UsersImport& import, std::string_view status) {
   return json;
 }
 
-std::string Joined(const std::vector<std::string>& line) {
-  std::string text;
-  for (const std::string& field : line) text += (&field == line.data() ? "" : ",") + field;
-  return text;
-}
-
 void NextImport(const std::shared_ptr<UsersImport>& import);
 
 void Imported(const std::shared_ptr<UsersImport>& import, const std::string& jid,
@@ -129,7 +123,10 @@ void NextImport(const std::shared_ptr<UsersImport>& import) {
   while (import->next < import->lines.size()) {
     const std::vector<std::string>& line = import->lines[import->next++];
     if (line.size() != 3) {
-      import->lists[kInvalidRecord].Add(CtlJson::Text(Joined(line)));
+      // Whichever of its fields may be the password.
+      import->lists[kInvalidRecord].Add(
+          CtlJson::Text("record " + std::to_string(import->next) + ": " +
+                        std::to_string(line.size()) + " fields, not user,host,password"));
       continue;
     }
     const auto jid = Jid::Parse(line[0] + "@" + line[1]);
@@ -175,7 +172,6 @@ void ImportUsers(CommandCall call) {
 
 constexpr size_t kPersonalBytesMax = size_t{512} << 20U;
 constexpr uint32_t kPage = 500;
-constexpr uint32_t kOfflineMost = 1'000'000;
 
 struct Retrieval {
   CommandCall call;
@@ -295,6 +291,12 @@ void EndRetrieval(const Retrieving& to) {
       });
 }
 
+void TooLarge(const Retrieving& to, const std::string& what) {
+  to->call.Fault(what + " is larger than " + std::to_string(kPersonalBytesMax) +
+                     " bytes: use mongooseimctl export xep0227",
+                 "too_large");
+}
+
 void NextArchive(const Retrieving& to) {
   to->store->Archive(
       {.owner = to->user, .after = to->after, .most = kPage},
@@ -305,24 +307,21 @@ void NextArchive(const Retrieving& to) {
           AppendCsv(to->archive, {std::to_string(entry.id), TimeOf(entry.id),
                                   entry.outgoing ? to->user : entry.peer, entry.xml});
         }
-        if (to->archive.size() > kPersonalBytesMax) {
-          return to->call.Fault("The archive is larger than " + std::to_string(kPersonalBytesMax) +
-                                    " bytes: use mongooseimctl export xep0227",
-                                "too_large");
-        }
+        if (to->archive.size() > kPersonalBytesMax) return TooLarge(to, "The archive");
         if (!page->complete && !page->entries.empty()) return NextArchive(to);
         to->files.emplace_back("archive.csv", std::move(to->archive));
         EndRetrieval(to);
       });
 }
 
-void TakeOffline(const Retrieving& to) {
-  to->store->Offline(to->user, kOfflineMost, [to](auto entries) {
-    if (!entries) return to->call.StoreFailed(entries.error());
-    std::string csv = Csv({{"timestamp", "from", "to", "packet"}});
-    for (const OfflineEntry& entry : *entries) {
+void NextOffline(const Retrieving& to, std::string csv, uint64_t after) {
+  to->store->Offline(to->user, after, kPage, [to, csv = std::move(csv)](auto page) mutable {
+    if (!page) return to->call.StoreFailed(page.error());
+    for (const OfflineEntry& entry : page->entries) {
       AppendCsv(csv, {TimeOf(entry.id), entry.from, to->user, entry.xml});
     }
+    if (csv.size() > kPersonalBytesMax) return TooLarge(to, "What waits");
+    if (!page->complete) return NextOffline(to, std::move(csv), page->entries.back().id);
     to->files.emplace_back("offline.csv", std::move(csv));
     to->archive = Csv({{"id", "timestamp", "from", "message"}});
     NextArchive(to);
@@ -335,7 +334,7 @@ void TakeLast(const Retrieving& to) {
     std::string csv = Csv({{"timestamp", "status"}});
     if (last) AppendCsv(csv, {DateTimeText(last->seconds * 1'000'000), last->status});
     to->files.emplace_back("last.csv", std::move(csv));
-    TakeOffline(to);
+    NextOffline(to, Csv({{"timestamp", "from", "to", "packet"}}), 0);
   });
 }
 

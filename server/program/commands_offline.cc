@@ -14,7 +14,6 @@ namespace {
 
 constexpr int64_t kDayUs = int64_t{86'400} * 1'000'000;
 constexpr uint64_t kDaysMax = 36'500;   // no message waits longer
-constexpr uint32_t kCounted = 100'000;  // of one account
 
 void Removed(CommandCall call, uint64_t messages) {
   call.Result("Removed " + std::to_string(messages) + " messages");
@@ -44,27 +43,41 @@ void DeleteExpired(CommandCall call) {
   });
 }
 
-// --- Those that are old, account by account, each at its home, which may be writing more.
+// --- Those that are old, account by account, each at its home, which may be writing more; slice by
+// slice as well.
+
+struct OldOnes {
+  std::string user;
+  uint64_t end;  // of the ids that go
+  uint64_t removed = 0;
+};
+
+void NextOld(CommandCall call, StoreClient& store, OldOnes old) {
+  const std::string user = old.user;
+  store.Offline(user, 0, kRetireSlice,
+                [call = std::move(call), &store, old = std::move(old)](auto page) mutable {
+                  if (!page) return call.StoreFailed(page.error());
+                  std::vector<uint64_t> ids;
+                  for (const OfflineEntry& entry : page->entries) {
+                    if (entry.id < old.end) ids.push_back(entry.id);
+                  }
+                  const bool last = page->complete || ids.size() < page->entries.size();
+                  old.removed += ids.size();
+                  if (ids.empty()) return call.Result(CtlJson::Count(old.removed));
+                  store.Write({RemoveOffline{.user = old.user, .ids = std::move(ids)}},
+                              [call = std::move(call), &store, old = std::move(old),
+                               last](const auto& written) mutable {
+                                if (!written) return call.StoreFailed(written.error());
+                                if (last) return call.Result(CtlJson::Count(old.removed));
+                                NextOld(std::move(call), store, std::move(old));
+                              });
+                });
+}
 
 void TrimHere(CommandCall call, const HomeOf& at) {
   const auto before_us = static_cast<int64_t>(call.Number("before", 0));
-  const uint64_t end = FirstArchiveId(before_us);
-  const std::string user(at.user.bare());
-  at.store.Offline(user, kCounted,
-                   [call = std::move(call), &store = at.store, user, end](auto entries) mutable {
-                     if (!entries) return call.StoreFailed(entries.error());
-                     std::vector<uint64_t> old;
-                     for (const OfflineEntry& entry : *entries) {
-                       if (entry.id < end) old.push_back(entry.id);
-                     }
-                     const uint64_t count = old.size();
-                     if (count == 0) return call.Result(CtlJson::Count(0));
-                     store.Write({RemoveOffline{.user = user, .ids = std::move(old)}},
-                                 [call = std::move(call), count](const auto& written) mutable {
-                                   if (!written) return call.StoreFailed(written.error());
-                                   call.Result(CtlJson::Count(count));
-                                 });
-                   });
+  NextOld(std::move(call), at.store,
+          {.user = std::string(at.user.bare()), .end = FirstArchiveId(before_us)});
 }
 
 struct Trimming {

@@ -36,8 +36,12 @@ void TakeRoster(SqlAnswers& rows, LoadedUser* into) {
   }
 }
 
-void TakeEntries(SqlAnswers& rows, const std::string& owner, ArchivePage* page) {
+// False: there are more, which would be too many bytes at once.
+bool TakeEntries(SqlAnswers& rows, const std::string& owner, ArchivePage* page) {
+  size_t bytes = 0;
   while (rows.Row()) {
+    bytes += rows.Text(5).size();
+    if (bytes > kReadBytesMax && !page->entries.empty()) return false;
     ArchiveEntry& entry = page->entries.emplace_back();
     entry.owner = owner;
     entry.id = Id(rows.Int(0));
@@ -47,12 +51,13 @@ void TakeEntries(SqlAnswers& rows, const std::string& owner, ArchivePage* page) 
     entry.origin_id = rows.Text(4);
     entry.xml = rows.Text(5);
   }
+  return true;
 }
 
-// A page's last entry too many, and the order of time.
-void Trim(const ArchiveQuery& query, ArchivePage* page) {
-  page->complete = page->entries.size() <= PageLimit(query);
-  if (!page->complete) page->entries.pop_back();
+// A page's last entry too many, and the order of time. `all`: as many as were asked for.
+void Trim(const ArchiveQuery& query, bool all, ArchivePage* page) {
+  page->complete = all && page->entries.size() <= PageLimit(query);
+  if (page->entries.size() > PageLimit(query)) page->entries.pop_back();
   if (query.backwards) std::reverse(page->entries.begin(), page->entries.end());
 }
 
@@ -125,13 +130,20 @@ ReadResult<LoadedUser> ReadUser(SqlSource& db, const std::string& user, int64_t 
   return loaded;
 }
 
-ReadResult<std::vector<OfflineEntry>> ReadOffline(SqlSource& db, const std::string& user,
-                                                  uint32_t most, int64_t now_s) {
-  const auto rows = db.Ask({{sql::kReadOffline, {string_view(user), now_s, int64_t{most}}}});
+ReadResult<OfflinePage> ReadOffline(SqlSource& db, const std::string& user, uint64_t after,
+                                    uint32_t most, int64_t now_s) {
+  const auto rows =
+      db.Ask({{sql::kReadOffline,
+               {string_view(user), now_s, static_cast<int64_t>(after), int64_t{most} + 1}}});
   rows->Next();
-  std::vector<OfflineEntry> entries;
-  while (rows->Row()) {
-    OfflineEntry& entry = entries.emplace_back();
+  OfflinePage page;
+  size_t bytes = 0;
+  page.complete = true;
+  while (page.complete && rows->Row()) {
+    bytes += rows->Text(3).size();
+    page.complete = page.entries.size() < most && (bytes <= kReadBytesMax || page.entries.empty());
+    if (!page.complete) break;
+    OfflineEntry& entry = page.entries.emplace_back();
     entry.owner = user;
     entry.id = Id(rows->Int(0));
     entry.expires_s = rows->Int(1);
@@ -139,7 +151,7 @@ ReadResult<std::vector<OfflineEntry>> ReadOffline(SqlSource& db, const std::stri
     entry.xml = rows->Text(3);
   }
   if (!rows->good()) return std::nullopt;
-  return entries;
+  return page;
 }
 
 ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query) {
@@ -156,7 +168,7 @@ ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query) {
   if (query.count) asked.push_back({made.count, made.count_values});
   const auto rows = db.Ask(asked);
   rows->Next();
-  TakeEntries(*rows, query.owner, &page);
+  const bool all = TakeEntries(*rows, query.owner, &page);
   for (size_t i = 0; i < bounds; ++i) {
     rows->Next();
     if (!rows->Row()) page.bound_known = false;
@@ -165,7 +177,7 @@ ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query) {
   if (query.count && rows->Row()) page.count = Id(rows->Int(0));
   if (!rows->good()) return std::nullopt;
   if (!page.bound_known) return ArchivePage{.bound_known = false};
-  Trim(query, &page);
+  Trim(query, all, &page);
   return page;
 }
 

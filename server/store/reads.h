@@ -20,8 +20,8 @@ template <typename T>
 using ReadResult = std::optional<T>;
 
 ReadResult<LoadedUser> ReadUser(SqlSource& db, const std::string& user, int64_t now_s);
-ReadResult<std::vector<OfflineEntry>> ReadOffline(SqlSource& db, const std::string& user,
-                                                  uint32_t most, int64_t now_s);
+ReadResult<OfflinePage> ReadOffline(SqlSource& db, const std::string& user, uint64_t after,
+                                    uint32_t most, int64_t now_s);
 ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query);
 ReadResult<std::optional<LastActivity>> ReadLast(SqlSource& db, const std::string& user);
 ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::string& domain,

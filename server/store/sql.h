@@ -70,7 +70,7 @@ inline constexpr char kCountOffline[] =
 // --- Single values.
 inline constexpr char kReadOffline[] =
     "SELECT id, expires_s, sender, xml FROM offline WHERE owner = $1 AND "
-    "(expires_s = 0 OR expires_s > $2) ORDER BY id LIMIT $3";
+    "(expires_s = 0 OR expires_s > $2) AND id > $3 ORDER BY id LIMIT $4";
 inline constexpr char kReadVcard[] = "SELECT xml FROM vcard WHERE owner = $1";
 inline constexpr char kReadPrivate[] =
     "SELECT xml FROM private_storage WHERE owner = $1 AND name = $2 AND space = $3";

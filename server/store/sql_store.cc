@@ -78,12 +78,12 @@ class SqlStore::ClientOf final : public StoreClient, public StoreKeeper {
           done(std::move(result));
         });
   }
-  void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
+  void Offline(std::string user, uint64_t after, uint32_t most, Done<OfflinePage> done) override {
     const std::string owner = user;
-    ReadOf<std::vector<OfflineEntry>>(
+    ReadOf<OfflinePage>(
         owner,
-        [user = std::move(user), most, now = Now()](SqlSource& db) {
-          return ReadOffline(db, user, most, now);
+        [user = std::move(user), after, most, now = Now()](SqlSource& db) {
+          return ReadOffline(db, user, after, most, now);
         },
         std::move(done));
   }

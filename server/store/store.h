@@ -99,6 +99,12 @@ struct OfflineEntry {
   std::string xml;
 };
 
+// Of what waits, in the order of its ids.
+struct OfflinePage {
+  std::vector<OfflineEntry> entries;
+  bool complete = false;  // nothing lies behind
+};
+
 // A room that stays (XEP-0045). What of its row has a column of its own is what lists are made of.
 struct StoredAffiliation {
   std::string jid;          // bare
@@ -226,6 +232,9 @@ using WriteBatch = std::vector<StoreWrite>;
 
 // --- Reads.
 
+// Of stanzas no more are read at once: whoever has many of the largest takes them in many pages.
+inline constexpr size_t kReadBytesMax = 1024 * 1024;
+
 struct ArchiveQuery {
   std::string owner;
   std::string with;        // "": all; a bare or full JID
@@ -234,8 +243,8 @@ struct ArchiveQuery {
   uint64_t after = 0;      // ids, exclusive; 0: no bound
   uint64_t before = 0;     // exclusive; 0: no bound
   bool backwards = false;  // the last page of what is left, still told in order of time
-  uint32_t most = 50;
-  bool count = false;  // ArchivePage::count is wanted, at its price
+  uint32_t most = 50;      // and kReadBytesMax, but for the first of them
+  bool count = false;      // ArchivePage::count is wanted, at its price
 };
 struct ArchivePage {
   std::vector<ArchiveEntry> entries;
@@ -252,7 +261,9 @@ class StoreClient {
   virtual ~StoreClient() = default;
   virtual void Load(std::string user, Done<LoadedUser> done) = 0;
   virtual void Write(WriteBatch batch, Done<std::monostate> done) = 0;
-  virtual void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) = 0;
+  // Those with ids behind `after`: `most` of them, and kReadBytesMax, but for the first.
+  virtual void Offline(std::string user, uint64_t after, uint32_t most,
+                       Done<OfflinePage> done) = 0;
   virtual void Archive(ArchiveQuery query, Done<ArchivePage> done) = 0;
   virtual void Vcard(std::string user, Done<std::string> done) = 0;  // "": none
   virtual void Private(std::string user, std::string name, std::string space,

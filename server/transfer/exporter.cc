@@ -11,7 +11,6 @@ namespace {
 
 constexpr uint32_t kNamesAtOnce = 200;
 constexpr uint32_t kPage = 500;  // more than can have one moment, as NextPage() needs it
-constexpr uint32_t kOfflineMost = 100'000;
 
 }  // namespace
 
@@ -91,10 +90,20 @@ void Exporter::AfterVcard(const std::string& vcard) {
 
 void Exporter::AfterPrefs(const std::string& prefs) {
   out_ += prefs;
-  store_.Offline(names_[name_], kOfflineMost,
-                 Answer<std::vector<OfflineEntry>>([this](std::vector<OfflineEntry>& entries) {
-                   AppendXep0227Offline(out_, entries);
-                   report_.messages += entries.size();
+  NextOffline(0);
+}
+
+void Exporter::NextOffline(uint64_t after) {
+  if (!Flush()) return End("the file cannot be written");
+  store_.Offline(names_[name_], after, kPage,
+                 Answer<OfflinePage>([this, after](const OfflinePage& page) {
+                   if (after == 0 && !page.entries.empty()) out_ += kXep0227OfflineStart;
+                   for (const OfflineEntry& entry : page.entries) {
+                     AppendXep0227Offline(out_, entry);
+                     ++report_.messages;
+                   }
+                   if (!page.complete) return NextOffline(page.entries.back().id);
+                   if (after != 0 || !page.entries.empty()) out_ += kXep0227OfflineEnd;
                    NextPage(0);
                  }));
 }

@@ -37,6 +37,7 @@ class Exporter {
   void AfterLoad(const LoadedUser& user);
   void AfterVcard(const std::string& vcard);
   void AfterPrefs(const std::string& prefs);
+  void NextOffline(uint64_t after);
   void NextPage(uint64_t after);
   void AfterPage(const ArchivePage& page);
   void EndUser();

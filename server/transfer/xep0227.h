@@ -79,7 +79,9 @@ void AppendXep0227Start(std::string& out);
 void AppendXep0227Host(std::string& out, std::string_view domain);
 // <user> with its account, roster and blocking list; open.
 void AppendXep0227User(std::string& out, std::string_view local, const LoadedUser& user);
-void AppendXep0227Offline(std::string& out, const std::vector<OfflineEntry>& entries);
+inline constexpr std::string_view kXep0227OfflineStart = "<offline-messages>";
+inline constexpr std::string_view kXep0227OfflineEnd = "</offline-messages>";
+void AppendXep0227Offline(std::string& out, const OfflineEntry& entry);
 // <result/> of one message, within AppendXep0227Archive's element.
 inline constexpr std::string_view kXep0227ArchiveStart = "<archive xmlns='urn:xmpp:pie:0#mam'>";
 inline constexpr std::string_view kXep0227ArchiveEnd = "</archive>";

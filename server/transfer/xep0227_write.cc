@@ -89,12 +89,7 @@ void AppendXep0227User(std::string& out, std::string_view local, const LoadedUse
   out += "</blocklist>";
 }
 
-void AppendXep0227Offline(std::string& out, const std::vector<OfflineEntry>& entries) {
-  if (entries.empty()) return;
-  out += "<offline-messages>";
-  for (const OfflineEntry& entry : entries) AppendKept(out, entry);
-  out += "</offline-messages>";
-}
+void AppendXep0227Offline(std::string& out, const OfflineEntry& entry) { AppendKept(out, entry); }
 
 void AppendXep0227Archived(std::string& out, const ArchiveEntry& entry) {
   out += "<result xmlns='urn:xmpp:mam:2'";

@@ -95,7 +95,7 @@ class TwoAccounts final : public StoreClient {
     });
   }
   void Write(WriteBatch, Done<std::monostate>) override {}
-  void Offline(std::string, uint32_t, Done<std::vector<OfflineEntry>>) override {}
+  void Offline(std::string, uint64_t, uint32_t, Done<OfflinePage>) override {}
   void Archive(ArchiveQuery, Done<ArchivePage>) override {}
   void Vcard(std::string, Done<std::string>) override {}
   void Private(std::string, std::string, std::string, Done<std::string>) override {}

@@ -176,6 +176,33 @@ TEST_F(HomeTest, OfflineMessagesLeaveTheStoreWhenTaken) {
   EXPECT_TRUE(Bob().offline.empty());
 }
 
+// More than are read at once: what comes between two pages stands behind the last of them.
+TEST_F(HomeTest, OfflineMessagesComeInPagesAndInOrder) {
+  world_.store.offline_at_once = 2;
+  Online("alice/a");
+  for (int i = 0; i < 5; ++i) {
+    world_.Send("alice/a", "<message to='bob@a.example' type='chat'><body>" + std::to_string(i) +
+                               "</body></message>");
+  }
+  EXPECT_EQ(Bob().offline.size(), 5U);
+  world_.Connect("bob/b");
+  world_.Hold("bob/b");
+  world_.Send("bob/b", "<presence/>");
+  world_.Send("alice/a", "<message to='bob@a.example' type='chat'><body>5</body></message>");
+  EXPECT_EQ(Bob().offline.size(), 6U);
+  EXPECT_EQ(world_.Count("alice/a"), 7U);
+  world_.Take("bob/b");
+  world_.Take("bob/b");
+  world_.Take("bob/b");
+  EXPECT_TRUE(Bob().offline.empty());
+  world_.Send("alice/a", "<message to='bob@a.example' type='chat'><body>6</body></message>");
+  std::string bodies;
+  while (const auto xml = world_.Next("bob/b")) {
+    if (const size_t at = xml->find("<body>"); at != std::string::npos) bodies += (*xml)[at + 6];
+  }
+  EXPECT_EQ(bodies, "0123456");
+}
+
 TEST_F(HomeTest, OfflineMessagesHaveALimit) {
   HomeLimits limits;
   limits.offline_messages = 1;
@@ -528,6 +555,26 @@ TEST_F(HomeTest, WhatIsAskedBehindAChangeSeesIt) {
   EXPECT_NE(all.find("<item jid='carol@a.example'/></blocklist>", list), all.npos) << all;
   EXPECT_LT(all.find("id='1'"), roster);
   EXPECT_LT(all.find("id='3'"), list);
+}
+
+// However much archives have missed: its sender waits for it.
+TEST(HomeBounds, UntakenMessageCountsWhenTheStoreIsBack) {
+  HomeLimits limits;
+  limits.unkept = 0;
+  World world(2, limits);
+  world.Account("alice");
+  world.Account("bob");
+  for (const std::string name : {"alice/a", "bob/b"}) {
+    world.Connect(name);
+    world.Send(name, "<presence/>");
+  }
+  world.Hold("bob/b");
+  world.StoreIs("down");
+  world.Send("alice/a", std::string(kHi));
+  EXPECT_EQ(world.Count("alice/a"), 1U);
+  world.StoreIs("up");
+  world.Tick();
+  EXPECT_EQ(world.Count("alice/a"), 2U);
 }
 
 TEST_F(HomeTest, WhatArchivesMissedTheyGetWhenTheStoreIsBack) {

@@ -28,6 +28,7 @@ class MapStore final : public StoreClient {
   };
 
   std::map<std::string, Rows> users;
+  uint32_t offline_at_once = 1'000'000;  // as if they were large
   std::map<std::string, StoredRoom> rooms;
   std::optional<StoreError> fails;  // all calls
   // Writes end with kUnknown: done (true) or not (false).
@@ -64,16 +65,19 @@ class MapStore final : public StoreClient {
           return applied;
         });
   }
-  void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
-    Ask<std::vector<OfflineEntry>>(
+  void Offline(std::string user, uint64_t after, uint32_t most, Done<OfflinePage> done) override {
+    Ask<OfflinePage>(
         std::move(done),
-        [this, user = std::move(user),
-         most]() -> std::expected<std::vector<OfflineEntry>, StoreError> {
-          std::vector<OfflineEntry> entries;
+        [this, user = std::move(user), after,
+         most = std::min(most, offline_at_once)]() -> std::expected<OfflinePage, StoreError> {
+          OfflinePage page{.complete = true};
           for (const auto& [id, entry] : users[user].offline) {
-            if (entries.size() < most) entries.push_back(entry);
+            if (id <= after) continue;
+            page.complete = page.entries.size() < most;
+            if (!page.complete) break;
+            page.entries.push_back(entry);
           }
-          return entries;
+          return page;
         });
   }
   void Archive(ArchiveQuery query, Done<ArchivePage> done) override {

@@ -29,8 +29,8 @@ class StoreForward final : public StoreClient {
   void Write(WriteBatch batch, Done<std::monostate> done) override {
     Next().Write(std::move(batch), std::move(done));
   }
-  void Offline(std::string user, uint32_t most, Done<std::vector<OfflineEntry>> done) override {
-    Next().Offline(std::move(user), most, std::move(done));
+  void Offline(std::string user, uint64_t after, uint32_t most, Done<OfflinePage> done) override {
+    Next().Offline(std::move(user), after, most, std::move(done));
   }
   void Archive(ArchiveQuery query, Done<ArchivePage> done) override {
     Next().Archive(std::move(query), std::move(done));

@@ -51,8 +51,8 @@ class StoreFake final : public StoreClient {
     End<std::monostate>(std::move(done), std::monostate());
   }
 
-  void Offline(std::string, uint32_t, Done<std::vector<OfflineEntry>> done) override {
-    End<std::vector<OfflineEntry>>(std::move(done), std::vector<OfflineEntry>());
+  void Offline(std::string, uint64_t, uint32_t, Done<OfflinePage> done) override {
+    End<OfflinePage>(std::move(done), OfflinePage{.complete = true});
   }
 
   void Archive(ArchiveQuery query, Done<ArchivePage> done) override {

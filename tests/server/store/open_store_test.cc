@@ -135,7 +135,7 @@ class CopyStoreTest : public testing::Test {
     EXPECT_EQ(user.roster_version, 3U);
     EXPECT_THAT(user.blocked, testing::ElementsAre("tybalt@example.net"));
     EXPECT_EQ(user.archive_prefs, "<prefs/>");
-    EXPECT_EQ(loop_.Offline(*client, kRomeo).at(0).xml, "<m/>");
+    EXPECT_EQ(loop_.Offline(*client, kRomeo).entries.at(0).xml, "<m/>");
     EXPECT_EQ(loop_.Vcard(*client, kRomeo), "<v/>");
     EXPECT_EQ(*loop_.Archive(*client, {.owner = kRomeo, .most = 0, .count = true}).count, 1'234U);
   }

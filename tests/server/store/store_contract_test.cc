@@ -41,7 +41,7 @@ class StoreContractTest : public testing::TestWithParam<const char*> {
   LoadedUser Load(const std::string& user) { return loop_.Load(*client_, user); }
   ArchivePage Archive(ArchiveQuery query) { return loop_.Archive(*client_, std::move(query)); }
   std::vector<OfflineEntry> Offline(const std::string& user, uint32_t most = 100) {
-    return loop_.Offline(*client_, user, most);
+    return loop_.Offline(*client_, user, 0, most).entries;
   }
   StoreLoop::Result<LastActivity> Last(const std::string& user) {
     return loop_.Get<LastActivity>([&](auto done) { client_->Last(user, std::move(done)); });
@@ -231,6 +231,44 @@ TEST_P(StoreContractTest, OfflineMessagesComeInOrderUntilTheyExpire) {
   EXPECT_EQ(entries[0].id, 30U);
 }
 
+TEST_P(StoreContractTest, WhatWaitsIsReadInPagesThatAreBoundedInBytes) {
+  const std::string large(400 * 1024, 'x');
+  for (const uint64_t id : {1U, 2U, 3U, 4U}) {
+    ASSERT_TRUE(Write({AddOffline{
+        {.owner = kRomeo, .id = id, .xml = id == 4 ? std::string(kReadBytesMax + 1, 'x') : large}}}));
+  }
+  const auto ids = [&](uint64_t after, uint32_t most) {
+    std::vector<uint64_t> found;
+    const OfflinePage page = loop_.Offline(*client_, kRomeo, after, most);
+    for (const OfflineEntry& entry : page.entries) found.push_back(entry.id);
+    return std::pair(found, page.complete);
+  };
+  using Ids = std::vector<uint64_t>;
+  EXPECT_EQ(ids(0, 100), std::pair(Ids({1, 2}), false)) << "a third would be too many bytes";
+  EXPECT_EQ(ids(2, 100), std::pair(Ids({3}), false));
+  EXPECT_EQ(ids(3, 100), std::pair(Ids({4}), true)) << "the first comes however large it is";
+  EXPECT_EQ(ids(4, 100), std::pair(Ids(), true));
+  EXPECT_EQ(ids(0, 1), std::pair(Ids({1}), false));
+}
+
+TEST_P(StoreContractTest, PagesOfAnArchiveAreBoundedInBytes) {
+  for (const uint64_t id : {1U, 2U, 3U}) {
+    ASSERT_TRUE(Write({AddArchive{
+        {.owner = kRomeo, .peer = "p", .id = id, .xml = std::string(600 * 1024, 'x')}}}));
+  }
+  const auto ids = [&](ArchiveQuery query) {
+    query.owner = kRomeo;
+    std::vector<uint64_t> found;
+    const ArchivePage page = Archive(query);
+    for (const ArchiveEntry& entry : page.entries) found.push_back(entry.id);
+    return std::pair(found, page.complete);
+  };
+  using Ids = std::vector<uint64_t>;
+  EXPECT_EQ(ids({}), std::pair(Ids({1}), false));
+  EXPECT_EQ(ids({.after = 2}), std::pair(Ids({3}), true));
+  EXPECT_EQ(ids({.backwards = true}), std::pair(Ids({3}), false)) << "the newest";
+}
+
 TEST_P(StoreContractTest, AFullOfflineBoxRefusesTheWholeBatch) {
   const auto add = [&](uint64_t id, uint32_t most) {
     return Write({AddArchive{Entry(kRomeo, id)},
@@ -370,7 +408,7 @@ TEST_P(StoreContractTest, AReadSeesWhatWasAskedToBeWrittenBefore) {
     client_->Write({AddArchive{Entry(kJuliet, id)}, PutVcard{kRomeo, std::to_string(id)}},
                    [](const auto& done) { EXPECT_TRUE(done.has_value()); });
     client_->Archive({.owner = kRomeo}, [&](const auto& page) { entries = page->entries.size(); });
-    client_->Offline(kRomeo, 100, [&](const auto& read) { offline = read->size(); });
+    client_->Offline(kRomeo, 0, 100, [&](const auto& read) { offline = read->entries.size(); });
     client_->Vcard(kRomeo, [&](const auto& read) { vcard = *read; });
     ASSERT_TRUE(loop_.RunUntil([&] { return entries && offline && !vcard.empty(); }));
     EXPECT_EQ(entries, id);

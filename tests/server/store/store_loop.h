@@ -66,10 +66,10 @@ class StoreLoop {
     return Value(
         Get<ArchivePage>([&](auto done) { client.Archive(std::move(query), std::move(done)); }));
   }
-  std::vector<OfflineEntry> Offline(StoreClient& client, const std::string& user,
-                                    uint32_t most = 100) {
-    return Value(Get<std::vector<OfflineEntry>>(
-        [&](auto done) { client.Offline(user, most, std::move(done)); }));
+  OfflinePage Offline(StoreClient& client, const std::string& user, uint64_t after = 0,
+                      uint32_t most = 100) {
+    return Value(Get<OfflinePage>(
+        [&](auto done) { client.Offline(user, after, most, std::move(done)); }));
   }
   std::string Vcard(StoreClient& client, const std::string& user) {
     return Value(Get<std::string>([&](auto done) { client.Vcard(user, std::move(done)); }));
