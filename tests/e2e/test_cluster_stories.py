@@ -10,12 +10,12 @@ from lib.case import EndToEndCase
 from lib.certs import Authority
 from lib.story_cluster import StoryCluster
 
-ROUNDS = int(os.environ.get("MONGOOSE_STORY_ROUNDS", "6"))
+ROUNDS = int(os.environ.get("MONGOOSE_STORY_ROUNDS", "7"))
 SEED = int(os.environ.get("MONGOOSE_STORY_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SESSIONS = int(os.environ.get("MONGOOSE_STORY_SESSIONS", "60"))
 RATE = 2 * SESSIONS
 PAUSE_S = int(os.environ.get("MONGOOSE_STORY_PAUSE", "4"))  # longer than a node's silence
-KINDS = ("kill", "cut", "stop", "pause", "one way", "blip")
+KINDS = tuple(os.environ.get("MONGOOSE_STORY_KINDS", "kill,cut,stop,pause,one way,blip,drain").split(","))
 # Where a node goes, or nodes that live lose sight of each other, a message that was on its way between them
 # may come twice, or behind a later one: server/README.md says so. None may ever be lost.
 HARMLESS = {"blip"}
@@ -43,6 +43,8 @@ class Stories(EndToEndCase):
             "one way": ([(at, cluster.cut_one_way(node, others[0])), (at + 5, cluster.heal())], 14),
             "blip": ([(at, cluster.cut([node], others) + "; " + cluster.heal())], 6),
             "stop": ([(at, cluster.ctl(node, "stop")), (at + 4, cluster.start(node))], 14),
+            "drain": ([(at, cluster.ctl(node, "drain", "--rate", str(SESSIONS), "--wait")),
+                       (at + 8, cluster.ctl(node, "stop")), (at + 11, cluster.start(node))], 16),
         }[kind]
 
     def test_1_nothing_happens(self):
@@ -64,6 +66,8 @@ class Stories(EndToEndCase):
                 print(f"round {i}, {kind}: {story.verdict}, resumed {story.count('resumptions')}, "
                       f"refused {story.count('refused')}, broken {story.count('broken')}", flush=True)
                 self.assertEqual(story.faults(of_loss_alone=kind not in HARMLESS), [])
+                if kind == "drain":
+                    self.assertGreater(story.count("resumptions"), SESSIONS // 6, "sessions moved")
                 self.cluster.wait_at_rest()
 
 
