@@ -56,27 +56,40 @@ CtlJson PresenceJson(const SessionFacts& facts) {
   return line;
 }
 
-bool Wanted(const CommandCall& call, const std::string& full) {
-  if (call.Has("user")) {
-    const auto user = Jid::Parse(call.Text("user"));
-    if (!user || !IsOf(full, *user)) return false;
+// Which sessions a call asks for; its arguments are read once, however many there are.
+class Wanted {
+ public:
+  explicit Wanted(const CommandCall& call) {
+    if (call.Has("user")) {
+      user_ = Jid::Parse(call.Text("user"));
+      nobody_ = !user_;
+    }
+    if (call.Has("domain")) domain_ = PrepareDomain(call.Text("domain")).value_or("?");
   }
-  return !call.Has("domain") || Of(full, PrepareDomain(call.Text("domain")).value_or("?"));
-}
+  bool Has(const std::string& full) const {
+    return !nobody_ && (!user_ || IsOf(full, *user_)) && (!domain_ || Of(full, *domain_));
+  }
+
+ private:
+  std::optional<Jid> user_;
+  std::optional<std::string> domain_;
+  bool nobody_ = false;
+};
 
 // {connections, presences}: those that are wanted, kListMax at most.
 void SessionsHere(CommandCall call) {
   XmppService& service = call.ground().service;
   GatherSessions(service, [call = std::move(call)](const NodeSessions& sessions) mutable {
     const int64_t now = NowUnixUs();
+    const Wanted wanted(call);
     CtlJson connections = CtlJson::List();
     CtlJson presences = CtlJson::List();
     for (const SessionFacts& facts : sessions.connections) {
-      if (!Wanted(call, facts.full) || connections.values().size() == kListMax) continue;
+      if (!wanted.Has(facts.full) || connections.values().size() == kListMax) continue;
       connections.Add(ConnectionJson(facts, now));
     }
     for (const SessionFacts& facts : sessions.presences) {
-      if (!Wanted(call, facts.full) || presences.values().size() == kListMax) continue;
+      if (!wanted.Has(facts.full) || presences.values().size() == kListMax) continue;
       presences.Add(PresenceJson(facts));
     }
     CtlJson result = CtlJson::Object();
@@ -118,9 +131,10 @@ CtlAnswer JoinSessions(const CommandCall& call, std::vector<NodeAnswer> answers)
     line.Set("node", CtlJson::Text(node));
   });
   const Lines presences = LinesOf(answers, "presences", [](CtlJson&, const std::string&) {});
+  const Wanted wanted(call);
   for (const KnownSession& known : call.ground().hooks.sessions()) {
     const bool silent = std::ranges::find(answers, known.node, &NodeAnswer::node) == answers.end();
-    if (silent && Wanted(call, known.full)) connections.try_emplace(known.full, UnknownLine(known));
+    if (silent && wanted.Has(known.full)) connections.try_emplace(known.full, UnknownLine(known));
   }
   CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
   for (const auto& [full, line] : connections) {
@@ -209,10 +223,11 @@ void WithStatusHere(CommandCall call) {
   XmppService& service = call.ground().service;
   GatherSessions(service, [call = std::move(call)](const NodeSessions& sessions) mutable {
     const std::string status = call.Text("status");
+    const Wanted wanted(call);
     size_t count = 0;
     CtlJson list = CtlJson::List();
     for (const SessionFacts& facts : sessions.presences) {
-      if (!Wanted(call, facts.full) || StatusOf(facts) != status) continue;
+      if (!wanted.Has(facts.full) || StatusOf(facts) != status) continue;
       if (++count <= kListMax) list.Add(PresenceJson(facts));
     }
     CtlJson result = CtlJson::Object();
