@@ -32,8 +32,37 @@ bool SqliteCheckpointer::TakeLock(std::chrono::milliseconds limit) {
   return true;
 }
 
+void SqliteCheckpointer::GiveLock() {
+  {
+    std::lock_guard lock(mutex_);
+    lock_->Unlock();
+    running_ = false;
+  }
+  changed_.notify_all();
+}
+
+bool SqliteCheckpointer::Pin() {
+  if (pin_ == nullptr) {
+    auto db = SqliteDb::Open(path_, SqliteDb::Mode::kReader);
+    if (!db) return false;
+    pin_ = std::move(*db);
+  }
+  // Only what reads is in the log.
+  if (pin_->Run("BEGIN; SELECT count(*) FROM sqlite_schema") == SQLITE_OK) return true;
+  pin_.reset();
+  return false;
+}
+
+void SqliteCheckpointer::Unpin() {
+  if (pin_->Run("COMMIT") != SQLITE_OK) pin_.reset();
+}
+
 bool SqliteCheckpointer::Begin() {
   if (!TakeLock({})) return false;
+  if (!Pin()) {
+    GiveLock();
+    return false;
+  }
   std::lock_guard lock(mutex_);
   asked_ = true;
   changed_.notify_all();
@@ -42,12 +71,10 @@ bool SqliteCheckpointer::Begin() {
 
 bool SqliteCheckpointer::CopyAll(SqliteDb& db, std::chrono::milliseconds limit, bool truncate) {
   if (!TakeLock(limit)) return false;
-  const bool good = db.Checkpoint(truncate) == SQLITE_OK;
-  if (good) ++metrics_.checkpoints;
-  std::lock_guard lock(mutex_);
-  lock_->Unlock();
-  running_ = false;
-  return good;
+  const SqliteDb::Copied copied = db.Checkpoint(truncate);
+  if (copied.code == SQLITE_OK) ++metrics_.checkpoints;
+  GiveLock();
+  return copied.whole;
 }
 
 void SqliteCheckpointer::Loop() {
@@ -55,13 +82,12 @@ void SqliteCheckpointer::Loop() {
   while (true) {
     changed_.wait(lock, [this] { return stopped_ || asked_; });
     if (!asked_) return;
+    asked_ = false;
     lock.unlock();
     Copy();
+    Unpin();
+    GiveLock();
     lock.lock();
-    asked_ = false;
-    lock_->Unlock();
-    running_ = false;
-    changed_.notify_all();
   }
 }
 
@@ -72,7 +98,7 @@ void SqliteCheckpointer::Copy() {
     if (!db) return;
     db_ = std::move(*db);
   }
-  const int code = db_->Checkpoint(false);
+  const int code = db_->Checkpoint(false).code;
   if (code == SQLITE_OK) {
     ++metrics_.checkpoints;
   } else if (code != SQLITE_FULL && code != SQLITE_BUSY) {

@@ -3,10 +3,12 @@
 //
 // Why that is sound where SQLite has the fault of file_lock.h: what goes wrong there is a
 // checkpoint that begins when all of the log is in the file already, while a commit begins the log
-// anew. Here one begins only behind a commit of the caller's, under the FileLock, which has put
-// pages into the log that no other checkpoint has copied: those that copy hold a second lock of the
-// machine, FILE.checkpoint, from before they begin until they have ended. So while one runs the log
-// is not all copied, and nobody begins it anew.
+// anew. Here a checkpoint either has the FileLock from its begin to its end, so that nobody commits
+// (a program of a release before copies like this alone); or a reader of ours was in the log, and
+// stays there, from behind a commit under the FileLock until the copy has ended: nobody can begin
+// a log anew that somebody reads. That reader is in the log, not in the file, because pages of that
+// commit are in the log alone: whoever copies without the FileLock holds a second lock of the
+// machine, FILE.checkpoint, and that is ours by then.
 //
 // What comes into the log meanwhile stays in it; so that it does not grow without end, the writer
 // copies the rest of it now and then itself, under both locks, and the next commit begins it anew.
@@ -39,13 +41,17 @@ class SqliteCheckpointer {
   // One begins. False: one is under way, here or in another process.
   bool Begin();
   // All of the log, by the writer's own connection; waits `limit` for one that is under way. False:
-  // it is still, or the copy failed. `truncate`: the log is empty then; behind no commit as well.
+  // it is still, the copy failed, or somebody reads what stands in the log alone. `truncate`: the
+  // log is empty then; behind no commit as well.
   bool CopyAll(SqliteDb& db, std::chrono::milliseconds limit, bool truncate = false);
 
  private:
   void Loop();
   void Copy();
   bool TakeLock(std::chrono::milliseconds limit);
+  void GiveLock();
+  bool Pin();
+  void Unpin();
 
   const std::string path_;
   StoreMetrics& metrics_;
@@ -55,7 +61,8 @@ class SqliteCheckpointer {
   bool running_ = false;                  // the rest is guarded by mutex_
   bool asked_ = false;
   bool stopped_ = false;
-  std::unique_ptr<SqliteDb> db_;  // the thread's
+  std::unique_ptr<SqliteDb> db_;   // the thread's
+  std::unique_ptr<SqliteDb> pin_;  // the reader; whose running_ it is
   std::thread thread_;
 };
 

@@ -67,10 +67,13 @@ std::string SqliteDb::ErrorText() const {
   return text;
 }
 
-int SqliteDb::Checkpoint(bool truncate) {
-  return sqlite3_wal_checkpoint_v2(
-      db_, nullptr, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, nullptr,
-      nullptr);
+SqliteDb::Copied SqliteDb::Checkpoint(bool truncate) {
+  int log = 0;
+  int copied = 0;
+  const int code = sqlite3_wal_checkpoint_v2(
+      db_, nullptr, truncate ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, &log,
+      &copied);
+  return {.code = code, .whole = code == SQLITE_OK && copied >= log};
 }
 
 SqliteQuery::~SqliteQuery() {

@@ -43,8 +43,13 @@ class SqliteDb {
   // Pages in the log as the last commit of this connection left it.
   int log_pages() const { return log_pages_; }
   void ForgetLogPages() { log_pages_ = 0; }
-  // Copies what it can of the log into the file, waiting for nobody. Under the FileLock.
-  int Checkpoint(bool truncate);
+  struct Copied {
+    int code = 0;
+    bool whole = false;  // false: what somebody reads stands in the log alone
+  };
+  // Copies what it can of the log into the file, waiting for nobody. Who may, stands in
+  // sqlite_checkpointer.h.
+  Copied Checkpoint(bool truncate);
   sqlite3* raw() { return db_; }
 
  private:

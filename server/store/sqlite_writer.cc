@@ -16,6 +16,8 @@ constexpr char kFence[] =
 constexpr std::chrono::milliseconds kFencePause{50};
 // Of checkpoint_pages: when so much is in the log, commits wait for what copies it.
 constexpr int kMostTimes = 2;
+// Pages between two tries to copy the rest, where somebody reads it.
+constexpr int kRestEvery = 32;
 
 // The commit's last page did not get into the log: it will be read as if it had not been written.
 bool SurelyNotCommitted(int code) {
@@ -182,23 +184,25 @@ void SqliteWriter::Failed(int code, const std::string& what) {
 
 // Behind a commit that put pages into the log, or there is nothing to do. Most of it is copied
 // beside the commits, and then the rest, which is little, in front of the next: the log begins anew
-// then. What others read, or a full disk, keeps some of it for the next time.
+// then. What others read, or a full disk, keeps some of it for the next try.
 void SqliteWriter::CheckpointIfLong() {
   if (db_ == nullptr || db_->log_pages() == 0) return;
   const int pages = db_->log_pages();
-  if (pages < copied_) {  // it began anew
-    copied_ = 0;
+  if (pages < copied_ || pages < tried_) {  // it began anew
+    copied_ = tried_ = 0;
     rest_ = false;
   }
   const bool much = pages - copied_ >= options_.checkpoint_pages;
   const bool most = much && pages >= options_.checkpoint_pages * kMostTimes;
-  if (most || (rest_ && !much)) {
+  if (most || (rest_ && !much && pages >= tried_ + kRestEvery)) {
     const auto limit = most ? options_.copy_limit : std::chrono::milliseconds(0);
+    tried_ = pages;
     if (!checkpointer_->CopyAll(*db_, limit)) return;
     copied_ = pages;
     rest_ = false;
   } else if (much && checkpointer_->Begin()) {
     copied_ = pages;
+    tried_ = 0;
     rest_ = true;
   }
 }

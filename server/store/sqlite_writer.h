@@ -67,6 +67,7 @@ class SqliteWriter final : public StoreWriter {
   std::unique_ptr<FileLock> lock_;
   StoreMetrics& metrics_;
   int copied_ = 0;     // pages that the log had when its last copy began
+  int tried_ = 0;      // and at the last try to copy the rest
   bool rest_ = false;  // what came meanwhile is not copied
   bool was_down_ = false;
   std::unique_ptr<SqliteCheckpointer> checkpointer_;
