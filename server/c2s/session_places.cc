@@ -134,11 +134,7 @@ void XmppWorker::DeliverAt(const SessionId& id, Delivery delivery, Origin from) 
       const bool fits = place->parked->Deliver(std::move(delivery), UnixUs(), false, out);
       parked_bytes_ += place->parked->MemoryBytes();
       TellDelivered(id, place->parked->full(), out.ended);
-      // What was told may have ended it.
-      place = Find(id);
-      if (!fits && place != nullptr && place->state == PlaceState::kParked) {
-        FinishBound(TakeParked(*place));
-      }
+      if (!fits) EndWithout(id);
       break;
     }
     case PlaceState::kAway: {
@@ -234,7 +230,7 @@ void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std:
     const auto it = foreign_.find(id);
     if (it == foreign_.end()) return;
     if (it->second.session != nullptr) return it->second.session->stream().End(error, text);
-    return FinishBound(std::move(it->second.limbo));
+    return EndWithout(id);
   }
   Place* place = Find(id);
   if (place == nullptr) return;
@@ -253,7 +249,7 @@ void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std:
     case PlaceState::kHere:
       return place->here->stream().End(error, text);
     case PlaceState::kParked:
-      return FinishBound(TakeParked(*place));
+      return EndWithout(id);
     case PlaceState::kAway: {
       Item item = [id, error, text](XmppWorker& w) { w.CloseAt(id, error, text); };
       if (!place->away->moving) return Post(place->away->worker, std::move(item));
@@ -313,6 +309,17 @@ std::unique_ptr<BoundSession> XmppWorker::TakeParked(Place& place) {
   return std::move(place.parked);
 }
 
+// It has no connection, and ends; whoever has ended, or got one, meanwhile does not.
+void XmppWorker::EndWithout(const SessionId& id) {
+  if (id.worker != index_) {
+    const auto it = foreign_.find(id);
+    if (it == foreign_.end() || it->second.session != nullptr) return;
+    return FinishBound(std::move(it->second.limbo));
+  }
+  Place* place = Find(id);
+  if (place != nullptr && place->state == PlaceState::kParked) FinishBound(TakeParked(*place));
+}
+
 void XmppWorker::EvictParked() {
   const net::Time oldest = Now() - ground_.limits.resume_timeout;
   // Short of memory, some of them go each time; where it is full, all.
@@ -332,7 +339,7 @@ void XmppWorker::EvictParked() {
       const bool evicted = parked_bytes_ > most;
       if (!expired && !evicted) break;
       ClientCounters::Add(expired ? counters_.parked_expired : counters_.parked_evicted);
-      FinishBound(TakeParked(places_[ref.place]));
+      EndWithout({.worker = static_cast<uint16_t>(index_), .place = ref.place, .life = ref.life});
     }
     parked_.pop_front();
   }

@@ -501,16 +501,22 @@ void XmppWorker::BeginStop(std::function<void()> empty) {
   home_->BeginStop();
   std::vector<Session*> all;
   for (const auto& [serial, session] : waiting_) all.push_back(session);
-  std::vector<std::unique_ptr<BoundSession>> without;
-  places_.ForEach([&](uint32_t, Place& place) {
+  // Each that ends is told to others of them: none is taken out of its place before its turn.
+  std::vector<SessionId> without;
+  places_.ForEach([&](uint32_t index, Place& place) {
     if (place.state == PlaceState::kHere) all.push_back(place.here);
-    if (place.state == PlaceState::kParked) without.push_back(TakeParked(place));
+    if (place.state != PlaceState::kParked) return;
+    without.push_back(
+        {.worker = static_cast<uint16_t>(index_), .place = index, .life = place.life});
   });
-  for (auto& [id, foreign] : foreign_) {
-    if (foreign.session != nullptr) all.push_back(foreign.session);
-    if (foreign.limbo != nullptr) without.push_back(std::move(foreign.limbo));
+  for (const auto& [id, foreign] : foreign_) {
+    if (foreign.session != nullptr) {
+      all.push_back(foreign.session);
+    } else {
+      without.push_back(id);
+    }
   }
-  for (auto& bound : without) FinishBound(std::move(bound));
+  for (const SessionId& id : without) EndWithout(id);
   for (Session* session : all) session->stream().End(net::StreamError::kSystemShutdown);
   on_empty_ = std::move(empty);
   // The end of this turn looks whether there is anybody left.

@@ -392,7 +392,9 @@ class XmppWorker final : public SessionGate,
   void CloseAt(const SessionId& id, net::StreamError error, const std::string& text);
   void ParkBound(std::unique_ptr<BoundSession> bound);
   void PutParked(Place& place, std::unique_ptr<BoundSession> bound);
+  // Its place gets another state, or is freed, before anybody else hears of it.
   std::unique_ptr<BoundSession> TakeParked(Place& place);
+  void EndWithout(const SessionId& id);
   void EvictParked();
   void FinishBound(std::unique_ptr<BoundSession> bound);
   void TryResume(const ResumeKey& key, const Jid& user, const Pending& by);

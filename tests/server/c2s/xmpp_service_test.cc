@@ -211,6 +211,21 @@ TEST(XmppService, WhatItHasGoesBackWhenItStops) {
   EXPECT_TRUE(world.bound.empty());
 }
 
+// One that ends is told to the others, which wait for their clients too, and end next.
+TEST_P(XmppServiceTest, SessionsWithoutAConnectionHearOfEachOtherWhileTheyStop) {
+  constexpr size_t kSessions = 6;
+  XmppWorld world(GetParam());
+  for (FewWords* home : world.homes) home->tells_gone = true;
+  for (size_t i = 0; i < kSessions; ++i) {
+    Client juliet = world.LogIn("juliet", "j" + std::to_string(i));
+    juliet.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+    juliet.Until("max='3600'/>");
+  }
+  ASSERT_TRUE(world.Within([&] { return world.service->detached() == kSessions; }));
+  world.service->Stop();
+  EXPECT_TRUE(world.bound.empty());
+}
+
 TEST(XmppService, WhoFailsTooOftenIsNotTried) {
   XmppWorld world(1, [](XmppSetup& setup) {
     setup.options.sasl_limits = {.account_per_s = 0.05, .burst = std::chrono::minutes(1)};

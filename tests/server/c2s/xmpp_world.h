@@ -66,11 +66,18 @@ class FewWords final : public HomeBox, public HomeGate {
   }
   void Gone(const SessionId& session, const Jid& user) override {
     users_[user.full()].erase(session);
+    if (!tells_gone) return;
+    const std::set<SessionId> others = users_[user.full()];
+    for (const SessionId& other : others) {
+      ground_.sessions.Deliver(other, {.xml = "<presence type='unavailable'/>"});
+    }
   }
 
   std::array<std::atomic<int>, 2> ended{};  // taken, lost
   std::atomic<bool> resumes{false};
   std::atomic<int> resumed{0};
+  // What is gone is told to the user's other sessions at once, as presence is.
+  std::atomic<bool> tells_gone{false};
 
  private:
   const HomeGround ground_;
