@@ -13,7 +13,7 @@ namespace server {
 namespace {
 
 constexpr int64_t kDayUs = int64_t{86'400} * 1'000'000;
-constexpr uint64_t kDaysMax = 36'500;   // no message waits longer
+constexpr uint64_t kDaysMax = 36'500;  // no message waits longer
 
 void Removed(CommandCall call, uint64_t messages) {
   call.Result("Removed " + std::to_string(messages) + " messages");
@@ -64,7 +64,10 @@ void NextOld(CommandCall call, StoreClient& store, OldOnes old) {
                   const bool last = page->complete || ids.size() < page->entries.size();
                   old.removed += ids.size();
                   if (ids.empty()) return call.Result(CtlJson::Count(old.removed));
-                  store.Write({RemoveOffline{.user = old.user, .ids = std::move(ids)}},
+                  // Made before `old` moves on: which argument is made first is open.
+                  WriteBatch batch;
+                  batch.push_back(RemoveOffline{.user = old.user, .ids = std::move(ids)});
+                  store.Write(std::move(batch),
                               [call = std::move(call), &store, old = std::move(old),
                                last](const auto& written) mutable {
                                 if (!written) return call.StoreFailed(written.error());
