@@ -134,6 +134,7 @@ void Home::Changed(const SessionId& session, const Jid& user, SessionState state
   if (changed == nullptr) return;
   changed->resumable = state.resumable;
   changed->detached = state.detached;
+  if (state.detached) changed->behind = false;
   changed->resume_tag = state.resume_tag;
 }
 
@@ -148,6 +149,7 @@ void Home::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
       if (session.before.size() >= kBeforeMax) break;
       const SessionId before = std::exchange(session.id, next);
       session.before.push_back(before);
+      session.behind = false;  // what it has is on its way from there, for as long as that takes
       return core_.Move(before, next, user);
     }
   }

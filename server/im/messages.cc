@@ -23,13 +23,27 @@ std::vector<SessionId> MostAvailable(const User& user) {
 }
 
 // The newest of them, whose connection is there if there is one.
-const HomeSession* ForOffline(User& user) {
-  const HomeSession* best = nullptr;
+HomeSession* ForOffline(User& user) {
+  HomeSession* best = nullptr;
   for (const SessionId& id : MostAvailable(user)) {
-    const HomeSession* session = user.Find(id);
+    HomeSession* session = user.Find(id);
     if (best == nullptr || !session->detached || best->detached) best = session;
   }
   return best;
+}
+
+// Whether what comes for `targets` is to come behind what waits, in order: for one session that is
+// getting that, and where nobody else would see it now.
+bool ComesBehind(User& user, const std::vector<SessionId>& targets) {
+  if (targets.size() != 1 || !user.Find(targets.front())->behind) return false;
+  return std::ranges::none_of(user.sessions, [&](const HomeSession& other) {
+    return other.carbons && other.id != targets.front();
+  });
+}
+
+// No page is with a session, or none is to come behind it.
+void NoneBehind(User& user) {
+  for (HomeSession& session : user.sessions) session.behind = false;
 }
 
 ArchiveEntry EntryOf(const Parcel& message, const Jid& owner, const Jid& peer, uint64_t id,
@@ -67,6 +81,7 @@ struct Messages::Held {
   bool tried = false;  // with a session, or with the store
   bool back = false;   // it was sent back
   bool settled = false;
+  bool unarchived = false;     // among those that the archive is to have later
   bool archive_doubt = false;  // the archive may have it
   uint64_t doubtful = 0;       // what waits may have it, under this id
 };
@@ -163,9 +178,9 @@ void Messages::ToAccount(User& user, Parcel message) {
     if (targets.empty()) return core_.Settled(message.mark);
     return Deliver(user, std::move(message), targets);
   }
-  // Order is kept while pages of what waited are on their way: it comes with the last of them.
-  const bool behind = user.offline_behind && IsMissed(message) && IsKeptOffline(message);
-  Deliver(user, std::move(message), behind ? std::vector<SessionId>() : MostAvailable(user));
+  std::vector<SessionId> targets = MostAvailable(user);
+  if (IsKeptOffline(message) && ComesBehind(user, targets)) targets.clear();
+  Deliver(user, std::move(message), targets);
 }
 
 void Messages::Deliver(User& user, Parcel message, const std::vector<SessionId>& targets) {
@@ -220,7 +235,9 @@ void Messages::Archive(const std::shared_ptr<Held>& held) {
                         if (held->durable) return;
                         // Whose sender waits for it is held anyway, and must not wait for ever.
                         const size_t bytes = held->message.content_view().size();
-                        if (!held->settled || MayArchiveLater(bytes)) unarchived_.push_back(held);
+                        if (held->settled && !MayArchiveLater(bytes)) return;
+                        held->unarchived = true;
+                        unarchived_.push_back(held);
                       }));
 }
 
@@ -238,6 +255,7 @@ void Messages::ArchiveAgain() {
   unarchived_bytes_ = 0;
   for (ArchiveEntry& entry : std::exchange(unarchived_sent_, {})) ArchiveSent(std::move(entry));
   for (const auto& held : std::exchange(unarchived_, {})) {
+    held->unarchived = false;
     // What went back is nobody's; what waits meanwhile has its entry with it.
     const bool with_a_session = held->live > 0 || held->taken;
     if (with_a_session && !held->durable && !held->writing && !held->back) Archive(held);
@@ -264,6 +282,8 @@ void Messages::GoesOn(const std::shared_ptr<Held>& held) {
     std::string extra = DelayXml(user->jid.domain(), static_cast<int64_t>(held->id >> 8U));
     if (held->archived) extra += StanzaIdXml(user->jid.full(), held->id);
     Handed(*user, held, targets, extra);
+    // It was to be archived with those that wait.
+    if (held->archived && !held->durable && !held->writing && !held->unarchived) Archive(held);
   });
 }
 
@@ -325,8 +345,12 @@ void Messages::Look(User& user) {
   DeliverOffline(user);
 }
 
-// What the archive has, its sender counts already: it is tried again while the store is away.
+// Who is there gets it whatever the store says: it was to come behind others, or they came
+// meanwhile. What the archive has, its sender counts already: it is tried again while the store is
+// away.
 void Messages::NotKept(const std::shared_ptr<Held>& held, StoreError error) {
+  const User* at = error == StoreError::kAbsent ? nullptr : core_.Find(held->user.full());
+  if (at != nullptr && !MostAvailable(*at).empty()) return GoesOn(held);
   if (!held->durable) return GiveBack(*held, StoreErrorXml(error));
   if (error == StoreError::kAbsent || error == StoreError::kConflict) return;
   PutOff(held);
@@ -334,12 +358,18 @@ void Messages::NotKept(const std::shared_ptr<Held>& held, StoreError error) {
 
 // Above the bound the oldest goes: it is in the archive, or its sender is told.
 void Messages::PutOff(const std::shared_ptr<Held>& held) {
-  if (unkept_.size() >= core_.limits().unkept) {
-    ++core_.counters.offline_failed;
-    GiveBack(*unkept_.front(), StoreErrorXml(StoreError::kUnknown));
-    unkept_.pop_front();
-  }
   unkept_.push_back(held);
+  if (unkept_.size() <= core_.limits().unkept) return;
+  const std::shared_ptr<Held> oldest = std::move(unkept_.front());
+  unkept_.pop_front();
+  ++core_.counters.offline_failed;
+  GiveBack(*oldest, StoreErrorXml(StoreError::kUnknown));
+  if (oldest->doubtful == 0) return;
+  EndDoubt(*oldest);
+  User* at = core_.Find(oldest->user.full());
+  if (at == nullptr) return;
+  DeliverOffline(*at);
+  core_.Rest(*at);
 }
 
 void Messages::Doubt(const std::shared_ptr<Held>& held, uint64_t offline_id) {
@@ -348,18 +378,23 @@ void Messages::Doubt(const std::shared_ptr<Held>& held, uint64_t offline_id) {
   PutOff(held);
 }
 
+void Messages::EndDoubt(Held& held) {
+  held.doubtful = 0;
+  User* at = core_.Find(held.user.full());
+  if (at != nullptr && at->doubts > 0) --at->doubts;
+}
+
 // What was written with it in one batch, an entry of the archive, is there as it is.
 void Messages::FindOut(const std::shared_ptr<Held>& held) {
   core_.store().Offline(held->user.full(), held->doubtful - 1, 1,
                         core_.InTurn<OfflinePage>([this, held](const auto& read) {
                           if (!read) return PutOff(held);
-                          const uint64_t id = std::exchange(held->doubtful, 0);
-                          User* at = core_.Find(held->user.full());
-                          if (at != nullptr && at->doubts > 0) --at->doubts;
+                          const uint64_t id = held->doubtful;
+                          EndDoubt(*held);
                           const auto& found = read->entries;
                           if (!found.empty() && found.front().id == id) return Kept(held);
                           GoesOn(held);
-                          at = core_.Find(held->user.full());
+                          User* at = core_.Find(held->user.full());
                           if (at != nullptr) DeliverOffline(*at);
                         }));
 }
@@ -383,7 +418,7 @@ void Messages::Tick() {
   for (const auto& held : std::exchange(unkept_, {})) {
     held->doubtful != 0 ? FindOut(held) : GoesOn(held);
   }
-  for (const std::string& bare : std::exchange(unremoved_, {})) {
+  for (const std::string& bare : std::exchange(unserved_, {})) {
     User* user = core_.Find(bare);
     if (user != nullptr && !user->offline_running) RemoveTaken(*user);
   }
@@ -412,9 +447,10 @@ void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
 // --- What waited (XEP-0160).
 
 void Messages::DeliverOffline(User& user) {
-  if (user.offline == 0 || user.offline_running || user.offline_taken != nullptr) return;
-  if (user.doubts != 0) return;
-  if (MostAvailable(user).empty()) return;
+  if (user.offline_running || user.offline_taken != nullptr) return;
+  NoneBehind(user);  // what comes while it is read waits for that, and else for nothing
+  if (user.offline == 0 || user.doubts != 0 || MostAvailable(user).empty()) return;
+  user.offline = 0;  // one that is stored from here on may not be read
   user.offline_running = true;
   user.offline_reading = true;
   if (user.waiting == nullptr) user.waiting = std::make_unique<User::Waiting>();
@@ -428,11 +464,11 @@ void Messages::OfflineRead(const std::string& bare, std::expected<OfflinePage, S
   User* user = core_.Find(bare);
   if (user == nullptr) return;
   user->offline_reading = false;
-  user->offline_behind = false;
-  const HomeSession* session = ForOffline(*user);
+  HomeSession* session = ForOffline(*user);
   if (!read || read->entries.empty() || session == nullptr || user->doubts != 0) {
     user->offline_running = false;
-    if (read && read->entries.empty()) user->offline = 0;
+    if (!read || !read->entries.empty()) ++user->offline;
+    if (!read) unserved_.push_back(bare);
     return ReleaseWaiting(*user);
   }
   const auto waited = std::make_shared<Waited>(Waited{.user = user->jid, .ids = {}, .taken = {}});
@@ -449,8 +485,8 @@ void Messages::OfflineRead(const std::string& bare, std::expected<OfflinePage, S
         core_.NewTicket([this, waited, i](DeliveryEnd end) { OfflineEnded(waited, i, end); });
     core_.Deliver(session->id, std::move(delivery));
   }
-  user->offline = read->complete ? 0 : 1;
-  user->offline_behind = !read->complete;
+  if (!read->complete) ++user->offline;
+  session->behind = !read->complete && !session->detached;
   ReleaseWaiting(*user);
 }
 
@@ -498,8 +534,8 @@ void Messages::RemoveTaken(User& user) {
         if (at == nullptr) return;
         at->offline_running = false;
         if (!done) {
-          at->offline_behind = false;  // nobody waits for a store that is away
-          return unremoved_.push_back(bare);
+          NoneBehind(*at);  // nobody waits for a store that is away
+          return unserved_.push_back(bare);
         }
         at->offline_taken.reset();
         RemoveTaken(*at);

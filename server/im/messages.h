@@ -13,6 +13,11 @@
 // told of it until that can be read; until then nothing that waits for its user is delivered, so
 // that what is read is the truth.
 //
+// *Order*: what waited is read a page at a time, and goes to one session, which takes a page before
+// the next is read. What comes for that session alone comes behind, by way of the store: only while
+// its connection is there, and never where the store refuses, nobody knows what waits, or another
+// session would see it now.
+//
 // What archives should have got while their store was away they get when it is back, whatever
 // became of the message meanwhile.
 //
@@ -68,6 +73,8 @@ class Messages {
   void Kept(const std::shared_ptr<Held>& held);
   void NotKept(const std::shared_ptr<Held>& held, StoreError error);
   void Doubt(const std::shared_ptr<Held>& held, uint64_t offline_id);
+  // It is known what became of it, or nobody asks any more. The user then has one doubt less.
+  void EndDoubt(Held& held);
   void FindOut(const std::shared_ptr<Held>& held);
   void FindArchived(const std::shared_ptr<Held>& held);
   void PutOff(const std::shared_ptr<Held>& held);
@@ -85,8 +92,9 @@ class Messages {
   std::deque<std::shared_ptr<Held>> unkept_;
   std::deque<std::shared_ptr<Held>> unarchived_;
   std::deque<ArchiveEntry> unarchived_sent_;
-  size_t unarchived_bytes_ = 0;         // in both
-  std::vector<std::string> unremoved_;  // users whose offline_taken the store did not remove
+  size_t unarchived_bytes_ = 0;  // in both
+  // Users of whom the store did not remove what they took, or did not read what waits.
+  std::vector<std::string> unserved_;
 };
 
 }  // namespace server

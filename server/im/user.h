@@ -40,6 +40,9 @@ struct HomeSession {
   bool resumable : 1 = false;
   bool secure : 1 = false;
   bool ending : 1 = false;  // lost something already; its end is on its way
+  // It has some of what waited, and more waits: what comes for it alone comes behind that. Never
+  // while its connection is gone: nobody knows when it will take what it has.
+  bool behind : 1 = false;
 };
 
 struct User;
@@ -94,7 +97,7 @@ struct User {
   std::unique_ptr<ArchivePrefs> archive_prefs;  // null: what holds for all (HomeOptions)
   std::vector<HomeSession> sessions;            // in the order of their binding
   uint64_t roster_version = 0;
-  uint32_t offline = 0;  // messages that wait in the store
+  uint32_t offline = 0;  // messages that wait in the store, but for those that are being read
   // Ids of those that are to leave the store and have not yet; null: none.
   std::unique_ptr<std::vector<uint64_t>> offline_taken;
   uint32_t keeping = 0;  // messages on their way to wait in the store
@@ -102,7 +105,6 @@ struct User {
   bool busy = false;             // a change of roster or blocking list is on its way to the store
   bool offline_running = false;  // some of the waiting messages are with a session
   bool offline_reading = false;  // they are being read: what comes meanwhile comes after them
-  bool offline_behind = false;   // they were not all read: what comes waits behind them
   bool stale = false;            // was changed since a login may have read it
   uint16_t doubts = 0;           // messages that may be among those that wait: none is delivered
 

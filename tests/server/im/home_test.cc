@@ -203,6 +203,155 @@ TEST_F(HomeTest, OfflineMessagesComeInPagesAndInOrder) {
   EXPECT_EQ(bodies, "0123456");
 }
 
+// Two are read at once of what waits for bob, who holds them: more come behind them.
+class BehindTest : public testing::Test {
+ protected:
+  static HomeLimits Limits() {
+    HomeLimits limits;
+    limits.offline_messages = 4;
+    limits.unkept = 1;
+    return limits;
+  }
+  BehindTest() {
+    world_.store.offline_at_once = 2;
+    for (const char* name : {"alice", "bob", "carol"}) world_.Account(name);
+    Online("alice/a");
+  }
+  void Online(const std::string& client) {
+    world_.Connect(client);
+    world_.Send(client, "<presence/>");
+  }
+  void Say(const std::string& body, const std::string& to = "bob") {
+    world_.Send("alice/a", "<message to='" + to + "@a.example' type='chat'><body>" + body +
+                               "</body></message>");
+  }
+  void Wait(int messages) {
+    for (int i = 0; i < messages; ++i) Say(std::to_string(i));
+    ASSERT_EQ(Bob().offline.size(), static_cast<size_t>(messages));
+    world_.Connect("bob/phone");
+    world_.Hold("bob/phone");
+    world_.Send("bob/phone", "<presence/>");
+    ASSERT_EQ(Bodies("bob/phone"), "01");
+  }
+  // Of each message one letter; E: an error.
+  std::string Bodies(const std::string& client) {
+    std::string bodies;
+    while (const auto xml = world_.Next(client)) {
+      if (xml->find("type='error'") != std::string::npos) {
+        bodies += 'E';
+      } else if (const size_t at = xml->find("<body>"); at != std::string::npos) {
+        bodies += (*xml)[at + 6];
+      }
+    }
+    return bodies;
+  }
+  MapStore::Rows& Bob() { return world_.store.users["bob@a.example"]; }
+
+  World world_{2, Limits()};
+};
+
+TEST_F(BehindTest, WhoIsThereGetsItThoughNoMoreMayWait) {
+  Wait(4);
+  Say("x");
+  EXPECT_EQ(Bodies("alice/a"), "") << "nothing is sent back";
+  EXPECT_EQ(Bodies("bob/phone"), "x");
+  EXPECT_EQ(Bob().archive.size(), 5U);
+  EXPECT_EQ(world_.Count("alice/a"), 6U);
+  world_.Take("bob/phone");
+  EXPECT_EQ(Bodies("bob/phone"), "23");
+  EXPECT_TRUE(Bob().offline.empty());
+  EXPECT_EQ(world_.At("alice/a").settled_twice, 0);
+}
+
+TEST_F(BehindTest, WhoIsThereGetsItThoughTheStoreIsAway) {
+  Wait(3);
+  world_.StoreIs("down");
+  Say("x");
+  EXPECT_EQ(Bodies("alice/a"), "");
+  EXPECT_EQ(Bodies("bob/phone"), "x");
+  world_.StoreIs("up");
+  world_.Tick();
+  EXPECT_EQ(Bob().archive.size(), 4U);
+  EXPECT_EQ(world_.Count("alice/a"), 5U);
+  world_.Take("bob/phone");
+  EXPECT_EQ(Bodies("bob/phone"), "2");
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(BehindTest, OthersDoNotWaitForASessionWhoseConnectionIsGone) {
+  Wait(3);
+  Say("x");  // behind them: there is nobody else
+  EXPECT_EQ(Bodies("bob/phone"), "");
+  world_.Detach("bob/phone");
+  Online("bob/desk");
+  Say("y");
+  EXPECT_EQ(Bodies("bob/desk"), "y");
+  EXPECT_EQ(Bob().offline.size(), 4U);
+  // What the phone had and what waits behind it go on with who is there.
+  world_.Lose("bob/phone");
+  EXPECT_EQ(Bodies("bob/desk"), "012x");
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(BehindTest, NoOtherSessionWaitsForWhatOneHas) {
+  Wait(3);
+  Online("bob/desk");
+  Say("x");
+  EXPECT_EQ(Bodies("bob/desk"), "x");
+  world_.Send("bob/desk", "<iq type='set' id='c'><enable xmlns='urn:xmpp:carbons:2'/></iq>");
+  world_.Send("bob/desk", "<presence><priority>-1</priority></presence>");
+  EXPECT_EQ(Bodies("bob/desk"), "");
+  Say("y");
+  EXPECT_EQ(Bodies("bob/desk"), "y") << "the copy";
+  EXPECT_EQ(Bodies("bob/phone"), "xy");
+}
+
+TEST_F(BehindTest, WhatCouldNotBeReadIsReadWhenTheStoreIsBack) {
+  Say("0");
+  world_.Connect("bob/phone");
+  world_.StoreIs("down");
+  world_.Send("bob/phone", "<presence/>");
+  Say("x");
+  EXPECT_EQ(Bodies("bob/phone"), "x");
+  world_.Tick();
+  world_.StoreIs("up");
+  world_.Tick();
+  EXPECT_EQ(Bodies("bob/phone"), "0");
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(BehindTest, NobodyWaitsForWhatIsInDoubt) {
+  Wait(3);
+  world_.store.in_doubt = false;
+  Say("x");
+  world_.store.in_doubt.reset();
+  world_.Take("bob/phone");  // the next are not read, as x may be among them
+  Say("y");
+  EXPECT_EQ(Bodies("bob/phone"), "y");
+  world_.Tick();
+  EXPECT_EQ(Bodies("bob/phone"), "x2");
+  EXPECT_EQ(Bodies("alice/a"), "");
+  EXPECT_EQ(Bob().archive.size(), 5U);
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
+TEST_F(BehindTest, ADoubtThatIsGivenUpIsOver) {
+  Wait(3);
+  world_.store.in_doubt = false;
+  Say("x");
+  EXPECT_EQ(Bodies("alice/a"), "");
+  Say("y", "carol");  // there is room for one
+  world_.store.in_doubt.reset();
+  EXPECT_EQ(Bodies("alice/a"), "E");
+  world_.Take("bob/phone");
+  EXPECT_EQ(Bodies("bob/phone"), "2");
+  Say("z");
+  EXPECT_EQ(Bodies("bob/phone"), "z");
+  EXPECT_TRUE(Bob().offline.empty());
+  world_.Tick();
+  EXPECT_EQ(world_.store.users["carol@a.example"].offline.size(), 1U);
+}
+
 TEST_F(HomeTest, OfflineMessagesHaveALimit) {
   HomeLimits limits;
   limits.offline_messages = 1;
@@ -653,6 +802,7 @@ TEST_P(DoubtTest, WhoComesMeanwhileGetsEachMessageOnce) {
   EXPECT_EQ(Bodies("alice/a"), 0);
   EXPECT_EQ(world_.Count("alice/a"), 3U);
   EXPECT_TRUE(Bob().offline.empty());
+  EXPECT_EQ(Bob().archive.size(), 2U);
 }
 
 TEST_P(DoubtTest, AMessageThatTheArchiveMayHaveWaitsWhereItsSessionLosesIt) {

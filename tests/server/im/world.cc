@@ -167,6 +167,13 @@ void World::Detach(const std::string& name) {
   Run();
 }
 
+void World::Attach(const std::string& name) {
+  Client& client = At(name);
+  Changed(client.id, *Jid::Parse(client.user),
+          {.resumable = true, .detached = false, .active = true});
+  Run();
+}
+
 uint32_t World::Count(const std::string& name) {
   uint32_t count = 0;
   const Client& client = At(name);

@@ -72,6 +72,7 @@ class World : public SessionGate, public HomeGate, public DialogueStage {
   void Run();  // until nothing is on its way
   Stanza Read(const std::string& xml);
   void Detach(const std::string& client);
+  void Attach(const std::string& client);
 
   MapStore store;
   net::ManualClock clock;
