@@ -50,6 +50,17 @@ class Parameters {
   std::vector<int> formats_;
 };
 
+// libpq has an answer whole before anybody sees its first row: what is too much must not be sent.
+// The lengths of large texts are known without reading them.
+std::string TextOf(const SqlAsk& asked) {
+  if (asked.cut == SqlCut::kNone) return asked.sql;
+  const std::string by = asked.cut == SqlCut::kUp ? "id" : "id DESC";
+  return "SELECT * FROM (SELECT page.*, sum(octet_length(xml)) OVER (ORDER BY " + by +
+         " ROWS UNBOUNDED PRECEDING) - octet_length(xml) AS bytes_before FROM (" + asked.sql +
+         ") AS page) AS cut WHERE bytes_before <= " + std::to_string(kReadBytesMax) + " ORDER BY " +
+         by;
+}
+
 bool Good(const PGresult* result) {
   const ExecStatusType status = PQresultStatus(result);
   return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
@@ -210,8 +221,8 @@ bool PgConnection::Prepare(const std::vector<SqlAsk>& asked) {
     }
     const std::string name = "s" + std::to_string(prepared_.size());
     // Once for a text and connection: a round trip each.
-    if (PQsendPrepare(connection_.get(), name.c_str(), one.sql, static_cast<int>(types.size()),
-                      types.data()) != 1) {
+    if (PQsendPrepare(connection_.get(), name.c_str(), TextOf(one).c_str(),
+                      static_cast<int>(types.size()), types.data()) != 1) {
       Lose();
       return false;
     }

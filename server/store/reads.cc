@@ -134,7 +134,8 @@ ReadResult<OfflinePage> ReadOffline(SqlSource& db, const std::string& user, uint
                                     uint32_t most, int64_t now_s) {
   const auto rows =
       db.Ask({{sql::kReadOffline,
-               {string_view(user), now_s, static_cast<int64_t>(after), int64_t{most} + 1}}});
+               {string_view(user), now_s, static_cast<int64_t>(after), int64_t{most} + 1},
+               SqlCut::kUp}});
   rows->Next();
   OfflinePage page;
   size_t bytes = 0;
@@ -157,7 +158,8 @@ ReadResult<OfflinePage> ReadOffline(SqlSource& db, const std::string& user, uint
 ReadResult<ArchivePage> ReadArchive(SqlSource& db, const ArchiveQuery& query) {
   ArchivePage page;
   const ArchiveSql made = PageSql(query);
-  std::vector<SqlAsk> asked = {{made.page, made.values}};
+  std::vector<SqlAsk> asked = {
+      {made.page, made.values, query.backwards ? SqlCut::kDown : SqlCut::kUp}};
   for (const uint64_t bound : {query.after, query.before}) {
     if (bound == 0) continue;
     page.bound_known = page.bound_known && bound <= uint64_t{INT64_MAX};

@@ -11,9 +11,19 @@
 
 namespace server {
 
+// How a statement's rows, which may be large, are cut where answers come whole: rows with columns
+// `id` and `xml`, in the order of `id`, of which the texts `xml` before a row are kReadBytesMax at
+// most. Where rows are made as they are read, who reads stops.
+enum class SqlCut : uint8_t {
+  kNone,
+  kUp,    // ids go up
+  kDown,  // ids go down
+};
+
 struct SqlAsk {
   const char* sql = nullptr;  // a constant
   std::vector<SqlValue> values;
+  SqlCut cut = SqlCut::kNone;  // the same of a statement each time
 };
 
 // The rows of one statement behind the other's. Ends what it read in when it goes; one at a time.

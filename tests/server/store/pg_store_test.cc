@@ -8,6 +8,7 @@
 #include <set>
 
 #include "server/store/pg_schema.h"
+#include "server/store/reads.h"
 #include "tests/server/store/cut_proxy.h"
 #include "tests/server/store/pg_server.h"
 #include "tests/server/store/store_loop.h"
@@ -318,6 +319,69 @@ TEST_F(PgStoreTest, ADatabaseOfVersion1GetsWhatCameLaterAndKeepsWhatItHas) {
   const auto room = loop_.Get<StoredRoom>(
       [&](auto done) { client_->Room("coven@rooms.example.net", std::move(done)); });
   EXPECT_EQ(room->affiliations.size(), 1U);
+}
+
+// Notes how many bytes of texts the server sent for the statements that are asked through it.
+class Weighed final : public SqlSource {
+ public:
+  explicit Weighed(SqlSource& source) : source_(source) {}
+  std::unique_ptr<SqlAnswers> Ask(const std::vector<SqlAsk>& asked) override {
+    const auto rows = source_.Ask(asked);
+    rows->Next();
+    for (bytes = 0; rows->Row();) bytes += rows->Text(column).size();
+    EXPECT_TRUE(rows->good()) << source_.ErrorText();
+    return source_.Ask(asked);
+  }
+  std::string ErrorText() const override { return source_.ErrorText(); }
+  bool lost() const override { return source_.lost(); }
+
+  int column = 0;  // of the first statement
+  size_t bytes = 0;
+
+ private:
+  SqlSource& source_;
+};
+
+// What libpq has of an answer, it has whole: a bound that is kept behind it is none.
+TEST_F(PgStoreTest, TheServerSendsNoMoreOfWhatIsLargeThanIsRead) {
+  Open();
+  constexpr uint64_t kEntries = 32;
+  const std::string large(256 * 1024, 'x');
+  for (uint64_t id = 1; id <= kEntries; ++id) {
+    ArchiveEntry entry = Entry(kRomeo, id);
+    entry.xml = large;
+    entry.peer = kJuliet;
+    entry.resource = "balcony";
+    ASSERT_TRUE(Write({AddOffline{{.owner = kRomeo, .id = id, .xml = large}}, AddArchive{entry}}));
+  }
+  auto db = PgConnection::Open({.url = PgServer::Get().Url(database_)});
+  ASSERT_TRUE(db.has_value()) << db.error();
+  Weighed weighed(**db);
+
+  weighed.column = 3;
+  const auto offline = ReadOffline(weighed, kRomeo, 2, 1'000, 0);
+  ASSERT_TRUE(offline.has_value());
+  EXPECT_FALSE(offline->complete);
+  ASSERT_EQ(offline->entries.size(), 4U);
+  EXPECT_EQ(offline->entries.front().id, 3U);
+  EXPECT_EQ(offline->entries.back().id, 6U);
+  EXPECT_LE(weighed.bytes, kReadBytesMax + large.size());
+
+  weighed.column = 5;
+  for (const std::string with : {"", kJuliet, "juliet@example.net/balcony"}) {
+    for (const bool backwards : {false, true}) {
+      const auto page = ReadArchive(
+          weighed,
+          {.owner = kRomeo, .with = with, .backwards = backwards, .most = 1'000, .count = true});
+      ASSERT_TRUE(page.has_value());
+      EXPECT_FALSE(page->complete);
+      EXPECT_EQ(page->count, kEntries);
+      ASSERT_EQ(page->entries.size(), 4U) << with;
+      EXPECT_EQ(page->entries.front().id, backwards ? kEntries - 3 : 1U);
+      EXPECT_EQ(page->entries.back().id, backwards ? kEntries : 4U);
+      EXPECT_LE(weighed.bytes, kReadBytesMax + large.size()) << with;
+    }
+  }
 }
 
 TEST_F(PgStoreTest, TwoStoresOfOneDatabaseAreOfOneCluster) {
