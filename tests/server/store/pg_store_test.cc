@@ -310,6 +310,7 @@ TEST_F(PgStoreTest, ADatabaseOfVersion1GetsWhatCameLaterAndKeepsWhatItHas) {
   // Version 1 is today's without what the steps behind it made.
   Sql("DROP TABLE rooms");
   Sql("DROP TABLE room_affiliations");
+  Sql("DROP TABLE discovery_nodes");
   Sql("UPDATE meta SET value = '1' WHERE name = 'schema_version'");
   Open();
   EXPECT_EQ(store_->cluster_id(), cluster);
