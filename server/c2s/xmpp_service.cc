@@ -7,11 +7,13 @@
 #include <chrono>
 #include <ctime>
 #include <future>
+#include <numeric>
 #include <utility>
 
 #include "net/base/check.h"
 #include "net/conn/conn_metrics.h"
 #include "net/io/socket.h"
+#include "server/c2s/share_out.h"
 
 namespace server {
 namespace {
@@ -116,7 +118,7 @@ std::expected<std::unique_ptr<XmppService>, XmppErrors> XmppService::Start(
   auto tls = MakeTls(service->hosts_, service->tickets_);
   if (!tls) return std::unexpected(std::move(tls.error()));
   service->tls_ = std::move(*tls);
-  for (auto step : {&XmppService::StartThreads, &XmppService::OpenAll}) {
+  for (auto step : {&XmppService::StartThreads, &XmppService::StartListening}) {
     if (XmppErrors errors = (service.get()->*step)(); !errors.empty()) {
       return std::unexpected(std::move(errors));
     }
@@ -152,36 +154,46 @@ XmppErrors XmppService::StartThreads() {
   return {};
 }
 
-XmppErrors XmppService::OpenAll() {
+std::expected<std::vector<XmppService::Opened>, XmppErrors> XmppService::OpenAll() {
   XmppErrors errors;
-  // Behind a drain: a port that was asked for as 0 is the one that it became.
-  const std::vector<net::Address> before = addresses_;
-  size_t index = 0;
+  std::vector<Opened> opened;
+  std::vector<net::Address> now;
   const auto open = [&](const std::vector<net::Address>& addresses, bool tls, bool proxy) {
     for (const net::Address& address : addresses) {
-      const auto at = Open(before.empty() ? address : before[index++], tls, proxy);
-      if (!at) {
-        errors.insert(errors.end(), at.error().begin(), at.error().end());
-      } else if (before.empty()) {
-        addresses_.push_back(*at);
-      }
+      // Behind a drain: a port that was asked for as 0 is the one that it became.
+      const net::Address& as = addresses_.empty() ? address : addresses_[now.size()];
+      const auto at = Open(as, tls, proxy, opened);
+      if (!at) errors.insert(errors.end(), at.error().begin(), at.error().end());
+      now.push_back(at.value_or(as));
     }
   };
   open(listen_.plain, false, false);
   open(listen_.tls, true, false);
   open(listen_.proxy, false, true);
-  return errors;
+  if (!errors.empty()) return std::unexpected(std::move(errors));
+  addresses_ = std::move(now);
+  return opened;
+}
+
+XmppErrors XmppService::StartListening() {
+  auto opened = OpenAll();
+  if (!opened) return std::move(opened.error());
+  Accept(std::move(*opened));
+  return {};
 }
 
 XmppErrors XmppService::EndDrain() {
+  auto opened = OpenAll();
+  if (!opened) return std::move(opened.error());
+  // Who comes is none of the drain's.
   threads_->AskAll([](XmppWorker& worker) { worker.EndDrain(); });
-  XmppErrors errors = OpenAll();
-  if (!errors.empty()) threads_->AskAll([](XmppWorker& worker) { worker.StopListening(); });
-  return errors;
+  Accept(std::move(*opened));
+  return {};
 }
 
 std::expected<net::Address, XmppErrors> XmppService::Open(const net::Address& address, bool tls,
-                                                          bool proxy) {
+                                                          bool proxy,
+                                                          std::vector<Opened>& opened) const {
   net::Address at = address;
   for (size_t worker = 0; worker < threads_->size(); ++worker) {
     const net::SocketName name = at.ToSocketName();
@@ -193,20 +205,26 @@ std::expected<net::Address, XmppErrors> XmppService::Open(const net::Address& ad
                      "own"});
     }
     if (worker == 0) at = BoundTo(socket->get(), at);  // of port 0 the one that it became
-    net::ConnListenerOptions options{.name = at.ToString(),
+    opened.push_back({worker, std::move(*socket), at, tls, proxy});
+  }
+  return at;
+}
+
+void XmppService::Accept(std::vector<Opened> opened) {
+  for (Opened& one : opened) {
+    net::ConnListenerOptions options{.name = one.at.ToString(),
                                      .full_remedy =
                                          "raise c2s.connections_max; where that is high "
                                          "enough, ERL_MAX_PORTS and the limit of open "
                                          "files (LimitNOFILE)",
                                      .connections_max = listen_.connections_max,
-                                     .accept_proxy = proxy,
+                                     .accept_proxy = one.proxy,
                                      .proxy_trusted = listen_.proxy_from};
-    threads_->Ask(worker, [&](XmppWorker& w) {
-      if (tls) options.tls_now = [&w] { return net::ConnTls{.server = w.TlsFor("")}; };
-      w.Listen(std::move(*socket), std::move(options), counts_);
+    threads_->Ask(one.worker, [&](XmppWorker& w) {
+      if (one.tls) options.tls_now = [&w] { return net::ConnTls{.server = w.TlsFor("")}; };
+      w.Listen(std::move(one.socket), std::move(options), counts_);
     });
   }
-  return at;
 }
 
 std::expected<void, XmppErrors> XmppService::ReloadCertificates() {
@@ -255,13 +273,15 @@ uint64_t XmppService::sessions() const {
 }
 
 void XmppService::Shed(uint64_t count, double per_s) {
-  const auto all = static_cast<double>(std::max<uint64_t>(sessions(), 1));
-  threads_->PostAll([count, per_s, all](XmppWorker& worker) {
-    const auto own =
-        static_cast<double>(worker.worker_counters().sessions.load(std::memory_order_relaxed));
-    const double share = std::min(own / all, 1.0);
-    worker.Shed(static_cast<uint64_t>(static_cast<double>(count) * share + 0.5), per_s * share);
-  });
+  std::vector<uint64_t> attached;
+  threads_->AskAll([&](XmppWorker& worker) { attached.push_back(worker.Attached()); });
+  const std::vector<uint64_t> shares = ShareOut(count, attached);
+  const auto all = static_cast<double>(
+      std::max<uint64_t>(std::accumulate(attached.begin(), attached.end(), uint64_t{0}), 1));
+  for (size_t index = 0; index < shares.size(); ++index) {
+    const double each = per_s * static_cast<double>(attached[index]) / all;
+    threads_->Ask(index, [&](XmppWorker& worker) { worker.Shed(shares[index], each); });
+  }
 }
 
 XmppService::Shedding XmppService::shedding() const {

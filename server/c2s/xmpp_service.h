@@ -94,11 +94,11 @@ class XmppService {
       worker.Drain(each);
     });
   }
-  // It takes clients again, where it did before; who was not told to go stays. An error: it listens
-  // nowhere, as before.
+  // It takes clients again, where it did before; who was not told to go stays. An error: nothing
+  // has changed, it drains on.
   XmppErrors EndDrain();
-  // `count` of the sessions that are here, over all workers: first who may resume elsewhere, of
-  // these who has been idle for the longest.
+  // `count` of the sessions whose connection is here, over all workers: first who may resume
+  // elsewhere, of these who has been idle for the longest. shedding() knows them behind it.
   void Shed(uint64_t count, double per_s);
   struct Shedding {
     uint64_t left = 0;
@@ -132,8 +132,21 @@ class XmppService {
 
   XmppService(XmppSetup setup, const net::Clock& clock);
   XmppErrors StartThreads();
-  XmppErrors OpenAll();
-  std::expected<net::Address, XmppErrors> Open(const net::Address& address, bool tls, bool proxy);
+  // A worker's socket that listens, and that nobody accepts from yet.
+  struct Opened {
+    size_t worker;
+    net::UniqueFd socket;
+    net::Address at;
+    bool tls;
+    bool proxy;
+  };
+  // All that is to be, or what is wrong.
+  std::expected<std::vector<Opened>, XmppErrors> OpenAll();
+  // One of each worker is added; the answer is where they are.
+  std::expected<net::Address, XmppErrors> Open(const net::Address& address, bool tls, bool proxy,
+                                               std::vector<Opened>& opened) const;
+  void Accept(std::vector<Opened> opened);
+  XmppErrors StartListening();
   template <typename Of>
   uint64_t Sum(Of of) const;
   void WriteHostMetrics(net::MetricsWriter& out) const;

@@ -434,6 +434,14 @@ void XmppWorker::Shed(uint64_t count, double per_s) {
   DrainSome();
 }
 
+uint64_t XmppWorker::Attached() {
+  uint64_t attached = 0;
+  places_.ForEach(
+      [&](uint32_t, Place& place) { attached += place.state == PlaceState::kHere ? 1 : 0; });
+  for (const auto& [id, foreign] : foreign_) attached += foreign.session != nullptr ? 1 : 0;
+  return attached;
+}
+
 // The last goes first: who may resume its session, of these who has said nothing for the longest.
 void XmppWorker::FillDraining() {
   const auto add = [this](Session* session) {
@@ -480,10 +488,11 @@ void XmppWorker::DrainSome() {
   const double per_s = all ? drain_per_s_ : shed_per_s_;
   drain_left_ += per_s * net::Seconds(kStep) * (0.5 + jitter_.Below(1024) / 1024.0);
   while (drain_left_ >= 1 && !draining_.empty() && (all || shed_left_ > 0)) {
-    drain_left_ -= 1;
     Session* session = draining_.back();
     draining_.pop_back();
-    if (session == nullptr) continue;
+    // Gone meanwhile, or about to be: it is none of those that are sent away.
+    if (session == nullptr || session->stream().state() == ClientStream::State::kEnded) continue;
+    drain_left_ -= 1;
     if (!all) --shed_left_;
     DrainOne(*session);
   }

@@ -198,7 +198,8 @@ class XmppWorker final : public SessionGate,
   void Shed(uint64_t count, double per_s);
   // Who is there stays; listeners are opened anew by who says so.
   void EndDrain();
-  void StopListening() { listeners_.clear(); }
+  // Sessions whose connection is here.
+  uint64_t Attached();
   const ClientCounters& counters() const { return ground_.counters; }
   const WorkerCounters& worker_counters() const { return counters_; }
   const net::ConnStats& conn_stats() const { return conns_->conn_stats(); }

@@ -2,10 +2,10 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cmath>
 #include <memory>
 #include <utility>
 
+#include "server/program/drain_forecast.h"
 #include "server/program/xmpp_commands.h"
 
 namespace server {
@@ -93,16 +93,14 @@ void Rebalance(CommandCall call) {
   uint64_t all = 0;
   for (const uint64_t count : counts) all += count;
   const double mean = static_cast<double>(all) / static_cast<double>(counts.size());
-  const double most = mean * (1 + static_cast<double>(call.Number("permille", 50)) / 1000);
-  const double surplus = std::max(std::floor(static_cast<double>(counts.front()) - most), 0.0);
   XmppService& service = call.ground().service;
+  const uint64_t surplus =
+      Surplus(counts, service.detached(), static_cast<double>(call.Number("permille", 50)) / 1000);
   CtlJson json = SheddingJson(service.shedding());
   json.Set("sessions", CtlJson::Count(counts.front()));
   json.Set("mean", CtlJson::Count(static_cast<uint64_t>(mean)));
-  json.Set("surplus", CtlJson::Count(static_cast<uint64_t>(surplus)));
-  if (surplus >= 1) {
-    service.Shed(static_cast<uint64_t>(surplus), static_cast<double>(call.Number("rate", 50)));
-  }
+  json.Set("surplus", CtlJson::Count(surplus));
+  if (surplus > 0) service.Shed(surplus, static_cast<double>(call.Number("rate", 50)));
   call.Result(std::move(json));
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace server {
 namespace {
@@ -49,6 +50,13 @@ std::string RefuseDrain(const DrainPlan& plan) {
     why.append(std::to_string(static_cast<uint64_t>(std::ceil(connections / rate))));
   }
   return why.append(", or --force");
+}
+
+uint64_t Surplus(std::span<const uint64_t> counts, uint64_t detached, double epsilon) {
+  const uint64_t all = std::accumulate(counts.begin(), counts.end(), uint64_t{0});
+  const double most = static_cast<double>(all) / static_cast<double>(counts.size()) * (1 + epsilon);
+  const auto here = static_cast<double>(counts.front() - std::min(counts.front(), detached));
+  return static_cast<uint64_t>(std::max(std::floor(here - most), 0.0));
 }
 
 }  // namespace server

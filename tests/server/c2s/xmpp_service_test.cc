@@ -3,8 +3,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <numeric>
 #include <string>
 
+#include "net/io/socket.h"
+#include "server/c2s/share_out.h"
 #include "tests/server/c2s/xmpp_world.h"
 
 namespace server::test {
@@ -224,6 +228,79 @@ TEST_P(XmppServiceTest, SessionsWithoutAConnectionHearOfEachOtherWhileTheyStop) 
   ASSERT_TRUE(world.Within([&] { return world.service->detached() == kSessions; }));
   world.service->Stop();
   EXPECT_TRUE(world.bound.empty());
+}
+
+TEST(ShareOut, AllOfItIsGivenAndNobodyHasMoreThanItsWeight) {
+  const std::vector<uint64_t> sixteen(16, 1000);
+  const std::vector<uint64_t> eight = ShareOut(8, sixteen);
+  EXPECT_EQ(std::accumulate(eight.begin(), eight.end(), uint64_t{0}), 8U);
+  EXPECT_EQ(*std::ranges::max_element(eight), 1U);
+  EXPECT_EQ(ShareOut(0, sixteen), std::vector<uint64_t>(16, 0));
+  EXPECT_EQ(ShareOut(7, std::vector<uint64_t>{}), std::vector<uint64_t>{});
+  EXPECT_EQ(ShareOut(7, std::vector<uint64_t>{0, 0}), (std::vector<uint64_t>{0, 0}));
+  const std::vector<uint64_t> weights = {3, 0, 1, 5, 2};
+  for (uint64_t count = 0; count < 15; ++count) {
+    const std::vector<uint64_t> shares = ShareOut(count, weights);
+    EXPECT_EQ(std::accumulate(shares.begin(), shares.end(), uint64_t{0}),
+              std::min<uint64_t>(count, 11));
+    for (size_t i = 0; i < weights.size(); ++i) EXPECT_LE(shares[i], weights[i]) << count;
+  }
+}
+
+TEST_P(XmppServiceTest, AsManyAreShedAsWereToBe) {
+  XmppWorld world(GetParam());
+  std::vector<Client> clients;
+  for (int i = 0; i < 9; ++i) clients.push_back(world.LogIn("juliet", std::to_string(i)));
+  for (uint64_t round = 1; round <= 4; ++round) {
+    world.service->Shed(2, 50);
+    // It is known at once how many are to go.
+    const XmppService::Shedding now = world.service->shedding();
+    EXPECT_GE(now.left + now.drained, 2 * round);
+    ASSERT_TRUE(world.Within([&] { return world.service->shedding().left == 0; }));
+    EXPECT_EQ(world.service->shedding().drained, 2 * round);
+  }
+}
+
+// Its stream has ended while it was in line; its connection waits for its client to close too.
+TEST(XmppService, WhoHasEndedIsNoneOfThoseThatAreShed) {
+  XmppWorld world(1, [](XmppSetup& setup) { setup.options.conn.linger = std::chrono::minutes(1); });
+  Client idlest = world.LogIn("juliet", "i");
+  idlest.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  const std::string previd = Attribute(idlest.Until("max='3600'/>"), "id");
+  Client plain = world.LogIn("romeo", "p");
+  world.service->Shed(1, 1e-6);  // they are in line, and it does not move yet
+  Client again = world.Authenticated("juliet");
+  again.Say("<resume xmlns='urn:xmpp:sm:3' previd='" + previd + "' h='0'/>");
+  again.Until("<resumed ");
+  ASSERT_EQ(world.service->shedding().left, 1U);
+  world.service->Shed(1, 100);
+  ASSERT_TRUE(world.Within([&] { return world.service->shedding().left == 0; }));
+  EXPECT_EQ(world.service->shedding().drained, 1U);
+  plain.Until("<system-shutdown ");
+}
+
+// An address that another has taken meanwhile: the node does what it says.
+TEST_P(XmppServiceTest, ADrainThatCannotBeEndedGoesOn) {
+  XmppWorld world(GetParam());
+  std::vector<Client> clients;
+  for (int i = 0; i < 6; ++i) clients.push_back(world.LogIn("juliet", std::to_string(i)));
+  world.service->Drain(3);
+  const net::SocketName name = world.service->addresses().back().ToSocketName();
+  net::UniqueFd taken;
+  ASSERT_TRUE(world.Within([&] {
+    auto socket = net::Listen(name.get(), name.size(), {});
+    if (socket) taken = std::move(*socket);
+    return taken.get() >= 0;
+  }));
+  EXPECT_FALSE(world.service->EndDrain().empty());
+  ASSERT_TRUE(world.Within([&] { return world.service->shedding().drained == 6; }));
+  // Not even where it could have listened.
+  const net::SocketName free = world.service->addresses().front().ToSocketName();
+  const net::UniqueFd refused(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  EXPECT_NE(connect(refused.get(), free.get(), free.size()), 0);
+  taken.Reset();
+  EXPECT_TRUE(world.service->EndDrain().empty());
+  world.LogIn("juliet", "again");
 }
 
 TEST(XmppService, WhoFailsTooOftenIsNotTried) {

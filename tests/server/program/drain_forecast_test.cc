@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <vector>
+
 namespace server {
 namespace {
 
@@ -50,6 +52,18 @@ TEST(DrainForecast, ARefusalTellsThePeakTheBudgetAndWhatWouldDo) {
 TEST(DrainForecast, WithNobodyLeftItIsRefused) {
   EXPECT_THAT(RefuseDrain({.connections = 7, .per_s = 1, .members = 3, .others = 0}),
               HasSubstr("no other node is there to take 7 connections"));
+}
+
+TEST(DrainForecast, ASurplusIsWhatIsAboveTheMeanAndHasNotLeftYet) {
+  const std::vector<uint64_t> uneven = {100, 0};
+  EXPECT_EQ(Surplus(uneven, 0, 0.05), 47U);
+  EXPECT_EQ(Surplus(uneven, 10, 0.05), 37U);
+  // Asked again, before those 47 are resumed on the other node.
+  EXPECT_EQ(Surplus(uneven, 47, 0.05), 0U);
+  EXPECT_EQ(Surplus(uneven, 200, 0.05), 0U);
+  EXPECT_EQ(Surplus(std::vector<uint64_t>{50, 50}, 0, 0.05), 0U);
+  EXPECT_EQ(Surplus(std::vector<uint64_t>{7}, 0, 0), 0U);
+  EXPECT_EQ(Surplus(std::vector<uint64_t>{0, 9}, 0, 0), 0U);
 }
 
 }  // namespace
