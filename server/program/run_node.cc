@@ -31,6 +31,7 @@
 #include "server/program/ctl_wire.h"
 #include "server/program/descriptors.h"
 #include "server/program/drain_forecast.h"
+#include "server/program/drain_watch.h"
 #include "server/program/log_file.h"
 #include "server/program/memory_watch.h"
 #include "server/program/node_lock.h"
@@ -99,6 +100,7 @@ class Node {
   std::expected<void, std::string> EndDrain();
   std::optional<uint64_t> DrainByOrder(double per_s, net::Duration deadline);
   DrainState Drained();
+  bool Alone() const;
   uint64_t DrainLeft();
   std::string WhyNotDrain(double per_s, net::Duration deadline) const;
   std::vector<uint64_t> SessionCounts() const;
@@ -110,7 +112,7 @@ class Node {
     return {.sessions = clients_ == nullptr ? 0 : clients_->sessions(),
             .max_sessions = setup_.max_ports.value,
             .load = load_,
-            .draining = stopping_ || draining_};
+            .draining = stopping_ || drain_.draining()};
   }
   void WriteStatus(std::string_view status) const;
 
@@ -143,10 +145,9 @@ class Node {
   double load_ = 0;
   std::optional<MemoryWatch> memory_;
   bool stopping_ = false;
-  bool draining_ = false;
+  DrainWatch drain_;
   bool drains_to_stop_ = false;
   bool drain_late_ = false;
-  std::optional<net::Time> drain_empty_at_;  // without a connection since then
 };
 
 RunResult Node::Run() {
@@ -510,7 +511,7 @@ void Node::Drain(double per_s, net::Duration deadline) {
   if (clients_ == nullptr) return;
   net::Log(net::LogLevel::kInfo, "node", "drains",
            {{"per_second", per_s}, {"connections", clients_->service().connections()}});
-  draining_ = true;
+  drain_.Begin();
   drain_late_ = false;
   clients_->service().Drain(per_s);
   // The last order wins: a deadline of one before is none of it.
@@ -527,14 +528,15 @@ void Node::Drain(double per_s, net::Duration deadline) {
 std::expected<void, std::string> Node::EndDrain() {
   if (clients_ == nullptr) return std::unexpected("clients are not served here");
   if (stopping_ || drains_to_stop_) return std::unexpected("the node stops");
-  if (!draining_) return {};
-  node_->loop().CancelTimer(std::exchange(drain_timer_, {}));
+  if (!drain_.draining()) return {};
   if (const XmppErrors errors = clients_->service().EndDrain(); !errors.empty()) {
     net::Log(net::LogLevel::kError, "node", "cannot take clients again",
              {{"reason", errors.front()}});
     return std::unexpected(errors.front());
   }
-  draining_ = drain_late_ = false;
+  node_->loop().CancelTimer(std::exchange(drain_timer_, {}));
+  drain_.End();
+  drain_late_ = false;
   net::Log(net::LogLevel::kInfo, "node", "drains no more",
            {{"connections", clients_->service().connections()}});
   return {};
@@ -550,22 +552,17 @@ std::optional<uint64_t> Node::DrainByOrder(double per_s, net::Duration deadline)
 }
 
 DrainState Node::Drained() {
-  return {.draining = draining_, .connections = DrainLeft(), .late = drain_late_};
+  return {.draining = drain_.draining(), .connections = DrainLeft(), .late = drain_late_};
 }
 
-// Whose connection was closed comes back elsewhere, and has a while for it: then its session moves.
+bool Node::Alone() const { return cluster_->Status().running.size() <= 1; }
+
 uint64_t Node::DrainLeft() {
-  constexpr net::Duration kComeBack = std::chrono::seconds(10);
   if (clients_ == nullptr) return 0;
-  const uint64_t connections = clients_->service().connections();
-  if (connections > 0) {
-    drain_empty_at_.reset();
-    return connections;
-  }
-  if (!drain_empty_at_) drain_empty_at_ = clock_.Now();
-  const bool alone = cluster_->Status().running.size() <= 1;
-  if (alone || clock_.Now() - *drain_empty_at_ >= kComeBack) return 0;
-  return clients_->service().detached();
+  return drain_.Left({.connections = clients_->service().connections(),
+                      .detached = clients_->service().detached(),
+                      .alone = Alone()},
+                     clock_.Now());
 }
 
 std::string Node::WhyNotDrain(double per_s, net::Duration deadline) const {
@@ -634,9 +631,10 @@ void Node::BeginStop(bool again) {
 bool Node::DrainFirst(bool again) {
   const net::Duration within = setup_.config.c2s.drain_on_stop;
   if (stopping_ || within <= net::Duration(0) || clients_ == nullptr) return false;
-  const uint64_t connections = clients_->service().connections();
-  if (connections == 0 || std::exchange(drains_to_stop_, true)) return false;
-  Drain(static_cast<double>(connections) / net::Seconds(within) + 1, within);
+  if (DrainLeft() == 0 || std::exchange(drains_to_stop_, true)) return false;
+  const net::Duration pace = DrainWatch::Pace(within, Alone());
+  const auto connections = static_cast<double>(clients_->service().connections());
+  Drain(connections / net::Seconds(pace) + 1, pace);
   const net::Time end = clock_.Now() + within;
   WaitForDrain(again, end);
   return true;

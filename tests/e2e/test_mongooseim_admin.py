@@ -754,6 +754,33 @@ class Drained(AdminCase):
         self.assertEqual(self.node.get("/readyz"), (503, "not ready: the node drains\n"))
         self.assertEqual(self.node.status()["state"], "draining")
         self.assertEqual(self.data("session", "countSessions"), 0)
+        self.assertEqual(self.node.ctl("undrain").code, 0)
+
+    def take_address(self):
+        host, port = self.node.endpoint.rsplit(":", 1)
+        try:
+            return socket.create_server((host, int(port)))
+        except OSError:
+            return None
+
+    def test_a_drain_that_cannot_be_ended_goes_on_to_its_deadline(self):
+        async def body():
+            clients = [await self.not_resumable(f"u{number}").login() for number in range(8)]
+            gone = [client.disconnected for client in clients]
+            begun = await asyncio.to_thread(self.node.ctl, "drain", "--rate", "1", "--deadline", "4")
+            self.assertEqual(begun.code, 0, begun)
+            taken = await asyncio.to_thread(wait_until, self.take_address, "nobody listens there")
+            with taken:
+                refused = await asyncio.to_thread(self.node.ctl, "undrain")
+                self.assertEqual(refused.code, 1, refused)
+                self.assertIn("It drains on: ", refused.out)
+                self.assertEqual(self.node.status()["state"], "draining")
+                for one in gone:
+                    await asyncio.wait_for(asyncio.shield(one), 10)
+            ended = await asyncio.to_thread(self.node.ctl, "undrain")
+            self.assertEqual(ended.code, 0, ended)
+            await (await self.client("romeo", "back").login()).logout()
+        asyncio.run(body())
 
 
 class Modules(AdminCase):
