@@ -185,8 +185,12 @@ void FarSide::ArriveHome(const SessionId& session, const Jid& user, Stanza stanz
 void FarSide::GoneHome(const SessionId& session, const Jid& user) {
   // Nothing more goes there meanwhile.
   if (order_.Waits(session)) home().DeliveryEnded(session, user, 0, DeliveryEnd::kLost);
-  order_.Run(session, [this, session, user] {
+  // One that came from elsewhere has told all before its end, and what it was given where it was is
+  // awaited by its turn; of a guest that was bound there the last words may follow.
+  const bool moved = session.node == 0 || order_.Waits(session);
+  order_.Run(session, [this, session, user, moved] {
     if (Peer* peer = Find(session.node)) peer->guests.erase(session);
+    if (moved) LoseTickets(session, user);
     home().Gone(session, user);
     order_.Ended(session);
   });
@@ -345,8 +349,8 @@ void FarSide::AwaitTickets(const SessionId& next, const Jid& user,
                            const std::vector<uint64_t>& tickets) {
   SessionId at = next;  // it may have gone on meanwhile
   for (auto it = moved_.find(at); it != moved_.end(); it = moved_.find(at)) at = it->second;
-  if (at.node == 0) return;  // back on this node: it tells by itself
-  const bool there = AtHome(at.node, at);
+  // Back on this node, or on its way: it tells by itself, or is gone without having come.
+  const bool there = at.node == 0 || AtHome(at.node, at);
   for (const uint64_t ticket : tickets) {
     if (there) {
       tickets_.Add(ticket, at);

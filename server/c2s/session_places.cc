@@ -670,24 +670,26 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
     Close(*forgotten, net::StreamError::kReset, "too many sessions moved at once");
   }
   BoundState state = bound->Take();
+  std::vector<uint64_t> tickets;
   if (next.node == 0) {
     Post(next.worker, [next, state = std::move(state)](XmppWorker& w) mutable {
       w.OnArrived(next, 0, std::move(state));
     });
   } else {
-    if (auto tickets = state.Tickets(); !tickets.empty()) {
-      Post(HomeOf(leaving.user.bare()),
-           [next, user = leaving.user, tickets = std::move(tickets)](XmppWorker& w) {
-             w.far_->AwaitTickets(next, user, tickets);
-           });
-    }
+    tickets = state.Tickets();
     // Too much, or its node is gone: what it had is lost, by NeverCame() or AwaitTickets().
     if (!far_->SendSession(next,
                            state.ToBytes([this](NodeNumber node) { return far_->NameOf(node); }))) {
       far_->ResumeFailed(next);
     }
   }
-  Gone(id, leaving.user);  // for its deputy; its home knows no such session any more
+  // For its deputy: its home knows no such session any more. What it had is awaited before that, so
+  // that whatever it became ends behind it.
+  Post(HomeOf(leaving.user.bare()),
+       [id, next, user = leaving.user, tickets = std::move(tickets)](XmppWorker& w) {
+         w.far_->AwaitTickets(next, user, tickets);
+         w.far_->Gone(id, user);
+       });
 }
 
 // What sessions had sent before they came from there may never be settled: their clients say again

@@ -206,14 +206,16 @@ class Sim {
         if (home == 0) tickets.push_back(ticket);
       }
       if (next.node == 0) {
+        tickets.clear();  // of its own still
         Arrived(next, 0, state);
-      } else {
-        // The home is on another worker.
-        posted.push_back(
-            [this, next, user = client->user, tickets] { far->AwaitTickets(next, user, tickets); });
-        if (!far->SendSession(next, state)) far->ResumeFailed(next);
+      } else if (!far->SendSession(next, state)) {
+        far->ResumeFailed(next);
       }
-      Gone(id, client->user);
+      // The home is on another worker.
+      posted.push_back([this, id, next, user = client->user, tickets] {
+        far->AwaitTickets(next, user, tickets);
+        Gone(id, user);
+      });
     }
     static std::vector<uint32_t> Unsettled(const Client& client) {
       std::vector<uint32_t> unsettled;
@@ -835,6 +837,38 @@ TEST(FarSideTest, WhatIsAwaitedOfASessionThatMovedTwiceFollowsItAndIsLostWithIts
   Sim::RunPosted(*sim.nodes[0]);
   EXPECT_EQ(sim.nodes[0]->far->awaited(), waiting) << "of the session on the third node";
   sim.Kill(2);
+  EXPECT_EQ(sim.nodes[0]->far->awaited(), 0U);
+  sim.Evening();
+  Check(sim, false);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
+// It is on its way back to the node of its home, before that has heard of what it had; and the node
+// that it comes from dies with it.
+TEST(FarSideTest, WhatIsAwaitedOfASessionThatDoesNotComeBackIsLostWithIt) {
+  Sim sim(1, 2);
+  Sim::Client& client = sim.Connect(0, 0, "r");
+  sim.Settle();
+  sim.Available(client);
+  Sim::Client& sender = sim.Connect(0, 1, "s");
+  sim.Settle();
+  while (client.untaken.size() < 2) {
+    sim.Message(sender, 0);
+    sim.Settle();
+  }
+  const size_t waiting = client.untaken.size();
+  sim.Resume(client, 1);
+  sim.Settle(false);
+  const auto open = sim.Open();
+  const auto second = std::ranges::find(open, 1, &Sim::Client::node);
+  ASSERT_NE(second, open.end());
+  sim.Resume(**second, 0);
+  Sim::RunPosted(*sim.nodes[0]);
+  EXPECT_EQ(sim.nodes[0]->far->awaited(), waiting) << "of the session that is on its way";
+  sim.Kill(1);
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->awaited(), waiting);
+  sim.Pass(std::chrono::seconds(6));  // it never came
   EXPECT_EQ(sim.nodes[0]->far->awaited(), 0U);
   sim.Evening();
   Check(sim, false);
