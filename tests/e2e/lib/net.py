@@ -8,6 +8,7 @@ import socket
 # Below the kernel's own choices (ip_local_port_range): outgoing connections, and the tens of
 # thousands that a test leaves in TIME_WAIT, never hold one of these.
 PORTS = range(12_000, 32_000)
+given = set()  # to this process: who got one has not bound it yet
 
 
 def free_port(address="127.0.0.1", *kinds):
@@ -15,10 +16,13 @@ def free_port(address="127.0.0.1", *kinds):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     while True:
         port = random.choice(PORTS)
+        if port in given:
+            continue
         try:
             for kind in kinds or (socket.SOCK_STREAM,):
                 with socket.socket(family, kind) as probe:
                     probe.bind((address, port))
+            given.add(port)
             return port
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
