@@ -7,10 +7,10 @@ import time
 import urllib.request
 from collections import Counter
 
+from demo_store import store_url
 from lib import balancer as lb, net
 from lib.erl import Epmd
 from lib.mongooseim import Mongooseim
-from lib.postgres import Postgres
 from lib.wait import Timeout, wait_until
 
 NODES = ("mongooseim1", "mongooseim2", "mongooseim3")
@@ -34,17 +34,8 @@ class ClusterDemo:
         self.port = None
 
     # --- starting
-    def start_store(self):
-        """One for all nodes; its URL."""
-        if self.store == "sqlite":  # as nodes of one machine may have it
-            return f"sqlite:{self.workspace.path('cluster.db')}"
-        postgres = Postgres(self.workspace, root=self.workspace.folder).start()
-        url = postgres.url_by_socket("mongooseim")
-        self.say(f"  PostgreSQL: {url}, pid {postgres.process.pid}")
-        return url
-
     def start_nodes(self):
-        store = self.start_store()
+        store = store_url(self.workspace, self.store, self.say)
         epmd = Epmd(self.workspace).start()
         http = net.free_port("127.0.0.21")
         for i, name in enumerate(NODES):

@@ -8,9 +8,9 @@ import subprocess
 import sys
 import time
 
+from demo_store import store_url
 from lib.certs import Authority
 from lib.lan import HubBalancer
-from lib.postgres import Postgres
 from lib.story_cluster import C2S_PORT, HTTP_PORT, StoryCluster
 from lib.wait import wait_until
 from lib.workspace import REPO, Workspace
@@ -26,12 +26,8 @@ class StoryDemo:
     def __init__(self, workspace, store, say):
         self.say = say
         self.workspace = workspace
-        url = None
-        if store == "postgres":
-            url = Postgres(workspace, root=workspace.folder).start().url_by_socket("mongooseim")
-            say(f"  PostgreSQL: {url}")
-        self.cluster = StoryCluster(workspace, Authority(workspace), DOMAIN, store=url,
-                                    accounts=SESSIONS)
+        self.cluster = StoryCluster(workspace, Authority(workspace), DOMAIN,
+                                    store=store_url(workspace, store, say), accounts=SESSIONS)
         self.balancers = []
         self.dns_port = 5353
 

@@ -8,6 +8,7 @@
 #include "lb/config/config_read.h"
 #include "lb/config/config_tls.h"
 #include "net/base/text.h"
+#include "net/report/log_target.h"
 
 namespace lb {
 namespace {
@@ -102,7 +103,7 @@ LogConfig ReadLog(const TomlSection& section, const std::string& file) {
   out.access_silent = section.Bool("access_silent", out.access_silent);
   if (access == "journald") {
     out.access = AccessLogTarget::kJournal;
-    out.access_daemon = net::Endpoint::Parse("unix:/run/systemd/journal/socket").value();
+    out.access_daemon = net::Endpoint::Parse(std::string("unix:") + net::kJournalSocket).value();
   } else if (access.starts_with(kSyslogPrefix)) {
     out.access = AccessLogTarget::kSyslog;
     out.access_daemon = ReadSyslog(section, access.substr(kSyslogPrefix.size()));

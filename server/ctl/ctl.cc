@@ -239,6 +239,12 @@ int RegisteredUsers(const Call& call) {
   return kOk;
 }
 
+// 1 to 999,999,999, in digits alone.
+bool IsCount(std::string_view value) {
+  return !value.empty() && value.size() < 10 && value != "0" &&
+         value.find_first_not_of("0123456789") == value.npos;
+}
+
 // drain [--rate N] [--deadline SECONDS] [--wait] [--force]
 int Drain(const Call& call) {
   CtlArguments arguments;
@@ -255,8 +261,7 @@ int Drain(const Call& call) {
     }
     const bool known = word == "--rate" || word == "--deadline";
     const std::string value = i + 1 < call.args.size() ? call.args[++i] : "";
-    const bool number = !value.empty() && value.size() < 10 && value != "0" &&
-                        value.find_first_not_of("0123456789") == value.npos;
+    const bool number = IsCount(value);
     if (!known || !number) {
       call.terminal.Print(
           "Usage: mongooseimctl drain [--rate PER_SECOND] [--deadline SECONDS] [--wait] [--force]");
@@ -307,8 +312,7 @@ int Rebalance(const Call& call) {
   CtlArguments arguments = {{"rate", "50"}, {"permille", "50"}};
   for (size_t i = 0; i < call.args.size(); i += 2) {
     const std::string value = i + 1 < call.args.size() ? call.args[i + 1] : "";
-    const bool number = !value.empty() && value.size() < 10 && value != "0" &&
-                        value.find_first_not_of("0123456789") == value.npos;
+    const bool number = IsCount(value);
     const auto permille = Permille(value);
     if (call.args[i] == "--rate" && number) {
       arguments["rate"] = value;

@@ -14,6 +14,12 @@ net::HttpResponse Plain(int status, std::string body) {
   return {.status = status, .headers = {{"Cache-Control", "no-store"}}, .body = std::move(body)};
 }
 
+net::HttpResponse Json(std::string body) {
+  net::HttpResponse answer = Plain(200, std::move(body));
+  answer.content_type = "application/json";
+  return answer;
+}
+
 // Why a node that is up should get no connections; "" when it should.
 std::string NotReadyBecause(const ClusterStatus& status, const NodeLoad& load) {
   if (load.draining) return "the node drains";
@@ -65,11 +71,7 @@ net::HttpResponse Pages::Answer(const net::HttpRequest& request) const {
   }
   if (request.path == "/livez") return Plain(200, "alive\n");
   if (request.path == "/readyz") return Ready();
-  if (request.path == "/api/cluster/status") {
-    net::HttpResponse answer = Plain(200, StatusJson(cluster_.Status(), load_()));
-    answer.content_type = "application/json";
-    return answer;
-  }
+  if (request.path == "/api/cluster/status") return Json(StatusJson(cluster_.Status(), load_()));
   if (request.path == "/metrics") return Metrics();
   return Plain(404, "there are /livez, /readyz, /api/cluster/status and /metrics\n");
 }
@@ -91,9 +93,7 @@ net::HttpResponse Pages::OrderDrain(const net::HttpRequest& request) const {
 
 net::HttpResponse Pages::EndDrain() const {
   if (auto ended = drain_.end(); !ended) return Plain(409, ended.error() + "\n");
-  net::HttpResponse answer = Plain(200, "{\"draining\":false}\n");
-  answer.content_type = "application/json";
-  return answer;
+  return Json("{\"draining\":false}\n");
 }
 
 net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
@@ -105,11 +105,8 @@ net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
   const auto connections = drain_.begin(
       *rate, std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(*deadline)));
   if (!connections) return Plain(503, "clients are not served here\n");
-  net::HttpResponse answer =
-      Plain(200, "{\"draining\":true,\"connections\":" + std::to_string(*connections) +
-                     ",\"revocable\":true}\n");
-  answer.content_type = "application/json";
-  return answer;
+  return Json("{\"draining\":true,\"connections\":" + std::to_string(*connections) +
+              ",\"revocable\":true}\n");
 }
 
 net::HttpResponse Pages::Ready() const {

@@ -1,5 +1,4 @@
 // What mongooseimctl's own commands ask of the node: memory, drain.
-#include <algorithm>
 #include <array>
 #include <atomic>
 #include <memory>
@@ -90,15 +89,12 @@ CtlJson SheddingJson(const XmppService::Shedding& now) {
 
 void Rebalance(CommandCall call) {
   const std::vector<uint64_t> counts = call.ground().hooks.session_counts();
-  uint64_t all = 0;
-  for (const uint64_t count : counts) all += count;
-  const double mean = static_cast<double>(all) / static_cast<double>(counts.size());
   XmppService& service = call.ground().service;
   const uint64_t surplus =
       Surplus(counts, service.detached(), static_cast<double>(call.Number("permille", 50)) / 1000);
   CtlJson json = SheddingJson(service.shedding());
   json.Set("sessions", CtlJson::Count(counts.front()));
-  json.Set("mean", CtlJson::Count(static_cast<uint64_t>(mean)));
+  json.Set("mean", CtlJson::Count(static_cast<uint64_t>(MeanOf(counts))));
   json.Set("surplus", CtlJson::Count(surplus));
   if (surplus > 0) service.Shed(surplus, static_cast<double>(call.Number("rate", 50)));
   call.Result(std::move(json));

@@ -52,9 +52,13 @@ std::string RefuseDrain(const DrainPlan& plan) {
   return why.append(", or --force");
 }
 
-uint64_t Surplus(std::span<const uint64_t> counts, uint64_t detached, double epsilon) {
+double MeanOf(std::span<const uint64_t> counts) {
   const uint64_t all = std::accumulate(counts.begin(), counts.end(), uint64_t{0});
-  const double most = static_cast<double>(all) / static_cast<double>(counts.size()) * (1 + epsilon);
+  return static_cast<double>(all) / static_cast<double>(counts.size());
+}
+
+uint64_t Surplus(std::span<const uint64_t> counts, uint64_t detached, double epsilon) {
+  const double most = MeanOf(counts) * (1 + epsilon);
   const auto here = static_cast<double>(counts.front() - std::min(counts.front(), detached));
   return static_cast<uint64_t>(std::max(std::floor(here - most), 0.0));
 }

@@ -23,6 +23,7 @@ struct DrainPlan {
 // Why the others cannot carry it, and what they could; "": they can.
 std::string RefuseDrain(const DrainPlan& plan);
 
+double MeanOf(std::span<const uint64_t> counts);  // of one at least
 // How many sessions a node has above (1 + epsilon) of the mean. `counts` are of all nodes, its own
 // first; `detached` of those have no connection, as those have that go elsewhere already.
 uint64_t Surplus(std::span<const uint64_t> counts, uint64_t detached, double epsilon);

@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 
-#include "net/io/event_loop.h"
 #include "server/node/discovery.h"
 #include "server/store/backend.h"
 

@@ -61,6 +61,16 @@ void Trim(const ArchiveQuery& query, bool all, ArchivePage* page) {
   if (query.backwards) std::reverse(page->entries.begin(), page->entries.end());
 }
 
+// The first column of all rows.
+ReadResult<std::vector<std::string>> ReadNames(SqlSource& db, const SqlAsk& asked) {
+  const auto rows = db.Ask({asked});
+  rows->Next();
+  std::vector<std::string> names;
+  while (rows->Row()) names.emplace_back(rows->Text(0));
+  if (!rows->good()) return std::nullopt;
+  return names;
+}
+
 // Below which of `owner`'s ids all may go; 0: nothing may.
 ReadResult<uint64_t> KeptFrom(SqlSource& db, const Retention& retention, const std::string& owner) {
   const uint64_t by_age = FirstArchiveId(retention.archive_before_us);
@@ -195,23 +205,13 @@ ReadResult<std::optional<LastActivity>> ReadLast(SqlSource& db, const std::strin
 }
 
 ReadResult<std::vector<std::string>> ReadNodes(SqlSource& db, int64_t seen_from_s) {
-  const auto rows = db.Ask({{sql::kReadNodes, {seen_from_s, int64_t{kNodesMax}}}});
-  rows->Next();
-  std::vector<std::string> names;
-  while (rows->Row()) names.emplace_back(rows->Text(0));
-  if (!rows->good()) return std::nullopt;
-  return names;
+  return ReadNames(db, {sql::kReadNodes, {seen_from_s, int64_t{kNodesMax}}});
 }
 
 ReadResult<std::vector<std::string>> ReadAccounts(SqlSource& db, const std::string& domain,
                                                   const std::string& after, uint32_t most) {
-  const auto rows =
-      db.Ask({{sql::kReadAccounts, {string_view(domain), string_view(after), int64_t{most}}}});
-  rows->Next();
-  std::vector<std::string> names;
-  while (rows->Row()) names.emplace_back(rows->Text(0));
-  if (!rows->good()) return std::nullopt;
-  return names;
+  return ReadNames(db,
+                   {sql::kReadAccounts, {string_view(domain), string_view(after), int64_t{most}}});
 }
 
 ReadResult<StoredRoom> ReadRoom(SqlSource& db, const std::string& room) {
