@@ -150,6 +150,7 @@ void ReadStore(const net::TomlSection& section, NodeConfig::Store& store) {
                   "write \"sqlite:\" and a file, as \"sqlite:data/mongooseim.db\", or "
                   "\"postgresql://USER@HOST/DATABASE\" (its password is read from ~/.pgpass)");
   }
+  store.readers = static_cast<size_t>(section.Int("readers", 0, {.min = 0, .max = 64}));
 }
 
 // Each host's service, or one for all where its name has no %h.

@@ -82,6 +82,7 @@ struct NodeConfig {
   } auth;
   struct Store {
     std::string url = "sqlite:data/mongooseim.db";
+    size_t readers = 0;  // connections that read; 0: as many as the store's kind has
   } store;
   LimitsConfig limits;
   ModulesConfig modules;

@@ -118,6 +118,7 @@ listen = [")" +
 
 [store]
 #url = "sqlite:data/mongooseim.db"
+#readers = 0                    # connections that read; 0: two of SQLite, four of PostgreSQL
 
 [limits]                       # of one account; what is above is refused with the RFC's error
 #sessions = 10                  # with those that may be resumed

@@ -203,7 +203,8 @@ std::expected<std::unique_ptr<XmppNode>, XmppErrors> XmppNode::Start(const NodeS
                                                                      const net::Clock& clock,
                                                                      Ways ways, NodeHooks hooks) {
   const NodeConfig& config = setup.config;
-  auto store = OpenStore({.url = config.store.url, .folder = setup.folder.root});
+  auto store = OpenStore(
+      {.url = config.store.url, .folder = setup.folder.root, .readers = config.store.readers});
   if (!store) return std::unexpected(XmppErrors{"store.url: " + store.error()});
   const NodeConfig::C2s& c2s = config.c2s;
   auto housekept = std::make_unique<HousekeeperCounters>();

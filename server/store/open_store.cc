@@ -50,12 +50,17 @@ std::string CopyPages(SqliteDb& from, const std::string& to) {
 
 namespace {
 
+void SetShared(const StoreOptions& options, SqlStoreOptions& shared) {
+  shared.patience = options.patience;
+  if (options.readers > 0) shared.readers = options.readers;
+}
+
 std::expected<std::unique_ptr<StoreBackend>, std::string> Open(const StoreOptions& options) {
   const std::string_view url = options.url;
   if (url.starts_with(kSqlite) && url.size() > kSqlite.size()) {
     SqliteOptions sqlite;
     sqlite.path = (std::filesystem::path(options.folder) / url.substr(kSqlite.size())).string();
-    sqlite.shared.patience = options.patience;
+    SetShared(options, sqlite.shared);
     auto store = SqliteStore::Open(std::move(sqlite));
     if (!store) return std::unexpected(store.error());
     return std::move(*store);
@@ -63,7 +68,7 @@ std::expected<std::unique_ptr<StoreBackend>, std::string> Open(const StoreOption
   if (url.starts_with("postgresql://") || url.starts_with("postgres://")) {
     PgStoreOptions pg;
     pg.connection.url = options.url;
-    pg.shared.patience = options.patience;
+    SetShared(options, pg.shared);
     auto store = PgStore::Open(std::move(pg));
     if (!store) return std::unexpected(store.error());
     return std::move(*store);

@@ -19,6 +19,7 @@ struct StoreOptions {
   std::string url;
   std::string folder;  // of the node, in front of a relative file; "": the working directory
   net::Duration patience = std::chrono::seconds(20);  // for calls that nobody has begun
+  size_t readers = 0;  // connections that read; 0: two of SQLite, four of PostgreSQL
 };
 std::expected<std::unique_ptr<StoreBackend>, std::string> OpenStore(const StoreOptions& options);
 

@@ -44,13 +44,15 @@ class Dialogues(EndToEndCase):
         cls.epmd = Epmd(cls.workspace).start()
 
     def play(self, name, url):
-        """All files against a node with that store: one worker, so that order is known."""
+        """All files against a node with that store: one worker and one who reads, so that order is
+        known."""
         node = Mongooseim(self.workspace, self.epmd, name)
         port = net.free_port()
         text = node.read("etc/mongooseim.toml")
         for key, value in (("listen", "[]"), ("listen_tls", "[]"),
                            ("listen_proxy", f'["127.0.0.1:{port}"]'),
-                           ("proxy_from", '["127.0.0.0/8"]'), ("workers", "1"), ("url", f'"{url}"')):
+                           ("proxy_from", '["127.0.0.0/8"]'), ("workers", "1"), ("url", f'"{url}"'),
+                           ("readers", "1")):
             text, times = re.subn(rf"^#{key} = .*$", f"{key} = {value}", text, flags=re.M)
             self.assertEqual(times, 1, key)
         faults, left_out = [], 0

@@ -25,10 +25,15 @@ class EndToEndCase(unittest.TestCase):
             cls.workspace.remove()
 
     def run(self, result=None):
-        before = len(result.failures) + len(result.errors) if result is not None else 0
+        known = [] if result is None else [len(result.failures), len(result.errors)]
         super().run(result)
-        if result is not None and len(result.failures) + len(result.errors) > before:
+        if result is None:
+            return
+        told = result.failures[known[0]:] + result.errors[known[1]:]
+        if told:
             type(self).failed = True
+            # What went wrong comes first, so that no log hides it.
+            print("\n".join(text for _, text in told), flush=True)
             print(f"=== logs of {self.id()}", flush=True)
             self.workspace.dump_logs()
 

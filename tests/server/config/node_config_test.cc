@@ -52,6 +52,7 @@ TEST(NodeConfig, TheDocumentedFileHoldsTheDefaults) {
   EXPECT_DOUBLE_EQ(config.auth.failures_per_account, defaults.auth.failures_per_account);
   EXPECT_DOUBLE_EQ(config.auth.failures_per_address, defaults.auth.failures_per_address);
   EXPECT_EQ(config.store.url, defaults.store.url);
+  EXPECT_EQ(config.store.readers, defaults.store.readers);
   EXPECT_THAT(config.hosts, IsEmpty());
 }
 
@@ -140,13 +141,15 @@ TEST(NodeConfig, HostsAreReadAndTheirMistakesTold) {
        ParseNodeConfig("[[host]]\ndomain = \"a\"\nkey = \"b\"\n[[host]]\ndomain = \"A\"\n"
                        "[[host]]\ndomain = \"a b@c\"\n[[host]]\n"
                        "[c2s]\nlisten_proxy = [\"127.0.0.1:1\"]\n"
-                       "[auth]\nmechanisms = [\"DIGEST-MD5\"]\n[store]\nurl = \"mysql:\"\n",
+                       "[auth]\nmechanisms = [\"DIGEST-MD5\"]\n[store]\nurl = \"mysql:\"\n"
+                       "readers = 65\n",
                        "m.toml")
            .errors) {
     all += error.ToString() + "\n";
   }
   EXPECT_THAT(all, HasSubstr("m.toml:3: host[1].key: stands alone"));
   EXPECT_THAT(all, HasSubstr("is served by another [[host]]"));
+  EXPECT_THAT(all, HasSubstr("m.toml:15: store.readers: "));
   EXPECT_THAT(all, HasSubstr("is no domain name"));
   EXPECT_THAT(all, HasSubstr("set proxy_from"));
   EXPECT_THAT(all, HasSubstr("'DIGEST-MD5' is not known"));

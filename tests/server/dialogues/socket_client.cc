@@ -107,6 +107,15 @@ bool SocketClient::Hear(bool wait) {
   return !over;
 }
 
+bool SocketClient::HearUntil(std::chrono::steady_clock::time_point deadline) {
+  if (!fd_ || over) return false;
+  const auto left =
+      std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+  pollfd ready{.fd = fd_.get(), .events = POLLIN, .revents = 0};
+  if (left.count() <= 0 || poll(&ready, 1, static_cast<int>(left.count())) != 1) return false;
+  return Hear(false);
+}
+
 bool SocketClient::OnOpening(const StreamOpening&) { return true; }
 void SocketClient::OnStreamEnd() { over = true; }
 

@@ -1,6 +1,7 @@
 // A client with stream management on a blocking socket, behind a balancer that says it is secure.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <memory>
@@ -24,6 +25,8 @@ class SocketClient final : private StreamHost {
   void Ask(const Stanza& stanza);  // was said
   // All that has come; where `wait`, at least something of it. False: the stream is over.
   bool Hear(bool wait);
+  // The same until something has come. False: it is late, or the stream is over.
+  bool HearUntil(std::chrono::steady_clock::time_point deadline);
   // Until an answer to that IQ came, which is taken out. False: the stream is over.
   bool Until(std::string_view id);
   // Requests of its own that nobody has answered; those to sessions need not be.

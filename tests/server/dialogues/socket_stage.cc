@@ -1,6 +1,7 @@
 #include "tests/server/dialogues/socket_stage.h"
 
 #include <cctype>
+#include <chrono>
 #include <stdexcept>
 #include <utility>
 
@@ -12,6 +13,7 @@ namespace {
 
 // What one answer of the store may lead to: a write at the other side, a push of that, and so on.
 constexpr int kRounds = 4;
+constexpr std::chrono::seconds kAwaited{10};
 constexpr int kReads = 16;
 
 // Where `from` stands for a domain of its own.
@@ -115,6 +117,15 @@ std::optional<std::string> SocketStage::Next(const std::string& client) {
   std::string xml = std::move(at.inbox.front());
   at.inbox.pop_front();
   return Replaced(std::move(xml), real_, domain());
+}
+
+std::optional<std::string> SocketStage::Awaited(const std::string& client) {
+  Settle();
+  SocketClient& at = At(client);
+  const auto deadline = std::chrono::steady_clock::now() + kAwaited;
+  while (at.inbox.empty() && at.HearUntil(deadline)) {
+  }
+  return Next(client);
 }
 
 void SocketStage::Leave(const std::string& client) {

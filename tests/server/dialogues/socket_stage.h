@@ -3,7 +3,9 @@
 // A scene has a domain of its own, so that nothing is left of the one before; in what is said and
 // heard it is "a.example". The node has one worker: what it has been told by one connection it does
 // before what it is told by the next, and behind a write of its store that was asked for later all
-// earlier ones have ended. That is what Settle() goes by; nothing waits for time.
+// earlier ones have ended, as behind a read all earlier ones (one connection reads). That is what
+// Settle() goes by; nothing waits for time. What has to come is waited for all the same: it may ask
+// the store more often than the fence does.
 //
 // One thread; calls throw std::runtime_error where the node does not answer.
 #pragma once
@@ -34,6 +36,7 @@ class SocketStage final : public DialogueStage {
   void Connect(const std::string& client) override;
   void Send(const std::string& client, const std::string& xml) override;
   std::optional<std::string> Next(const std::string& client) override;
+  std::optional<std::string> Awaited(const std::string& client) override;
   void Leave(const std::string& client) override;
   void Lose(const std::string& client) override;
   void Hold(const std::string& client) override;

@@ -184,7 +184,7 @@ class Player {
   Wrong Gets(const std::string& who, std::vector<std::string> expected, bool any_order) {
     if (expected.empty()) return "no template";
     while (!expected.empty()) {
-      const auto next = stage_.Next(who);
+      const auto next = stage_.Awaited(who);
       if (!next) return "it gets nothing where " + expected.front() + " was to come";
       if (!any_order) {
         if (auto mismatch = Mismatch(expected.front(), *next)) return *mismatch + " in " + *next;

@@ -40,6 +40,8 @@ class DialogueStage {
   virtual void Send(const std::string& client, const std::string& xml) = 0;
   // What it gets next; nothing where nothing comes any more.
   virtual std::optional<std::string> Next(const std::string& client) = 0;
+  // The same where something has to come: what is under way elsewhere is waited for.
+  virtual std::optional<std::string> Awaited(const std::string& client) { return Next(client); }
   virtual void Leave(const std::string& client) = 0;
   virtual void Lose(const std::string& client) = 0;
   virtual void Hold(const std::string& client) = 0;
