@@ -18,16 +18,16 @@ from lib.workspace import REPO, Workspace
 DNS_BINARY = os.environ.get("MONGOOSEDNS", os.path.join(REPO, "build", "release", "bin", "mongoosedns"))
 DOMAIN = "chat.example"
 SERVICE = f"_xmpp-client._tcp.{DOMAIN}"
-SESSIONS = 120
-RATE = 200
 
 
 class StoryDemo:
-    def __init__(self, workspace, store, say):
+    def __init__(self, workspace, store, sessions, say):
         self.say = say
+        self.sessions = sessions
+        self.rate = sessions * 5 // 3  # messages a second
         self.workspace = workspace
         self.cluster = StoryCluster(workspace, Authority(workspace), DOMAIN,
-                                    store=store_url(workspace, store, say), accounts=SESSIONS)
+                                    store=store_url(workspace, store, say), accounts=sessions)
         self.balancers = []
         self.dns_port = 5353
 
@@ -125,7 +125,7 @@ services = ["xmpp-client:{C2S_PORT}"]
         acts, duration = self.STORIES[name](self)
         page = os.path.join(REPO, "build", f"story-{name}.html")
         os.makedirs(os.path.dirname(page), exist_ok=True)
-        story = self.cluster.play(acts, duration, SESSIONS, RATE,
+        story = self.cluster.play(acts, duration, self.sessions, self.rate,
                                   targets=[balancer.endpoint for balancer in self.balancers],
                                   quiet=False, html=page)
         self.say(f"  plots: {page}")
@@ -146,7 +146,7 @@ services = ["xmpp-client:{C2S_PORT}"]
             self.say(f"  {what.ljust(width)}  {state}")
 
 
-def play(name, store, say):
+def play(name, store, sessions, say):
     """The exit status."""
     if os.geteuid() != 0:
         print("error: a story needs hosts of its own (network namespaces)\nremedy: run it as root",
@@ -156,9 +156,9 @@ def play(name, store, say):
     demo = None
     try:
         say("three nodes, one cluster, one store; two balancers; DNS")
-        demo = StoryDemo(workspace, store, say)
+        demo = StoryDemo(workspace, store, sessions, say)
         demo.start()
-        say(f"story: {name} ({SESSIONS} sessions send {RATE} messages a second)")
+        say(f"story: {name} ({sessions} sessions send {demo.rate} messages a second)")
         began = time.monotonic()
         story = demo.play(name)
         demo.cluster.wait_one_view()

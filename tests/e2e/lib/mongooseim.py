@@ -78,6 +78,13 @@ class Mongooseim:
                         "--password", password)
         assert done.code == 0, done
 
+    def register_many(self, users, password):
+        self.write("users.csv", "".join(f"{user},{self.domain},{password}\n" for user in users))
+        done = self.ctl("account", "importUsers", "--filename", self.path("users.csv"), timeout=600)
+        assert done.code == 0, done
+        made = json.loads(done.out)["data"]["account"]["importUsers"]
+        assert len(made["created"] or []) == len(users), made
+
     # --- programs
     def run(self, *argv, text=None, env=None, timeout=60, cwd=None):
         return Done(subprocess.run(

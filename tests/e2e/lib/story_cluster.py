@@ -35,8 +35,8 @@ class StoryCluster:
             done = node.ctl("join_cluster", "-f", self.nodes[0].name)
             assert done.code == 0, done
         self.wait_one_view()
-        for i in range(accounts):
-            self.nodes[0].register(f"user{i}", "secret")
+        if accounts:
+            self.nodes[0].register_many([f"user{i}" for i in range(accounts)], "secret")
 
     def _make(self, host, store):
         node = LanNode(self.workspace, host, f"mim{host.number}", program=self.program)
