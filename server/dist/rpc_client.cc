@@ -11,6 +11,7 @@
 #include "server/dist/flags.h"
 #include "server/dist/handshake.h"
 #include "server/dist/host_lookup.h"
+#include "server/dist/link.h"
 #include "server/dist/node_name.h"
 #include "server/dist/services.h"
 
@@ -20,8 +21,6 @@ namespace {
 using Kind = RpcClientError::Kind;
 using Failure = std::unexpected<RpcClientError>;
 
-// A quarter of the default net_ticktime.
-constexpr net::Duration kTickTime = std::chrono::seconds(15);
 constexpr size_t kAnswerBytesMax = 64U << 20U;
 
 Failure Fail(Kind kind, std::string what) { return Failure({kind, std::move(what)}); }
@@ -73,6 +72,7 @@ class RpcClient::Impl final : private PeerSession::Sink {
   }
 
   std::expected<void, RpcClientError> Connect(const Options& options);
+  bool Alive();
   RpcResult Call(std::string_view module, std::string_view function, std::span<const Term> args,
                  net::Duration timeout);
   const std::string& name() const { return services_.self().node; }
@@ -88,6 +88,7 @@ class RpcClient::Impl final : private PeerSession::Sink {
   void Lost();
 
   net::SystemClock clock_;
+  net::Duration tick_time_{};
   std::unique_ptr<net::TlsWorker> tls_;
   std::unique_ptr<BlockingStream> stream_;
   Services services_;
@@ -98,6 +99,7 @@ class RpcClient::Impl final : private PeerSession::Sink {
 
 std::expected<void, RpcClientError> RpcClient::Impl::Connect(const Options& options) {
   const net::Time deadline = clock_.Now() + options.connect_time;
+  tick_time_ = options.net_ticktime / kTicksPerTime;
   auto addresses = LookUpHost(std::string(SplitNodeName(options.node).host), options.ipv6);
   if (!addresses) return Fail(Kind::kHost, addresses.error());
   std::expected<void, RpcClientError> result;
@@ -204,6 +206,17 @@ void RpcClient::Impl::Lost() {
   services_.OnLost(session_);
 }
 
+bool RpcClient::Impl::Alive() {
+  // A stream looks for what is there until its deadline, once at least before it.
+  const net::Time deadline = clock_.Now() + std::chrono::milliseconds(1);
+  while (stream_ != nullptr) {
+    auto read = stream_->Read(&in_, deadline);
+    if (!read && read.error() == BlockingStream::Error::kTimeout) return true;
+    if (!read || !ReadFrames()) Lost();
+  }
+  return false;
+}
+
 RpcResult RpcClient::Impl::Call(std::string_view module, std::string_view function,
                                 std::span<const Term> args, net::Duration timeout) {
   RpcResult result = std::unexpected(RpcError{RpcError::Kind::kNodeDown, Term::Atom("nodedown")});
@@ -215,21 +228,24 @@ RpcResult RpcClient::Impl::Call(std::string_view module, std::string_view functi
     done = true;
   };
   CHECK(services_.Call(session_, module, function, args, deadline, &callback));
+  net::Time next_tick = clock_.Now() + tick_time_;
   while (!done) {
+    // Whatever comes meanwhile: the node ticks as well.
+    if (clock_.Now() >= next_tick) {
+      Put(std::array<uint8_t, kFrameLengthBytes>{});
+      next_tick = clock_.Now() + tick_time_;
+    }
     if (!Flush(deadline)) {
       Lost();
       break;
     }
-    const net::Time wake = std::min(deadline, clock_.Now() + kTickTime);
-    auto read = stream_->Read(&in_, wake);
+    auto read = stream_->Read(&in_, std::min(deadline, next_tick));
     if (read) {
       if (!ReadFrames()) Lost();
     } else if (read.error() != BlockingStream::Error::kTimeout) {
       Lost();
     } else if (clock_.Now() >= deadline) {
       services_.Expire(clock_.Now());
-    } else {
-      Put(std::array<uint8_t, kFrameLengthBytes>{});  // a tick
     }
   }
   return result;
@@ -251,6 +267,8 @@ std::expected<std::unique_ptr<RpcClient>, RpcClientError> RpcClient::Connect(
 }
 
 const std::string& RpcClient::name() const { return impl_->name(); }
+
+bool RpcClient::Alive() { return impl_->Alive(); }
 
 RpcResult RpcClient::Call(std::string_view module, std::string_view function,
                           std::span<const Term> args, net::Duration timeout) {

@@ -46,6 +46,7 @@ class RpcClient {
     bool ipv6 = false;
     DistTls tls;
     net::Duration connect_time = std::chrono::seconds(7);
+    net::Duration net_ticktime = std::chrono::seconds(60);  // the node's
   };
 
   static std::expected<std::unique_ptr<RpcClient>, RpcClientError> Connect(const Options& options);
@@ -53,6 +54,9 @@ class RpcClient {
   RpcClient(const RpcClient&) = delete;
   RpcClient& operator=(const RpcClient&) = delete;
 
+  // Whether the link is still there: between calls nothing ticks, so that a node drops who is
+  // silent for net_ticktime. Takes a millisecond.
+  bool Alive();
   // Long calls keep the link alive with ticks. After kNodeDown all further calls fail too.
   RpcResult Call(std::string_view module, std::string_view function, std::span<const Term> args,
                  net::Duration timeout);

@@ -221,7 +221,8 @@ RpcClient::Options ClientOptionsOf(const NodeSetup& setup, net::Duration time) {
           .epmd_port = setup.dist.epmd.port,
           .ipv6 = setup.dist.ipv6,
           .tls = setup.dist.tls,
-          .connect_time = time};
+          .connect_time = time,
+          .net_ticktime = setup.dist.net_ticktime};
 }
 
 std::string_view ToString(ProtoDist proto) {

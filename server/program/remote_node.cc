@@ -46,7 +46,8 @@ RemoteNode::RemoteNode(NodeSetup setup, std::string program_path)
     : setup_(std::move(setup)), program_path_(std::move(program_path)) {}
 
 bool RemoteNode::Connect() {
-  if (client_ != nullptr) return true;
+  // An operator may have thought for long before the answer to a prompt.
+  if (client_ != nullptr && client_->Alive()) return true;
   auto client = RpcClient::Connect(ClientOptionsOf(setup_, kConnectTime));
   trouble_.clear();
   if (client) {

@@ -203,8 +203,8 @@ class OurLinks(DistCase):
 class ShortCalls(DistCase):
     """What mongooseimctl is made of."""
 
-    def call(self, node, *words, cookie="C", status=0):
-        done = subprocess.run([CALL, node, cookie, str(self.epmd.port), *words], text=True,
+    def call(self, node, *words, cookie="C", status=0, options=()):
+        done = subprocess.run([CALL, *options, node, cookie, str(self.epmd.port), *words], text=True,
                               capture_output=True, timeout=30, check=False)
         self.assertEqual(done.returncode, status, done.stdout)
         return done.stdout
@@ -223,6 +223,27 @@ class ShortCalls(DistCase):
         Erl(self.workspace, self.epmd, "e1")
         self.assertIn("result e1@localhost", self.call("e1@localhost", "erlang", "node"))
         self.assertIn("failed undef", self.call("e1@localhost", "no", "such"))
+
+    def test_a_long_call_ticks_as_often_as_the_node_wants_it(self):
+        """The node's own ticks come meanwhile, and are no reason to be silent."""
+        erl = Erl(self.workspace, self.epmd, "slow", flags=["-kernel", "net_ticktime", "4"])
+        self.assertIn("result ok", self.call(erl.node, "timer", "sleep", "9000",
+                                             options=("--ticktime", "4")))
+
+    def test_a_link_that_the_node_has_dropped_meanwhile_is_known_to_be_lost(self):
+        erl = Erl(self.workspace, self.epmd, "drops")
+        with subprocess.Popen([CALL, "--again", erl.node, "C", str(self.epmd.port), "erlang", "node"],
+                              stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as caller:
+            self.assertIn("result drops@localhost", caller.stdout.readline())
+            self.assertIn("took_us", caller.stdout.readline())
+
+            def asked():
+                caller.stdin.write("there?\n")
+                caller.stdin.flush()
+                return caller.stdout.readline().strip()
+            self.assertEqual(asked(), "alive")
+            erl.eval("[erlang:disconnect_node(N) || N <- nodes(connected)]")
+            wait_until(lambda: asked() == "lost", "the end is seen")
 
     def test_who_is_allowed_by_name_leaves_this_machines_programs_in(self):
         """They have no name of their own, as mongooseimctl has none."""
