@@ -135,6 +135,15 @@ void AddXmppCommands(CLI::App& app, XmppArguments& args, int& status) {
       ->check(CLI::Range(std::size_t{1}, std::size_t{100'000}))
       ->capture_default_str();
   presence->add_option("--window", args.window, "presences under way [16], without --rate");
+  CLI::App* muc = command("muc", "one room: some of its occupants speak, all listen", 100,
+                          [&] { return RunXmppMuc(args); });
+  count_option(*muc, "occupants [100]");
+  muc->add_option("--speakers", args.speakers, "how many of them speak")
+      ->check(CLI::Range(std::size_t{1}, std::size_t{1000}))
+      ->capture_default_str();
+  muc->add_option("--room", args.room, "name@service [a new one at conference.domain]");
+  muc->add_option("--window", args.window, "messages under way a speaker [4], without --rate");
+  muc->add_option("--body", args.body, "bytes of a body")->capture_default_str();
   CLI::App* archive = command("archive", "sessions that read their archives, newest first", 1,
                               [&] { return RunXmppArchive(args); });
   count_option(*archive, "sessions [1]");
@@ -145,7 +154,7 @@ void AddXmppCommands(CLI::App& app, XmppArguments& args, int& status) {
                             10000, [&] { return RunXmppStorm(args); });
   count_option(*idle, "how many [1000]");
   count_option(*storm, "how many [10000]");
-  for (CLI::App* sub : {login, message, presence, archive, storm, idle}) {
+  for (CLI::App* sub : {login, message, presence, muc, archive, storm, idle}) {
     AddArrivalOptions(*sub, args.common);
     AddTimingOptions(*sub, args.common);
   }

@@ -22,6 +22,11 @@ double PerSecond(const Result& result, std::uint64_t count) {
   return seconds <= 0 ? 0 : std::round(static_cast<double>(count) / seconds * 10) / 10;
 }
 
+// Microseconds for one of `count`.
+double PerUs(std::int64_t ns, std::uint64_t count) {
+  return static_cast<double>(ns) / 1e3 / static_cast<double>(std::max<std::uint64_t>(count, 1));
+}
+
 json PhaseJson(const Histogram& histogram) {
   json buckets = json::array();
   histogram.ForEachBucket(
@@ -127,6 +132,9 @@ void AddRun(const json& run, Result& sum) {
   sum.resumptions += run.value("resumptions", std::uint64_t{0});
   sum.resumptions_refused += run.value("resumptions_refused", std::uint64_t{0});
   sum.deliveries += run.value("deliveries", std::uint64_t{0});
+  sum.copies.lost += run.value("copies_lost", std::uint64_t{0});
+  sum.copies.doubled += run.value("copies_doubled", std::uint64_t{0});
+  sum.copies.swapped += run.value("copies_swapped", std::uint64_t{0});
   AddFailures(run.at("failures"), sum);
   const auto wall_ns = static_cast<std::int64_t>(run.at("seconds").get<double>() * 1e9);
   sum.window.wall_ns = std::max(sum.window.wall_ns, wall_ns);
@@ -193,6 +201,11 @@ void JudgeResult(Result& result) {
                              std::to_string(result.resumptions) +
                              " sessions were not resumed but made anew");
   }
+  if (result.copies != CopyFaults{}) {
+    result.invalid.push_back("copies: " + std::to_string(result.copies.lost) + " lost, " +
+                             std::to_string(result.copies.doubled) + " doubled, " +
+                             std::to_string(result.copies.swapped) + " out of order");
+  }
   if (result.completed == 0) result.invalid.emplace_back("no operation was completed");
   if (result.shed != 0) {
     result.invalid.push_back(std::to_string(result.shed) + " starts were shed: the queue was full");
@@ -206,12 +219,11 @@ std::string ToJson(const Result& result) {
   json watched = json::object();
   for (std::size_t i = 0; i < result.watched.size(); ++i) {
     const std::int64_t cpu = i < result.window.watched_ns.size() ? result.window.watched_ns[i] : -1;
-    json entry = {{"cpu_s", nullptr}, {"per_op_us", nullptr}};
+    json entry = {{"cpu_s", nullptr}, {"per_op_us", nullptr}, {"per_delivery_us", nullptr}};
     if (cpu >= 0) {
       entry["cpu_s"] = static_cast<double>(cpu) / 1e9;
-      if (result.completed > 0) {
-        entry["per_op_us"] = static_cast<double>(cpu) / 1e3 / static_cast<double>(result.completed);
-      }
+      if (result.completed > 0) entry["per_op_us"] = PerUs(cpu, result.completed);
+      if (result.deliveries > 0) entry["per_delivery_us"] = PerUs(cpu, result.deliveries);
     }
     watched[std::to_string(result.watched[i])] = std::move(entry);
   }
@@ -244,6 +256,10 @@ std::string ToJson(const Result& result) {
       {"resumptions", result.resumptions},
       {"resumptions_refused", result.resumptions_refused},
       {"deliveries", result.deliveries},
+      {"deliveries_per_s", PerSecond(result, result.deliveries)},
+      {"copies_lost", result.copies.lost},
+      {"copies_doubled", result.copies.doubled},
+      {"copies_swapped", result.copies.swapped},
       {"examples", result.examples},
       {"generator_cpu_s", static_cast<double>(result.window.own_ns) / 1e9},
       {"machine_busy_s", result.window.machine_busy_ns < 0
@@ -278,6 +294,14 @@ std::string ToText(const Result& result) {
                       static_cast<unsigned long long>(result.handshakes),
                       static_cast<unsigned long long>(result.resumed)));
   }
+  if (result.deliveries != 0) {
+    add(std::snprintf(line, sizeof(line),
+                      "  deliveries %.1f/s, copies lost %llu, doubled %llu, out of order %llu\n",
+                      PerSecond(result, result.deliveries),
+                      static_cast<unsigned long long>(result.copies.lost),
+                      static_cast<unsigned long long>(result.copies.doubled),
+                      static_cast<unsigned long long>(result.copies.swapped)));
+  }
   add(std::snprintf(line, sizeof(line), "  %-14s %10s %10s %10s %10s %10s %10s\n", "us", "count",
                     "p50", "p90", "p99", "p99.9", "max"));
   for (const NamedPhase& phase : Phases(result)) {
@@ -289,10 +313,14 @@ std::string ToText(const Result& result) {
                       Us(h.Max())));
   }
   for (std::size_t i = 0; i < result.watched.size() && i < result.window.watched_ns.size(); ++i) {
-    const auto cpu = static_cast<double>(result.window.watched_ns[i]);
-    const auto ops = static_cast<double>(std::max<std::uint64_t>(result.completed, 1));
-    add(std::snprintf(line, sizeof(line), "  process %d: %.3f s CPU, %.2f us an operation\n",
-                      result.watched[i], cpu / 1e9, cpu / 1e3 / ops));
+    const std::int64_t cpu = result.window.watched_ns[i];
+    add(std::snprintf(line, sizeof(line), "  process %d: %.3f s CPU, %.2f us an operation",
+                      result.watched[i], static_cast<double>(cpu) / 1e9,
+                      PerUs(cpu, result.completed)));
+    if (result.deliveries != 0) {
+      add(std::snprintf(line, sizeof(line), ", %.2f us a delivery", PerUs(cpu, result.deliveries)));
+    }
+    text += '\n';
   }
   for (const std::string& example : result.examples) text += "  failed: " + example + "\n";
   for (const std::string& reason : result.invalid) text += "  INVALID: " + reason + "\n";

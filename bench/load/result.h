@@ -33,6 +33,15 @@ struct NamedHistogram {
 
 inline constexpr std::size_t kExamplesMax = 3;
 
+// Of what one message is to many: copies that did not come, came again, or came behind later ones.
+struct CopyFaults {
+  std::uint64_t lost = 0;
+  std::uint64_t doubled = 0;
+  std::uint64_t swapped = 0;
+
+  bool operator==(const CopyFaults&) const = default;
+};
+
 struct Result {
   std::string mode;
   std::string target;
@@ -61,7 +70,8 @@ struct Result {
   std::uint64_t resumptions = 0;          // of XMPP streams that were asked for
   std::uint64_t resumptions_refused = 0;  // of these, answered by a new session
   std::uint64_t deliveries = 0;           // stanzas that reached a receiver, in the window
-  std::vector<std::string> examples;      // what the first failures looked like
+  CopyFaults copies;
+  std::vector<std::string> examples;  // what the first failures looked like
 
   Histogram tcp_connect;    // from the call of connect
   Histogram tls_handshake;  // from the TCP connection

@@ -73,6 +73,28 @@ TEST_F(ReportTest, PhasesOfOneModeAreReportedComparedAndMerged) {
   for (const NamedHistogram& phase : sum->phases) EXPECT_EQ(phase.histogram.Count(), 2U);
 }
 
+TEST_F(ReportTest, ACopyThatDidNotComeAsItShouldMakesARunInvalid) {
+  for (const CopyFaults& faults :
+       {CopyFaults{.lost = 1}, CopyFaults{.doubled = 1}, CopyFaults{.swapped = 1}}) {
+    Result result = Good();
+    result.deliveries = 100'000;
+    result.copies = faults;
+    JudgeResult(result);
+    EXPECT_THAT(result.invalid, testing::Contains(testing::StartsWith("copies: ")));
+    EXPECT_THAT(ToText(result), HasSubstr("deliveries 100000.0/s"));
+    const std::string path = Write(ToJson(result));
+    EXPECT_EQ(Merge({path, path})->copies,
+              (CopyFaults{2 * faults.lost, 2 * faults.doubled, 2 * faults.swapped}));
+  }
+}
+
+TEST_F(ReportTest, CpuIsTakenForAnOperationAndForADelivery) {
+  Result result = Good();
+  result.deliveries = 1000;
+  EXPECT_THAT(ToText(result), HasSubstr("20.00 us an operation, 2.00 us a delivery"));
+  EXPECT_THAT(ToJson(result), HasSubstr("\"per_delivery_us\":2.0"));
+}
+
 TEST_F(ReportTest, SessionsThatWereNotResumedMakeARunInvalid) {
   Result result = Good();
   result.resumptions = 100;

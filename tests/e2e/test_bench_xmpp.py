@@ -32,7 +32,7 @@ class BenchXmpp(EndToEndCase):
         super().setUpClass()
         cls.authority = Authority(cls.workspace)
         cls.prosody = Prosody(cls.workspace, cls.authority, "n1", "127.0.0.2", DOMAIN,
-                              storage="internal", modules=["mam"])
+                              storage="internal", modules=["mam"], rooms=True)
         write_prosody(Accounts(20, DOMAIN, PASSWORD, CONTACTS), cls.prosody.data, Prosody.USER)
         cls.prosody.start()
 
@@ -110,6 +110,25 @@ class BenchXmpp(EndToEndCase):
         # A broadcast counts when its last contact has it.
         self.assertGreaterEqual(result["deliveries"],
                                 (result["completed"] - 16) * CONTACTS)
+
+    def test_what_is_said_in_a_room_reaches_all_occupants(self):
+        result = self.bench("muc", "-c", "10", "--speakers", "2", *COUNTED, "--watch",
+                            str(self.prosody.process.pid))
+        self.assertEqual(result["held"], 10)
+        # A message counts when its last occupant has it; two speakers have four under way each.
+        self.assertGreaterEqual(result["deliveries"], (result["completed"] - 8) * 10)
+        self.assertEqual([result[f"copies_{fault}"] for fault in ("lost", "doubled", "swapped")],
+                         [0, 0, 0])
+        self.assertEqual(result["phases"]["copy"]["count"], result["deliveries"])
+        self.assertGreaterEqual(result["phases"]["total"]["p50_us"],
+                                result["phases"]["copy"]["min_us"])
+        self.assertGreater(list(result["watched"].values())[0]["per_delivery_us"], 0)
+
+    def test_paced_speakers_over_direct_tls(self):
+        result = self.bench("muc", "-c", "5", "--speakers", "5", "--rate", "50", "-d", "1s",
+                            "--security", "tls", port=self.prosody.c2s_tls_port)
+        self.assertAlmostEqual(result["offered"], 50, delta=3)
+        self.assertTrue(result["tls"])
 
     def test_archives_are_read_page_by_page(self):
         self.bench("message", "--pairs", "1", *COUNTED)

@@ -109,6 +109,7 @@ void StoryScenario::OnReady(XmppEngine& engine, Session& session) {
   --opening_;
   ++ready_;
   client.attempts = 0;
+  client.unreachable = 0;
   client.asked_ns = -1;
   if (client.lost_ns >= 0) absences_.Record(now - client.lost_ns);
   client.lost_ns = -1;
@@ -138,6 +139,12 @@ void StoryScenario::OnFail(XmppEngine& engine, Session& session, bool was_ready)
     --opening_;
     ++Second(now).failures;
   }
+  // RFC 6120 section 3.2.1: where nobody is, the next address is tried, at once.
+  if (session.unreachable && ++client.unreachable < engine.TargetCount()) {
+    client.back_at_ns = now;
+    return;
+  }
+  client.unreachable = 0;
   Pause(client, now);
 }
 

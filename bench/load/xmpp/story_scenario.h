@@ -91,6 +91,7 @@ class StoryScenario final : public XmppScenario {
     std::int64_t back_at_ns = 0;  // kNever: it is there, or on its way
     std::int64_t lost_ns = -1;
     std::uint16_t attempts = 0;
+    std::uint16_t unreachable = 0;  // targets, one after another
     bool had_stream = false;
     std::int64_t asked_ns = -1;  // for an acknowledgement that has not come yet
   };

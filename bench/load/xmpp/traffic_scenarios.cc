@@ -10,7 +10,8 @@ namespace {
 
 constexpr std::int64_t kExpiryNs = 1'000'000'000;
 
-// The number behind `letter`, e.g. "m17"; nothing when it is not a mark of ours.
+}  // namespace
+
 std::optional<std::uint64_t> NumberOf(std::string_view text, char letter) {
   if (!text.starts_with(letter)) return std::nullopt;
   std::uint64_t number = 0;
@@ -19,10 +20,7 @@ std::optional<std::uint64_t> NumberOf(std::string_view text, char letter) {
   return number;
 }
 
-// Beyond the numbers that an earlier run may have left in the server's sessions.
 std::uint64_t FirstNumber() { return static_cast<std::uint64_t>(MonotonicNs() / 1000); }
-
-}  // namespace
 
 // ---- the common part ---------------------------------------------------------------------------
 
@@ -42,8 +40,13 @@ void TrafficScenario::OnReady(XmppEngine& engine, Session& /*session*/) {
 void TrafficScenario::OnFail(XmppEngine& engine, Session& session, bool was_ready) {
   set_.Failed(engine, session, was_ready);
   // What was under way for it would be counted as lost: such a run proves nothing.
-  if (running_) done_ = true;
+  if (preparing_ || running_) GiveUp(engine);
   if (set_.Hopeless()) done_ = true;
+}
+
+void TrafficScenario::GiveUp(XmppEngine& engine) {
+  engine.Out().interrupted = true;
+  done_ = true;
 }
 
 void TrafficScenario::Completed(XmppEngine& engine, std::int64_t intended_ns) {
@@ -55,6 +58,9 @@ void TrafficScenario::Completed(XmppEngine& engine, std::int64_t intended_ns) {
 std::int64_t TrafficScenario::OnTick(XmppEngine& engine, std::int64_t now_ns) {
   if (!running_) {
     if (done_ || !set_.Fill(engine)) return set_.NextNs();
+    preparing_ = true;
+    if (!Prepare(engine, now_ns)) return set_.NextNs();
+    preparing_ = false;
     running_ = true;
     window_.Start(now_ns);
     if (loop_.Active()) loop_.Start(now_ns);

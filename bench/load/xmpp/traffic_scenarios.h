@@ -2,6 +2,7 @@
 //   message   session 2k sends to session 2k+1: closed, with a window of messages under way a pair,
 //             or paced, each pair in turn
 //   presence  a session tells its contacts, all of whom are here, that it has changed
+// Others are in files of their own (archive_scenario.h, muc_scenario.h).
 //
 // The pattern's accounts pair up by number; for presence they are each other's contacts in groups
 // (bench/xmpp_accounts.py makes such). Every stanza carries a number, so that what is lost, doubled
@@ -9,6 +10,9 @@
 #pragma once
 
 #include <deque>
+#include <optional>
+#include <string>
+#include <string_view>
 
 #include "bench/load/pacing.h"
 #include "bench/load/xmpp/standing_sessions.h"
@@ -21,10 +25,19 @@ struct TrafficOptions {
   std::size_t body_bytes = 100;
   std::size_t ack_every = 0;  // ask for an acknowledgement after so many messages; 0: never
   std::size_t contacts = 20;
-  std::size_t page = 50;  // of an archive
+  std::size_t page = 50;     // of an archive
+  std::string room;          // its bare address
+  std::size_t speakers = 1;  // of the room; those above them listen
 };
 
-// The common part: build up, warm up, window, wait for what is under way.
+// The number behind `letter`, e.g. "m17"; nothing when it is not a mark of ours.
+std::optional<std::uint64_t> NumberOf(std::string_view text, char letter);
+
+// Beyond the numbers that an earlier run may have left in the server's sessions.
+std::uint64_t FirstNumber();
+
+// The common part: build up, warm up, window, wait for what is under way. A session that is lost
+// once all were there ends the run, and it is INVALID.
 class TrafficScenario : public XmppScenario {
  public:
   TrafficScenario(TrafficOptions options, std::optional<Arrivals> arrivals);
@@ -36,6 +49,8 @@ class TrafficScenario : public XmppScenario {
   bool Done() const override { return done_; }
 
  protected:
+  // Called when all sessions are there, every turn until it says that traffic may begin.
+  virtual bool Prepare(XmppEngine& /*engine*/, std::int64_t /*now_ns*/) { return true; }
   // Starts one operation.
   virtual void Start(XmppEngine& engine, std::int64_t intended_ns) = 0;
   // Starts as many as there may be under way; called once when the closed loop begins.
@@ -47,6 +62,8 @@ class TrafficScenario : public XmppScenario {
   // A new operation of the closed loop may take the place of one that has ended.
   bool Going() const { return running_ && !draining_ && Closed(); }
   void Completed(XmppEngine& engine, std::int64_t intended_ns);
+  // The run ends now and is INVALID.
+  void GiveUp(XmppEngine& engine);
 
   TrafficOptions options_;
 
@@ -58,6 +75,7 @@ class TrafficScenario : public XmppScenario {
   StandingSessions set_;
   std::int64_t next_expiry_ns_ = 0;
   std::int64_t drain_until_ns_ = 0;
+  bool preparing_ = false;
   bool running_ = false;
   bool draining_ = false;
   bool done_ = false;

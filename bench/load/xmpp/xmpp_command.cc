@@ -8,6 +8,7 @@
 #include "bench/load/xmpp/archive_scenario.h"
 #include "bench/load/xmpp/hold_scenario.h"
 #include "bench/load/xmpp/login_scenarios.h"
+#include "bench/load/xmpp/muc_scenario.h"
 #include "bench/load/xmpp/story_report.h"
 #include "bench/load/xmpp/traffic_scenarios.h"
 
@@ -115,6 +116,7 @@ int RunTraffic(const XmppArguments& args, const char* mode, std::size_t sessions
   auto options = MakeOptions(args, sessions);
   if (!options) return Complain(options.error());
   options->plan.confirm = confirm;
+  options->target_by_account = true;  // who is a neighbour of whom is known
   TrafficOptions traffic;
   traffic.timing = course->timing;
   traffic.window = args.window == 0 ? default_window : args.window;
@@ -122,6 +124,8 @@ int RunTraffic(const XmppArguments& args, const char* mode, std::size_t sessions
   traffic.ack_every = args.ack_every;
   traffic.contacts = args.contacts;
   traffic.page = args.page;
+  traffic.room = args.room;
+  traffic.speakers = args.speakers;
   Scenario scenario(traffic, std::move(course->arrivals));
   return RunScenario(args, mode, std::move(*options), scenario, LongestNs(course->timing));
 }
@@ -188,6 +192,23 @@ int RunXmppPresence(const XmppArguments& args) {
   if (args.no_presence) return Complain("presence is without --no-presence");
   return RunTraffic<PresenceScenario>(args, "presence", args.common.connections, kPresenceWindow,
                                       true);
+}
+
+int RunXmppMuc(const XmppArguments& args) {
+  if (args.no_presence) return Complain("muc is without --no-presence");
+  if (args.speakers > args.common.connections) {
+    return Complain("--speakers are some of the occupants: see --connections");
+  }
+  XmppArguments used = args;
+  if (used.room.empty()) {
+    // What an earlier run has left has another name.
+    used.room = "bench-" + std::to_string(FirstNumber()) + "@conference." +
+                args.users.substr(args.users.find('@') + 1);
+  } else if (used.room.find('@') == std::string::npos ||
+             used.room.find_first_of("/'<&") != std::string::npos) {
+    return Complain("--room \"" + used.room + "\" is no room: write name@conference.domain");
+  }
+  return RunTraffic<MucScenario>(used, "muc", args.common.connections, kMessageWindow, true);
 }
 
 int RunXmppArchive(const XmppArguments& args) {

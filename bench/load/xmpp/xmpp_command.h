@@ -27,6 +27,8 @@ struct XmppArguments {
   std::size_t ack_every = 0;
   std::size_t contacts = 20;
   std::size_t page = 50;
+  std::string room;  // empty: one that is new
+  std::size_t speakers = 1;
   // scenario
   std::vector<std::string> acts;
   std::string settle = "60s";
@@ -37,6 +39,7 @@ int RunXmppRegister(const XmppArguments& args);
 int RunXmppLogin(const XmppArguments& args);
 int RunXmppMessage(const XmppArguments& args);
 int RunXmppPresence(const XmppArguments& args);
+int RunXmppMuc(const XmppArguments& args);
 int RunXmppArchive(const XmppArguments& args);
 int RunXmppIdle(const XmppArguments& args);
 int RunXmppStorm(const XmppArguments& args);

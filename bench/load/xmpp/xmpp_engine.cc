@@ -156,7 +156,11 @@ void XmppEngine::SayGoodbyes() {
 void XmppEngine::Open(Session& session, std::size_t number, std::int64_t intended_ns, bool resume) {
   CHECK(session.state == SessionState::kFree);
   const std::uint64_t n = opened_++;
-  session.target = static_cast<std::uint16_t>(n % options_.targets.size());
+  const std::size_t turn = session.unreachable          ? session.target + std::size_t{1}
+                           : options_.target_by_account ? number
+                                                        : n;
+  session.target = static_cast<std::uint16_t>(turn % options_.targets.size());
+  session.unreachable = false;
   const Endpoint& to = options_.targets[session.target];
   const Endpoint* from =
       options_.sources.empty() ? nullptr : &options_.sources[n % options_.sources.size()];
@@ -226,6 +230,7 @@ void XmppEngine::Ended(Session& session, FailReason reason) {
 
 void XmppEngine::Fail(Session& session, FailReason reason) {
   const bool was_ready = session.state == SessionState::kReady;
+  session.unreachable = reason == FailReason::kConnect;
   if (result_.examples.size() < kExamplesMax && reason != FailReason::kRefused) {
     const char* during =
         session.state == SessionState::kLoggingIn ? ToString(session.login->phase()) : "";

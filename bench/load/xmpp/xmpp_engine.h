@@ -39,7 +39,9 @@ struct Session {
   std::uint16_t attempts = 0;  // the scenario's
   bool read_ended = false;     // the other side has shut its side
   bool resumed = false;        // the last login took its stream up again
-  std::uint16_t target = 0;    // of the options'
+  bool unreachable =
+      false;  // the last attempt found nobody at its target: the next goes to another
+  std::uint16_t target = 0;  // of the options'
   SSL* ssl = nullptr;
   std::int64_t intended_ns = 0;
   std::int64_t phase_ns = 0;  // when the present phase began
@@ -94,6 +96,8 @@ struct XmppOptions {
   bool live = false;
   LoginPlan plan;
   AccountPattern accounts;
+  // Account n's sessions go to target n (modulo) every time; else each connection to the next.
+  bool target_by_account = false;
   bool farewell = true;  // end with goodbyes; else connections are cut
 };
 
@@ -110,6 +114,7 @@ class XmppEngine final : public Meter {
   std::vector<Session>& Sessions() { return sessions_; }
   const AccountPattern& Accounts() const { return options_.accounts; }
   std::int64_t TimeoutNs() const { return options_.timeout_ns; }
+  std::size_t TargetCount() const { return options_.targets.size(); }
   std::size_t OpenCount() const { return open_; }
 
   // Connects and logs in as account `number` of the pattern. With `resume` the session's stream is

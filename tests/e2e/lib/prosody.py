@@ -48,7 +48,7 @@ ssl = {{ certificate = "{certificate}"; key = "{key}" }}
 
 VirtualHost "{domain}"
   ssl = {{ certificate = "{certificate}"; key = "{key}" }}
-"""
+{components}"""
 
 # In place of DNS: a domain of e2e_routes has this one address for this one service, and none else.
 ROUTES_MODULE = """
@@ -81,7 +81,7 @@ class Prosody:
     USER = "prosody"
 
     def __init__(self, workspace, authority, name, address, domain="chat.example",
-                 routes=None, storage="sql", modules=()):
+                 routes=None, storage="sql", modules=(), rooms=False):
         self.workspace = workspace
         self.name = name
         self.address = address
@@ -99,7 +99,8 @@ class Prosody:
             data=data, database=f"{shared}/accounts.sqlite", address=address, domain=domain,
             c2s_port=self.c2s_port, c2s_tls_port=self.c2s_tls_port, certificate=certificate,
             key=key, plugins=plugins, storage=storage,
-            modules="".join(f'; "{module}"' for module in modules), **self._s2s(routes or {})), user=self.USER)
+            modules="".join(f'; "{module}"' for module in modules),
+            components=f'Component "conference.{domain}" "muc"\n' if rooms else "", **self._s2s(routes or {})), user=self.USER)
         self.process = None
 
     def _s2s(self, routes):
