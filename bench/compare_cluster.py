@@ -1,7 +1,8 @@
-"""bench/compare cluster: a link between two of our nodes beside one between two of Debian's erl, on two
-cores, and the engine of the replicated tables alone. The primary figure is the CPU time of both ends for
-a message of 300 bytes; the ping is net_adm:ping's. cluster_measure makes the engine's figures: 100,000
-sessions of three owners, and a fourth node that joins them."""
+"""bench/compare cluster: two nodes of ours beside two of Debian's ejabberd as their clients find them
+(cluster_clients.py); below that a link between two of ours beside one between two of Debian's erl, on two
+cores, and the engine of the replicated tables alone. The primary figures are the CPU time of both ends; the
+ping is net_adm:ping's. cluster_measure makes the engine's figures: 100,000 sessions of three owners, and
+a fourth node that joins them."""
 
 import json
 import os
@@ -10,9 +11,11 @@ import socket
 import subprocess
 import time
 
+import cluster_clients
 import compare_lib as lib
 
 PACKAGES = {
+    **cluster_clients.PACKAGES,
     "epmd": "erlang-base",
     "erl": "erlang-base",
     "taskset": "util-linux",
@@ -20,6 +23,7 @@ PACKAGES = {
 }
 
 METRICS = {
+    **cluster_clients.METRICS,
     "link_message_cpu_us": ("us", "lower"),
     "link_messages_per_s": ("1/s", "higher"),
     "ping_us": ("us", "lower"),
@@ -187,8 +191,10 @@ def engine(results):
 
 
 def run(quick):
-    lib.need("dist_probe", "cluster_measure")
+    lib.need("dist_probe", "cluster_measure", "mongoosebench", "mongooseim")
     results = lib.Results(METRICS)
+    size = cluster_clients.Size(quick)
+    cluster_clients.describe(results, size)
     results.note(f"{MESSAGE_BYTES}-byte messages, CPU of both ends; engine: 100,000 sessions, three owners")
     messages = 100_000 if quick else 500_000
     makers = {"ours": OurPair, "erl": ErlPair}
@@ -197,6 +203,7 @@ def run(quick):
         with epmd:
             wait_until_listening(4369)
             pairs = []
+            clusters = cluster_clients.prepare(directory, size, results)
             try:
                 for name in lib.wanted(list(makers)):
                     pairs.append(makers[name](directory))
@@ -207,9 +214,10 @@ def run(quick):
                     if "ours" in lib.wanted(["ours"]):
                         engine(results)
 
-                lib.repeat(3 if quick else 9, 100 if quick else 400, one_round)
+                lib.repeat(3 if quick else 9, 40 if quick else 400, one_round)
             finally:
                 for pair in pairs:
                     for node in pair.nodes:
                         node.close()
+            cluster_clients.repeat(clusters, results, size)
     return results.metrics()

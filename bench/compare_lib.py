@@ -323,7 +323,7 @@ def start_sink(directory):
 # ---- the generator -------------------------------------------------------------------------------
 
 
-def _generator_command(arguments):
+def generator_command(arguments):
     return ["taskset", "-c", str(cores()[1]), program("mongoosebench"), *arguments,
             "--source", SOURCES, "--quiet", "--json", "-"]
 
@@ -338,7 +338,7 @@ def load(arguments, watch, limit_s=120):
         arguments = [*arguments, "--watch", str(pid)]
     if arguments[0] != "bulk":
         arguments = [*arguments, "--warmup", WARM_UP]
-    done = subprocess.run(_generator_command(arguments), stdin=subprocess.DEVNULL,
+    done = subprocess.run(generator_command(arguments), stdin=subprocess.DEVNULL,
                           capture_output=True, text=True, timeout=limit_s, check=False)
     if done.returncode == 2 or not done.stdout.strip():
         raise Failure(f"mongoosebench {' '.join(arguments)}: {done.stderr.strip()}")
@@ -359,7 +359,7 @@ class IdleLoad:
     """Connections at rest while the `with` block runs."""
 
     def __init__(self, arguments, mode=("idle",)):
-        self.command = _generator_command([*mode, *arguments, "--hold", "stdin"])
+        self.command = generator_command([*mode, *arguments, "--hold", "stdin"])
 
     def __enter__(self):
         self.process = subprocess.Popen(self.command, stdin=subprocess.PIPE,
@@ -418,6 +418,14 @@ def attempt(results, server, measure, *arguments):
             if left == 0:
                 results.note(f"INVALID and left out: {server.name} {error}")
     return None
+
+
+def guarded(results, server, measure, *arguments):
+    """attempt, where a server that dies or refuses is left out of a metric and said."""
+    try:
+        attempt(results, server, measure, *arguments)
+    except Failure as failure:
+        results.note(f"left out: {server.name} {measure.__name__}: {failure}")
 
 
 # ---- results -------------------------------------------------------------------------------------

@@ -1,5 +1,5 @@
 """bench/compare xmpp: ours beside ejabberd and Prosody (Debian's), one worker, scheduler or thread each:
-logins, messages, presence, memory of sessions, pages of archives."""
+logins, messages, presence, rooms, memory of sessions, pages of archives."""
 
 import os
 import tempfile
@@ -30,6 +30,7 @@ METRICS = {
     "login_starttls_cpu_us": ("us", "lower"),
     "resume_cpu_us": ("us", "lower"),
     "presence_fanout_cpu_us": ("us", "lower"),
+    "muc_fanout_cpu_us": ("us", "lower"),
     "session_rss_bytes": ("bytes", "lower"),
     "session_tls_rss_bytes": ("bytes", "lower"),
     "mam_page_ms": ("ms", "lower"),
@@ -41,7 +42,9 @@ WINDOW = 4
 PACED_PER_S = 500
 LOGIN_ACCOUNTS = 210
 LOGINS_AT_ONCE = 32
+OCCUPANTS = 1000
 PASSWORD = "bench-secret"
+LOAD_LIMIT_S = 300  # entering a room takes some of them minutes
 PAGE = 50
 
 
@@ -59,7 +62,7 @@ class Size:
 def run_load(peer, mode, *arguments, security="plain"):
     """A run's result; Invalid when it says so itself."""
     return lib.load(["xmpp", mode, peer.target(security == "tls"), "--security", security,
-                     *account_options(), *arguments], peer.pids())
+                     *account_options(), *arguments], peer.pids(), LOAD_LIMIT_S)
 
 
 def account_options():
@@ -106,6 +109,16 @@ def measure_presence(peer, results, seconds):
     add_cpu(results, "presence_fanout_cpu_us", peer, result)
 
 
+def measure_muc(peer, results, seconds):
+    """One speaker, one message under way: no copies that wait together are sent as one. The server
+    starts anew, and the occupants are cut off at the end: their leaving would be told to all."""
+    with peer:
+        result = run_load(peer, "muc", "-c", str(OCCUPANTS), "--window", "1", "--cut", "-d",
+                          f"{seconds}s", "--timeout", "30s")
+    results.add("muc_fanout_cpu_us", peer.name,
+                lib.server_cpu_s(result) / result["deliveries"] * 1e6)
+
+
 def measure_sessions(peer, results, metric, security, size):
     """The slope of RSS between few and many sessions, which the server starts to hold anew."""
     with peer:
@@ -148,6 +161,7 @@ def one_round(peers, results, size):
                         size.seconds)
             lib.attempt(results, peer, measure_resumptions, size.seconds)
             lib.attempt(results, peer, measure_presence, size.seconds)
+        lib.guarded(results, peer, measure_muc, size.seconds)
 
 
 # ---- the run ---------------------------------------------------------------------------------------
@@ -157,7 +171,7 @@ def describe(results, size):
     results.note("primary: CPU of the server (process clock, all threads) per operation; SCRAM-SHA-1, "
                  f"{xmpp_accounts.ITERATIONS} iterations; plain TCP but where TLS is named")
     results.note("on for all: stream management with resumption (1 h), carbons, archive of every "
-                 "message, roster, ping; 1 worker, scheduler or thread; nothing logged but warnings")
+                 "message, roster, ping, rooms; 1 worker, scheduler or thread; nothing logged but warnings")
     results.note("durability: archives in SQLite for all, on a file system in memory; Prosody and "
                  "ejabberd as SQLite's defaults are (rollback journal, synchronous=FULL), "
                  "ours WAL with synchronous=FULL; each message is two rows")
@@ -166,6 +180,8 @@ def describe(results, size):
     results.note("login: to the session's last answer (SM, carbons, roster of "
                  f"{CONTACTS}), no presence, then the goodbye; resume: cut, reconnected, resumed; "
                  f"presence_fanout: a change told to {CONTACTS} contacts who are there")
+    results.note(f"muc_fanout: a copy of what one of {OCCUPANTS} occupants of a room with an archive "
+                 "says; one message under way, all have it before the next")
     results.note(f"session_rss: slope from {size.few} to {size.many} available sessions; mam_page: "
                  f"median of pages of {PAGE} out of {size.archive_rows:,} rows of "
                  f"{xmpp_accounts.ARCHIVE_OWNERS} archives")
@@ -189,14 +205,6 @@ def prepare(kinds, directory, accounts, results):
     return peers
 
 
-def guarded(results, peer, measure, *arguments):
-    """lib.attempt, where a server that dies or refuses is left out of a metric and said."""
-    try:
-        lib.attempt(results, peer, measure, *arguments)
-    except lib.Failure as failure:
-        results.note(f"left out: {peer.name} {measure.__name__}: {failure}")
-
-
 def run(quick):
     size = Size(quick)
     results = lib.Results(METRICS)
@@ -210,13 +218,13 @@ def run(quick):
                    lambda i: one_round(peers[::-1] if i % 2 else peers, results, size))
         for metric, security in (("session_rss_bytes", "plain"), ("session_tls_rss_bytes", "starttls")):
             for peer in peers:
-                guarded(results, peer, measure_sessions, metric, security, size)
+                lib.guarded(results, peer, measure_sessions, metric, security, size)
         for peer in peers:
             # Ten million rows are too much for memory.
             with tempfile.TemporaryDirectory(prefix="mongoose-compare-", dir="/var/tmp") as disk:
                 os.chmod(disk, 0o755)
                 xmpp_accounts.fill_archive(peer.name, accounts, size.archive_rows,
                                            peer.move_archive(disk))
-                guarded(results, peer, measure_archive, size)
+                lib.guarded(results, peer, measure_archive, size)
             peer.discard()
     return results.metrics()

@@ -1,5 +1,5 @@
 """The servers of bench/compare xmpp: ours, ejabberd and Prosody, with the same accounts, the same
-modules (stream management, carbons, archive, roster, ping) and archives in SQLite.
+modules (stream management, carbons, archive, roster, ping, rooms) and archives in SQLite.
 
 A peer is prepared once: accounts and rosters are written into its `template` folder. Each start works
 on a copy of it, so that no measurement finds what another one left.
@@ -54,12 +54,12 @@ class Peer:
     name = ""
     user = "root"
 
-    def __init__(self, directory, accounts, certificate, key):
+    def __init__(self, directory, accounts, certificate, key, port=None):
         self.base = os.path.join(directory, self.name)
         self.accounts = accounts
         self.certificate = certificate
         self.key = key
-        self.port = PORTS[self.name]
+        self.port = port or PORTS[self.name]
         self.template = os.path.join(self.base, "template")
         self.data = os.path.join(self.base, "run")
         self.process = None
@@ -95,17 +95,24 @@ class Peer:
         self.process.check_alive()
         return self.process.all_pids()
 
-    def __enter__(self):
+    def renew(self):
+        """A copy of the template is what it works on."""
         shutil.rmtree(self.data)
         shutil.copytree(self.template, self.data, symlinks=True)
         self.give(self.base)
-        self._start(self.command())
+
+    def __enter__(self):
+        self.renew()
+        self.launch(self.command())
+        self.await_service()
         return self
 
-    def _start(self, command):
+    def launch(self, command):
         lib.refuse_taken_port("127.0.0.1", self.port)
         self.process = lib.Process(self.name, command, lib.cores()[0], self.base)
         self.process.__enter__()
+
+    def await_service(self):
         try:
             deadline = time.monotonic() + START_LIMIT_S
             while not speaks_xmpp(self.port):
@@ -128,9 +135,13 @@ class Peer:
         with self:
             if read_archive:
                 self._read_archive()
-            self.process.process.terminate()
-            self.process.process.wait(60)
+            self.stop()
         self.keep()
+
+    def stop(self):
+        """In order: what it has taken in is written."""
+        self.process.process.terminate()
+        self.process.process.wait(60)
 
     def _read_archive(self):
         """Once, since some make the archive's tables at its first use."""
@@ -189,6 +200,9 @@ limits = {{ }}
 log = {{ {{ levels = {{ min = "warn" }}; to = "console" }} }}
 ssl = {{ certificate = "{certificate}"; key = "{key}" }}
 VirtualHost "{domain}"
+Component "conference.{domain}" "muc"
+  modules_enabled = {{ "muc_mam" }}
+  muc_log_by_default = true
 """
 
 
@@ -234,6 +248,9 @@ modules:
   mod_carboncopy: {{}}
   mod_disco: {{}}
   mod_mam: {{db_type: sql, default: always}}
+  mod_muc:
+    max_users: 5000
+    default_room_options: {{max_users: 5000, mam: true}}
   mod_ping: {{}}
   mod_roster: {{}}
   mod_stream_mgmt: {{resend_on_timeout: if_offline, resume_timeout: 3600, max_resume_timeout: 3600}}
@@ -243,20 +260,24 @@ modules:
 class Ejabberd(Peer):
     name = "ejabberd"
     user = "ejabberd"
+    distribution = ()  # arguments of a node that is one of several
 
     def command(self, *after):
         config = os.path.join(self.base, "ejabberd.yml")
         with open(config, "w", encoding="ascii") as file:
             file.write(EJABBERD.format(data=self.data, port=self.port, tls_port=self.port + 1,
                                        certificate=self.certificate, key=self.key, domain=DOMAIN))
-        environment = [f"HOME={self.data}", "ERL_LIBS=/usr/lib/x86_64-linux-gnu",
-                       f"EJABBERD_CONFIG_PATH={config}", "ERL_MAX_PORTS=20000",
-                       f"EJABBERD_LOG_PATH={self.data}/ejabberd.log",
-                       f"ERL_CRASH_DUMP={self.data}/erl_crash.dump"]
-        # One scheduler of each kind, and none that spins while it waits; no distribution.
-        return [*as_user(self.user), "env", *environment, "erl", "-noinput", "+S", "1:1", "+SDcpu",
-                "1:1", "+SDio", "1", "+sbwt", "none", "-mnesia", "dir", f'"{self.data}/mnesia"',
+        # One scheduler of each kind, and none that spins while it waits.
+        return [*self.environment(), "erl", "-noinput", "+S", "1:1", "+SDcpu", "1:1", "+SDio", "1",
+                "+sbwt", "none", *self.distribution, "-mnesia", "dir", f'"{self.data}/mnesia"',
                 "-s", "ejabberd", *after]
+
+    def environment(self):
+        """The beginning of the commands that run as the node does."""
+        return [*as_user(self.user), "env", f"HOME={self.data}", "ERL_LIBS=/usr/lib/x86_64-linux-gnu",
+                f"EJABBERD_CONFIG_PATH={os.path.join(self.base, 'ejabberd.yml')}",
+                "ERL_MAX_PORTS=20000", f"EJABBERD_LOG_PATH={self.data}/ejabberd.log",
+                f"ERL_CRASH_DUMP={self.data}/erl_crash.dump"]
 
     def prepare(self):
         """The node writes its records itself, then stops in order."""
@@ -298,6 +319,8 @@ resume_timeout = "1h"
 
 class Ours(Peer):
     name = "ours"
+    node = "bench@localhost"
+    more = ""  # configuration
 
     def command(self):
         return [os.path.join(self.data, "bin", "mongooseim"), "live"]
@@ -317,9 +340,15 @@ class Ours(Peer):
         self.epmd.__exit__(*error)
 
     def prepare(self):
+        self.make()
+        self.first_start(read_archive=False)
+        xmpp_accounts.write_ours(self.accounts, self.archive_file())
+
+    def make(self):
+        """The node's folder."""
         done = subprocess.run(
-            [lib.program("mongooseim"), "init", self.template, "--sname", "bench@localhost",
-             "--cookie", "bench", "--http", "127.0.0.1:6130"], capture_output=True, text=True,
+            [lib.program("mongooseim"), "init", self.template, "--sname", self.node, "--cookie",
+             "bench", "--http", f"127.0.0.1:{self.port - 1}"], capture_output=True, text=True,
             check=False)
         if done.returncode != 0:
             raise lib.Failure(f"mongooseim init: {done.stdout}{done.stderr}")
@@ -334,9 +363,7 @@ class Ours(Peer):
         with open(path, "w", encoding="utf-8") as file:
             file.write(of_node + "\n" + OURS.format(
                 domain=DOMAIN, certificate=self.certificate, key="etc/bench.key", port=self.port,
-                tls_port=self.port + 1))
-        self.first_start(read_archive=False)
-        xmpp_accounts.write_ours(self.accounts, self.archive_file())
+                tls_port=self.port + 1) + self.more)
 
     def archive_file(self):
         return os.path.join(self.template, "data/mongooseim.db")

@@ -48,7 +48,7 @@ class AccountsTest(unittest.TestCase):
         self.assertEqual(compare_xmpp.LOGIN_ACCOUNTS % (compare_xmpp.CONTACTS + 1), 0)
         for quick in (True, False):
             size = compare_xmpp.Size(quick)
-            for needed in (2 * compare_xmpp.PAIRS, compare_xmpp.LOGIN_ACCOUNTS,
+            for needed in (2 * compare_xmpp.PAIRS, compare_xmpp.LOGIN_ACCOUNTS, compare_xmpp.OCCUPANTS,
                            xmpp_accounts.ARCHIVE_OWNERS + compare_xmpp.CONTACTS):
                 self.assertGreaterEqual(size.many, needed)
 
@@ -100,6 +100,9 @@ class PeersTest(unittest.TestCase):
         for module in ("mod_stream_mgmt", "mod_carboncopy", "mod_mam", "mod_roster", "mod_ping"):
             self.assertIn(module, xmpp_peers.EJABBERD)
         self.assertIn("workers = 1", xmpp_peers.OURS)
+        # Rooms are ours by default; theirs hold as many and archive as well.
+        self.assertIn('"muc_mam"', xmpp_peers.PROSODY)
+        self.assertIn("max_users: 5000, mam: true", xmpp_peers.EJABBERD)
         for text, hour in ((xmpp_peers.PROSODY, "smacks_hibernation_time = 3600"),
                            (xmpp_peers.EJABBERD, "resume_timeout: 3600"),
                            (xmpp_peers.OURS, 'resume_timeout = "1h"')):
@@ -114,7 +117,7 @@ class PeersTest(unittest.TestCase):
         def measure(_peer, _results):
             raise lib.Failure("it died")
 
-        compare_xmpp.guarded(results, Peer(), measure)
+        lib.guarded(results, Peer(), measure)
         self.assertEqual(results.notes, ["left out: peer measure: it died"])
 
 
