@@ -82,6 +82,7 @@ class BoundSession {
   // False: the client says that it has more than it was sent.
   bool Acknowledge(uint32_t h, Out& out);
   uint32_t sent() const { return unacked_.sent(); }
+  size_t unacked() const { return unacked_.size(); }
   uint32_t settled() const { return settled_.settled(); }
   // Its connection is another from here on: what the client has not got goes out again.
   bool Resume(uint32_t h, std::string_view domain, Out& out);

@@ -123,6 +123,12 @@ bool ClientStream::OnNonza(const XmlElement& element) {
                "' send-count='" + std::to_string(session_->sent()) + "'/>");
       return true;
     }
+    if (leaving() && static_cast<int32_t>(*h - leaving_->sent) >= 0) {
+      out.xml.clear();  // nothing is asked for any more
+      Say(out);
+      End(net::StreamError::kSystemShutdown, leaving_->text);
+      return true;
+    }
   } else if (element.Is("enable", kManagementSpace)) {
     OnEnable(element);
     return true;
@@ -130,7 +136,7 @@ bool ClientStream::OnNonza(const XmlElement& element) {
              (element.name() == "active" || element.name() == "inactive")) {
     const bool active = element.name() == "active";
     const bool changes = active != session_->active();
-    session_->SetActive(active, true, out);
+    session_->SetActive(active, !leaving(), out);
     if (changes) port_.StateChanged(*session_);
   } else if (element.space() == kManagementSpace) {
     port_.Write(
@@ -200,9 +206,20 @@ void ClientStream::Deliver(Delivery delivery) {
   if (session_ == nullptr) return;
   ClientCounters::Add(Counters().out[static_cast<size_t>(delivery.kind)]);
   BoundSession::Out out;
-  const bool fits = session_->Deliver(std::move(delivery), port_.UnixUs(), true, out);
+  const bool fits = session_->Deliver(std::move(delivery), port_.UnixUs(), !leaving(), out);
   Say(out);
   if (!fits) Fail(net::StreamError::kPolicyViolation, "too much is not acknowledged");
+}
+
+void ClientStream::SendAway(std::string_view text) {
+  if (leaving()) return;
+  const bool owes = state_ == State::kBound && session_->managed() && session_->unacked() > 0;
+  if (!owes) return End(net::StreamError::kSystemShutdown, text);
+  leaving_ = std::make_unique<Leaving>(Leaving{
+      .sent = session_->sent(), .until = port_.Now() + ground_.limits.farewell, .text = text});
+  BoundSession::Out out;
+  session_->Ask(out);
+  Say(out);
 }
 
 void ClientStream::Settled(uint32_t number) {
@@ -239,6 +256,7 @@ net::Duration ClientStream::Due() const {
   } else {
     if (throttled_ && next_stanza_ > now) due = next_stanza_;
     if (answer_due_ != net::Time{}) due = std::min(due, answer_due_);
+    if (leaving()) due = std::min(due, leaving_->until);
     const net::Duration idle = ground_.limits.idle_ping;
     if (idle > net::Duration(0)) {
       due = std::min(due, heard_ + (pinged_ ? idle + ground_.limits.ping_timeout : idle));
@@ -254,6 +272,9 @@ void ClientStream::OnDue() {
   if (login_ != nullptr) {
     if (now - login_->began < ground_.limits.login_timeout) return;
     return Fail(net::StreamError::kConnectionTimeout, "that took too long");
+  }
+  if (leaving() && now >= leaving_->until) {
+    return End(net::StreamError::kSystemShutdown, leaving_->text);
   }
   BoundSession::Out out;
   if (answer_due_ != net::Time{} && now >= answer_due_) {

@@ -340,7 +340,10 @@ void ClientStream::Fail(net::StreamError error, std::string_view text, std::stri
   ClientCounters::Add(ground_.counters.stream_errors[static_cast<size_t>(error)]);
   // An error has a stream around it, even when the client's opening was at fault (section 4.9.1.2).
   if (!header_sent_) WriteHeader(ground_.domains.front(), {});
-  std::string out = "<stream:error><" + std::string(net::ToString(error));
+  // What it has said and is settled it need not say again elsewhere.
+  BoundSession::Out last;
+  if (session_ != nullptr && session_->managed()) session_->AnswerNow(last);
+  std::string out = last.xml + "<stream:error><" + std::string(net::ToString(error));
   AppendXmlAttribute(out, "xmlns", kStreamErrorSpace);
   out += "/>";
   if (!text.empty()) {

@@ -64,6 +64,8 @@ struct ClientLimits {
   net::Duration ping_timeout = std::chrono::seconds(60);
   // <r/> is answered with what is settled after this long at the latest.
   net::Duration answer_within = std::chrono::seconds(1);
+  // Who is sent away has this long to acknowledge what it was sent.
+  net::Duration farewell = std::chrono::seconds(1);
   net::Duration resume_timeout = std::chrono::hours(1);
   BoundLimits bound;
 };
@@ -136,6 +138,11 @@ class ClientStream final : private StreamHost {
   // Ends the stream in good order.
   void End(net::StreamError error, std::string_view text = {});
   void Close();  // without an error
+  // Ends with <system-shutdown/> as soon as the client has acknowledged what it was sent, or its
+  // time for that is over: what it has must not come another way again. What comes for it meanwhile
+  // is not sent, and lost to it at the end. `text` outlives the stream.
+  void SendAway(std::string_view text = {});
+  bool leaving() const { return leaving_ != nullptr; }
 
   // --- Answers.
   void Looked(std::expected<LoadedUser, StoreError> loaded);
@@ -184,6 +191,11 @@ class ClientStream final : private StreamHost {
     uint32_t tries = 0;
     uint32_t resumptions = 0;  // that failed
     bool authenticated = false;
+  };
+  struct Leaving {
+    uint32_t sent;  // stanzas, when it began
+    net::Time until;
+    std::string_view text;
   };
   enum class After : uint8_t { kNothing, kTls, kRestart };
 
@@ -243,9 +255,10 @@ class ClientStream final : private StreamHost {
   std::unique_ptr<BoundSession> session_;
   std::unique_ptr<std::vector<Stanza>> backlog_;
   std::unique_ptr<std::string> unread_;  // what stands behind what it waits for
-  net::Time heard_;                      // the client, last
-  net::Time next_stanza_{};              // of the bucket
-  net::Time answer_due_{};               // of <r/>
+  std::unique_ptr<Leaving> leaving_;
+  net::Time heard_;          // the client, last
+  net::Time next_stanza_{};  // of the bucket
+  net::Time answer_due_{};   // of <r/>
   State state_ = State::kOpening;
   After after_ = After::kNothing;
   uint8_t host_ = 0;  // which of the ground's domains

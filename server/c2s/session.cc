@@ -71,6 +71,11 @@ void Session::OnClosed(net::Conn&, const net::Ended& ended) {
   worker_.Forget(*this);  // this is gone
 }
 
+void Session::SendAway(std::string_view text) {
+  stream_.SendAway(text);
+  if (stream_.leaving()) Arm();
+}
+
 void Session::Cut() {
   Lost();
   conn_->End(net::EndReason::kDrained);

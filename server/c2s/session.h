@@ -49,6 +49,8 @@ class Session final : public net::ConnHost, private ClientPort {
   // The connection ends without a word, so that the client resumes its session elsewhere: behind a
   // stream error, or the end of the stream, clients do not (XEP-0198 section 5).
   void Cut();
+  // As ClientStream has it.
+  void SendAway(std::string_view text);
 
   // --- ConnHost
   void OnOpen(net::Conn& conn, std::unique_ptr<net::TlsFacts> facts) override;

@@ -18,6 +18,11 @@ constexpr size_t kLoginsMax = 16'384;
 constexpr net::Duration kTick = std::chrono::seconds(1);
 constexpr net::Duration kMailAgain = std::chrono::milliseconds(1);
 
+bool MaySendAway(Session& session) {
+  const ClientStream& stream = session.stream();
+  return stream.state() != ClientStream::State::kEnded && !stream.leaving();
+}
+
 }  // namespace
 
 XmppWorker::XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index)
@@ -445,9 +450,7 @@ uint64_t XmppWorker::Attached() {
 // The last goes first: who may resume its session, of these who has said nothing for the longest.
 void XmppWorker::FillDraining() {
   const auto add = [this](Session* session) {
-    const bool there =
-        session != nullptr && session->stream().state() != ClientStream::State::kEnded;
-    if (there) draining_.push_back(session);
+    if (session != nullptr && MaySendAway(*session)) draining_.push_back(session);
   };
   // A node that stays in service has no quarrel with who is about to log in.
   if (drain_per_s_ > 0) {
@@ -472,7 +475,7 @@ void XmppWorker::DrainOne(Session& session) {
     ClientCounters::Add(counters_.drained_resumable);
     return session.Cut();
   }
-  session.stream().End(net::StreamError::kSystemShutdown, "the node is taken out of service");
+  session.SendAway("the node is taken out of service");
 }
 
 // Not in step with other nodes, nor with its own clients' timers.
@@ -491,7 +494,7 @@ void XmppWorker::DrainSome() {
     Session* session = draining_.back();
     draining_.pop_back();
     // Gone meanwhile, or about to be: it is none of those that are sent away.
-    if (session == nullptr || session->stream().state() == ClientStream::State::kEnded) continue;
+    if (session == nullptr || !MaySendAway(*session)) continue;
     drain_left_ -= 1;
     if (!all) --shed_left_;
     DrainOne(*session);
@@ -526,7 +529,7 @@ void XmppWorker::BeginStop(std::function<void()> empty) {
     }
   }
   for (const SessionId& id : without) EndWithout(id);
-  for (Session* session : all) session->stream().End(net::StreamError::kSystemShutdown);
+  for (Session* session : all) session->SendAway({});
   on_empty_ = std::move(empty);
   // The end of this turn looks whether there is anybody left.
 }

@@ -399,6 +399,50 @@ TEST_F(ClientStreamTest, MoreThanWasSentCannotBeAcknowledged) {
   EXPECT_TRUE(over);
 }
 
+TEST_F(ClientStreamTest, WhoIsSentAwayAcknowledgesWhatItHasFirst) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  stream->Deliver({.xml = "<message id='1'/>", .ticket = 4});
+  Answers();
+  stream->SendAway("why");
+  EXPECT_TRUE(stream->leaving());
+  EXPECT_EQ(Answers(), "");  // it is asked already
+  stream->Deliver({.xml = "<message id='2'/>", .ticket = 5});
+  EXPECT_EQ(Answers(), "");
+  EXPECT_EQ(stream->Due(), std::chrono::seconds(1));
+  const std::string last = Say("<message to='a@b'/><a xmlns='urn:xmpp:sm:3' h='1'/>");
+  EXPECT_EQ(arrived.size(), 1U);
+  EXPECT_THAT(delivered, ElementsAre(TicketEnd{4}));
+  EXPECT_THAT(last, ::testing::StartsWith(
+                        "<a xmlns='urn:xmpp:sm:3' h='0'/><stream:error><system-shutdown"));
+  EXPECT_THAT(last, HasSubstr(">why<"));
+  ASSERT_NE(parted, nullptr);
+  std::vector<TicketEnd> lost;
+  parted->Lose(lost);
+  EXPECT_THAT(lost, ElementsAre(TicketEnd{5, DeliveryEnd::kLost}));
+}
+
+TEST_F(ClientStreamTest, WhoIsSentAwayAndSaysNothingGoesWhenItsTimeIsOver) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  stream->Deliver({.xml = "<message id='1'/>", .ticket = 4});
+  Answers();
+  stream->SendAway();
+  stream->SendAway();
+  now += std::chrono::seconds(1);
+  stream->OnDue();
+  EXPECT_THAT(Answers(), HasSubstr("<system-shutdown"));
+  EXPECT_TRUE(over);
+}
+
+TEST_F(ClientStreamTest, WhoHasAcknowledgedAllIsSentAwayAtOnce) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  stream->SendAway();
+  EXPECT_THAT(Answers(), HasSubstr("<system-shutdown"));
+  EXPECT_TRUE(over);
+}
+
 TEST_F(ClientStreamTest, ASessionGoesOnOnAnotherStream) {
   LogIn();
   Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
