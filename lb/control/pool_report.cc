@@ -15,6 +15,9 @@ NodeView NodeViewOf(const PoolFacts& pool, const PoolNode& entry,
   view.state = NodeConditionName(entry.health->condition());
   if (entry.health->choosable() && entry.warmup.warming()) view.state = "warming";
   view.why = entry.health->why();
+  if (!entry.health->not_checked().empty()) {
+    view.why += "; checks cannot be made here: " + entry.health->not_checked();
+  }
   view.admin = AdminStateName(entry.health->admin());
   view.weight = entry.Weight();
   view.weight_overridden = entry.record->weight.has_value();

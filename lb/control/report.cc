@@ -79,7 +79,7 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
                     true,
                     {{{}, static_cast<double>(engine.access_log_dropped())}}});
   worker("mongooselb_local_errors_total",
-         "Connects for which a port, descriptor or memory of this machine was missing",
+         "Times that a port, descriptor or memory of this machine was missing for a connection",
          &WorkerStats::local_errors);
   CounterView errors{
       "mongooselb_socket_errors_total", "System calls that failed, by errno", true, {}};

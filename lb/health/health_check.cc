@@ -233,6 +233,7 @@ NodeHealth::Changed NodeHealth::OnTime(net::Time now) {
 }
 
 NodeHealth::Changed NodeHealth::OnClusterStatus(const ClusterStatus& status) {
+  not_checked_.clear();
   cluster_ = status;
   cluster_failures_ = 0;
   cluster_error_.clear();
@@ -242,6 +243,7 @@ NodeHealth::Changed NodeHealth::OnClusterStatus(const ClusterStatus& status) {
 // A failure or two say nothing: what the node said last holds. Without a word of it yet, the first
 // failure decides.
 NodeHealth::Changed NodeHealth::OnClusterError(std::string_view why) {
+  not_checked_.clear();
   ++cluster_failures_;
   cluster_error_ = why;
   if (cluster_failures_ >= config_.cluster_fall) cluster_.reset();

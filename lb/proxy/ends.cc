@@ -108,6 +108,12 @@ bool Pair::MarkLost(unsigned side, int32_t error) {
 // Pair.
 void Pair::Lose(unsigned side, int32_t error) {
   if (state_ == State::kLastWords && side == 1) return;  // they are for the client
+  if (net::IsOurError(-error)) {  // it has not ended, and would not: what it was to get is lost
+    NoteError(side, error);
+    if (state_ == State::kOpen) SetSide(kLost, side);  // so that the other one is reset
+    End(EndReason::kExhausted);
+    return;
+  }
   if (state_ != State::kOpen) {
     NoteError(side, error);
     if (side == 1 && state_ == State::kSecuring) {
@@ -251,6 +257,13 @@ void Pair::CancelAll() {
     if (!InFlight(op)) continue;
     worker_.ring().Cancel({this, op});
   }
+}
+
+// Something of ours was missing, and no call of the kernel said so. May free the Pair.
+void Pair::EndForLack(int error) {
+  if (error_ == 0) error_ = static_cast<uint8_t>(error);
+  worker_.CountLack(error);
+  End(EndReason::kExhausted);
 }
 
 void Pair::End(EndReason reason) {

@@ -228,7 +228,7 @@ void Pair::SendHeaderOut(const net::Address& local) {
   uint32_t& index = PreludeIndex();
   index = worker_.preludes_.Allocate();
   if (index == net::kNoIndex) {
-    End(EndReason::kExhausted);
+    EndForLack(ENOMEM);
     return;
   }
   Prelude& prelude = worker_.preludes_[index];

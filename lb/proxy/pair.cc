@@ -369,7 +369,7 @@ void Pair::ConnectTo(Node& node) {
   error_ = 0;  // of an attempt before
   slot_[1] = worker_.ring().AllocateSlot();
   if (slot_[1] == net::kNoSlot) {
-    End(EndReason::kExhausted);
+    EndForLack(ENFILE);  // of the ring's table, which the limit of open files bounds
     return;
   }
   Enter(State::kConnecting);

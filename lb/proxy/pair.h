@@ -301,9 +301,10 @@ class alignas(128) Pair final : public net::Target {
   void MaybeResume(unsigned direction);
   uint32_t BuffersAllowed(unsigned direction) const;
   bool ReceivesLarge(unsigned direction) const;
-  EndReason SideFailed(unsigned side) const {
+  static EndReason SideFailed(unsigned side) {
     return side == 0 ? EndReason::kClientReset : EndReason::kNodeReset;
   }
+  void EndForLack(int error);
 
   // tls_relay.cc: the bytes, with TLS on one side or both.
   Tls& TlsOf();

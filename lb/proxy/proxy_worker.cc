@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "lb/proxy/lack.h"
 #include "lb/proxy/listener.h"
 #include "net/base/check.h"
 #include "net/limit/source_limits.h"
@@ -297,12 +298,7 @@ void ProxyWorker::CountConnectError(Node& node, int error, std::string_view how)
   }
   if (net::IsOurError(error)) {
     WorkerStats::Add(stats_.local_errors);
-    LOG_EVERY(std::chrono::seconds(10), net::LogLevel::kWarn, "lb",
-              "cannot connect, for want of something of ours",
-              {{"pool", node.pool},
-               {"node", node.name},
-               {"reason", net::ErrnoName(error)},
-               {"remedy", net::OurErrorRemedy(error)}});
+    LogNoConnect(node, error);
     return;
   }
   WorkerStats::Add(stats_.connect_errors);
@@ -322,6 +318,12 @@ void ProxyWorker::CountSideError(unsigned side, int error) {
   if (error <= 0 || static_cast<size_t>(error) >= net::kErrnos) return;
   auto& counters = side == 0 ? stats_.client_errnos : stats_.node_errnos;
   WorkerStats::Add(counters[static_cast<size_t>(error)]);
+  if (net::IsOurError(error)) CountLack(error);
+}
+
+void ProxyWorker::CountLack(int error) {
+  WorkerStats::Add(stats_.local_errors);
+  LogCutShort(error);
 }
 
 void ProxyWorker::Free(Pair& pair) {

@@ -51,7 +51,7 @@ struct WorkerStats {
   Counter bytes_to_node{0};
   Counter bytes_to_client{0};
   Counter connect_errors{0};  // by a node's fault
-  Counter local_errors{0};    // connects for which a port, descriptor or memory of ours was missing
+  Counter local_errors{0};    // a port, descriptor or memory of ours was missing
   Counter retries{0};
   Counter redispatches{0};
   Counter queued{0};
@@ -233,6 +233,8 @@ class ProxyWorker {
   // It failed so many times in a row, and `how` the last time: the control thread hears of it.
   void CountNodeFailure(Node& node, uint32_t in_a_row, std::string_view how);
   void CountSideError(unsigned side, int error);
+  // A connection ends for want of something of ours.
+  void CountLack(int error);
   bool Enqueue(Pair& pair);
   void LeftQueue(Pair& pair) {
     --PoolOf(pair).queued;

@@ -62,7 +62,7 @@ void Pair::Welcome() {
     return;
   }
   if (!TakeTls()) {
-    End(EndReason::kExhausted);
+    EndForLack(ENOMEM);
     return;
   }
   TlsOpening& opening = *TlsOf().opening;
@@ -268,7 +268,7 @@ void Pair::OnHandshakeWork() {
   Tls& tls = TlsOf();
   tls.due = false;
   if (tls.engine[0] == nullptr && !StartHandshake()) {
-    End(EndReason::kExhausted);
+    EndForLack(ENOMEM);
     return;
   }
   net::TlsFeed feed = FeedHello();
@@ -419,7 +419,7 @@ void Pair::OnDueEarly() {
 void Pair::SecureNode() {
   if (InFlight(kName)) return;  // OnNamed() comes back here
   if (!Has(kTls, 1) && !TakeTls()) {
-    End(EndReason::kExhausted);
+    EndForLack(ENOMEM);
     return;
   }
   Tls& tls = TlsOf();
@@ -447,7 +447,7 @@ void Pair::StartNodeTls() {
                                                .session_key = settings.name + '/' + node_->name});
   }
   if (tls.engine[1] == nullptr) {
-    End(EndReason::kExhausted);  // ours, and not the node's fault
+    EndForLack(ENOMEM);  // ours, and not the node's fault
     return;
   }
   tls.more[1] = true;  // its first words come without any input
@@ -475,7 +475,7 @@ void Pair::DriveNodeTls() {
       return;
     }
     if (feed.state == net::TlsState::kFailed) {
-      End(EndReason::kExhausted);
+      EndForLack(ENOMEM);
       return;
     }
     done = feed.handshake_done;

@@ -169,6 +169,26 @@ struct Ring::Impl {
     return sqe;
   }
 
+  // A plain socket in the slot, ready to connect; else the errno.
+  int PutSocket(Slot slot, int family, const ConnectOptions& options, bool bind) {
+    const int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return errno;
+    if (options.no_delay && family != AF_UNIX) {
+      setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &kOne, sizeof kOne);
+    }
+    int error = 0;
+    if (bind) {
+      setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &kOne, sizeof kOne);
+      if (::bind(fd, options.source, options.source_size) != 0) error = errno;
+    }
+    if (error == 0) {
+      const int put = io_uring_register_files_update(&ring, slot, &fd, 1);
+      if (put < 0) error = -put;
+    }
+    close(fd);
+    return error;
+  }
+
   bool Overflown() const { return (*ring.sq.kflags & IORING_SQ_CQ_OVERFLOW) != 0; }
 
   // What liburing's submit-and-wait does, with what 2.3 does not know besides: a minimal wait,
@@ -358,21 +378,12 @@ void Ring::Connect(Slot slot, const ConnectOptions& options, Tag tag) {
     }
   } else {
     // Kernels before 6.8 (6.11 for bind): a plain socket, set up by system calls and moved into the
-    // slot. A failure here comes back as a failed connect on an empty slot (-EBADF). This does not
-    // stand in the queue, so what does goes first: the close of who had the slot before.
+    // slot. A failure here comes back as the connect's own, with its errno. This does not stand in
+    // the queue, so what does goes first: the close of who had the slot before.
     if (io_uring_sq_ready(&impl_->ring) > 0) impl_->Submit(stats_);
-    int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0) {
-      if (options.no_delay && tcp) {
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &kOne, sizeof kOne);
-      }
-      bool bound = true;
-      if (bind) {
-        setsockopt(fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &kOne, sizeof kOne);
-        bound = ::bind(fd, options.source, options.source_size) == 0;
-      }
-      if (bound) io_uring_register_files_update(&impl_->ring, slot, &fd, 1);
-      close(fd);
+    if (const int error = impl_->PutSocket(slot, family, options, bind); error != 0) {
+      impl_->stash.push_back({data, {-error, 0}});
+      return;
     }
   }
   io_uring_sqe* sqe = impl_->Get(stats_);

@@ -2,15 +2,21 @@
 fault a failure was. Nodes are sockets of this process; the balancer is real."""
 
 import json
+import os
 import select
+import selectors
 import socket
 import struct
+import subprocess
+import sys
 import threading
 import unittest
 
 from lib import net
 from lib.balancer import Balancer
 from lib.case import FreshCase
+from lib.lan import HubBalancer
+from lib.node import SINK, SinkNode, node_tables
 from lib.wait import wait_until
 
 FIN_TIMEOUT_S = 2
@@ -198,6 +204,96 @@ class Ends(FreshCase):
         self.assertEqual(entry["error"], "ECONNREFUSED")
         self.assertGreaterEqual(self.balancer.metric("mongooselb_socket_errors_total",
                                                      side="connect", errno="ECONNREFUSED"), 1)
+
+
+# Its port is free again after a second.
+CHECK = {"type": "tcp", "interval": "1s", "fast_interval": "500ms", "rise": 1, "fall": 1}
+
+
+class OurOwnLack(FreshCase):
+    """What is missing on this machine is said, with its errno, and no node is taken for dead."""
+
+    def greeting(self, path):
+        """A client by the Unix socket: it takes no port. (The socket, what it was told.)"""
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(10)
+        sock.connect(path)
+        return sock, sock.recv(8)
+
+    def test_without_a_source_port_towards_a_node_connections_end_as_exhausted_and_it_stays_up(self):
+        """In a network namespace of its own, where few ports are to be had. Needs root."""
+        name = f"mlb-ports-{os.getpid()}"
+        subprocess.run(["ip", "netns", "add", name], check=True)
+        self.addCleanup(subprocess.run, ["ip", "netns", "delete", name], check=True)
+        inside = ["ip", "netns", "exec", name]
+        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
+        subprocess.run([*inside, "sysctl", "-q", "net.ipv4.ip_local_port_range=50000 50031"],
+                       check=True)
+        self.workspace.start("n1", [*inside, sys.executable, SINK, "n1", "127.0.0.1", "7001", "echo"])
+        path = self.workspace.path("c2s.socket")
+        balancer = HubBalancer(self.workspace, {
+            "listener": {"c2s": {"bind": f"unix:{path}", "pool": "xmpp"}},
+            "pool": {"xmpp": {"node": [{"name": "n1", "address": "127.0.0.1:7001"}],
+                              "passive_errors": 1, "retries": 0, "check": [CHECK],
+                              "warmup": {"mode": "off"}}},
+        }, launcher=inside).start()
+        wait_until(lambda: balancer.node_states() == {"n1": "up"}, "the node is up")
+        downs = balancer.process.log().count("node is down")
+        held = []
+
+        def exhausted():
+            # A check may have the last port for a moment, and give it back.
+            sock, said = self.greeting(path)
+            held.append(sock)
+            return said == b""
+        wait_until(exhausted, "no port is left")
+        wait_until(lambda: "checks cannot be made here" in balancer.ctl_ok("list", "--json"),
+                   "the checks find none either, and say so")
+        for _ in range(20):
+            self.assertEqual(self.greeting(path)[1], b"")
+        self.assertEqual(balancer.node_states(), {"n1": "up"})
+        for entry in balancer.access_log.wait_for(20, end="exhausted"):
+            self.assertEqual(entry["error"], "EADDRNOTAVAIL")
+        self.assertGreaterEqual(balancer.metric("mongooselb_socket_errors_total", side="connect",
+                                                errno="EADDRNOTAVAIL"), 20)
+        self.assertGreaterEqual(balancer.metric("mongooselb_local_errors_total"), 20)
+        self.assertGreaterEqual(balancer.metric("mongooselb_ended_total", reason="exhausted"), 20)
+        self.assertIn("source_addresses", balancer.process.log(), "the remedy")
+        for sock in held:
+            sock.close()
+        wait_until(lambda: self.greeting(path)[1] == b"n1\n", "it serves again", 30)
+        self.assertEqual(balancer.process.log().count("node is down"), downs)
+
+    def test_at_a_limit_of_open_files_clients_wait_and_the_node_stays_up(self):
+        """Sockets stand in the rings' tables, which that limit bounds: who finds no place waits for
+        one, and no connect fails for want of a descriptor."""
+        node = SinkNode(self.workspace, "n1").start()
+        port = net.free_port()
+        balancer = Balancer(self.workspace, {
+            "listener": {"c2s": {"bind": f"127.0.0.1:{port}", "pool": "xmpp"}},
+            "pool": {"xmpp": {"node": node_tables([node]), "passive_errors": 1}},
+        }, launcher=["prlimit", "--nofile=2100:2100"]).start()
+        allowed = balancer.status()["connections_max"]
+        self.assertLess(allowed, 1050)
+        self.assertIn("the limit of open files allows fewer connections", balancer.process.log())
+        clients = [socket.create_connection(("127.0.0.1", port), timeout=10)
+                   for _ in range(allowed + 20)]
+        looks = selectors.DefaultSelector()
+        for client in clients:
+            looks.register(client, selectors.EVENT_READ)
+
+        def greeted():
+            return [key.fileobj for key, _ in looks.select(0)]
+        wait_until(lambda: len(greeted()) == allowed, "as many are served as there are places for")
+        self.assertEqual(balancer.node_states(), {"n1": "up"})
+        for client in greeted()[:20]:
+            looks.unregister(client)
+            client.close()
+        wait_until(lambda: len(greeted()) == allowed, "who waited is served")
+        self.assertEqual(balancer.metric("mongooselb_ended_total", reason="exhausted"), 0)
+        self.assertEqual(balancer.metric("mongooselb_local_errors_total"), 0)
+        for client in clients:
+            client.close()
 
 
 if __name__ == "__main__":

@@ -162,6 +162,13 @@ TEST(NodeHealthTest, AChecksWantOfOurOwnIsNoResult) {
   EXPECT_EQ(health.not_checked(), "Too many open files");
   health.OnCheckResult(0, true, "connected");
   EXPECT_EQ(health.not_checked(), "");
+  // The status API is asked from here, too.
+  health.OnNotChecked("Too many open files");
+  health.OnClusterStatus({.state = ClusterState::kRunning});
+  EXPECT_EQ(health.not_checked(), "");
+  health.OnNotChecked("Too many open files");
+  health.OnClusterError("connection refused");
+  EXPECT_EQ(health.not_checked(), "");
 }
 
 TEST(NodeHealthTest, PassiveErrorsCanBeOff) {

@@ -126,6 +126,44 @@ TEST_P(RingTest, ARefusedConnectReportsItsErrnoOnce) {
   EXPECT_EQ(recorder_.seen[2][0].result, -ECONNREFUSED);
 }
 
+// Descriptors of the process are needed only where the kernel makes no sockets by the ring.
+TEST_P(RingTest, AConnectWithoutADescriptorSaysThatOneWasMissingAndTheNextOneIsMade) {
+  UniqueFd listener = ListenLoopback();
+  const sockaddr_in to = BoundAddress(listener.get());
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Slot slot = ring_->AllocateSlot();
+  ring_->Connect(slot, {.address = Plain(to), .address_size = sizeof to}, {&recorder_, 2});
+  const bool told = WaitFor(2, 1);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_TRUE(told);
+  EXPECT_EQ(recorder_.seen[2][0].result, ring_->features().socket_options ? 0 : -EMFILE);
+  ring_->Close(slot);
+  const Slot next = ring_->AllocateSlot();
+  ring_->Connect(next, {.address = Plain(to), .address_size = sizeof to}, {&recorder_, 2});
+  ASSERT_TRUE(WaitFor(2, 2));
+  EXPECT_EQ(recorder_.seen[2][1].result, 0);
+}
+
+// Its errno is the bind's, however the kernel makes sockets.
+TEST_P(RingTest, AConnectFromAnAddressThatIsNotOursSaysSo) {
+  UniqueFd listener = ListenLoopback();
+  const sockaddr_in to = BoundAddress(listener.get());
+  sockaddr_in from{};
+  from.sin_family = AF_INET;
+  from.sin_addr.s_addr = htonl(0xC0000201);  // 192.0.2.1
+  ring_->Connect(ring_->AllocateSlot(),
+                 {.address = Plain(to),
+                  .address_size = sizeof to,
+                  .source = Plain(from),
+                  .source_size = sizeof from},
+                 {&recorder_, 2});
+  ASSERT_TRUE(WaitFor(2, 1));
+  EXPECT_EQ(recorder_.seen[2][0].result, -EADDRNOTAVAIL);
+}
+
 TEST_P(RingTest, AcceptOnceWritesThePeersAddress) {
   UniqueFd listener = ListenLoopback();
   sockaddr_in peer{};

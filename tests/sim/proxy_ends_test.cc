@@ -271,7 +271,7 @@ TEST(ProxyEnds, NothingIsBornAfterTheEnd) {
 // --- Whose fault --------------------------------------------------------------------------------
 
 TEST(ProxyEnds, WhatIsMissingHereIsNeverANodesFault) {
-  for (const int error : {EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS}) {
+  for (const int error : {EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM}) {
     SCOPED_TRACE(net::ErrnoName(error));
     WorldOptions options;
     options.faults.connect_error = 1;
@@ -286,6 +286,28 @@ TEST(ProxyEnds, WhatIsMissingHereIsNeverANodesFault) {
     EXPECT_EQ(world.worker->stats().connect_errors.load(), 0U);
     EXPECT_EQ(world.worker->stats().local_errors.load(), 15U) << "five, each tried three times";
     EXPECT_EQ(world.worker->stats().connect_errnos[static_cast<size_t>(error)].load(), 15U);
+    EXPECT_EQ(world.Log()[0]["end"], "exhausted");
+    EXPECT_EQ(world.Log()[0]["error"], net::ErrnoName(error));
+    world.Finish();
+  }
+}
+
+TEST(ProxyEnds, ASendThatFailsForWantOfMemoryHereIsNoResetOfTheNode) {
+  for (const int error : {ENOBUFS, ENOMEM}) {
+    SCOPED_TRACE(net::ErrnoName(error));
+    WorldOptions options;
+    options.faults.send_error = 1;
+    options.faults.send_errno = error;
+    options.pool.passive_errors = 1;
+    uint32_t blamed = 0;
+    options.passive_errors = [&](lb::Node&, uint32_t, const std::string&) { ++blamed; };
+    World world(options);
+    world.Answers(0, Accepts({}, {.ends = Ends::kHold}));
+    for (uint32_t i = 0; i < 5; ++i) world.Dial(i, {.bytes = 10, .ends = Ends::kHold});
+    EXPECT_TRUE(world.RunUntil([&] { return world.Ended(lb::EndReason::kExhausted) == 5; }));
+    EXPECT_EQ(blamed, 0U);
+    EXPECT_EQ(world.worker->stats().node_errnos[static_cast<size_t>(error)].load(), 5U);
+    EXPECT_EQ(world.worker->stats().local_errors.load(), 5U);
     EXPECT_EQ(world.Log()[0]["end"], "exhausted");
     EXPECT_EQ(world.Log()[0]["error"], net::ErrnoName(error));
     world.Finish();

@@ -649,6 +649,10 @@ void Network::Kernel::ServeSend(Socket& socket) {
     network.Violation("a buffer changed while it was being sent");
   }
   auto result = [&] { return static_cast<int32_t>(operation->sent); };
+  if (operation->sent == 0 && network.Chance(network.faults_.send_error)) {
+    Finish(operation, -network.faults_.send_errno);
+    return;
+  }
   if (socket.error != 0 || socket.reset || socket.aborted || socket.peer == nullptr) {
     if (socket.error != 0) socket.in_end = true;
     socket.error = 0;  // told now: a receive sees an end

@@ -61,6 +61,8 @@ struct Faults {
   double accept_aborted = 0;         // ECONNABORTED
   double connect_error = 0;          // no socket or port for an outgoing connection
   int connect_errno = EMFILE;
+  double send_error = 0;  // no memory for a send; nothing of it went out
+  int send_errno = ENOBUFS;
   double cancel_late = 0;          // a cancelled operation still brings what it can get
   double buffer_with_failure = 0;  // the last completion of a receive holds a buffer, too
   double reset_loses = 0.5;        // a peer's reset takes with it what had arrived before

@@ -5,6 +5,8 @@ import sys
 
 from lib import net
 
+SINK = os.path.join(os.path.dirname(__file__), "sink.py")
+
 
 class SinkNode:
     """A node that can be killed and returns on the same port."""
@@ -23,8 +25,8 @@ class SinkNode:
 
     def start(self):
         self.process = self.workspace.start(
-            self.name, [sys.executable, os.path.join(os.path.dirname(__file__), "sink.py"),
-                        self.name, self.address, str(self.port), self.mode])
+            self.name,
+            [sys.executable, SINK, self.name, self.address, str(self.port), self.mode])
         self.workspace.wait_ready(self.process, lambda: net.accepts(self.address, self.port),
                                   f"{self.name} listens on {self.endpoint}")
         return self
