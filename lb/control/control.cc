@@ -447,11 +447,11 @@ bool Control::AsksNodeBack(const std::string& node) const {
 }
 
 void Control::Ask(const PoolControl::NodeAsked& asked, std::string method, std::string target,
-                  std::move_only_function<void(std::expected<std::string, std::string>)> answered) {
+                  NodeDrain::Done answered) {
   const auto place = asked_.emplace(asked_.end());
   *place = std::make_unique<NodeDrain>(
       loop_, asked.address, *asked.status, std::move(method), std::move(target),
-      [this, place, answered = std::move(answered)](auto body) mutable {
+      [this, place, answered = std::move(answered)](NodeDrain::Answer body) mutable {
         const std::unique_ptr<NodeDrain> keep = std::move(*place);
         asked_.erase(place);
         answered(std::move(body));
@@ -466,17 +466,20 @@ void Control::AskNodeToDrain(const std::string& node, const DrainOrder& order,
     return answered({.asked = false, .words = "nobody can be asked any more"});
   }
   const NodeKey key{found->pool->name(), found->node};
+  ++found->record->asked_to_drain;
+  SaveStateFile();
   Ask(asked, "POST", NodeDrainTarget(asked.status->drain, order.rate, NodesPart(order.deadline)),
       [this, key, order, pace = found->record->paces,
-       answered = std::move(answered)](std::expected<std::string, std::string> body) mutable {
-        const auto answer = body ? ReadNodeDrainAnswer(*body) : std::unexpected(body.error());
-        answered(OnDrainAnswer(key, order, pace, answer));
+       answered = std::move(answered)](const NodeDrain::Answer& body) mutable {
+        const auto answer = body ? ReadNodeDrainAnswer(*body) : std::unexpected(body.error().why);
+        const bool maybe = !body && body.error().maybe_done;
+        answered(OnDrainAnswer(key, order, pace, answer, maybe));
       });
 }
 
 Control::NodeAnswer Control::OnDrainAnswer(
     const NodeKey& key, const DrainOrder& order, uint64_t pace,
-    const std::expected<NodeDrainAnswer, std::string>& answer) {
+    const std::expected<NodeDrainAnswer, std::string>& answer, bool maybe) {
   const auto& [pool, name] = key;
   net::Log(answer ? net::LogLevel::kInfo : net::LogLevel::kWarn, "lb",
            answer ? "node drains by itself" : "node does not drain by itself",
@@ -488,16 +491,21 @@ Control::NodeAnswer Control::OnDrainAnswer(
   NodeAnswer told{.drains = answer.has_value(),
                   .revocable = answer && answer->revocable,
                   .words = words ? *words : words.error()};
+  if (maybe) told.words += "; it may have heard that all the same: `ready` asks it back";
   NodeRecord* const record = registry_.Find(pool, name);
   if (record == nullptr) return told;
+  if (record->asked_to_drain > 0) --record->asked_to_drain;
   PaceAfterNode(key, order, pace, told.drains);
-  if (!told.drains) return told;
-  const auto at = pools_.find(pool);
-  record->self_drain =
-      SelfDrain{.revocable = told.revocable,
-                .incarnation = at == pools_.end() ? "" : at->second->Incarnation(name),
-                .maybe_over = record->admin == AdminState::kMaint};
+  // Of one that drained already, a lost answer says nothing new.
+  if (told.drains || (maybe && !record->self_drain)) {
+    const auto at = pools_.find(pool);
+    record->self_drain =
+        SelfDrain{.revocable = told.revocable || maybe,
+                  .incarnation = at == pools_.end() ? "" : at->second->Incarnation(name),
+                  .maybe_over = maybe || record->admin == AdminState::kMaint};
+  }
   SaveStateFile();
+  if (!told.drains && !maybe) return told;
   const std::string full = pool + "/" + name;
   if (record->admin == AdminState::kReady && AsksNodeBack(full)) {
     // Made ready while the node was being asked: it does not know yet.
@@ -546,8 +554,8 @@ void Control::AskNodeBack(const std::string& node, NodeAnswered answered) {
   const NodeKey key{found->pool->name(), found->node};
   Ask(asked, "DELETE", asked.status->drain,
       [this, key, pace = found->record->paces,
-       answered = std::move(answered)](std::expected<std::string, std::string> body) mutable {
-        const auto answer = body ? ReadNodeBackAnswer(*body) : std::unexpected(body.error());
+       answered = std::move(answered)](const NodeDrain::Answer& body) mutable {
+        const auto answer = body ? ReadNodeBackAnswer(*body) : std::unexpected(body.error().why);
         net::Log(answer ? net::LogLevel::kInfo : net::LogLevel::kWarn, "lb",
                  answer ? "node takes clients again" : "node does not take its drain back",
                  {{"pool", key.first},
@@ -565,7 +573,7 @@ void Control::AskNodeBack(const std::string& node, NodeAnswered answered) {
         answered(
             {.drains = !maybe_over,
              .words = maybe_over
-                          ? "the node drained by itself, and does not say that this is over: " +
+                          ? "the node may drain by itself, and does not say that this is over: " +
                                 answer.error() +
                                 "; unless it was restarted meanwhile, it gets no connections until "
                                 "it was"
@@ -686,7 +694,7 @@ std::string Control::SaveState(bool warm) const {
                                                .admin = absent->admin,
                                                .weight = absent->weight,
                                                .active = absent->node->active(),
-                                               .self_drain = absent->self_drain});
+                                               .self_drain = absent->SelfDrainToSave()});
   }
   if (!warm) {  // connections end with the process, and so do what DNS said and how warm a node is
     for (auto& [name, nodes] : state.pools) {

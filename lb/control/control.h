@@ -149,9 +149,9 @@ class Control {
   Done AfterOrder(Done done);
   PoolControl::NodeAsked AskedOf(const std::string& node) const;
   void Ask(const PoolControl::NodeAsked& asked, std::string method, std::string target,
-           std::move_only_function<void(std::expected<std::string, std::string>)> answered);
+           NodeDrain::Done answered);
   NodeAnswer OnDrainAnswer(const NodeKey& key, const DrainOrder& order, uint64_t pace,
-                           const std::expected<NodeDrainAnswer, std::string>& answer);
+                           const std::expected<NodeDrainAnswer, std::string>& answer, bool maybe);
   void PaceAfterNode(const NodeKey& key, const DrainOrder& order, uint64_t pace, bool node_drains);
 
   net::EventLoop& loop_;

@@ -95,7 +95,9 @@ NodeDrain::NodeDrain(net::EventLoop& loop, const net::SocketName& address,
         auto keep = std::shared_ptr<net::HttpFetch>(std::move(fetch_));
         loop.Post([keep] {});
         auto tell = std::move(done);
-        tell(std::move(body));
+        if (body) return tell(*std::move(body));
+        tell(std::unexpected(
+            NodeSilence{.why = std::move(body.error()), .maybe_done = keep->maybe_done()}));
       });
 }
 

@@ -11,6 +11,8 @@
 //   DELETE PATH
 //   200 {"draining":false}
 //
+// So is one whose answer was lost: it may drain, and may be able to take that back.
+//
 // Control thread only. Destruction ends what is under way without an answer; it may happen from
 // inside the answer.
 #pragma once
@@ -46,10 +48,17 @@ std::expected<void, std::string> ReadNodeBackAnswer(const std::string& body);
 std::expected<std::string, std::string> NodeAnswerText(
     const DrainOrder& order, const std::expected<NodeDrainAnswer, std::string>& answer);
 
+// Why there is no answer that says yes.
+struct NodeSilence {
+  std::string why;
+  bool maybe_done = false;  // it may have heard, and done what it was asked
+};
+
 class NodeDrain {
  public:
-  // The body of its answer, or why there is none.
-  using Done = std::move_only_function<void(std::expected<std::string, std::string>)>;
+  // The body of its answer.
+  using Answer = std::expected<std::string, NodeSilence>;
+  using Done = std::move_only_function<void(Answer)>;
 
   // `address`: the node's; `status`: how it is asked.
   NodeDrain(net::EventLoop& loop, const net::SocketName& address, const StatusConfig& status,

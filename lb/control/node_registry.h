@@ -34,11 +34,11 @@ bool SameAddress(const net::SocketName& a, const net::SocketName& b);
 
 inline constexpr size_t kAbsentWillsMax = 4096;
 
-// Of a node that answered that it drains by itself.
+// Of a node that answered that it drains by itself, or may: its answer is on its way or was lost.
 struct SelfDrain {
-  bool revocable = false;   // it takes that back when it is asked to
+  bool revocable = false;   // it takes that back when it is asked to, as far as is known
   std::string incarnation;  // that drains; another one does not ("": not known yet)
-  bool maybe_over = false;  // it was in maintenance meanwhile, where nobody sees a restart
+  bool maybe_over = false;  // or never begun; or a restart in maintenance was seen by nobody
 };
 
 struct NodeRecord {
@@ -49,6 +49,7 @@ struct NodeRecord {
   uint64_t ended = 0;  // by the last pace, after its end
   uint64_t paces = 0;  // orders so far that say how its connections end
   std::optional<SelfDrain> self_drain;
+  uint32_t asked_to_drain = 0;  // orders to drain by itself that it has not answered yet
   std::optional<NodeWarmup::Saved> warmup;  // of one that was saved and has not come yet
   uint32_t elsewhere = 0;  // connections of the old process after an upgrade; part of active()
   bool present = false;    // in a pool
@@ -66,6 +67,11 @@ struct NodeRecord {
     if (!self_drain || incarnation.empty()) return;
     if (self_drain->incarnation.empty()) self_drain->incarnation = incarnation;
     if (self_drain->incarnation != incarnation) self_drain.reset();
+  }
+  // For a process after this one, which hears no answer that is still to come.
+  std::optional<SelfDrain> SelfDrainToSave() const {
+    if (self_drain || asked_to_drain == 0) return self_drain;
+    return SelfDrain{.revocable = true, .incarnation = "", .maybe_over = true};
   }
   bool wanted() const { return admin != AdminState::kReady || weight.has_value(); }
 };

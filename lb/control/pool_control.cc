@@ -763,7 +763,7 @@ std::vector<PoolControl::SavedNode> PoolControl::Save() const {
                      .warmup = entry->warmup.Save(loop_.now()),
                      .was_up = entry->health->choosable(),
                      .active = entry->node->active(),
-                     .self_drain = entry->record->self_drain});
+                     .self_drain = entry->record->SelfDrainToSave()});
     if (!entry->discovered) continue;
     saved.back().address = entry->config.address_text;
     saved.back().dns_weight = entry->config.weight;

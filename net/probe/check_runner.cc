@@ -160,7 +160,10 @@ HttpFetch::~HttpFetch() {
   if (stream_) stream_->Abort();
 }
 
-void HttpFetch::OnConnected() { stream_->Write(request_); }
+void HttpFetch::OnConnected() {
+  sent_ = true;
+  stream_->Write(request_);
+}
 
 void HttpFetch::OnData(std::span<const uint8_t> data) {
   if (reported_) return;
@@ -178,6 +181,7 @@ void HttpFetch::OnEnd() {
     Report(std::unexpected(std::string(ToString(ended.error()))));
     return;
   }
+  answered_ = true;
   const HttpReply& reply = parser_.reply();
   if (reply.status != 200) {
     Report(std::unexpected("status " + std::to_string(reply.status) + ", expected 200"));

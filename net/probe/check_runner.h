@@ -93,6 +93,9 @@ class HttpFetch final : private StreamHandler {
   HttpFetch& operator=(const HttpFetch&) = delete;
 
   bool ours() const { return ours_; }  // as Probe's
+  // The request went out and its answer did not come back whole: the peer may have done what it
+  // asks all the same.
+  bool maybe_done() const { return sent_ && !answered_; }
 
  private:
   void OnConnected() override;
@@ -107,6 +110,8 @@ class HttpFetch final : private StreamHandler {
   Done done_;
   std::shared_ptr<Stream> stream_;
   EventLoop::TimerId timer_;
+  bool sent_ = false;
+  bool answered_ = false;
   bool reported_ = false;
   bool ours_ = false;
   std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // for a report on its way

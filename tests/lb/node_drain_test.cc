@@ -3,8 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <mutex>
 #include <optional>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "lb/admin/ctl_orders.h"
@@ -249,6 +251,130 @@ TEST_F(NodeDrainOrders, MadeReadyWhileItIsAskedTheNodeIsAskedBackBehindThat) {
   ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return asked_.size() == 2; }));
   EXPECT_EQ(asked_[1].method, "DELETE");
   EXPECT_THAT(late_->message, HasSubstr("made ready meanwhile"));
+}
+
+// Its admin API hears all that it is asked, and of an order to drain the answer never comes back.
+class LostAnswers : public test::ControlTest {
+ protected:
+  void SetUp() override {
+    ControlTest::SetUp();
+    if (HasFatalFailure()) return;
+    WriteConfig("", "[pool.xmpp.status]\nport = " +
+                        std::to_string(ntohs(net::test::BoundAddress(listener_.get()).sin_port)) +
+                        "\ninterval = \"100ms\"\nnetsplit = false\ndrain = \"/api/drain\"\n");
+    ASSERT_TRUE(control_->Reload().has_value());
+    ASSERT_TRUE(net::test::RunUntil(
+        *loop_, [&] { return NodeNamed("n1").state == "up" && NodeNamed("n2").state == "up"; }));
+  }
+  void TearDown() override {
+    ControlTest::TearDown();
+    shutdown(listener_.get(), SHUT_RDWR);
+  }
+
+  void Serve() {
+    while (true) {
+      const net::UniqueFd peer(accept(listener_.get(), nullptr, nullptr));
+      if (!peer) return;
+      std::string request(4096, ' ');
+      const ssize_t size = read(peer.get(), request.data(), request.size());
+      request.resize(size > 0 ? static_cast<size_t>(size) : 0);
+      const std::string method = request.substr(0, request.find(' '));
+      std::string body = R"({"node":"a@b","incarnation":1,"state":"running","members":[],)"
+                         R"("running":["a@b"]})";
+      if (method != "GET") {
+        const std::lock_guard lock(mutex_);
+        heard_.push_back(method);
+        if (method == "POST") continue;
+        body = R"({"draining":false})";
+      }
+      const std::string answer =
+          "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+      EXPECT_EQ(write(peer.get(), answer.data(), answer.size()),
+                static_cast<ssize_t>(answer.size()));
+    }
+  }
+  std::vector<std::string> Heard() {
+    const std::lock_guard lock(mutex_);
+    return heard_;
+  }
+  void Begin(const std::string& line) {
+    late_.reset();
+    auto request = ParseCtlRequest(line);
+    ASSERT_TRUE(request.has_value());
+    reply_ =
+        RunCtlRequest(*control_, {}, *request, [&](CtlReply late) { late_ = std::move(late); });
+  }
+  CtlReply Order(const std::string& line) {
+    Begin(line);
+    if (reply_) return *reply_;
+    EXPECT_TRUE(net::test::RunUntil(*loop_, [&] { return late_.has_value(); }));
+    return late_.value_or(CtlReply{});
+  }
+
+  net::UniqueFd listener_ = net::test::ListenLoopback();
+  std::optional<CtlReply> reply_;
+  std::optional<CtlReply> late_;
+  std::mutex mutex_;
+  std::vector<std::string> heard_;
+  std::jthread server_{[this] { Serve(); }};
+};
+
+TEST_F(LostAnswers, WhoMayHaveHeardTheOrderIsAskedBack) {
+  Hold(10);
+  const CtlReply reply = Order(R"({"command":"drain","node":"n1","rate":1,"deadline":1000})");
+  EXPECT_EQ(reply.exit, CtlExit::kDone);
+  EXPECT_THAT(reply.message, AllOf(HasSubstr("in vain"), HasSubstr("ended from here"),
+                                   HasSubstr("may have heard")));
+  EXPECT_THAT(reply.object, HasSubstr("\"node_drains\":false"));
+  EXPECT_EQ(NodeNamed("n1").drain_rate, 1) << "it may not have heard: drained from here";
+  const CtlReply back = Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_EQ(back.exit, CtlExit::kDone);
+  EXPECT_THAT(back.message, HasSubstr("asked to take clients again, and does"));
+  EXPECT_THAT(Heard(), ::testing::ElementsAre("POST", "DELETE"));
+  EXPECT_EQ(Order(R"({"command":"ready","node":"n1"})").exit, CtlExit::kDone);
+  EXPECT_THAT(Heard(), SizeIs(2)) << "once";
+}
+
+TEST_F(LostAnswers, MadeReadyBeforeTheAnswerWasLostItIsAskedBackBehindThat) {
+  Begin(R"({"command":"drain","node":"n1","rate":1})");
+  ASSERT_TRUE(control_->Ready("n1").has_value());
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return Heard().size() == 2; }));
+  EXPECT_EQ(Heard()[1], "DELETE");
+}
+
+TEST_F(LostAnswers, ThatItMayHaveHeardOutlivesTheProcessFromTheOrderOn) {
+  const auto saved = [&] {
+    const auto state = SavedStateFromJson(control_->SaveState(true));
+    return state ? state->pools.at("xmpp").front().self_drain : std::nullopt;
+  };
+  Begin(R"({"command":"drain","node":"n1","rate":1})");
+  ASSERT_TRUE(saved().has_value()) << "whoever goes on hears no answer";
+  EXPECT_TRUE(saved()->revocable);
+  EXPECT_TRUE(saved()->maybe_over);
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return late_.has_value(); }));
+  ASSERT_TRUE(saved().has_value());
+  EXPECT_EQ(saved()->incarnation, "1");
+  Order(R"({"command":"ready","node":"n1"})");
+  EXPECT_FALSE(saved().has_value());
+}
+
+// An answer that is cut short, here for being too long, is a lost one.
+TEST_F(NodeDrainOrders, OfANodeThatIsKnownToDrainALostAnswerSaysNothingNew) {
+  Order(R"({"command":"drain","node":"n1","rate":5})");
+  ASSERT_TRUE(control_->DrainsForGood("n1"));
+  drain_answer_.body = std::string(20'000, ' ');
+  late_.reset();
+  EXPECT_THAT(Order(R"({"command":"drain","node":"n1","rate":5})").message,
+              HasSubstr("may have heard"));
+  EXPECT_TRUE(control_->DrainsForGood("n1"));
+}
+
+TEST_F(NodeDrainOrders, WhoAnsweredThatItDoesNotIsNotAskedBack) {
+  drain_answer_ = {.status = 503};
+  Order(R"({"command":"drain","node":"n1","rate":5})");
+  asked_.clear();
+  EXPECT_EQ(Order(R"({"command":"ready","node":"n1"})").exit, CtlExit::kDone);
+  EXPECT_THAT(asked_, IsEmpty());
 }
 
 TEST_F(NodeDrainOrders, ThatANodeDrainsByItselfOutlivesTheProcess) {
