@@ -6,6 +6,7 @@
 
 #include "net/base/byte_reader.h"
 #include "net/base/byte_writer.h"
+#include "server/im/letters.h"
 
 namespace server {
 namespace {
@@ -68,7 +69,7 @@ size_t ReadCount(net::ByteReader& in, size_t most) {
   return in.ok() ? count : 0;
 }
 
-// Of what is not settled. Where there is none, as a node of before these has it.
+// Of what is not settled; nothing where there is none.
 void AppendDebts(Bytes& out, const BoundState& state, const NameOf& name_of) {
   std::vector<const SessionDebt*> open;
   for (const SessionDebt& debt : state.debts) {
@@ -134,7 +135,7 @@ std::vector<uint64_t> BoundState::Tickets() const {
   return tickets;
 }
 
-std::string BoundState::ToBytes(const NameOf& name_of) const {
+std::string BoundState::ToBytes(const NameOf& name_of, uint8_t version) const {
   Bytes out;
   AppendText(out, full.full());
   AppendText(out, secret);
@@ -157,7 +158,7 @@ std::string BoundState::ToBytes(const NameOf& name_of) const {
   for (const bool flag : {owes_answer, asked, managed, active}) {
     net::AppendNumber(&out, flag ? 1 : 0, 1);
   }
-  AppendDebts(out, *this, name_of);
+  if (version >= kLettersWithDebts) AppendDebts(out, *this, name_of);
   return {out.begin(), out.end()};
 }
 

@@ -32,7 +32,10 @@ struct BoundState {
 
   // Numbers of nodes are each node's own: a home whose ticket it is goes by its name, 0 among them.
   // A home that the one side or the other does not know any more waits for nothing.
-  std::string ToBytes(const std::function<std::string(uint16_t node)>& name_of) const;
+  // `version`: of letters, as the reader speaks; before kLettersWithDebts it hears of no debts, and
+  // the session goes on without them.
+  std::string ToBytes(const std::function<std::string(uint16_t node)>& name_of,
+                      uint8_t version) const;
   static std::optional<BoundState> Parse(
       std::string_view bytes,
       const std::function<std::optional<uint16_t>(const std::string& name)>& number_of);

@@ -340,6 +340,11 @@ std::optional<NodeNumber> FarSide::NumberOf(const std::string& name) const {
   return directory_.Find(name);
 }
 
+uint8_t FarSide::VersionOf(NodeNumber node) const {
+  const auto it = peers_.find(node);
+  return it == peers_.end() ? 0 : it->second.version;
+}
+
 bool FarSide::SendSession(const SessionId& next, std::string state) {
   return Post(next.node, SessionLetter{next, std::move(state)});
 }
@@ -395,10 +400,10 @@ void FarSide::OnLetter(NodeNumber, const ResumeFailedLetter& letter) {
 
 // --- From the node's thread.
 
-void FarSide::NodeUp(NodeNumber node, const std::string& name) {
+void FarSide::NodeUp(NodeNumber node, const std::string& name, uint8_t version) {
   if (left_) return;
   directory_.NodeUp(node, name);
-  peers_.try_emplace(node);
+  peers_[node].version = version;
 }
 
 void FarSide::NodeDown(NodeNumber node) {

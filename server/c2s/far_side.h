@@ -148,6 +148,8 @@ class FarSide {
   // By the names that all nodes know each other by; "" for one that went.
   std::string NameOf(NodeNumber node) const;
   std::optional<NodeNumber> NumberOf(const std::string& name) const;
+  // The newest version of letters that it reads; 0 for one that went.
+  uint8_t VersionOf(NodeNumber node) const;
   // From the place that it left, on the way to another node.
   // False: that node is not there, or it is too much.
   bool SendSession(const SessionId& next, std::string state);
@@ -155,7 +157,8 @@ class FarSide {
   void AwaitTickets(const SessionId& next, const Jid& user, const std::vector<uint64_t>& tickets);
 
   // --- From the node's thread.
-  void NodeUp(NodeNumber node, const std::string& name);
+  // `version`: of letters, the newest that both speak.
+  void NodeUp(NodeNumber node, const std::string& name, uint8_t version);
   void NodeDown(NodeNumber node);
   void Recorded(const std::string& bare, NodeNumber node, uint64_t stamp);
   void Erased(const std::string& bare, NodeNumber node);
@@ -188,6 +191,7 @@ class FarSide {
 
  private:
   struct Peer {
+    uint8_t version = kLettersVersion;
     std::map<SessionId, Jid> guests;
     std::map<SessionId, Jid> lodgers;
     size_t routed = 0;

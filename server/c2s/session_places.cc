@@ -678,8 +678,8 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
   } else {
     tickets = state.Tickets();
     // Too much, or its node is gone: what it had is lost, by NeverCame() or AwaitTickets().
-    if (!far_->SendSession(next,
-                           state.ToBytes([this](NodeNumber node) { return far_->NameOf(node); }))) {
+    const auto name_of = [this](NodeNumber node) { return far_->NameOf(node); };
+    if (!far_->SendSession(next, state.ToBytes(name_of, far_->VersionOf(next.node)))) {
       far_->ResumeFailed(next);
     }
   }

@@ -215,15 +215,21 @@ std::string Speaks(unsigned their_oldest, unsigned their_newest, unsigned oldest
          std::to_string(newest) + ": upgrade the older one";
 }
 
+ContentVersions ContentOf(const Hello& hello) {
+  const auto version = [&](unsigned shift) {
+    return std::max<uint8_t>(static_cast<uint8_t>(hello.features >> shift), 1);
+  };
+  return {.oldest = version(8), .newest = version(0)};
+}
+
 // Why nothing can be said to that node; "": it can.
 std::string Incompatible(const Hello& hello, const ContentVersions& content) {
   std::string why =
       Speaks(hello.version_min, hello.version_max, kFrameVersionMin, kFrameVersion, "the links");
   if (!why.empty()) return why;
-  const auto newest = static_cast<uint8_t>(hello.features);
-  const auto oldest = static_cast<uint8_t>(hello.features >> 8U);
-  return Speaks(std::max<unsigned>(oldest, 1), std::max<unsigned>(newest, 1), content.oldest,
-                content.newest, "what sessions say to each other");
+  const ContentVersions theirs = ContentOf(hello);
+  return Speaks(theirs.oldest, theirs.newest, content.oldest, content.newest,
+                "what sessions say to each other");
 }
 
 }  // namespace
@@ -250,6 +256,7 @@ void Cluster::OnHello(const std::string& from, const FrameHeader& header, const 
   }
   const bool fresh = !peer.greeted;
   peer.greeted = true;
+  peer.content = std::min(ContentOf(hello).newest, options_.content.newest);
   peer.unsure_since.reset();
   peer.lineage = hello.view.lineage();
   look_ = true;
@@ -316,6 +323,11 @@ bool Cluster::SendMessage(const std::string& node, uint32_t channel, std::span<c
                           net::Time now) {
   if (bytes.size() > kMessageBytesMax || node == self() || !MayRoute(node, now)) return false;
   return Send(node, Message{channel, bytes});
+}
+
+uint8_t Cluster::ContentVersion(std::string_view node) const {
+  const auto it = peers_.find(node);
+  return it == peers_.end() ? options_.content.oldest : it->second.content;
 }
 
 // --- heartbeats and reports

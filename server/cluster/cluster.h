@@ -166,6 +166,8 @@ class Cluster final : private TableLink {
   // large, or the link is full.
   bool SendMessage(const std::string& node, uint32_t channel, std::span<const uint8_t> bytes,
                    net::Time now);
+  // The newest version of what messages carry (ClusterOptions::content) that it speaks as well.
+  uint8_t ContentVersion(std::string_view node) const;
 
   // --- what is known ---
   std::vector<ClusterEvent> TakeEvents();
@@ -186,6 +188,7 @@ class Cluster final : private TableLink {
     bool stopped = false;
     std::vector<uint64_t> lineage;  // of its cluster, as it last said
     std::string refusal;            // why we cannot talk
+    uint8_t content = 1;            // the newest version of it that both speak
     uint64_t incarnation = 0;
     uint64_t stamp = 0;                     // its last one
     uint64_t echo = 0;                      // the youngest of our stamps that it has seen

@@ -28,9 +28,12 @@
 
 namespace server {
 
-inline constexpr uint8_t kLettersVersion = 1;
+inline constexpr uint8_t kLettersVersion = 2;
 // The oldest that is read, too.
 inline constexpr uint8_t kLettersVersionMin = 1;
+// From which on a session's bytes may end with what is owed to it (server/c2s/bound_state.h): who
+// is older takes no such session.
+inline constexpr uint8_t kLettersWithDebts = 2;
 // The largest; above every stanza that a client may send, with what is put into it.
 inline constexpr size_t kLetterBytesMax = size_t{24} << 20U;
 inline constexpr size_t kLetterHeadBytes = 13;

@@ -161,8 +161,10 @@ void XmppCluster::Tell(const std::string& name, Peer& peer) {
   peer.told = true;
   peer.number = NewNumber();
   names_[peer.number] = name;
-  service_->OnEachWorker(
-      [number = peer.number, name](XmppWorker& w) { w.far().NodeUp(number, name); });
+  const uint8_t version = cluster_.cluster().ContentVersion(name);
+  service_->OnEachWorker([number = peer.number, name, version](XmppWorker& w) {
+    w.far().NodeUp(number, name, version);
+  });
   cluster_.cluster().table(kHomeTable)->ForEachRecord([&](const RecordView& record) {
     if (record.owner == name) {
       changes_.push_back({std::string(record.key), peer.number, record.stamp, false});

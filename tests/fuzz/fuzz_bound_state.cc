@@ -8,6 +8,7 @@
 
 #include "net/base/check.h"
 #include "server/c2s/bound_state.h"
+#include "server/im/letters.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const auto number_of = [](const std::string& name) -> std::optional<uint16_t> {
@@ -18,9 +19,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::string_view bytes(reinterpret_cast<const char*>(data), size);
   const auto state = server::BoundState::Parse(bytes, number_of);
   if (!state) return 0;
-  const std::string once = state->ToBytes(name_of);
+  const std::string once = state->ToBytes(name_of, server::kLettersVersion);
   const auto again = server::BoundState::Parse(once, number_of);
   CHECK(again.has_value());
-  CHECK(again->ToBytes(name_of) == once);
+  CHECK(again->ToBytes(name_of, server::kLettersVersion) == once);
   return 0;
 }

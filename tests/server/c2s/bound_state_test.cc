@@ -7,6 +7,8 @@
 #include <utility>
 #include <vector>
 
+#include "server/im/letters.h"
+
 namespace server {
 namespace {
 
@@ -68,7 +70,7 @@ TEST_F(BoundStateTest, DebtsGoAlongByTheNamesOfNodes) {
   session.Owed(1);  // "home": there it hears of it without going anywhere
   session.Owed(2);  // "elsewhere", which is not known there
   const auto nobody = [](uint16_t) { return false; };
-  const auto came = Arrive(session.Take().ToBytes(NameThere));
+  const auto came = Arrive(session.Take().ToBytes(NameThere, kLettersVersion));
   ASSERT_NE(came, nullptr);
   EXPECT_TRUE(came->LostDebt(nobody)) << "nobody will tell it";
   came->Settle(1, out);
@@ -78,9 +80,27 @@ TEST_F(BoundStateTest, DebtsGoAlongByTheNamesOfNodes) {
   other.Manage("0123456789abcdef");
   other.Receive(10, out);
   other.Owed(1);
-  const auto there = Arrive(other.Take().ToBytes(NameThere));
+  const auto there = Arrive(other.Take().ToBytes(NameThere, kLettersVersion));
   ASSERT_NE(there, nullptr);
   EXPECT_FALSE(there->LostDebt([](uint16_t) { return true; }));
+}
+
+// A node of before the debts takes nothing behind the last flag.
+TEST_F(BoundStateTest, WhoReadsAnOlderVersionGetsTheSessionWithoutItsDebts) {
+  const auto state = [this](bool debts) {
+    BoundSession one{{.worker = 4, .place = 5, .life = 6}, *Jid::Parse("romeo@here/r"), &limits};
+    one.Manage("0123456789abcdef");
+    one.Receive(10, out);
+    if (debts) one.Owed(2);
+    return one.Take();
+  };
+  const std::string old = state(true).ToBytes(NameThere, kLettersWithDebts - 1);
+  EXPECT_EQ(old, state(false).ToBytes(NameThere, kLettersVersion));
+  EXPECT_GT(state(true).ToBytes(NameThere, kLettersWithDebts).size(), old.size());
+  const auto came = Arrive(old);
+  ASSERT_NE(came, nullptr);
+  EXPECT_EQ(came->unsettled(), 1U);
+  EXPECT_FALSE(came->LostDebt([](uint16_t) { return true; }));
 }
 
 TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
@@ -98,7 +118,7 @@ TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
   const uint64_t tag = session.State(true).resume_tag;
   EXPECT_NE(tag, 0U);
 
-  const std::string bytes = session.Take().ToBytes(NameThere);
+  const std::string bytes = session.Take().ToBytes(NameThere, kLettersVersion);
   std::vector<TicketEnd> ended;
   session.Lose(ended);
   EXPECT_THAT(ended, ElementsAre());  // it is another's now
@@ -143,7 +163,7 @@ TEST_F(BoundStateTest, WhatIsCutOffOrMoreIsNoSession) {
   session.Manage("0123456789abcdef");
   session.Receive(0, out);
   session.Deliver(Message("one", 1, 0), kNow, true, out);
-  const std::string bytes = session.Take().ToBytes(NameThere);
+  const std::string bytes = session.Take().ToBytes(NameThere, kLettersVersion);
   EXPECT_NE(Arrive(bytes), nullptr);
   for (size_t size = 0; size < bytes.size(); ++size) {
     EXPECT_EQ(Arrive(bytes.substr(0, size)), nullptr) << size;

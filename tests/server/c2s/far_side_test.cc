@@ -416,7 +416,7 @@ class Sim {
     for (const auto& [me, other] : {std::pair(a, b), std::pair(b, a)}) {
       Node& node = *nodes[At(me)];
       node.numbers[other] = ++node.last_number;
-      node.far->NodeUp(node.last_number, Node::Name(other));
+      node.far->NodeUp(node.last_number, Node::Name(other), kLettersVersion);
       for (const auto& [bare, stamp] : nodes[At(other)]->records) {
         links[{other, me}].push_back({{}, {.bare = bare, .gone = false}, stamp});
       }

@@ -345,5 +345,70 @@ TEST_P(XmppServiceTest, ASessionForWhichTooMuchComesBeforeItIsThereDoesNotCome) 
   EXPECT_LT(world.clock.Now() - before, std::chrono::seconds(4));
 }
 
+// A session that came from one node with something under way goes on to another: what it has with
+// it there.
+size_t DebtsToldTo(uint8_t version) {
+  constexpr NodeNumber kFrom = 1, kTo = 2;
+  std::mutex mutex;
+  std::vector<uint8_t> told;
+  XmppWorld world(1, [&](XmppSetup& setup) {
+    setup.node = "mongooseim@here";
+    setup.to_nodes = [&](std::vector<NodeMail> mail) {
+      const std::lock_guard lock(mutex);
+      for (const NodeMail& one : mail) {
+        if (one.node == kTo) told.insert(told.end(), one.letters.begin(), one.letters.end());
+      }
+    };
+  });
+  world.homes.front()->resumes = true;
+  Client at_home = world.LogIn("juliet", "j");
+  world.service->OnWorker([version](XmppWorker& w) {
+    w.far().NodeUp(kFrom, "mongooseim@from", kLettersVersion);
+    w.far().NodeUp(kTo, "mongooseim@to", version);
+  });
+  Client juliet = world.Authenticated("juliet");
+  juliet.Say("<resume xmlns='urn:xmpp:sm:3' h='0' previd='" + std::string(32, 'a') + "-9-9'/>");
+  if (!world.Within([&] { return world.homes.front()->resumed == 1; })) return SIZE_MAX;
+  const SessionId id = world.homes.front()->resumed_as;
+
+  const BoundLimits limits;
+  BoundSession::Out out;
+  BoundSession before({.worker = 0, .place = 1, .life = 1}, *Jid::Parse("juliet@here/k"), &limits);
+  before.Manage(std::string(16, 'a'));
+  before.Receive(10, out);
+  std::vector<uint8_t> letter;
+  AppendLetter(letter, SessionLetter{id, before.Take().ToBytes([](uint16_t) { return ""; },
+                                                               kLettersVersion)});
+  world.service->OnWorker([letter](XmppWorker& w) {
+    w.far().OnMail(kFrom, LetterKind::kSession, std::span(letter).subspan(kLetterHeadBytes));
+  });
+  juliet.Until("<resumed ");
+  world.service->OnWorker([id](XmppWorker& w) {
+    w.Move(id, {.worker = 0, .node = kTo, .place = 7, .life = 7}, *Jid::Parse("juliet@here"));
+  });
+  size_t debts = SIZE_MAX;
+  const auto read = [&] {
+    const std::lock_guard lock(mutex);
+    std::span<const uint8_t> rest = told;
+    for (auto head = ReadLetterHead(rest); head; head = ReadLetterHead(rest)) {
+      rest = rest.subspan(kLetterHeadBytes);
+      const auto one = ReadLetter(head->kind, rest.first(head->size), kFrom);
+      rest = rest.subspan(head->size);
+      if (!one || !std::holds_alternative<SessionLetter>(*one)) continue;
+      const auto state = BoundState::Parse(std::get<SessionLetter>(*one).state,
+                                           [](const std::string&) { return 3; });
+      if (state) debts = state->debts.size();
+    }
+    return debts != SIZE_MAX;
+  };
+  EXPECT_TRUE(world.Within(read));
+  return debts;
+}
+
+TEST(XmppService, ASessionThatMovesTakesItsDebtsWithItToWhoReadsThemAlone) {
+  EXPECT_EQ(DebtsToldTo(kLettersVersion), 1U);
+  EXPECT_EQ(DebtsToldTo(1), 0U) << "it would not be read there, and end";
+}
+
 }  // namespace
 }  // namespace server::test

@@ -58,6 +58,7 @@ class FewWords final : public HomeBox, public HomeGate {
   void Resume(const SessionId& next, const Jid& user, uint64_t) override {
     if (!resumes) return ground_.sessions.ResumeFailed(next);
     users_[user.full()].insert(next);  // from a node that takes its time
+    resumed_as = next;
     ++resumed;
   }
   void DeliveryEnded(const SessionId&, const Jid&, uint64_t ticket, DeliveryEnd end) override {
@@ -76,6 +77,7 @@ class FewWords final : public HomeBox, public HomeGate {
   std::array<std::atomic<int>, 2> ended{};  // taken, lost
   std::atomic<bool> resumes{false};
   std::atomic<int> resumed{0};
+  SessionId resumed_as;  // the last of them
   // What is gone is told to the user's other sessions at once, as presence is.
   std::atomic<bool> tells_gone{false};
 

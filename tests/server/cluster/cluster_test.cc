@@ -585,6 +585,24 @@ TEST(Cluster, APeerWhoseLettersCannotBeReadIsRefusedWithWordsAndOneOfBeforeTheyW
   EXPECT_THAT(cluster.Status().alarms, IsEmpty());
 }
 
+// Each is spoken to as it reads.
+TEST(Cluster, KnowsTheNewestVersionOfLettersThatBothRead) {
+  World world({.nodes = 3});
+  MemoryDisk disk;
+  server::ClusterOptions options{.node = kN0, .content = {.oldest = 1, .newest = 3}};
+  auto cluster = server::Cluster::Open(options, world.node(0), disk, world.now(), 1).value();
+  const auto greet = [&](uint64_t features) {
+    cluster->OnNodeUp(kN1, world.now());
+    const server::Hello hello{.features = features};
+    cluster->OnFrame(kN1, EncodeFrame({.from_incarnation = 9}, hello), world.now());
+    return cluster->ContentVersion(kN1);
+  };
+  EXPECT_EQ(greet(0), 1) << "of before they were told";
+  EXPECT_EQ(greet(0x0102), 2);
+  EXPECT_EQ(greet(0x0205), 3);
+  EXPECT_EQ(cluster->ContentVersion(kN2), 1) << "nobody knows";
+}
+
 TEST(Cluster, AnothersOrAnEditedFileIsAnErrorWithItsRemedy) {
   Formed world(1);
   MemoryDisk disk;
