@@ -102,11 +102,23 @@ net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
   if (!rate || !deadline || *rate + *deadline <= 0) {
     return Plain(400, "rate (a second) and deadline (seconds) are numbers, and one is above 0\n");
   }
-  const auto connections = drain_.begin(
-      *rate, std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(*deadline)));
-  if (!connections) return Plain(503, "clients are not served here\n");
-  return Json("{\"draining\":true,\"connections\":" + std::to_string(*connections) +
-              ",\"revocable\":true}\n");
+  const std::string force = request.QueryValue("force").value_or("false");
+  if (force != "true" && force != "false") return Plain(400, "force is true or false\n");
+  const auto answer = drain_.begin(
+      {.per_s = *rate,
+       .deadline =
+           std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(*deadline)),
+       .force = force == "true"});
+  if (!answer) return Plain(503, "clients are not served here\n");
+  const std::string end = ",\"forecast\":" + answer->forecast + "}\n";
+  if (answer->begun) {
+    return Json("{\"draining\":true,\"connections\":" + std::to_string(answer->connections) +
+                ",\"revocable\":true" + end);
+  }
+  net::HttpResponse refused = Json("{\"draining\":false,\"connections\":" +
+                                   std::to_string(answer->connections) + end);
+  refused.status = 409;
+  return refused;
 }
 
 net::HttpResponse Pages::Ready() const {

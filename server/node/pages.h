@@ -10,7 +10,10 @@
 //                            in http.drain_file (Basic authentication): the node drains as with
 //                            `mongooseimctl drain`, and {"draining":true,"connections":N} is the
 //                            answer, with "revocable":true: DELETE of the same path takes the node
-//                            back into service, {"draining":false}. Without that file neither is
+//                            back into service, {"draining":false}. What the others cannot carry is
+//                            refused with 409, {"draining":false}, unless force=true is said. All
+//                            of these have a "forecast": what comes to the others, what they can
+//                            take, and in a refusal what they could. Without that file neither is
 //                            there. All other orders come by mongooseimctl, over the distribution.
 //
 // On the node's thread.
@@ -34,11 +37,20 @@ namespace server {
 class Pages {
  public:
   using LoadOf = std::function<NodeLoad()>;
+  struct DrainOrder {
+    double per_s = 0;  // 0: evenly until the deadline
+    net::Duration deadline{0};
+    bool force = false;  // though the others cannot carry it
+  };
+  struct DrainAnswer {
+    bool begun = false;
+    uint64_t connections = 0;
+    std::string forecast;  // JSON
+  };
   struct Drain {
     std::string credentials;  // "USER:PASSWORD"; "": nobody may
-    // With a rate of 0: evenly until the deadline. The connections that are there; nothing where
-    // clients are not served.
-    std::function<std::optional<uint64_t>(double per_s, net::Duration deadline)> begin;
+    // Nothing where clients are not served.
+    std::function<std::optional<DrainAnswer>(const DrainOrder& order)> begin;
     std::function<std::expected<void, std::string>()> end;  // or why not
   };
 

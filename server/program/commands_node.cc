@@ -51,11 +51,9 @@ void Drain(CommandCall call) {
   const NodeHooks& hooks = call.ground().hooks;
   const auto per_s = static_cast<double>(call.Number("rate", 100));
   const auto deadline = std::chrono::seconds(call.Number("deadline", 0));
-  if (!call.Has("force")) {
-    const std::string why = hooks.refuse_drain(per_s, deadline);
-    if (!why.empty()) return call.Fault(why, "drain_refused");
+  if (auto begun = hooks.drain(per_s, deadline, call.Has("force")); !begun) {
+    return call.Fault(begun.error(), "drain_refused");
   }
-  hooks.drain(per_s, deadline);
   call.Result(StateJson(hooks.drained()));
 }
 

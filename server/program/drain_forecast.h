@@ -20,8 +20,22 @@ struct DrainPlan {
   double logins_per_s = 0;    // that each of them can take, as this node's cost
 };
 
-// Why the others cannot carry it, and what they could; "": they can.
-std::string RefuseDrain(const DrainPlan& plan);
+struct DrainForecast {
+  double peak_per_s = 0;    // logins at its worst
+  double budget_per_s = 0;  // that the others can take
+  std::string why;          // they cannot carry it; "": they can
+  // Then they could carry this; 0: nobody is there, or the deadline may stay.
+  uint64_t rate = 0;
+  uint64_t deadline_s = 0;
+
+  bool carried() const { return why.empty(); }
+  // For who may drain by `mongooseimctl`: why, with the options that would do.
+  std::string ForOperators() const;
+  // {"peak_per_s":…,"budget_per_s":…}, and where it is not carried {…,"refused":…,"rate":…,
+  // "deadline":…}, each as POST /api/drain takes it.
+  std::string Json() const;
+};
+DrainForecast ForecastDrain(const DrainPlan& plan);
 
 double MeanOf(std::span<const uint64_t> counts);  // of one at least
 // How many sessions a node has above (1 + epsilon) of the mean. `counts` are of all nodes, its own

@@ -98,11 +98,11 @@ class Node {
   void Discover(std::unique_ptr<DiscoverySource> source);
   void Drain(double per_s, net::Duration deadline);
   std::expected<void, std::string> EndDrain();
-  std::optional<uint64_t> DrainByOrder(double per_s, net::Duration deadline);
+  std::optional<Pages::DrainAnswer> DrainByOrder(const Pages::DrainOrder& order);
   DrainState Drained();
   bool Alone() const;
   uint64_t DrainLeft();
-  std::string WhyNotDrain(double per_s, net::Duration deadline) const;
+  DrainForecast Forecast(double per_s, net::Duration deadline) const;
   std::vector<uint64_t> SessionCounts() const;
   void MeterMemory();
   void WriteMoreMetrics(net::MetricsWriter& out) const;
@@ -335,11 +335,16 @@ NodeHooks Node::Hooks() {
   return {
       .sessions = [this] { return KnownSessions(); },
       .memory = [this] { return MemoryCategories(); },
-      .drain = [this](double per_s, net::Duration deadline) { Drain(per_s, deadline); },
+      .drain = [this](double per_s, net::Duration deadline,
+                      bool force) -> std::expected<void, std::string> {
+        const auto answer = DrainByOrder({.per_s = per_s, .deadline = deadline, .force = force});
+        if (answer && !answer->begun) {
+          return std::unexpected(Forecast(per_s, deadline).ForOperators());
+        }
+        return {};
+      },
       .undrain = [this] { return EndDrain(); },
       .drained = [this] { return Drained(); },
-      .refuse_drain = [this](double per_s,
-                             net::Duration deadline) { return WhyNotDrain(per_s, deadline); },
       .session_counts = [this] { return SessionCounts(); },
       .after = [this](net::Duration delay,
                       std::function<void()> task) { node_->loop().After(delay, std::move(task)); },
@@ -451,7 +456,7 @@ void Node::Assemble() {
         [this](net::MetricsWriter& out) { WriteMoreMetrics(out); },
         Pages::Drain{
             setup_.drain_credentials,
-            [this](double per_s, net::Duration deadline) { return DrainByOrder(per_s, deadline); },
+            [this](const Pages::DrainOrder& order) { return DrainByOrder(order); },
             [this] { return EndDrain(); }},
         std::move(fd)));
   }
@@ -542,13 +547,19 @@ std::expected<void, std::string> Node::EndDrain() {
   return {};
 }
 
-// By a balancer.
-std::optional<uint64_t> Node::DrainByOrder(double per_s, net::Duration deadline) {
+// By whomever: what the others cannot carry is done by force alone.
+std::optional<Pages::DrainAnswer> Node::DrainByOrder(const Pages::DrainOrder& order) {
   if (clients_ == nullptr) return std::nullopt;
-  const uint64_t connections = clients_->service().connections();
-  if (per_s <= 0) per_s = static_cast<double>(connections) / net::Seconds(deadline) + 1;
-  Drain(per_s, deadline);
-  return connections;
+  Pages::DrainAnswer answer{.connections = clients_->service().connections(), .forecast = {}};
+  double per_s = order.per_s;
+  if (per_s <= 0) {
+    per_s = static_cast<double>(answer.connections) / net::Seconds(order.deadline) + 1;
+  }
+  const DrainForecast forecast = Forecast(per_s, order.deadline);
+  answer.forecast = forecast.Json();
+  answer.begun = order.force || forecast.carried();
+  if (answer.begun) Drain(per_s, order.deadline);
+  return answer;
 }
 
 DrainState Node::Drained() {
@@ -565,15 +576,14 @@ uint64_t Node::DrainLeft() {
                      clock_.Now());
 }
 
-std::string Node::WhyNotDrain(double per_s, net::Duration deadline) const {
-  if (clients_ == nullptr) return "";
+DrainForecast Node::Forecast(double per_s, net::Duration deadline) const {
   const ClusterStatus status = cluster_->Status();
-  return RefuseDrain({.connections = clients_->service().connections(),
-                      .per_s = per_s,
-                      .deadline = deadline,
-                      .members = status.members.size(),
-                      .others = status.running.size() - 1,
-                      .logins_per_s = clients_->service().login_budget()});
+  return ForecastDrain({.connections = clients_->service().connections(),
+                        .per_s = per_s,
+                        .deadline = deadline,
+                        .members = status.members.size(),
+                        .others = status.running.size() - 1,
+                        .logins_per_s = clients_->service().login_budget()});
 }
 
 std::vector<uint64_t> Node::SessionCounts() const {

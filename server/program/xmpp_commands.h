@@ -55,13 +55,13 @@ struct NodeHooks {
   std::function<std::vector<KnownSession>()> sessions;
   // By category, in bytes.
   std::function<std::vector<std::pair<std::string, uint64_t>>()> memory;
-  // So many connections a second; after `deadline` all at once (0: never).
-  std::function<void(double per_s, net::Duration deadline)> drain;
+  // So many connections a second; after `deadline` all at once (0: never). Or why not: the others
+  // cannot carry it, and nobody says that it is to be all the same.
+  std::function<std::expected<void, std::string>(double per_s, net::Duration deadline, bool force)>
+      drain;
   // The node takes clients again; or why not.
   std::function<std::expected<void, std::string>()> undrain;
   std::function<DrainState()> drained;
-  // Why the other nodes cannot carry that; "": they can.
-  std::function<std::string(double per_s, net::Duration deadline)> refuse_drain;
   // Sessions of each node of our side, this one first.
   std::function<std::vector<uint64_t>()> session_counts;
   std::function<void(net::Duration delay, std::function<void()> task)> after;

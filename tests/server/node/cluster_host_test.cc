@@ -306,6 +306,54 @@ TEST_F(ClusterHostTest, PagesTellWhetherTheNodeIsReady) {
   a.On([&] { pages.reset(); });
 }
 
+// One decision, whoever orders: here the others can carry what goes at 10 a second.
+TEST_F(ClusterHostTest, ADrainThatTheOthersCannotCarryIsRefusedWithItsForecastButForForce) {
+  TestNode& a = Make("a");
+  std::unique_ptr<Pages> pages;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  std::vector<double> begun;
+  const auto begin = [&](const Pages::DrainOrder& order) {
+    const bool goes = order.force || order.per_s <= 10;
+    if (goes) begun.push_back(order.per_s);
+    return std::optional<Pages::DrainAnswer>(
+        {.begun = goes, .connections = 40, .forecast = "{\"peak_per_s\":40}"});
+  };
+  a.On([&] {
+    auto listener = net::Listen(reinterpret_cast<sockaddr*>(&address), sizeof address, {});
+    ASSERT_TRUE(listener.has_value());
+    pages = std::make_unique<Pages>(
+        a.node(), a.host(), [] { return NodeLoad{}; }, [](net::MetricsWriter&) {},
+        Pages::Drain{.credentials = "b:s", .begin = begin, .end = nullptr}, std::move(*listener));
+  });
+  const auto post = [&](std::string query) {
+    return a.On([&] {
+      net::HttpRequest request;
+      request.method = "POST";
+      request.path = "/api/drain";
+      request.query = std::move(query);
+      request.headers.push_back({"Authorization", net::BasicAuthorization("b", "s")});
+      return pages->Answer(request);
+    });
+  };
+  const auto refused = post("rate=50");
+  EXPECT_EQ(refused.status, 409);
+  EXPECT_EQ(refused.body,
+            "{\"draining\":false,\"connections\":40,\"forecast\":{\"peak_per_s\":40}}\n");
+  EXPECT_EQ(post("rate=50&force=false").status, 409);
+  EXPECT_EQ(post("rate=50&force=yes").status, 400);
+  EXPECT_TRUE(begun.empty());
+  const auto forced = post("rate=50&force=true");
+  EXPECT_EQ(forced.status, 200);
+  EXPECT_EQ(forced.body,
+            "{\"draining\":true,\"connections\":40,\"revocable\":true,"
+            "\"forecast\":{\"peak_per_s\":40}}\n");
+  EXPECT_EQ(post("rate=10").status, 200);
+  EXPECT_EQ(begun, (std::vector<double>{50, 10}));
+  a.On([&] { pages.reset(); });
+}
+
 // The heartbeat's timer may be due while the last operations come back.
 TEST_F(ClusterHostTest, WhoIsCalledWhileTheNodeEndsFindsItsLoop) {
   TestNode& a = Make("a");

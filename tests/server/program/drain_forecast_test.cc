@@ -11,27 +11,32 @@ namespace {
 using std::chrono::seconds;
 using ::testing::HasSubstr;
 
+std::string Refusal(const DrainPlan& plan) {
+  const DrainForecast forecast = ForecastDrain(plan);
+  return forecast.carried() ? "" : forecast.ForOperators();
+}
+
 TEST(DrainForecast, WhatTheOthersCanCarryIsNotRefused) {
-  EXPECT_EQ(RefuseDrain({.connections = 5000,
+  EXPECT_EQ(Refusal({.connections = 5000,
                          .per_s = 100,
                          .deadline = seconds(60),
                          .members = 3,
                          .others = 2,
                          .logins_per_s = 1000}),
             "");
-  EXPECT_EQ(RefuseDrain({.connections = 0, .per_s = 1e6, .members = 3, .others = 0}), "");
-  EXPECT_EQ(RefuseDrain({.connections = 10, .per_s = 1e6, .members = 1}), "")
+  EXPECT_EQ(Refusal({.connections = 0, .per_s = 1e6, .members = 3, .others = 0}), "");
+  EXPECT_EQ(Refusal({.connections = 10, .per_s = 1e6, .members = 1}), "")
       << "a node that stands alone never had others";
 }
 
 TEST(DrainForecast, ARefusalTellsThePeakTheBudgetAndWhatWouldDo) {
   EXPECT_EQ(
-      RefuseDrain(
+      Refusal(
           {.connections = 8400, .per_s = 3100, .members = 3, .others = 2, .logins_per_s = 1000}),
       "the drain peaks at 3,100 logins/s, the budget of the 2 others is 2,000/s: suggest "
       "--rate 1000, or --force");
   // At the deadline all that are left go at once.
-  EXPECT_EQ(RefuseDrain({.connections = 8400,
+  EXPECT_EQ(Refusal({.connections = 8400,
                          .per_s = 50,
                          .deadline = seconds(60),
                          .members = 3,
@@ -39,7 +44,7 @@ TEST(DrainForecast, ARefusalTellsThePeakTheBudgetAndWhatWouldDo) {
                          .logins_per_s = 1000}),
             "the drain peaks at 5,400 logins/s, the budget of the 2 others is 2,000/s: suggest "
             "--rate 140, or --force");
-  EXPECT_EQ(RefuseDrain({.connections = 8400,
+  EXPECT_EQ(Refusal({.connections = 8400,
                          .per_s = 50,
                          .deadline = seconds(60),
                          .members = 2,
@@ -50,8 +55,27 @@ TEST(DrainForecast, ARefusalTellsThePeakTheBudgetAndWhatWouldDo) {
 }
 
 TEST(DrainForecast, WithNobodyLeftItIsRefused) {
-  EXPECT_THAT(RefuseDrain({.connections = 7, .per_s = 1, .members = 3, .others = 0}),
-              HasSubstr("no other node is there to take 7 connections"));
+  EXPECT_THAT(Refusal({.connections = 7, .per_s = 1, .members = 3, .others = 0}),
+              HasSubstr("no other node is there to take 7 connections; --force closes them"));
+}
+
+// For who asks by HTTP: numbers, and what the same page would take.
+TEST(DrainForecast, IsToldAsJson) {
+  DrainPlan plan{.connections = 8400,
+                 .per_s = 50,
+                 .deadline = seconds(60),
+                 .members = 2,
+                 .others = 1,
+                 .logins_per_s = 100};
+  EXPECT_EQ(ForecastDrain(plan).Json(),
+            R"({"peak_per_s":5400,"budget_per_s":100,"refused":"the drain peaks at 5,400 logins/s, )"
+            R"(the budget of the other node is 100/s","rate":50,"deadline":168})");
+  plan.connections = 20;
+  EXPECT_EQ(ForecastDrain(plan).Json(), R"({"peak_per_s":20,"budget_per_s":100})");
+  plan.others = 0;
+  EXPECT_EQ(ForecastDrain(plan).Json(),
+            R"({"peak_per_s":20,"budget_per_s":0,"refused":"no other node is there to take 20 )"
+            R"(connections"})");
 }
 
 TEST(DrainForecast, ASurplusIsWhatIsAboveTheMeanAndHasNotLeftYet) {
