@@ -252,7 +252,8 @@ std::string FarSide::NodeOf(const std::string& bare) const {
 // --- What homes have for sessions of other nodes.
 
 void FarSide::Bound(const SessionId& session, const Jid& full) {
-  Post(session.node, BoundLetter{session, full});
+  if (Post(session.node, BoundLetter{session, full})) return;
+  home().Gone(session, full.Bare());  // its node went while its user was read
 }
 
 void FarSide::BindFailed(const SessionId& session, std::string error_xml) {
@@ -357,6 +358,8 @@ void FarSide::AwaitTickets(const SessionId& next, const Jid& user,
   // Back on this node, or on its way: it tells by itself, or is gone without having come.
   const bool there = at.node == 0 || AtHome(at.node, at);
   for (const uint64_t ticket : tickets) {
+    // Where it is now is told sooner than this worker, at times, and tells what it took.
+    if (!ground_.home.Awaits(ticket)) continue;
     if (there) {
       tickets_.Add(ticket, at);
     } else {  // its node went, or it gave up meanwhile: nobody else will tell
@@ -536,8 +539,8 @@ void FarSide::OnLetter(NodeNumber node, const ChangedLetter& letter) {
 
 void FarSide::OnLetter(NodeNumber, const DeliveryEndedLetter& letter) {
   if (letter.ticket == 0) return LoseTickets(letter.session, letter.user);
-  // It may have left that node since: its home gives each ticket once.
-  if (!tickets_.Take(letter.ticket)) return;
+  // Of one that has ended its home knows no more; of one that this does not know yet, it does.
+  tickets_.Take(letter.ticket);
   home().DeliveryEnded(letter.session, letter.user, letter.ticket, letter.end);
 }
 

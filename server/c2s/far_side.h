@@ -51,6 +51,8 @@ class HomeDoor {
   virtual bool Has(const std::string& bare) = 0;
   // Forgets it as soon as nothing of it is under way; at once, most often.
   virtual void Release(const std::string& bare) = 0;
+  // The end of that delivery is not known yet.
+  virtual bool Awaits(uint64_t ticket) = 0;
   // Others stored something for it.
   virtual void Look(const Jid& user) = 0;
   virtual void Expel(const Jid& user, net::StreamError error, const std::string& text) = 0;

@@ -81,6 +81,7 @@ struct HomeBox : HomeDoor {
   bool Knows(const std::string&) override { return false; }
   bool Has(const std::string&) override { return false; }
   void Release(const std::string&) override {}
+  bool Awaits(uint64_t) override { return true; }
   void Look(const Jid&) override {}
   void Expel(const Jid&, net::StreamError, const std::string&) override {}
 };

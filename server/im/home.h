@@ -72,6 +72,7 @@ class Home final : public HomeGate {
 
   const HomeCounters& counters() const { return core_.counters; }
   size_t users() const { return core_.users(); }
+  bool Awaits(uint64_t ticket) const { return core_.Awaits(ticket); }
   size_t tickets() const { return core_.tickets(); }  // deliveries whose end is awaited
 
  private:

@@ -268,9 +268,12 @@ void HomeCore::Forget(std::string_view bare) {
   User* user = Find(bare);
   if (user == nullptr) return;
   user->stale = true;
-  // What waits for its turn is answered when the user is not to be found any more.
+  // What waits for its turn is answered when the user is not to be found any more; messages that
+  // wait behind others come anew, for whoever has the user then.
   const auto waiting = std::move(user->waiting);
   Evict(*user);
+  if (waiting == nullptr) return;
+  for (Parcel& message : waiting->messages) Route(std::move(message));
 }
 
 bool HomeCore::MayBeStale(const std::string& bare) {

@@ -173,6 +173,7 @@ class HomeCore {
   using TicketEnd = std::move_only_function<void(DeliveryEnd end)>;
   uint64_t NewTicket(TicketEnd end);
   void EndTicket(uint64_t ticket, DeliveryEnd end);
+  bool Awaits(uint64_t ticket) const { return tickets_.contains(ticket); }
   size_t tickets() const { return tickets_.size(); }
 
   HomeCounters counters;

@@ -104,19 +104,18 @@ net::HttpResponse Pages::BeginDrain(const net::HttpRequest& request) const {
   }
   const std::string force = request.QueryValue("force").value_or("false");
   if (force != "true" && force != "false") return Plain(400, "force is true or false\n");
-  const auto answer = drain_.begin(
-      {.per_s = *rate,
-       .deadline =
-           std::chrono::duration_cast<net::Duration>(std::chrono::duration<double>(*deadline)),
-       .force = force == "true"});
+  const auto answer = drain_.begin({.per_s = *rate,
+                                    .deadline = std::chrono::duration_cast<net::Duration>(
+                                        std::chrono::duration<double>(*deadline)),
+                                    .force = force == "true"});
   if (!answer) return Plain(503, "clients are not served here\n");
   const std::string end = ",\"forecast\":" + answer->forecast + "}\n";
   if (answer->begun) {
     return Json("{\"draining\":true,\"connections\":" + std::to_string(answer->connections) +
                 ",\"revocable\":true" + end);
   }
-  net::HttpResponse refused = Json("{\"draining\":false,\"connections\":" +
-                                   std::to_string(answer->connections) + end);
+  net::HttpResponse refused =
+      Json("{\"draining\":false,\"connections\":" + std::to_string(answer->connections) + end);
   refused.status = 409;
   return refused;
 }

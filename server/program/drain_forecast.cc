@@ -23,10 +23,9 @@ DrainForecast ForecastDrain(const DrainPlan& plan) {
   const auto connections = static_cast<double>(plan.connections);
   const double seconds = net::Seconds(plan.deadline);
   const double at_once = seconds > 0 ? std::max(connections - plan.per_s * seconds, 0.0) : 0.0;
-  DrainForecast forecast{
-      .peak_per_s = std::max(std::min(plan.per_s, connections), at_once),
-      .budget_per_s = plan.logins_per_s * static_cast<double>(plan.others),
-      .why = {}};
+  DrainForecast forecast{.peak_per_s = std::max(std::min(plan.per_s, connections), at_once),
+                         .budget_per_s = plan.logins_per_s * static_cast<double>(plan.others),
+                         .why = {}};
   // A node that stands alone never had others.
   if (plan.members <= 1 || forecast.peak_per_s <= forecast.budget_per_s) return forecast;
   std::string& why = forecast.why;

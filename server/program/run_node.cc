@@ -454,10 +454,9 @@ void Node::Assemble() {
     pages_.push_back(std::make_unique<Pages>(
         *node_, *cluster_, [this] { return Load(); },
         [this](net::MetricsWriter& out) { WriteMoreMetrics(out); },
-        Pages::Drain{
-            setup_.drain_credentials,
-            [this](const Pages::DrainOrder& order) { return DrainByOrder(order); },
-            [this] { return EndDrain(); }},
+        Pages::Drain{setup_.drain_credentials,
+                     [this](const Pages::DrainOrder& order) { return DrainByOrder(order); },
+                     [this] { return EndDrain(); }},
         std::move(fd)));
   }
   service_ = std::make_unique<net::ServiceManager>(loop, [this] { return StatusLine(); });

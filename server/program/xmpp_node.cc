@@ -110,6 +110,7 @@ class HomeWithModules final : public HomeBox {
   bool Knows(const std::string& bare) override { return home_.Knows(bare); }
   bool Has(const std::string& bare) override { return home_.Has(bare) || rooms_.Has(bare); }
   void Release(const std::string& bare) override { home_.Release(bare); }
+  bool Awaits(uint64_t ticket) override { return home_.Awaits(ticket); }
   void Look(const Jid& user) override { home_.Look(user); }
 
  private:

@@ -18,11 +18,11 @@ std::string Refusal(const DrainPlan& plan) {
 
 TEST(DrainForecast, WhatTheOthersCanCarryIsNotRefused) {
   EXPECT_EQ(Refusal({.connections = 5000,
-                         .per_s = 100,
-                         .deadline = seconds(60),
-                         .members = 3,
-                         .others = 2,
-                         .logins_per_s = 1000}),
+                     .per_s = 100,
+                     .deadline = seconds(60),
+                     .members = 3,
+                     .others = 2,
+                     .logins_per_s = 1000}),
             "");
   EXPECT_EQ(Refusal({.connections = 0, .per_s = 1e6, .members = 3, .others = 0}), "");
   EXPECT_EQ(Refusal({.connections = 10, .per_s = 1e6, .members = 1}), "")
@@ -37,19 +37,19 @@ TEST(DrainForecast, ARefusalTellsThePeakTheBudgetAndWhatWouldDo) {
       "--rate 1000, or --force");
   // At the deadline all that are left go at once.
   EXPECT_EQ(Refusal({.connections = 8400,
-                         .per_s = 50,
-                         .deadline = seconds(60),
-                         .members = 3,
-                         .others = 2,
-                         .logins_per_s = 1000}),
+                     .per_s = 50,
+                     .deadline = seconds(60),
+                     .members = 3,
+                     .others = 2,
+                     .logins_per_s = 1000}),
             "the drain peaks at 5,400 logins/s, the budget of the 2 others is 2,000/s: suggest "
             "--rate 140, or --force");
   EXPECT_EQ(Refusal({.connections = 8400,
-                         .per_s = 50,
-                         .deadline = seconds(60),
-                         .members = 2,
-                         .others = 1,
-                         .logins_per_s = 100}),
+                     .per_s = 50,
+                     .deadline = seconds(60),
+                     .members = 2,
+                     .others = 1,
+                     .logins_per_s = 100}),
             "the drain peaks at 5,400 logins/s, the budget of the other node is 100/s: suggest "
             "--rate 50 --deadline 168, or --force");
 }
@@ -67,9 +67,10 @@ TEST(DrainForecast, IsToldAsJson) {
                  .members = 2,
                  .others = 1,
                  .logins_per_s = 100};
-  EXPECT_EQ(ForecastDrain(plan).Json(),
-            R"({"peak_per_s":5400,"budget_per_s":100,"refused":"the drain peaks at 5,400 logins/s, )"
-            R"(the budget of the other node is 100/s","rate":50,"deadline":168})");
+  EXPECT_EQ(
+      ForecastDrain(plan).Json(),
+      R"({"peak_per_s":5400,"budget_per_s":100,"refused":"the drain peaks at 5,400 logins/s, )"
+      R"(the budget of the other node is 100/s","rate":50,"deadline":168})");
   plan.connections = 20;
   EXPECT_EQ(ForecastDrain(plan).Json(), R"({"peak_per_s":20,"budget_per_s":100})");
   plan.others = 0;
