@@ -189,7 +189,10 @@ void FarSide::GoneHome(const SessionId& session, const Jid& user) {
   // awaited by its turn; of a guest that was bound there the last words may follow.
   const bool moved = session.node == 0 || order_.Waits(session);
   order_.Run(session, [this, session, user, moved] {
-    if (Peer* peer = Find(session.node)) peer->guests.erase(session);
+    if (Peer* peer = Find(session.node)) {
+      peer->guests.erase(session);
+      peer->leaving.erase(session);
+    }
     if (moved) LoseTickets(session, user);
     home().Gone(session, user);
     order_.Ended(session);
@@ -321,6 +324,8 @@ void FarSide::Moved(const SessionId& session, const SessionId& next, const Jid& 
 }
 
 void FarSide::Move(const SessionId& session, const SessionId& next, const Jid& user) {
+  Peer* peer = Find(session.node);
+  if (peer != nullptr && peer->guests.contains(session)) peer->leaving[session] = next;
   Post(session.node, LeaveLetter{session, next, NameOf(next.node), user});
 }
 
@@ -431,9 +436,11 @@ void FarSide::NodeDown(NodeNumber node) {
   // They stay in lodged_ until they are gone: what they had of that home is nobody's.
   for (const auto& [session, user] : peer.lodgers) {
     ClientCounters::Add(counters_.lodgers_lost);
+    ground_.sessions.ResumeFailed(session);  // if it waits to be: nobody else will tell
     ground_.sessions.Close(session, net::StreamError::kReset,
                            "the node that the account was at home on is gone");
   }
+  for (const auto& [session, next] : peer.leaving) ground_.sessions.ResumeFailed(next);
   std::erase_if(asked_, [node](const auto& asked) { return asked.second.by == node; });
   std::vector<Claim> unanswered;
   std::erase_if(claims_, [&](auto& claim) {

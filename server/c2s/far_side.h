@@ -11,8 +11,9 @@
 //
 // When a node is no more of our side (NodeDown), what it had of ours ends at once: tickets as lost,
 // so their messages go to other sessions or wait offline; guests as gone; lodgers with <reset/>, so
-// that their clients come back and find the home that there is then; routed messages are routed
-// anew. Whatever comes from it afterwards is of another number, and is not taken.
+// that their clients come back and find the home that there is then; sessions that were to be
+// resumed from there, or by a home there, as ones that cannot be; routed messages are routed anew.
+// Whatever comes from it afterwards is of another number, and is not taken.
 //
 // Bounded: kRoutedMax messages to a node, kClaimsMax binds that wait; a node for which too much
 // waits gets no new messages, their senders are told.
@@ -196,6 +197,8 @@ class FarSide {
     uint8_t version = kLettersVersion;
     std::map<SessionId, Jid> guests;
     std::map<SessionId, Jid> lodgers;
+    // Guests that were told to leave, and as whom they are awaited.
+    std::map<SessionId, SessionId> leaving;
     size_t routed = 0;
     std::vector<uint8_t> out;
   };

@@ -881,6 +881,11 @@ TEST(FarSideTest, WhatIsAwaitedOfASessionThatMovedTwiceFollowsItAndIsLostWithIts
   for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
 }
 
+int Arriving(const Sim& sim, size_t node) {
+  return static_cast<int>(std::ranges::count_if(
+      sim.nodes[node]->clients, [](const auto& client) { return client.second->arriving; }));
+}
+
 // It is on its way back to the node of its home, before that has heard of what it had; and the node
 // that it comes from dies with it.
 TEST(FarSideTest, WhatIsAwaitedOfASessionThatDoesNotComeBackIsLostWithIt) {
@@ -903,14 +908,28 @@ TEST(FarSideTest, WhatIsAwaitedOfASessionThatDoesNotComeBackIsLostWithIt) {
   sim.Resume(**second, 0);
   Sim::RunPosted(*sim.nodes[0]);
   EXPECT_EQ(sim.nodes[0]->far->awaited(), waiting) << "of the session that is on its way";
+  EXPECT_EQ(Arriving(sim, 0), 1);
   sim.Kill(1);
+  EXPECT_EQ(Arriving(sim, 0), 0) << "nobody else will say that it does not come";
   sim.Settle();
-  EXPECT_EQ(sim.nodes[0]->far->awaited(), waiting);
-  sim.Pass(std::chrono::seconds(6));  // it never came
   EXPECT_EQ(sim.nodes[0]->far->awaited(), 0U);
   sim.Evening();
   Check(sim, false);
   for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
+TEST(FarSideTest, WhoComesBackIsToldAtOnceThatTheNodeOfItsHomeIsGone) {
+  Sim sim(1, 2);
+  Sim::Client& client = sim.Connect(1, 0, "r");
+  sim.Settle();
+  sim.Available(client);
+  sim.Settle();
+  sim.Resume(client, 0);
+  EXPECT_EQ(Arriving(sim, 0), 1) << "the question is under way";
+  sim.Kill(1);
+  EXPECT_EQ(Arriving(sim, 0), 0);
+  sim.Evening();
+  Check(sim, false);
 }
 
 }  // namespace
