@@ -13,6 +13,7 @@
 #include <charconv>
 #include <fstream>
 
+#include "dns/zone/secret_file.h"
 #include "net/base/check.h"
 
 namespace dns {
@@ -178,14 +179,14 @@ SigningKey SigningKey::Generate(const Name& zone, Algorithm algorithm, uint16_t 
 
 std::expected<SigningKey, std::string> SigningKey::FromFile(const std::string& private_path,
                                                             const Name& zone) {
-  std::ifstream file(private_path);
+  SecretFile file(private_path);
   if (!file) return std::unexpected(private_path + ": cannot be read");
   int number = 0;
   std::optional<Bytes> secret;
-  for (std::string line; std::getline(file, line);) {
+  for (std::string_view line; file.NextLine(line);) {
     size_t colon = line.find(": ");
-    if (colon == std::string::npos) continue;
-    std::string_view value = std::string_view(line).substr(colon + 2);
+    if (colon == std::string_view::npos) continue;
+    std::string_view value = line.substr(colon + 2);
     if (line.starts_with("Algorithm:")) {
       std::from_chars(value.data(), value.data() + value.size(), number);
     } else if (line.starts_with("PrivateKey:")) {

@@ -7,8 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <fstream>
 #include <sstream>
+
+#include "dns/zone/secret_file.h"
 
 namespace dns {
 namespace {
@@ -107,11 +108,10 @@ std::expected<ZoneKey, std::string> ZoneKey::FromFile(const std::string& private
                                                       const Name& zone) {
   auto key = SigningKey::FromFile(private_path, zone);
   if (!key) return std::unexpected(key.error());
-  std::ifstream file(private_path);
+  SecretFile file(private_path);
   std::string times_text;
-  for (std::string line; std::getline(file, line);) {
-    if (FieldOf(line) != nullptr) times_text += line + "\n";
-    OPENSSL_cleanse(line.data(), line.size());
+  for (std::string_view line; file.NextLine(line);) {
+    if (FieldOf(line) != nullptr) times_text.append(line) += '\n';
   }
   auto times = ReadKeyTimes(times_text);
   if (!times) return std::unexpected(private_path + ": " + times.error());
@@ -222,12 +222,12 @@ Rollover PlanRollover(const KeyTimes& old, bool sep, uint32_t now, uint32_t dnsk
 }
 
 std::string WriteKeyTimes(const std::string& private_path, const KeyTimes& times) {
-  std::ifstream in(private_path);
+  SecretFile in(private_path);
   if (!in) return private_path + ": cannot be read";
   std::string text;
-  for (std::string line; std::getline(in, line);) {
-    if (FieldOf(line) == nullptr) text += line + "\n";
-    OPENSSL_cleanse(line.data(), line.size());
+  text.reserve(SecretFile::kBytesMax + 2048);  // as it grows it would leave copies
+  for (std::string_view line; in.NextLine(line);) {
+    if (FieldOf(line) == nullptr) text.append(line) += '\n';
   }
   text += ToText(times);
   std::string next = private_path + ".new";
