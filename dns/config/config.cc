@@ -14,6 +14,7 @@
 #include "dns/zone/refresh_timer.h"
 #include "dns/zone/zone_file.h"
 #include "dns/zone/zone_text.h"
+#include "net/config/log_section.h"
 #include "net/config/toml_reader.h"
 
 namespace dns {
@@ -178,17 +179,9 @@ void ReadLimits(const net::TomlSection& root, Config& config) {
   config.responder.signatures_per_second =
       static_cast<uint32_t>(dnssec.Int("on_demand_per_second", 2000, {.min = 1, .max = 1'000'000}));
   net::TomlSection log = root.Section("log");
-  config.log.level = log.Enum<net::LogLevel>("level", net::LogLevel::kInfo,
-                                             {{"debug", net::LogLevel::kDebug},
-                                              {"info", net::LogLevel::kInfo},
-                                              {"warn", net::LogLevel::kWarn},
-                                              {"error", net::LogLevel::kError}});
-  config.log.format =
-      log.Enum<net::LogFormat>("format", net::LogFormat::kText,
-                               {{"text", net::LogFormat::kText}, {"json", net::LogFormat::kJson}});
-  config.log_target = log.Enum<net::LogTarget>(
-      "target", net::LogTarget::kStderr,
-      {{"stderr", net::LogTarget::kStderr}, {"journald", net::LogTarget::kJournal}});
+  config.log.level = net::ReadLogLevel(log);
+  config.log.format = net::ReadLogFormat(log);
+  config.log_target = net::ReadLogTarget(log);
 }
 
 CheckConfig ReadCheck(const net::TomlSection& section) {

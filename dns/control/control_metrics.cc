@@ -1,5 +1,6 @@
 // What Control counts, for Prometheus.
 #include "dns/control/control.h"
+#include "net/report/log_output.h"
 #include "net/report/metrics.h"
 
 namespace dns {
@@ -23,6 +24,8 @@ void WriteQueryMetrics(net::MetricsWriter& out, const Totals& t) {
   auto count = [&](const char* name, const char* help, uint64_t value) {
     out.Counter(name, help).Add({}, value);
   };
+  count("mongoosedns_log_dropped_total", "Lines that the log did not take.",
+        net::LogLinesDropped());
   count("mongoosedns_dropped_total", "Packets that get no answer.", t.dropped);
   count("mongoosedns_malformed_total", "Queries answered with FORMERR.", t.malformed);
   count("mongoosedns_truncated_total", "Responses with TC.", t.truncated);

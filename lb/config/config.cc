@@ -8,6 +8,7 @@
 #include "lb/config/config_read.h"
 #include "lb/config/config_tls.h"
 #include "net/base/text.h"
+#include "net/config/log_section.h"
 #include "net/report/log_target.h"
 
 namespace lb {
@@ -18,12 +19,6 @@ using net::TomlSection;
 
 constexpr uint32_t kWorkersMax = 256;
 constexpr uint32_t kConnectionsMax = 10'000'000;
-
-const std::vector<std::pair<std::string_view, net::LogFormat>>& FormatNames() {
-  static const std::vector<std::pair<std::string_view, net::LogFormat>> names = {
-      {"text", net::LogFormat::kText}, {"json", net::LogFormat::kJson}};
-  return names;
-}
 
 // Or 0, where that is allowed.
 uint32_t PowerOfTwo(const TomlSection& section, std::string_view key, uint32_t value, uint32_t min,
@@ -88,16 +83,10 @@ net::Endpoint ReadSyslog(const TomlSection& section, const std::string& where) {
 
 LogConfig ReadLog(const TomlSection& section, const std::string& file) {
   LogConfig out;
-  out.level = section.Enum<net::LogLevel>("level", out.level,
-                                          {{"debug", net::LogLevel::kDebug},
-                                           {"info", net::LogLevel::kInfo},
-                                           {"warn", net::LogLevel::kWarn},
-                                           {"error", net::LogLevel::kError}});
-  out.format = section.Enum("format", out.format, FormatNames());
-  out.target = section.Enum<net::LogTarget>(
-      "target", out.target,
-      {{"stderr", net::LogTarget::kStderr}, {"journald", net::LogTarget::kJournal}});
-  out.access_format = section.Enum("access_format", out.access_format, FormatNames());
+  out.level = net::ReadLogLevel(section);
+  out.format = net::ReadLogFormat(section);
+  out.target = net::ReadLogTarget(section);
+  out.access_format = net::ReadLogFormat(section, "access_format");
   std::string access = section.String("access", "off");
   out.access_origin = OriginOf(section, "access", file);
   out.access_silent = section.Bool("access_silent", out.access_silent);

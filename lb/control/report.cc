@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "lb/proxy/connection_name.h"
+#include "net/report/log_output.h"
 #include "net/tls/tls_engine.h"
 
 namespace lb {
@@ -78,6 +79,10 @@ void AddWorkerCounters(const Engine& engine, std::vector<CounterView>* views) {
                     "Lines that the access log did not take",
                     true,
                     {{{}, static_cast<double>(engine.access_log_dropped())}}});
+  views->push_back({"mongooselb_log_dropped_total",
+                    "Lines that the program's own log did not take",
+                    true,
+                    {{{}, static_cast<double>(net::LogLinesDropped())}}});
   worker("mongooselb_local_errors_total",
          "Times that a port, descriptor or memory of this machine was missing for a connection",
          &WorkerStats::local_errors);

@@ -7,6 +7,8 @@
 #include <charconv>
 #include <ctime>
 
+#include "net/report/line_out.h"
+
 namespace lb {
 namespace {
 
@@ -170,13 +172,7 @@ void AccessLog::Flush(bool all) {
 }
 
 void AccessLog::FlushStream() {
-  size_t done = 0;
-  while (done < buffer_.size()) {
-    ssize_t written = write(fd_, buffer_.data() + done, buffer_.size() - done);
-    if (written < 0 && errno == EINTR) continue;
-    if (written <= 0) break;
-    done += static_cast<size_t>(written);
-  }
+  const size_t done = net::WriteNow(fd_, buffer_);
   if (done == buffer_.size()) return;
   uint64_t lost = 0;
   for (size_t i = done; i < buffer_.size(); ++i) lost += buffer_[i] == '\n' ? 1U : 0U;

@@ -5,7 +5,7 @@
 //
 // MESSAGE is the line as stderr would have it, without its time; PRIORITY is its level. A field's
 // name is its key in capitals behind the program's. Where the journal does not take an entry (it is
-// away, or full), the line goes to stderr: none is lost.
+// away, or full), the line goes to stderr, if that takes it at once (log_output.h).
 //
 // Thread-safe; at start.
 #pragma once

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "net/config/log_section.h"
 #include "server/dist/node_name.h"
 #include "server/xmpp/jid.h"
 
@@ -16,13 +17,12 @@ using std::chrono::milliseconds;
 using std::chrono::seconds;
 
 void ReadLog(const net::TomlSection& section, NodeConfig::Log& log) {
-  log.level = section.Enum<net::LogLevel>("level", log.level,
-                                          {{"debug", net::LogLevel::kDebug},
-                                           {"info", net::LogLevel::kInfo},
-                                           {"warning", net::LogLevel::kWarn},
-                                           {"error", net::LogLevel::kError}});
-  log.format = section.Enum<net::LogFormat>(
-      "format", log.format, {{"text", net::LogFormat::kText}, {"json", net::LogFormat::kJson}});
+  using Target = NodeConfig::Log::Target;
+  log.level = net::ReadLogLevel(section);
+  log.format = net::ReadLogFormat(section);
+  log.target = section.Enum<Target>(
+      "target", log.target,
+      {{"file", Target::kFile}, {"stderr", Target::kStderr}, {"journald", Target::kJournal}});
   log.file = section.String("file", log.file);
 }
 

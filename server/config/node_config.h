@@ -20,6 +20,8 @@ struct NodeConfig {
   struct Log {
     net::LogLevel level = net::LogLevel::kInfo;
     net::LogFormat format = net::LogFormat::kText;
+    enum class Target : uint8_t { kFile, kStderr, kJournal };
+    Target target = Target::kFile;
     std::string file = "log/mongooseim.log";  // in the node's folder; "": stderr
   } log;
   struct Http {

@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "server/program/ctl_wire.h"
-#include "server/program/log_file.h"
+#include "server/program/node_log.h"
 
 namespace server {
 namespace {

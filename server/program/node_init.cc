@@ -67,6 +67,7 @@ std::string TomlText(const std::string& http) {
 [log]
 #level = "info"                 # debug, info, warning, error
 #format = "text"                # or json
+#target = "file"                # or stderr; or journald, with fields (journalctl SYSLOG_IDENTIFIER=mongooseim)
 #file = "log/mongooseim.log"    # "": stderr
 
 [http]

@@ -18,6 +18,7 @@
 #include "net/base/clock.h"
 #include "net/io/socket.h"
 #include "net/report/log.h"
+#include "net/report/log_output.h"
 #include "net/service/service_manager.h"
 #include "net/service/signals.h"
 #include "net/service/state_file.h"
@@ -32,9 +33,9 @@
 #include "server/program/descriptors.h"
 #include "server/program/drain_forecast.h"
 #include "server/program/drain_watch.h"
-#include "server/program/log_file.h"
 #include "server/program/memory_watch.h"
 #include "server/program/node_lock.h"
+#include "server/program/node_log.h"
 #include "server/program/session_table.h"
 #include "server/program/source_commit.h"
 #include "server/program/store_discovery.h"
@@ -209,10 +210,8 @@ Node::Errors Node::Prepare() {
   const bool live = options_.mode == RunMode::kLive;
   const std::string& file = setup_.config.log.file;
   // The journal keeps what it is told; a second copy would only have to be rotated.
-  auto log = StartLog({.level = setup_.config.log.level,
-                       .format = setup_.config.log.format,
-                       .path = file.empty() || (live && journal) ? "" : setup_.folder.Path(file),
-                       .on_stderr = live});
+  const bool no_file = file.empty() || (live && journal);
+  auto log = StartLog(setup_.config.log, no_file ? "" : setup_.folder.Path(file), live);
   if (!log) return {log.error()};
   WriteStatus("starting");
   const DescriptorLimit limit =
@@ -432,6 +431,8 @@ std::vector<KnownSession> Node::KnownSessions() {
 }
 
 void Node::WriteMoreMetrics(net::MetricsWriter& out) const {
+  out.Counter("mongooseim_log_dropped_total", "Lines that the log did not take.")
+      .Add({}, net::LogLinesDropped());
   if (clients_ == nullptr) return;
   clients_->WriteMetrics(out);
   xmpp_cluster_->WriteMetrics(out);
@@ -613,7 +614,7 @@ void Node::MeterLoad() {
 
 void Node::OnSignal(int number) {
   if (number == SIGHUP) {
-    ReopenLog();
+    net::ReopenLogFile();
     net::Log(net::LogLevel::kInfo, "node", "the log was opened again");
     if (clients_ == nullptr) return;
     const XmppErrors errors = clients_->ReloadCertificates();
@@ -683,7 +684,8 @@ std::string Node::StatusLine() const {
 }
 
 NodeFacts Node::Facts() const {
-  const std::string& file = setup_.config.log.file;
+  const bool to_file = setup_.config.log.target == NodeConfig::Log::Target::kFile;
+  const std::string& file = to_file ? setup_.config.log.file : "";
   return {
       .version = MONGOOSE_VERSION,
       .commit = SourceCommit(),

@@ -112,6 +112,21 @@ TEST_F(AccessLogDaemon, ADaemonThatWasRestartedIsFoundAgain) {
   EXPECT_EQ(log.dropped(), 1U);
 }
 
+// A pipe as a shell makes it, which would make a writer wait.
+TEST(AccessLogTest, APipeThatNobodyReadsHoldsNobody) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const net::UniqueFd reader(ends[0]);
+  const net::UniqueFd writer(ends[1]);
+  AccessLog log(writer.get(), AccessLogFormat::kText);
+  for (int i = 0; i < 2'000; ++i) {
+    log.Write(SomeEntry());
+    log.Flush(true);
+  }
+  EXPECT_GT(log.dropped(), 1'000U);
+  EXPECT_LT(log.dropped(), 2'000U);
+}
+
 TEST(AccessLogTest, ProbesThatSayNothingNeedNoLine) {
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_CLOEXEC | O_NONBLOCK), 0);

@@ -9,11 +9,16 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
 #include <limits>
 #include <nlohmann/json.hpp>
 #include <thread>
 #include <vector>
 
+#include "net/report/line_out.h"
+#include "net/report/log_output.h"
 #include "net/report/log_target.h"
 
 namespace net {
@@ -225,6 +230,94 @@ TEST_F(LogJournal, WhatTheJournalDoesNotTakeIsNotLost) {
   Log(LogLevel::kError, "lb", "the journal is away");
   ASSERT_EQ(lines_.size(), 1U);
   EXPECT_THAT(lines_[0], HasSubstr("ERROR lb: the journal is away"));
+}
+
+// Neither the journal nor stderr is read by anybody: who logs goes on at once.
+TEST_F(LogJournal, WhereNobodyReadsLinesAreDroppedAndCountedAndToldOfOnceAMinute) {
+  ConfigureLog({});  // lines go to stderr itself
+  Time now{std::chrono::hours(1)};
+  SetLogClock([&] { return now; });
+  std::array<int, 2> pipe_ends{};
+  ASSERT_EQ(pipe(pipe_ends.data()), 0);
+  const int stderr_before = dup(STDERR_FILENO);
+  ASSERT_EQ(dup2(pipe_ends[1], STDERR_FILENO), STDERR_FILENO);
+  const uint64_t before = LogLinesDropped();
+  const std::string text(1000, 'x');
+  for (int i = 0; i < 2'000; ++i) Log(LogLevel::kInfo, "lb", text);
+  dup2(stderr_before, STDERR_FILENO);
+  close(stderr_before);
+  const uint64_t dropped = LogLinesDropped() - before;
+  EXPECT_GT(dropped, 1'000U);
+  EXPECT_LT(dropped, 2'000U);
+  // In the pipe stand whole lines.
+  std::string piped(1U << 20U, ' ');
+  const ssize_t size = read(pipe_ends[0], piped.data(), piped.size());
+  ASSERT_GT(size, 0);
+  EXPECT_EQ(piped[static_cast<size_t>(size) - 1], '\n');
+  close(pipe_ends[0]);
+  close(pipe_ends[1]);
+
+  const auto drain = [this] {
+    std::vector<std::string> entries;
+    for (std::string entry = Entry(); !entry.empty(); entry = Entry()) entries.push_back(entry);
+    return entries;
+  };
+  drain();
+  Log(LogLevel::kInfo, "lb", "read again");
+  EXPECT_THAT(drain(), ::testing::ElementsAre(
+                           HasSubstr("MESSAGE=lb: read again"),
+                           HasSubstr("\nMONGOOSELB_DROPPED=" + std::to_string(dropped) + "\n")));
+  Log(LogLevel::kInfo, "lb", "once");
+  EXPECT_THAT(drain(), ::testing::SizeIs(1));
+  SetLogClock(nullptr);
+}
+
+// As where stderr is a socket of the journal, or of another program.
+TEST(LineOutTest, NobodyWaitsForWhoDoesNotRead) {
+  std::array<int, 2> ends{};
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+  LineOut out(ends[1]);
+  const std::string line(5'000, 'x');
+  size_t taken = 0;
+  while (out.Write(line)) ++taken;
+  EXPECT_GT(taken, 3U);
+  EXPECT_FALSE(out.Write(line));
+  std::string all;
+  std::array<char, 65536> bytes{};
+  const auto read_all = [&] {
+    for (ssize_t got = 1; got > 0;) {
+      got = recv(ends[0], bytes.data(), bytes.size(), MSG_DONTWAIT);
+      if (got > 0) all.append(bytes.data(), static_cast<size_t>(got));
+    }
+  };
+  read_all();
+  EXPECT_TRUE(out.Write("behind"));
+  read_all();
+  EXPECT_THAT(all, EndsWith("\nbehind\n")) << "a line of its own, whatever was cut before it";
+  close(ends[0]);
+  close(ends[1]);
+}
+
+TEST(LogFileTest, AFileIsReopenedAtItsPathAndOneThatIsNoneChangesNothing) {
+  const std::string path = ::testing::TempDir() + "log_file." + std::to_string(getpid());
+  unlink(path.c_str());
+  ConfigureLog({});
+  ASSERT_EQ(SetLogFile(path, false), "");
+  Log(LogLevel::kInfo, "node", "one");
+  EXPECT_THAT(SetLogFile("/nowhere/at/all", false), HasSubstr("/nowhere/at/all: cannot be opened"));
+  ASSERT_EQ(rename(path.c_str(), (path + ".1").c_str()), 0);
+  Log(LogLevel::kInfo, "node", "two");
+  ReopenLogFile();
+  Log(LogLevel::kWarn, "node", "three");
+  EXPECT_EQ(SetLogTarget(LogTarget::kStderr, ""), "");
+  const auto text = [](const std::string& file) {
+    std::ifstream in(file);
+    return std::string(std::istreambuf_iterator<char>(in), {});
+  };
+  EXPECT_THAT(text(path + ".1"), MatchesRegex("[^<].*Z INFO node: one\n.*Z INFO node: two\n"));
+  EXPECT_THAT(text(path), MatchesRegex("[^<].*Z WARN node: three\n"));
+  unlink(path.c_str());
+  unlink((path + ".1").c_str());
 }
 
 TEST_F(LogJournal, APathThatIsNoneChangesNothing) {
