@@ -293,6 +293,8 @@ void XmppEngine::StartTls(Session& session) {
   session.ssl = tls_->NewConnection(session.fd);
   if (session.ssl == nullptr) return Fail(session, FailReason::kResources);
   SSL_set_connect_state(session.ssl);
+  // A record in one system call, not its head and then its body: Receive reads until none is left.
+  SSL_set_read_ahead(session.ssl, 1);
   ContinueHandshake(session);
 }
 
