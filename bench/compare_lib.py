@@ -332,14 +332,22 @@ class Invalid(Exception):
     """A run that proves nothing."""
 
 
+def run_generator(arguments, limit_s):
+    """To its end; what it said."""
+    try:
+        return subprocess.run(generator_command(arguments), stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True, timeout=limit_s, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise Failure(f"mongoosebench {' '.join(arguments)} had not ended after {limit_s} s") from error
+
+
 def load(arguments, watch, limit_s=120):
     """Runs the generator to its end and returns its result; Invalid when it says so."""
     for pid in watch:
         arguments = [*arguments, "--watch", str(pid)]
     if arguments[0] != "bulk":
         arguments = [*arguments, "--warmup", WARM_UP]
-    done = subprocess.run(generator_command(arguments), stdin=subprocess.DEVNULL,
-                          capture_output=True, text=True, timeout=limit_s, check=False)
+    done = run_generator(arguments, limit_s)
     if done.returncode == 2 or not done.stdout.strip():
         raise Failure(f"mongoosebench {' '.join(arguments)}: {done.stderr.strip()}")
     result = json.loads(done.stdout.strip().splitlines()[-1])

@@ -42,9 +42,8 @@ WINDOW = 4
 PACED_PER_S = 500
 LOGIN_ACCOUNTS = 210
 LOGINS_AT_ONCE = 32
-OCCUPANTS = 1000
 PASSWORD = "bench-secret"
-LOAD_LIMIT_S = 300  # entering a room takes some of them minutes
+LOAD_LIMIT_S = 600  # entering a room takes some of them minutes
 PAGE = 50
 
 
@@ -53,6 +52,7 @@ class Size:
 
     def __init__(self, quick):
         self.few, self.many = (500, 2_500) if quick else (2_000, 12_000)
+        self.occupants = 200 if quick else 1000
         self.archive_rows = 1_000_000 if quick else 10_000_000
         self.seconds = 2 if quick else 6
         self.rounds = 1 if quick else 5
@@ -109,12 +109,12 @@ def measure_presence(peer, results, seconds):
     add_cpu(results, "presence_fanout_cpu_us", peer, result)
 
 
-def measure_muc(peer, results, seconds):
+def measure_muc(peer, results, size):
     """One speaker, one message under way: no copies that wait together are sent as one. The server
     starts anew, and the occupants are cut off at the end: their leaving would be told to all."""
     with peer:
-        result = run_load(peer, "muc", "-c", str(OCCUPANTS), "--window", "1", "--cut", "-d",
-                          f"{seconds}s", "--timeout", "30s")
+        result = run_load(peer, "muc", "-c", str(size.occupants), "--window", "1", "--cut", "-d",
+                          f"{size.seconds}s", "--timeout", "30s")
     results.add("muc_fanout_cpu_us", peer.name,
                 lib.server_cpu_s(result) / result["deliveries"] * 1e6)
 
@@ -161,7 +161,7 @@ def one_round(peers, results, size):
                         size.seconds)
             lib.attempt(results, peer, measure_resumptions, size.seconds)
             lib.attempt(results, peer, measure_presence, size.seconds)
-        lib.guarded(results, peer, measure_muc, size.seconds)
+        lib.guarded(results, peer, measure_muc, size)
 
 
 # ---- the run ---------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def describe(results, size):
     results.note("login: to the session's last answer (SM, carbons, roster of "
                  f"{CONTACTS}), no presence, then the goodbye; resume: cut, reconnected, resumed; "
                  f"presence_fanout: a change told to {CONTACTS} contacts who are there")
-    results.note(f"muc_fanout: a copy of what one of {OCCUPANTS} occupants of a room with an archive "
+    results.note(f"muc_fanout: a copy of what one of {size.occupants} occupants of a room with an archive "
                  "says; one message under way, all have it before the next")
     results.note(f"session_rss: slope from {size.few} to {size.many} available sessions; mam_page: "
                  f"median of pages of {PAGE} out of {size.archive_rows:,} rows of "

@@ -133,5 +133,18 @@ class ConfigurationTest(unittest.TestCase):
             self.assertFalse(low <= port <= high)
 
 
+class GeneratorTest(unittest.TestCase):
+    def test_one_that_does_not_end_is_a_failure_that_says_so(self):
+        with tempfile.TemporaryDirectory() as build:
+            os.mkdir(os.path.join(build, "bin"))
+            program = os.path.join(build, "bin", "mongoosebench")
+            with open(program, "w", encoding="ascii") as file:
+                file.write("#!/bin/sh\nexec sleep 60\n")
+            os.chmod(program, 0o755)
+            lib.configure(build, None, None)
+            with self.assertRaisesRegex(lib.Failure, "had not ended after 0.2 s"):
+                lib.load(["echo", "127.0.0.1:1"], [], 0.2)
+
+
 if __name__ == "__main__":
     unittest.main()

@@ -48,7 +48,7 @@ class AccountsTest(unittest.TestCase):
         self.assertEqual(compare_xmpp.LOGIN_ACCOUNTS % (compare_xmpp.CONTACTS + 1), 0)
         for quick in (True, False):
             size = compare_xmpp.Size(quick)
-            for needed in (2 * compare_xmpp.PAIRS, compare_xmpp.LOGIN_ACCOUNTS, compare_xmpp.OCCUPANTS,
+            for needed in (2 * compare_xmpp.PAIRS, compare_xmpp.LOGIN_ACCOUNTS, size.occupants,
                            xmpp_accounts.ARCHIVE_OWNERS + compare_xmpp.CONTACTS):
                 self.assertGreaterEqual(size.many, needed)
 
