@@ -18,11 +18,9 @@
 #include "net/base/clock.h"
 #include "net/ctl/ctl_table.h"
 #include "net/report/log.h"
-#include "net/service/hand_over.h"
 #include "net/service/operator_socket.h"
 #include "net/service/privileges.h"
-#include "net/service/service_manager.h"
-#include "net/service/signals.h"
+#include "net/service/program.h"
 #include "net/tls/wiping_allocator.h"
 
 namespace dns {
@@ -35,6 +33,12 @@ constexpr int kExitUsage = static_cast<int>(net::CtlExit::kUsage);
 
 // SIGTERM and SIGINT stop, a second one ends at once; SIGHUP reloads.
 constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP};
+
+std::string Joined(const std::vector<std::string>& errors) {
+  std::string text;
+  for (const std::string& error : errors) text += (text.empty() ? "" : "\n") + error;
+  return text;
+}
 
 void PrintErrors(const std::vector<std::string>& errors) {
   for (const std::string& error : errors) std::fprintf(stderr, "%s\n", error.c_str());
@@ -60,36 +64,29 @@ int Fail(const std::string& why) {
 // One running server: the control thread's loop and all that hangs on it.
 class Process {
  public:
-  // `inherit_fd`: of the process that started this one as its successor; -1 without.
-  Process(net::SuccessorProgram program, std::string file, int inherit_fd)
-      : program_(std::move(program)), file_(std::move(file)), predecessor_(inherit_fd) {}
+  // `inherit_fd`: as net::Program's.
+  Process(net::SuccessorProgram self, std::string file, int inherit_fd)
+      : program_(std::move(self), {.name = "mongoosedns", .part = "server"}, inherit_fd),
+        file_(std::move(file)) {}
 
   int Run() {
     auto config = LoadConfig(file_);
-    if (!config) return Refuse(config.error());
+    if (!config) return program_.Refuse(Joined(config.error()));
     net::ConfigureLog(config->log);
     if (auto error = net::SetLogTarget(config->log_target, "mongoosedns"); !error.empty()) {
-      return Refuse({file_ + ": log.target: " + error});
+      return program_.Refuse(file_ + ": log.target: " + error);
     }
     for (const std::string& warning : config->warnings) {
       net::Log(net::LogLevel::kWarn, "zone", warning);
     }
-    auto loop = net::EventLoop::Create({}, clock_);
-    if (!loop) return Refuse({"mongoosedns: " + loop.error()});
-    loop_ = std::move(*loop);
+    if (auto made = program_.MakeLoop(); !made) return program_.Refuse(made.error());
     int result = Serve(std::move(*config));
-    hand_over_.reset();
-    to_successor_.reset();
-    from_predecessor_.reset();
+    program_.LeaveOthers();
     AnswerLastOrders();
-    signals_.reset();
-    service_.reset();
+    program_.Silence();
     ctl_.reset();
     admin_.reset();
-    if (auto drained = loop_->Drain(std::chrono::seconds(2)); !drained) {
-      net::Log(net::LogLevel::kWarn, "server", "ended while operations were under way",
-               {{"waited_for", drained.error()}});
-    }
+    program_.Drain();
     control_.reset();
     net::Log(net::LogLevel::kInfo, "server", "stopped");
     return result;
@@ -100,19 +97,11 @@ class Process {
   void AnswerLastOrders() {
     if (!ctl_) return;
     ctl_->Stop("the server is stopping");
-    const net::Time end = clock_.Now() + kLastAnswersWithin;
-    while (ctl_->sessions() > 0 && clock_.Now() < end) {
-      loop_->RunOnce(std::chrono::milliseconds(50));
+    const net::Clock& clock = program_.clock();
+    const net::Time end = clock.Now() + kLastAnswersWithin;
+    while (ctl_->sessions() > 0 && clock.Now() < end) {
+      program_.loop().RunOnce(std::chrono::milliseconds(50));
     }
-  }
-
-  // Says why, also to the process that waits for us to take over.
-  int Refuse(const std::vector<std::string>& errors) {
-    PrintErrors(errors);
-    std::string text;
-    for (const std::string& error : errors) text += (text.empty() ? "" : "\n") + error;
-    if (predecessor_) net::TellFailed(predecessor_.get(), text);
-    return kExitRefused;
   }
 
   std::string OpenOperatorSockets(const Config& config, net::Inheritance& inheritance) {
@@ -133,155 +122,104 @@ class Process {
   }
 
   int Serve(Config config) {
-    net::Inheritance inheritance;
-    const bool inherits = static_cast<bool>(predecessor_);
-    if (inherits) {
-      auto taken = net::TakeOver(predecessor_.get());
-      if (!taken) return Refuse({"mongoosedns: cannot take over: " + taken.error()});
-      inheritance = std::move(*taken);
-    }
+    const bool inherits = program_.inherits();
+    auto inheritance = program_.Inherit();
+    if (!inheritance) return program_.Refuse(inheritance.error());
     const std::string user = config.user;
     const std::string group = config.group;
-    auto control = Control::Create(*loop_, std::move(config), TakeSockets(inheritance));
-    if (!control) return Refuse({"mongoosedns: " + control.error()});
+    auto control = Control::Create(program_.loop(), std::move(config), TakeSockets(*inheritance));
+    if (!control) return program_.Refuse("mongoosedns: " + control.error());
     control_ = std::move(*control);
     // After the sockets that serve: a second server is told that its addresses are taken.
-    if (std::string error = OpenOperatorSockets(control_->config(), inheritance); !error.empty()) {
-      return Refuse({"mongoosedns: " + error});
+    if (std::string error = OpenOperatorSockets(control_->config(), *inheritance); !error.empty()) {
+      return program_.Refuse("mongoosedns: " + error);
     }
-    if (inherits) control_->Restore(inheritance.state);
-    inheritance = {};  // what nobody took must not go on listening
+    if (inherits) control_->Restore(inheritance->state);
+    *inheritance = {};  // what nobody took must not go on listening
     // Before any other thread is there, since the rights are a thread's.
     if (auto dropped = net::DropPrivileges(user, group); !dropped) {
-      return Refuse({file_ + ": server.user: " + dropped.error()});
+      return program_.Refuse(file_ + ": server.user: " + dropped.error());
     }
     if (std::string error = control_->Start(); !error.empty()) {
-      return Refuse({"mongoosedns: " + error});
+      return program_.Refuse("mongoosedns: " + error);
     }
     if (admin_fd_) {
-      admin_ = std::make_unique<AdminServer>(*loop_, *control_, admin_fd_.Duplicate());
+      admin_ = std::make_unique<AdminServer>(program_.loop(), *control_, admin_fd_.Duplicate());
     }
     if (ctl_fd_) {
-      ctl_ = MakeCtlServer(*loop_, *control_, ctl_fd_.Duplicate(),
+      ctl_ = MakeCtlServer(program_.loop(), *control_, ctl_fd_.Duplicate(),
                            [this](const std::string& binary, UpgradeAnswer answer) {
                              Upgrade(binary, std::move(answer));
                            });
     }
-    service_ = std::make_unique<net::ServiceManager>(
-        *loop_, [this] { return control_->StatusLine(); }, !inherits);
-    signals_ = std::make_unique<net::SignalWatcher>(*loop_, kSignals,
-                                                    [this](int number) { OnSignal(number); });
-    OnServing(inherits);
-    loop_->Run();
+    program_.Serve(kSignals, {.reload = [this] { Reload(); },
+                              // Of one that has handed over, the end has begun.
+                              .stop =
+                                  [this] {
+                                    if (!handed_over_) End(false);
+                                  },
+                              .stop_now = [] { _exit(1); },
+                              .status = [this] { return control_->StatusLine(); }});
+    program_.Running();
+    net::Log(net::LogLevel::kInfo, "server", "serving",
+             {{"version", MONGOOSE_VERSION}, {"file", file_}, {"taken_over", inherits}});
+    program_.loop().Run();
     return kExitDone;
   }
 
-  void OnServing(bool inherits) {
-    if (inherits) {
-      net::TellReady(predecessor_.get());
-      from_predecessor_ = std::make_unique<net::LineChannel>(
-          *loop_, std::move(predecessor_),
-          [this](std::string_view line) {
-            if (line == "main") service_->BecomeMain();
-          },
-          [this] { service_->BecomeMain(); });
-    }
-    service_->Ready();
-    net::Log(net::LogLevel::kInfo, "server", "serving",
-             {{"version", MONGOOSE_VERSION}, {"file", file_}, {"taken_over", inherits}});
-  }
-
-  void OnSignal(int number) {
-    if (number == SIGHUP) {
-      service_->Reloading();
-      control_->Reload([this](const std::string&) {  // it logs what became of it
-        if (service_) service_->Ready();
-      });
-    } else if (told_to_stop_) {
-      _exit(1);
-    } else {
-      told_to_stop_ = true;
-      End(false);
-    }
+  void Reload() {
+    program_.Reloading();
+    // It logs what became of it.
+    control_->Reload([this](const std::string&) { program_.Reloaded(); });
   }
 
   void End(bool handed_over) {
     net::Log(net::LogLevel::kInfo, "server", "stopping", {{"handed_over", handed_over}});
     if (!handed_over) {
-      service_->Stopping();
+      program_.Stopping();
       if (!ctl_path_.empty()) unlink(ctl_path_.c_str());
     }
-    control_->Stop(handed_over, [this] { loop_->Stop(); });
+    control_->Stop(handed_over, [this] { program_.loop().Stop(); });
   }
 
   // `answer` comes when the new process serves, or has failed; until then this one goes on.
   void Upgrade(const std::string& binary, UpgradeAnswer answer) {
     if (!control_->ready()) return answer("this process is not running any more");
-    if (hand_over_ && !hand_over_->ended()) {
-      return answer(
-          "another upgrade is under way, or its process has not ended yet; try again in "
-          "a moment");
-    }
+    if (program_.upgrading()) return answer(std::string(net::Program::kUpgrading));
     net::Inheritance inheritance = control_->Inheritance();
     ctl_fd_.LeaveTo(inheritance);
     admin_fd_.LeaveTo(inheritance);
-    net::SuccessorProgram program = program_;
-    if (!binary.empty()) program.path = binary;
-    hand_over_ = std::make_unique<net::HandOver>(
-        *loop_, program, std::move(inheritance),
-        [this, answer = std::move(answer)](auto successor) { OnUpgraded(successor, answer); },
-        net::HandOverOptions{.ready_within = kReadyWithin});
+    program_.Upgrade(binary, std::move(inheritance),
+                     [this, answer = std::move(answer)](const auto& successor) {
+                       if (!successor) return answer(successor.error());
+                       OnSuccessor(answer);
+                     });
   }
 
-  // Out of line: g++ 12 warns of the expected's value in the branch that has one.
-  [[gnu::noinline]] void OnUpgraded(std::expected<net::HandOver::Successor, std::string>& successor,
-                                    const UpgradeAnswer& answer) {
-    if (!successor) {
-      net::Log(net::LogLevel::kError, "upgrade", "failed; this process goes on",
-               {{"reason", successor.error()}});
-      answer(successor.error() + "\nthis process goes on");
-      return;
-    }
-    OnSuccessor(*successor, answer);
-  }
-
-  void OnSuccessor(net::HandOver::Successor& successor, const UpgradeAnswer& answer) {
-    service_->HandOver(successor.pid);
-    // Only now may the new one speak to the service manager: before, it was not the main process.
-    to_successor_ = std::make_unique<net::LineChannel>(
-        *loop_, std::move(successor.channel), [](std::string_view) {}, [] {});
-    to_successor_->Send("main");
+  void OnSuccessor(const UpgradeAnswer& answer) {
+    handed_over_ = true;
     if (ctl_) ctl_->StopAccepting();
     // The answer to the operator still has to go out from here, when nothing here takes queries
     // from the shared sockets any more: what the operator orders next would not be in their
     // answers.
-    loop_->Post([this, answer] {
+    program_.loop().Post([this, answer] {
       admin_.reset();
       End(true);
       answer("");
     });
   }
 
-  static constexpr net::Duration kReadyWithin = std::chrono::seconds(60);
   static constexpr net::Duration kLastAnswersWithin = std::chrono::seconds(2);
 
-  const net::SuccessorProgram program_;
+  net::Program program_;
   const std::string file_;
-  net::UniqueFd predecessor_;  // while it waits for us
-  net::SystemClock clock_;
-  std::unique_ptr<net::EventLoop> loop_;
   std::unique_ptr<Control> control_;
   std::string ctl_path_;
   net::OperatorSocket ctl_fd_;
   net::OperatorSocket admin_fd_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<net::CtlServer> ctl_;
-  std::unique_ptr<net::ServiceManager> service_;
-  std::unique_ptr<net::SignalWatcher> signals_;
-  std::unique_ptr<net::HandOver> hand_over_;
-  std::unique_ptr<net::LineChannel> to_successor_;
-  std::unique_ptr<net::LineChannel> from_predecessor_;
-  bool told_to_stop_ = false;
+  bool handed_over_ = false;
 };
 
 struct KeygenOrder {
@@ -378,11 +316,8 @@ int Main(int argc, char** argv) {
   }
   if (check->parsed()) return Check(file);
   if (run->parsed()) {
-    net::BlockSignals(kSignals);
-    signal(SIGPIPE, SIG_IGN);
-    // The same words again, for the process that takes over some day.
-    net::SuccessorProgram program{net::ProgramPath(argv[0]), argv[0], {"run", file}};
-    return Process(std::move(program), file, inherit_fd).Run();
+    net::Program::Prepare(kSignals);
+    return Process(net::Program::Self(argv[0], {"run", file}), file, inherit_fd).Run();
   }
   if (keygen->parsed()) return Keygen(keygen_order);
   return kExitUsage;

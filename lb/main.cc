@@ -5,7 +5,6 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cstdio>
 #include <cstdlib>
 #include <iostream>
 #include <memory>
@@ -23,12 +22,9 @@
 #include "net/io/event_loop.h"
 #include "net/io/socket.h"
 #include "net/report/log.h"
-#include "net/service/hand_over.h"
-#include "net/service/line_channel.h"
 #include "net/service/operator_socket.h"
 #include "net/service/privileges.h"
-#include "net/service/service_manager.h"
-#include "net/service/signals.h"
+#include "net/service/program.h"
 #include "net/tls/wiping_allocator.h"
 
 namespace lb {
@@ -46,9 +42,9 @@ constexpr const char* kUsage =
     "\n"
     "Every key of FILE is explained in conf/mongooselb.toml.\n";
 
-// Exit codes of check and run.
-constexpr int kExitFailed = 1;
-constexpr int kExitUsage = 2;
+// SIGTERM and SIGINT drain, a second one ends at once; SIGHUP reloads, SIGUSR1 reopens the access
+// log.
+constexpr std::initializer_list<int> kSignals = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 // Names under which the sockets of operators travel to a successor, beside those of the listeners.
 std::string CtlSocketName(const std::string& path) { return "@ctl " + path; }
@@ -70,7 +66,7 @@ std::string Joined(const std::vector<net::ConfigError>& errors) {
 
 int PrintErrors(const std::vector<net::ConfigError>& errors) {
   std::cerr << Joined(errors) << '\n';
-  return kExitFailed;
+  return net::Program::kFailed;
 }
 
 int Check(const std::string& path) {
@@ -94,99 +90,73 @@ void RaiseDescriptorLimit() {
 // One running balancer: the control thread's loop and all that hangs on it.
 class Process {
  public:
-  // `inherit_fd`: of the process that started this one as its successor; -1 without.
-  Process(net::SuccessorProgram program, std::string config_path, int inherit_fd)
-      : program_(std::move(program)),
-        config_path_(std::move(config_path)),
-        predecessor_(inherit_fd) {}
+  // `inherit_fd`: as net::Program's.
+  Process(net::SuccessorProgram self, std::string config_path, int inherit_fd)
+      : program_(std::move(self), {.name = "mongooselb", .part = "lb"}, inherit_fd),
+        config_path_(std::move(config_path)) {}
 
   int Run() {
     auto config = LoadConfig(config_path_);
-    if (!config) return Refuse(Joined(config.error()));
+    if (!config) return program_.Refuse(Joined(config.error()));
     net::ConfigureLog({.level = config->log.level, .format = config->log.format});
     if (auto error = net::SetLogTarget(config->log.target, "mongooselb"); !error.empty()) {
-      return Refuse(config_path_ + ": log.target: " + error);
+      return program_.Refuse(config_path_ + ": log.target: " + error);
     }
     RaiseDescriptorLimit();
-    auto loop = net::EventLoop::Create({}, clock_);
-    if (!loop) return Refuse("mongooselb: " + loop.error());
-    loop_ = std::move(*loop);
+    if (auto made = program_.MakeLoop(); !made) return program_.Refuse(made.error());
     const int result = Serve(std::move(*config));
-    hand_over_.reset();
-    from_predecessor_.reset();
-    loop_->CancelTimer(counts_);
-    to_successor_.reset();
+    program_.LeaveOthers();
+    program_.loop().CancelTimer(counts_);
     own_ctl_.reset();
-    service_.reset();
-    signals_.reset();
+    program_.Silence();
     ctl_.reset();
     admin_.reset();
     control_.reset();
-    if (auto drained = loop_->Drain(std::chrono::seconds(2)); !drained) {
-      net::Log(net::LogLevel::kWarn, "lb", "ended while operations were under way",
-               {{"waited_for", drained.error()}});
-    }
+    program_.Drain();
     return result;
   }
 
  private:
-  // Says why, also to the process that waits for us to take over.
-  int Refuse(const std::string& why) {
-    std::cerr << why << '\n';
-    if (predecessor_) net::TellFailed(predecessor_.get(), why);
-    return kExitFailed;
-  }
-
   int Serve(Config config) {
-    net::Inheritance inheritance;
-    const bool inherits = static_cast<bool>(predecessor_);
-    if (inherits) {
-      auto taken = net::TakeOver(predecessor_.get());
-      if (!taken) return Refuse("mongooselb: cannot take over: " + taken.error());
-      inheritance = std::move(*taken);
-    }
+    const bool inherits = program_.inherits();
+    auto inheritance = program_.Inherit();
+    if (!inheritance) return program_.Refuse(inheritance.error());
     // Operators' sockets first: a second balancer with the same file must fail before it binds.
-    if (auto errors = OpenOperatorSockets(config, inheritance); !errors.empty()) {
-      return Refuse(Joined(errors));
+    if (auto errors = OpenOperatorSockets(config, *inheritance); !errors.empty()) {
+      return program_.Refuse(Joined(errors));
     }
-    control_ = std::make_unique<Control>(*loop_, config_path_);
+    control_ = std::make_unique<Control>(program_.loop(), config_path_);
     control_->SetOnRunning([this] { OnRunning(); });
     control_->SetOnPace([this](const std::string& node, const DrainOrder& order) {
       Forward(DrainLine(node, order));
     });
     const ProcessConfig process = config.process;
-    if (auto started = control_->Start(std::move(config), inherits ? &inheritance : nullptr);
+    if (auto started = control_->Start(std::move(config), inherits ? &*inheritance : nullptr);
         !started) {
-      return Refuse(Joined(started.error()));
+      return program_.Refuse(Joined(started.error()));
     }
-    inheritance = {};  // what no listener took must not go on listening
+    *inheritance = {};  // what no listener took must not go on listening
     if (auto dropped = net::DropPrivileges(process.user, process.group); !dropped) {
-      return Refuse(config_path_ + ": process.user: " + dropped.error());
+      return program_.Refuse(config_path_ + ": process.user: " + dropped.error());
     }
     ServeOperators();
-    signals_ = std::make_unique<net::SignalWatcher>(
-        *loop_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP, SIGUSR1},
-        [this](int signal) { OnSignal(signal); });
-    service_ =
-        std::make_unique<net::ServiceManager>(*loop_, [this] { return StatusLine(); }, !inherits);
-    loop_->Run();
+    program_.Serve(kSignals,
+                   {.reload = [this] { static_cast<void>(Reload().has_value()); },
+                    .stop = [this] { Stop(); },
+                    .stop_now = [this] { Stop(); },
+                    .other = [this](int) { control_->ReopenLogs(); },
+                    .status = [this] { return StatusLine(); },
+                    .from_predecessor = [this](std::string_view line) { OnPredecessor(line); },
+                    .from_successor = [this](std::string_view line) { OnSuccessorLine(line); },
+                    // No connection outlives its process.
+                    .predecessor_left = [this] { control_->SetElsewhere("{}"); }});
+    program_.loop().Run();
     net::Log(net::LogLevel::kInfo, "lb", "ended", {{"connections_cut", cut_}});
     return 0;
   }
 
   void OnRunning() {
-    if (predecessor_) {
-      net::TellReady(predecessor_.get());
-      from_predecessor_ = std::make_unique<net::LineChannel>(
-          *loop_, std::move(predecessor_), [this](std::string_view line) { OnPredecessor(line); },
-          // One that does not know the word ends without it; and no connection outlives its
-          // process.
-          [this] {
-            service_->BecomeMain();
-            control_->SetElsewhere("{}");
-          });
-    }
-    service_->Ready();
+    program_.Running();
     const ProcessView view = control_->Process();
     net::Log(net::LogLevel::kInfo, "lb", "running",
              {{"version", view.version},
@@ -222,17 +192,19 @@ class Process {
 
   void ServeOperators() {
     ctl_ = std::make_unique<CtlServer>(
-        *loop_, *control_, ctl_fd_.Duplicate(),
+        program_.loop(), *control_, ctl_fd_.Duplicate(),
         CtlHooks{.reload = [this] { return Reload(); },
                  .upgrade = [this](CtlHooks::Answer answer) { Upgrade(std::move(answer)); },
                  .carried_out = [this](std::string_view line) { Forward(line); }});
-    if (admin_fd_) admin_ = std::make_unique<AdminServer>(*loop_, *control_, admin_fd_.Duplicate());
+    if (admin_fd_) {
+      admin_ = std::make_unique<AdminServer>(program_.loop(), *control_, admin_fd_.Duplicate());
+    }
   }
 
   std::expected<std::string, std::vector<net::ConfigError>> Reload() {
-    service_->Reloading();
+    program_.Reloading();
     auto result = control_->Reload();
-    service_->Ready();
+    program_.Reloaded();
     return result;
   }
 
@@ -243,54 +215,40 @@ class Process {
                                             std::string(ProcessStateName(control_->state())) +
                                             " and has nothing to hand over"}));
     }
-    if (hand_over_ && !hand_over_->ended()) {
-      return answer(
-          std::unexpected(Refusal{"another upgrade is under way, or its process has not ended yet; "
-                                  "try again in a moment"}));
+    if (program_.upgrading()) {
+      return answer(std::unexpected(Refusal{std::string(net::Program::kUpgrading)}));
     }
     net::Inheritance inheritance;
     inheritance.sockets = control_->DuplicateSockets();
     ctl_fd_.LeaveTo(inheritance);
     admin_fd_.LeaveTo(inheritance);
     inheritance.state = control_->SaveState(true);
-    hand_over_ = std::make_unique<net::HandOver>(
-        *loop_, program_, std::move(inheritance),
-        [this, answer = std::move(answer)](auto successor) mutable {
-          if (!successor) {
-            net::Log(net::LogLevel::kError, "lb", "upgrade failed; this process goes on",
-                     {{"reason", successor.error()}});
-            return answer(std::unexpected(Refusal{successor.error() + "\nthis process goes on"}));
-          }
-          answer(OnSuccessor(std::move(*successor)));
-        });
+    program_.Upgrade("", std::move(inheritance),
+                     [this, answer = std::move(answer)](auto successor) mutable {
+                       answer(successor ? OnSuccessor(*successor)
+                                        : Done(std::unexpected(Refusal{successor.error()})));
+                     });
   }
 
-  Done OnSuccessor(net::HandOver::Successor successor) {
-    service_->HandOver(successor.pid);
-    // Only now may the new one speak to the service manager: before, it was not the main process.
-    to_successor_ = std::make_unique<net::LineChannel>(
-        *loop_, std::move(successor.channel),
-        [this](std::string_view line) {
-          if (line.starts_with(kOrderLine)) {
-            RunForwardedRequest(*control_, line.substr(kOrderLine.size()));
-            Forward(line.substr(kOrderLine.size()));
-          }
-        },
-        [] {});
-    to_successor_->Send("main");
+  Done OnSuccessor(pid_t pid) {
     TellCounts();
     handed_over_ = true;
-    net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", successor.pid}});
+    net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", pid}});
     // The answer to the operator still has to go out from here.
-    loop_->Post([this] { LeaveOperators(); });
+    program_.loop().Post([this] { LeaveOperators(); });
     BeginDrain();
-    return "process " + std::to_string(successor.pid) +
+    return "process " + std::to_string(pid) +
            " took over; this one finishes its connections, and is asked at " + ctl_path_ + "." +
            std::to_string(getpid());
   }
 
+  void OnSuccessorLine(std::string_view line) {
+    if (!line.starts_with(kOrderLine)) return;
+    RunForwardedRequest(*control_, line.substr(kOrderLine.size()));
+    Forward(line.substr(kOrderLine.size()));
+  }
+
   void OnPredecessor(std::string_view line) {
-    if (line == "main") service_->BecomeMain();
     if (line.starts_with(kCountsLine)) {
       control_->SetElsewhere(std::string(line.substr(kCountsLine.size())));
     }
@@ -298,13 +256,13 @@ class Process {
 
   // To the process before, which may have connections of the same nodes.
   void Forward(std::string_view line) {
-    if (from_predecessor_) from_predecessor_->Send(std::string(kOrderLine) + std::string(line));
+    program_.TellPredecessor(std::string(kOrderLine) + std::string(line));
   }
 
   // What this process still carries weighs in the new one's choices.
   void TellCounts() {
-    to_successor_->Send(std::string(kCountsLine) + control_->CountsElsewhere());
-    counts_ = loop_->After(kCountsEvery, [this] { TellCounts(); });
+    program_.TellSuccessor(std::string(kCountsLine) + control_->CountsElsewhere());
+    counts_ = program_.loop().After(kCountsEvery, [this] { TellCounts(); });
   }
 
   // The new process answers operators from now on; who is connected here is served to the end. This
@@ -328,29 +286,21 @@ class Process {
       return std::move(*fd);
     };
     if (net::UniqueFd fd = open(path)) {
-      own_ctl_ = std::make_unique<CtlServer>(*loop_, *control_, std::move(fd), CtlHooks{});
+      own_ctl_ = std::make_unique<CtlServer>(program_.loop(), *control_, std::move(fd), CtlHooks{});
       net::Log(net::LogLevel::kInfo, "lb", "this process is asked at", {{"socket", path}});
     }
     if (net::UniqueFd fd = open(path + ".http")) {
-      admin_ = std::make_unique<AdminServer>(*loop_, *control_, std::move(fd));
+      admin_ = std::make_unique<AdminServer>(program_.loop(), *control_, std::move(fd));
     }
   }
 
-  void OnSignal(int signal) {
-    switch (signal) {
-      case SIGHUP:
-        static_cast<void>(Reload().has_value());
-        break;
-      case SIGUSR1:
-        control_->ReopenLogs();
-        break;
-      default:
-        if (control_->state() == ProcessState::kDraining) {
-          control_->EndNow();
-        } else {
-          service_->Stopping();
-          BeginDrain();
-        }
+  // Also of one that drains for another reason: then at once.
+  void Stop() {
+    if (control_->state() == ProcessState::kDraining) {
+      control_->EndNow();
+    } else {
+      program_.Stopping();
+      BeginDrain();
     }
   }
 
@@ -359,7 +309,7 @@ class Process {
       cut_ = cut;
       if (!handed_over_) unlink(ctl_path_.c_str());
       for (const std::string& path : own_paths_) unlink(path.c_str());
-      loop_->Stop();
+      program_.loop().Stop();
     });
   }
 
@@ -370,22 +320,14 @@ class Process {
            ", " + std::string(ProcessStateName(view.state));
   }
 
-  const net::SuccessorProgram program_;
+  net::Program program_;
   const std::string config_path_;
-  net::UniqueFd predecessor_;  // while it waits for us
-  net::SystemClock clock_;
-  std::unique_ptr<net::EventLoop> loop_;
   net::OperatorSocket ctl_fd_;
   net::OperatorSocket admin_fd_;
   std::string ctl_path_;
   std::unique_ptr<Control> control_;
   std::unique_ptr<AdminServer> admin_;
   std::unique_ptr<CtlServer> ctl_;
-  std::unique_ptr<net::SignalWatcher> signals_;
-  std::unique_ptr<net::ServiceManager> service_;
-  std::unique_ptr<net::HandOver> hand_over_;
-  std::unique_ptr<net::LineChannel> from_predecessor_;
-  std::unique_ptr<net::LineChannel> to_successor_;
   net::EventLoop::TimerId counts_{};
   std::unique_ptr<CtlServer> own_ctl_;  // after the hand-over
   std::vector<std::string> own_paths_;
@@ -397,7 +339,7 @@ int Main(int argc, char** argv) {
   const std::vector<std::string_view> words(argv + 1, argv + argc);
   if (words.empty()) {
     std::cerr << kUsage;
-    return kExitUsage;
+    return net::Program::kUsage;
   }
   if (words[0] == "--help" || words[0] == "-h") {
     std::cout << kUsage;
@@ -411,15 +353,14 @@ int Main(int argc, char** argv) {
   if (words[0] == "check" && words.size() == 2) return Check(std::string(words[1]));
   const bool inherits = words.size() == 4 && words[2] == "--inherit";
   if (words[0] == "run" && (words.size() == 2 || inherits)) {
-    signal(SIGPIPE, SIG_IGN);
-    net::BlockSignals({SIGTERM, SIGINT, SIGHUP, SIGUSR1});
+    net::Program::Prepare(kSignals);
     const std::string file(words[1]);
-    return Process({.path = net::ProgramPath(argv[0]), .name = argv[0], .arguments = {"run", file}},
-                   file, inherits ? std::atoi(argv[4]) : -1)
+    return Process(net::Program::Self(argv[0], {"run", file}), file,
+                   inherits ? std::atoi(argv[4]) : -1)
         .Run();
   }
   std::cerr << "mongooselb: what is '" << words[0] << "'?\n\n" << kUsage;
-  return kExitUsage;
+  return net::Program::kUsage;
 }
 
 }  // namespace
