@@ -182,8 +182,7 @@ int RunScenario(const Arguments& args, const char* mode, const std::string& prim
 }
 
 // Bounds of runs whatever happens: opening, and holding until told.
-constexpr std::int64_t kOpeningLimitNs = 120'000'000'000;
-constexpr std::int64_t kHoldLongestNs = 3600'000'000'000;
+constexpr std::int64_t kConnectsLimitNs = 120'000'000'000;
 
 int RunTimed(const Arguments& args, bool echo) {
   auto arrivals = MakeArrivals(args);
@@ -191,7 +190,7 @@ int RunTimed(const Arguments& args, bool echo) {
   const auto timing = MakeTiming(args, *arrivals);
   if (!timing) return Complain(timing.error());
   const Payload payload = MakePayload(args, echo ? 300 : 64);
-  const std::int64_t longest = timing->warmup_ns + timing->duration_ns + kOpeningLimitNs;
+  const std::int64_t longest = timing->warmup_ns + timing->duration_ns + kConnectsLimitNs;
   if (echo) {
     EchoScenario scenario(*timing, payload, std::move(*arrivals));
     return RunScenario(args, "echo", payload.request, scenario, longest);
@@ -233,7 +232,7 @@ int RunHold(const Arguments& args, bool storm) {
   if (!args.no_exchange) options.payload = MakePayload(args, 64);
   options.retries_max = args.retries;
   options.seed = args.seed;
-  std::int64_t longest = kOpeningLimitNs + (*arrivals ? (*arrivals)->DurationNs() : 0);
+  std::int64_t longest = kConnectsLimitNs + (*arrivals ? (*arrivals)->DurationNs() : 0);
   const auto hold = MakeHold(args);
   if (!hold) return Complain(hold.error());
   options.hold_ns = hold->ns;

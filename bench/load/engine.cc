@@ -14,14 +14,7 @@
 namespace bench {
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{256} * 1024;
-constexpr int kEventsMax = 512;
-constexpr std::int64_t kHousekeepingNs = 1'000'000'000;
-
-// Results of ReceiveSome beside a count of bytes.
-constexpr std::int64_t kWouldBlock = -1;
-constexpr std::int64_t kBroken = -2;
-constexpr std::int64_t kEnded = 0;
+constexpr std::size_t kEngineBufferBytes = std::size_t{256} * 1024;
 
 }  // namespace
 
@@ -67,7 +60,7 @@ Engine::Engine(EngineOptions options)
     : Meter(options.watched),
       options_(std::move(options)),
       conns_(options_.connections),
-      buffer_(kBufferBytes) {
+      buffer_(kEngineBufferBytes) {
   for (std::size_t i = 0; i < conns_.size(); ++i) conns_[i].index = static_cast<std::uint32_t>(i);
   result_.tls = options_.tls.enabled;
   result_.resume = options_.tls.resume;

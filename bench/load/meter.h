@@ -13,6 +13,14 @@ namespace bench {
 
 inline constexpr std::int64_t kNever = INT64_MAX;
 
+// Of the engines' loops.
+inline constexpr int kEventsMax = 512;
+inline constexpr std::int64_t kHousekeepingNs = 1'000'000'000;
+// Results of ReceiveSome beside a count of bytes.
+inline constexpr std::int64_t kWouldBlock = -1;
+inline constexpr std::int64_t kBroken = -2;
+inline constexpr std::int64_t kEnded = 0;
+
 class Meter {
  public:
   explicit Meter(std::vector<pid_t> watched) : cpu_(watched) {

@@ -8,6 +8,10 @@
 
 namespace bench {
 
+inline constexpr std::int64_t kFailurePauseNs = 10'000'000;  // before the next try
+inline constexpr std::int64_t kHoldPollNs = 250'000'000;
+inline constexpr std::int64_t kHoldLongestNs = 3600'000'000'000;  // of one that ends when told
+
 struct Timing {
   std::int64_t warmup_ns = 500'000'000;
   std::int64_t duration_ns = 5'000'000'000;

@@ -5,9 +5,6 @@
 namespace bench {
 namespace {
 
-constexpr std::int64_t kFailurePauseNs = 10'000'000;
-constexpr std::int64_t kHoldPollNs = 250'000'000;
-
 void FillFree(Engine& engine, std::vector<std::uint32_t>& list) {
   list.clear();
   for (const Conn& conn : engine.Conns()) list.push_back(conn.index);

@@ -15,7 +15,7 @@ namespace {
 constexpr std::size_t kReadBytes = std::size_t{64} * 1024;
 constexpr std::size_t kPatternBytes = std::size_t{256} * 1024;
 constexpr std::size_t kFirstLineMax = 64;
-constexpr int kEventsMax = 512;
+constexpr int kSinkEventsMax = 512;
 constexpr std::string_view kAnswer = "200 served\n";
 constexpr std::uint64_t kListenerTag = std::uint64_t{1} << 32;
 
@@ -91,9 +91,9 @@ std::vector<Endpoint> Sink::Bound() const {
 }
 
 void Sink::Run(const std::atomic<bool>& stop) {
-  epoll_event events[kEventsMax];
+  epoll_event events[kSinkEventsMax];
   while (!stop.load(std::memory_order_relaxed)) {
-    const int count = epoll_wait(epoll_, events, kEventsMax, 100);
+    const int count = epoll_wait(epoll_, events, kSinkEventsMax, 100);
     for (int i = 0; i < count; ++i) {
       const std::uint64_t tag = events[i].data.u64;
       if (tag >= kListenerTag) {

@@ -8,7 +8,7 @@
 namespace dns {
 namespace {
 
-net::SipKey KeyOf(const CookieSecret& secret) {
+net::SipKey SipKeyOf(const CookieSecret& secret) {
   const std::span<const uint8_t> bytes(secret);
   return {net::LoadLittle(bytes.first(8)), net::LoadLittle(bytes.last(8))};
 }
@@ -21,7 +21,7 @@ std::array<uint8_t, 8> CookieHash(const CookieSecret& secret, std::span<const ui
   std::copy_n(cookie.begin(), 16, input.begin());
   auto ip = client.ip();
   std::ranges::copy(ip, input.begin() + 16);
-  uint64_t hash = net::SipHash<2, 4>(KeyOf(secret), std::span(input).first(16 + ip.size()));
+  uint64_t hash = net::SipHash<2, 4>(SipKeyOf(secret), std::span(input).first(16 + ip.size()));
   std::array<uint8_t, 8> out;
   for (size_t i = 0; i < 8; ++i) out[i] = static_cast<uint8_t>(hash >> 8 * i);
   return out;

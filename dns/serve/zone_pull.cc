@@ -20,7 +20,7 @@
 namespace dns {
 namespace {
 
-using Result = std::expected<void, std::string>;
+using IoResult = std::expected<void, std::string>;
 
 net::Time Now() { return net::SystemClock().Now(); }
 
@@ -30,7 +30,7 @@ class Connection {
   Connection(const PullRequest& request, int stop, net::Time whole_until)
       : request_(request), stop_(stop), whole_until_(whole_until) {}
 
-  Result Open(const net::Address& to) {
+  IoResult Open(const net::Address& to) {
     net::SocketName name = to.ToSocketName();
     fd_ = net::UniqueFd(socket(name.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     if (!fd_) return Failure("no socket");
@@ -45,10 +45,10 @@ class Connection {
     socklen_t size = sizeof error;
     getsockopt(fd_.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     errno = error;
-    return error == 0 ? Result() : Failure("no connection");
+    return error == 0 ? IoResult() : Failure("no connection");
   }
 
-  Result Send(ByteView message) {
+  IoResult Send(ByteView message) {
     Bytes framed;
     Append16(framed, message.size());
     Append(framed, message);
@@ -65,7 +65,7 @@ class Connection {
     return {};
   }
 
-  Result Receive(Bytes& message) {
+  IoResult Receive(Bytes& message) {
     std::array<uint8_t, 2> size;
     if (auto got = Fill(size); !got) return got;
     message.resize(Get16(size.data()));
@@ -75,11 +75,11 @@ class Connection {
   size_t bytes() const { return bytes_; }
 
  private:
-  static Result Failure(const std::string& what) {
+  static IoResult Failure(const std::string& what) {
     return std::unexpected(what + ": " + std::strerror(errno));
   }
 
-  Result Fill(std::span<uint8_t> out) {
+  IoResult Fill(std::span<uint8_t> out) {
     while (!out.empty()) {
       ssize_t got = recv(fd_.get(), out.data(), out.size(), 0);
       if (got == 0) return std::unexpected("it ended the connection");
@@ -94,7 +94,7 @@ class Connection {
     return {};
   }
 
-  Result Wait(short what, net::Duration patience) {
+  IoResult Wait(short what, net::Duration patience) {
     net::Time now = Now();
     net::Time until = std::min(now + patience, whole_until_);
     while (now < until) {

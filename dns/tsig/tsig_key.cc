@@ -33,7 +33,7 @@ const EVP_MD* Digest(TsigAlgorithm algorithm) {
   return nullptr;
 }
 
-std::optional<Bytes> FromBase64(std::string_view text) {
+std::optional<Bytes> SecretFromBase64(std::string_view text) {
   if (text.empty() || text.size() % 4 != 0 || text.size() > 2 * kTsigSecretBytesMax) {
     return std::nullopt;
   }
@@ -117,7 +117,7 @@ std::expected<TsigKey, std::string> ReadOne(KeyText& text) {
       key.algorithm = *algorithm;
       has_algorithm = true;
     } else if (word == "secret") {
-      auto secret = FromBase64(value);
+      auto secret = SecretFromBase64(value);
       if (!secret) return Wrong(text, "the secret is not Base64");
       key.secret = std::move(*secret);
     } else {

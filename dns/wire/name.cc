@@ -5,12 +5,11 @@
 #include <bit>
 #include <cstring>
 
+#include "net/base/ascii.h"
 #include "net/base/check.h"
 
 namespace dns {
 namespace {
-
-char Lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; }
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 
@@ -57,7 +56,7 @@ std::optional<std::string> PlainText(std::string_view text, std::string_view ori
       length_at = wire.size();
       wire.push_back('\0');
     } else {
-      wire.push_back(Lower(c));
+      wire.push_back(net::AsciiLower(c));
     }
   }
   if (!end_label()) return std::nullopt;
@@ -99,7 +98,7 @@ std::expected<Name, std::string> Name::FromText(std::string_view text, const Nam
     }
     auto c = Unescape(text, i);
     if (!c) return std::unexpected(c.error());
-    label.push_back(Lower(*c));
+    label.push_back(net::AsciiLower(*c));
   }
   if (!absolute && !end_label()) {
     return std::unexpected("has a label that is empty or above 63 bytes");
@@ -123,7 +122,7 @@ std::optional<Name> Name::FromWire(ByteView wire) {
   if (i + 1 != wire.size()) return std::nullopt;
   std::string lower(wire.size(), '\0');
   std::transform(wire.begin(), wire.end(), lower.begin(),
-                 [](uint8_t b) { return Lower(static_cast<char>(b)); });
+                 [](uint8_t b) { return net::AsciiLower(static_cast<char>(b)); });
   return Name(std::move(lower));
 }
 
@@ -141,7 +140,7 @@ std::optional<Name> Name::Child(std::string_view label) const {
   if (label.empty() || label.size() > kLabelBytesMax) return std::nullopt;
   if (wire_.size() + label.size() + 1 > kNameBytesMax) return std::nullopt;
   std::string wire(1, static_cast<char>(label.size()));
-  for (char c : label) wire.push_back(Lower(c));
+  for (char c : label) wire.push_back(net::AsciiLower(c));
   return Name(wire + wire_);
 }
 

@@ -100,7 +100,7 @@ std::string ToBase64(ByteView bytes) {
   return text;
 }
 
-std::optional<Bytes> FromBase64(std::string_view text) {
+std::optional<Bytes> PrivateKeyFromBase64(std::string_view text) {
   Bytes out(text.size());
   int size = EVP_DecodeBlock(out.data(), reinterpret_cast<const uint8_t*>(text.data()),
                              static_cast<int>(text.size()));
@@ -190,7 +190,7 @@ std::expected<SigningKey, std::string> SigningKey::FromFile(const std::string& p
     if (line.starts_with("Algorithm:")) {
       std::from_chars(value.data(), value.data() + value.size(), number);
     } else if (line.starts_with("PrivateKey:")) {
-      secret = FromBase64(value);
+      secret = PrivateKeyFromBase64(value);
     }
   }
   if (number != 13 && number != 15) {

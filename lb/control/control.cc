@@ -26,7 +26,7 @@
 namespace lb {
 namespace {
 
-constexpr net::Duration kMeasureEvery = std::chrono::seconds(1);
+constexpr net::Duration kAcceptsMeasuredEvery = std::chrono::seconds(1);
 // How long a start waits for the first results of all checks.
 constexpr net::Duration kFirstLookWithin = std::chrono::seconds(3);
 // And before that, for the first look-up of names and of DNS-discovered pools.
@@ -132,7 +132,7 @@ std::expected<void, std::vector<net::ConfigError>> Control::Start(Config config,
   } else if (!state_file.empty()) {
     if (auto text = net::ReadStateFile(state_file)) RestoreState(*text, false);
   }
-  measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
+  measure_ = loop_.After(kAcceptsMeasuredEvery, [this] { Measure(); });
   step_ = loop_.After(kStepEvery, [this] { Step(); });
   LookAtStart(loop_.now() + kNamesWithin, loop_.now() + kFirstLookWithin);
   LookAtTls();
@@ -350,9 +350,10 @@ void Control::SetElsewhere(const std::string& counts) {
 std::string Control::CountsElsewhere() const { return NodeCountsToJson(registry_.Counts()); }
 
 void Control::Measure() {
-  measure_ = loop_.After(kMeasureEvery, [this] { Measure(); });
+  measure_ = loop_.After(kAcceptsMeasuredEvery, [this] { Measure(); });
   const uint64_t accepted = engine_->Sum(&WorkerStats::accepted);
-  accepts_per_s_ = static_cast<double>(accepted - accepted_seen_) / net::Seconds(kMeasureEvery);
+  accepts_per_s_ =
+      static_cast<double>(accepted - accepted_seen_) / net::Seconds(kAcceptsMeasuredEvery);
   accepted_seen_ = accepted;
   if (budget_) budget_->Tick(loop_.now());
 }
@@ -739,7 +740,7 @@ void Control::RestoreState(const std::string& json, bool warm) {
 }
 
 void Control::SaveStateFile() {
-  if (config_.process.state_file.empty() || !keeps_state_file_) return;
+  if (config_.process.state_file.empty()) return;
   if (auto written = net::WriteStateFile(config_.process.state_file, SaveState(false)); !written) {
     net::Log(net::LogLevel::kError, "lb", "overrides will not survive a restart",
              {{"reason", written.error()}});

@@ -12,7 +12,7 @@ namespace lb {
 namespace {
 
 // While there is no node yet, the client's first words may wait here; XMPP's openings are short.
-constexpr uint32_t kEarlyBuffers = 4;
+constexpr uint32_t kWaitingBuffers = 4;
 // No direction may take more than this part of the free buffers, so that slow readers share what
 // they leave to others.
 constexpr uint32_t kFairShare = 16;
@@ -22,7 +22,7 @@ constexpr uint32_t kLargeBuffers = 2;
 }  // namespace
 
 uint32_t Pair::BuffersAllowed(unsigned direction) const {
-  if (state_ != State::kOpen) return kEarlyBuffers;
+  if (state_ != State::kOpen) return kWaitingBuffers;
   const net::BufferPool& pool = *worker_.buffers_;
   if (ReceivesLarge(direction)) {
     const uint32_t configured =

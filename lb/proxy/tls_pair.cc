@@ -17,7 +17,7 @@ namespace {
 
 constexpr uint8_t kTlsHandshakeRecord = 22;
 // Buffers of a client that speaks on while its handshake waits for work in a later turn.
-constexpr uint32_t kEarlyBuffers = 4;
+constexpr uint32_t kHandshakeBuffers = 4;
 // Beyond it a client that waits for its handshake is not read from: its hello has been said, or is
 // too long to be looked at before its turn. Most are a tenth of it. What came nevertheless counts
 // up to what an engine takes.
@@ -151,7 +151,7 @@ bool Pair::EarlyFull() const {
 }
 
 void Pair::ReceiveEarly() {
-  if (state_ == State::kHandshake && (chain_[0].count >= kEarlyBuffers || EarlyFull())) {
+  if (state_ == State::kHandshake && (chain_[0].count >= kHandshakeBuffers || EarlyFull())) {
     Pause(0);
   } else if (!InFlight(kRecv)) {
     MaybeResume(0);

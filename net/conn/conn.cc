@@ -41,13 +41,13 @@ constexpr std::array<Transition, Conn::kStates> kTransitions = {{
     {State::kGone, 0},
 }};
 
-constexpr bool InOrder() {
+constexpr bool TransitionsInOrder() {
   for (size_t i = 0; i < kTransitions.size(); ++i) {
     if (static_cast<size_t>(kTransitions[i].from) != i) return false;
   }
   return true;
 }
-static_assert(InOrder());
+static_assert(TransitionsInOrder());
 
 EndWhen WhenOf(State state) {
   switch (state) {

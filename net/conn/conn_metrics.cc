@@ -11,13 +11,13 @@
 namespace net {
 namespace {
 
-struct Row {
+struct CounterRow {
   std::string_view name;
   std::string_view help;
   ConnStats::Counter ConnStats::* counter;
 };
 
-constexpr Row kRows[] = {
+constexpr CounterRow kCounterRows[] = {
     {"accepted_total", "Connections accepted.", &ConnStats::accepted},
     {"connects_total", "Connections begun from here.", &ConnStats::connects},
     {"refused_full_total", "Connections closed at once: the worker had no place.",
@@ -72,7 +72,7 @@ void WriteEnds(const Sums& sums, MetricsWriter& out) {
 void WriteConnMetrics(std::string_view prefix, std::span<const ConnStats* const> workers,
                       MetricsWriter& out) {
   const Sums sums(prefix, workers);
-  for (const Row& row : kRows) {
+  for (const CounterRow& row : kCounterRows) {
     const std::string name = sums.Name(row.name);
     out.Counter(name, row.help).Add({}, sums.Of([&](const ConnStats& s) -> const auto& {
       return s.*row.counter;

@@ -7,7 +7,7 @@
 namespace net {
 namespace {
 
-struct Row {
+struct ReasonRow {
   EndReason reason;
   EndBy by;
   std::string_view name;
@@ -15,7 +15,7 @@ struct Row {
 };
 
 // In the order of the enum.
-constexpr std::array<Row, kEndReasons> kRows = {{
+constexpr std::array<ReasonRow, kEndReasons> kReasonRows = {{
     {EndReason::kNone, EndBy::kUs, "none", "not ended"},
     {EndReason::kPeerClosed, EndBy::kPeer, "peer_closed", "the peer closed the connection"},
     {EndReason::kPeerTruncated, EndBy::kPeer, "peer_truncated",
@@ -42,15 +42,15 @@ constexpr std::array<Row, kEndReasons> kRows = {{
      "too many connections wait for their TLS handshake"},
 }};
 
-constexpr bool InOrder() {
-  for (size_t i = 0; i < kRows.size(); ++i) {
-    if (static_cast<size_t>(kRows[i].reason) != i) return false;
+constexpr bool ReasonsInOrder() {
+  for (size_t i = 0; i < kReasonRows.size(); ++i) {
+    if (static_cast<size_t>(kReasonRows[i].reason) != i) return false;
   }
   return true;
 }
-static_assert(InOrder());
+static_assert(ReasonsInOrder());
 
-const Row& RowOf(EndReason reason) { return kRows[static_cast<size_t>(reason)]; }
+const ReasonRow& RowOf(EndReason reason) { return kReasonRows[static_cast<size_t>(reason)]; }
 
 }  // namespace
 

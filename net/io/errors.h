@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstring>
+#include <string>
 #include <string_view>
 
 namespace net {
@@ -34,6 +35,11 @@ inline bool IsOurError(int error) {
 inline std::string_view ErrnoName(int error) {
   const char* name = error == 0 ? nullptr : strerrorname_np(error);
   return name == nullptr ? std::string_view() : std::string_view(name);
+}
+
+// "setuid: Operation not permitted", by errno.
+inline std::string CallFailed(std::string_view call) {
+  return std::string(call) + ": " + std::strerror(errno);
 }
 
 inline const char* OurErrorRemedy(int error) {

@@ -19,6 +19,7 @@
 #include <nlohmann/json.hpp>
 #include <span>
 
+#include "net/io/errors.h"
 #include "net/report/log.h"
 
 extern char** environ;
@@ -39,8 +40,6 @@ int OpenProcess(pid_t pid) { return static_cast<int>(syscall(SYS_pidfd_open, pid
 void SignalProcess(int process, int signal) {
   syscall(SYS_pidfd_send_signal, process, signal, nullptr, 0);
 }
-
-std::string Failed(const std::string& call) { return call + ": " + std::strerror(errno); }
 
 // 1: sent; 0: the other end's queue is full; -1: it is gone.
 int SendFds(int fd, std::span<const Inheritance::Socket> sockets) {
@@ -195,7 +194,7 @@ class HandOver::Attempt : public std::enable_shared_from_this<Attempt> {
     int pair[2];
     if (inheritance_.sockets.size() > kInheritedSocketsMax) return FailSoon("too many sockets");
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
-      return FailSoon(Failed("socketpair"));
+      return FailSoon(CallFailed("socketpair"));
     }
     UniqueFd ours(pair[0]);
     const UniqueFd theirs(pair[1]);
@@ -209,7 +208,7 @@ class HandOver::Attempt : public std::enable_shared_from_this<Attempt> {
     pid_ = *pid;
     UniqueFd process(OpenProcess(pid_));
     if (!process) {
-      FailSoon(Failed("pidfd_open"));
+      FailSoon(CallFailed("pidfd_open"));
       kill(pid_, SIGKILL);
       waitpid(pid_, nullptr, 0);
       return;

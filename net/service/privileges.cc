@@ -7,13 +7,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
+#include "net/io/errors.h"
 
 namespace net {
 namespace {
-
-std::string Failed(const char* call) { return std::string(call) + ": " + std::strerror(errno); }
 
 bool KeepOnlyBindService() {
   __user_cap_header_struct header{.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -49,11 +46,11 @@ std::expected<void, std::string> DropPrivileges(const std::string& user, const s
                            "'; start as root or as that user, or leave process.user empty");
   }
   prctl(PR_SET_KEEPCAPS, 1);
-  if (initgroups(user.c_str(), gid) != 0) return std::unexpected(Failed("initgroups"));
-  if (setgid(gid) != 0) return std::unexpected(Failed("setgid"));
-  if (setuid(uid) != 0) return std::unexpected(Failed("setuid"));
+  if (initgroups(user.c_str(), gid) != 0) return std::unexpected(CallFailed("initgroups"));
+  if (setgid(gid) != 0) return std::unexpected(CallFailed("setgid"));
+  if (setuid(uid) != 0) return std::unexpected(CallFailed("setuid"));
   prctl(PR_SET_KEEPCAPS, 0);
-  if (uid != 0 && !KeepOnlyBindService()) return std::unexpected(Failed("capset"));
+  if (uid != 0 && !KeepOnlyBindService()) return std::unexpected(CallFailed("capset"));
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   return {};
 }

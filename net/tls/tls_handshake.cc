@@ -25,7 +25,6 @@ constexpr uint8_t kHandshakeRecord = 22;
 constexpr uint8_t kApplicationData = 23;
 
 constexpr uint8_t kServerHello = 2;
-constexpr uint8_t kNewSessionTicket = 4;
 constexpr uint8_t kEncryptedExtensions = 8;
 constexpr uint8_t kFinished = 20;
 constexpr size_t kMessageHeader = 4;
@@ -527,7 +526,7 @@ bool TlsHandshake::WriteTicket(TlsHandshaker& shared, const TlsTicketKeySet& key
   }
   const size_t size = shared.sealer_.Seal(keys, ticket, std::span(random).first<12>(), sealed);
   if (size == 0) return false;
-  Output message = {kNewSessionTicket};
+  Output message = {kTlsNewSessionTicket};
   {
     const Sized body(&message, 3);
     AppendNumber(&message, static_cast<size_t>(left), 4);

@@ -4,15 +4,12 @@
 #include <cstring>
 #include <new>
 
+#include "net/base/byte_reader.h"
 #include "net/base/check.h"
 #include "server/cluster/limits.h"
 
 namespace server {
 namespace {
-
-std::span<const uint8_t> Bytes(std::string_view text) {
-  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
-}
 
 size_t Granules(size_t bytes, size_t granule) { return (bytes + granule - 1) / granule; }
 
@@ -20,8 +17,8 @@ size_t Granules(size_t bytes, size_t granule) { return (bytes + granule - 1) / g
 
 Digest DigestOf(std::string_view key, std::string_view value, uint64_t stamp, size_t group_bytes) {
   // Fixed keys: digests are compared between nodes. They find faults, not forgeries.
-  const uint64_t k = net::SipHash<1, 3>({0x6b, 0x7461626c65}, Bytes(key));
-  const uint64_t v = net::SipHash<1, 3>({0x76, 0x7461626c65}, Bytes(value));
+  const uint64_t k = net::SipHash<1, 3>({0x6b, 0x7461626c65}, net::BytesOf(key));
+  const uint64_t v = net::SipHash<1, 3>({0x76, 0x7461626c65}, net::BytesOf(value));
   const uint64_t a =
       net::FastRandom::Mix(k + std::rotl(v, 23) + std::rotl(stamp, 41) + group_bytes);
   return {a, net::FastRandom::Mix(a ^ (k + 3 * v + 5 * stamp))};

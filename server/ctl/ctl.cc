@@ -374,7 +374,7 @@ int Stats(const Call& call) {
 // Commands of releases up to 5 that are not there yet.
 constexpr std::array kLater = std::to_array<std::string_view>({"remove_node", "bootstrap"});
 
-constexpr std::array<FlatCommand, 27> kFlat = {{
+constexpr std::array<FlatCommand, 27> kFlatCommands = {{
     {"start", "", "Start the node in the background", false, Start},
     {"live", "", "Start the node with its log on the terminal", false, Live},
     {"foreground", "", "Start the node in the foreground", false, Foreground},
@@ -414,7 +414,7 @@ constexpr std::array<FlatCommand, 27> kFlat = {{
     {"help", "", "Show this", false, [](const Call& call) { return Usage(call.terminal); }},
 }};
 
-std::span<const FlatCommand> FlatCommands() { return kFlat; }
+std::span<const FlatCommand> FlatCommands() { return kFlatCommands; }
 
 }  // namespace
 
@@ -431,7 +431,7 @@ int RunCtl(std::span<const std::string> args, NodeApi& node, Terminal& terminal)
                       std::ranges::any_of(CtlCommandSpecs(), [&](const CtlCommandSpec& spec) {
                         return spec.category == args[0] && spec.command == args[1];
                       }));
-  for (const FlatCommand& command : kFlat) {
+  for (const FlatCommand& command : kFlatCommands) {
     if (newer || command.name != args[0]) continue;
     if (command.needs_node && !node.Up()) return down();
     return command.run({args.subspan(1), node, terminal});

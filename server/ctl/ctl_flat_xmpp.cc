@@ -28,7 +28,7 @@ std::string Full(Words words) { return Bare(words) + "/" + words[2]; }
 
 void Nothing(const CtlJson&, Terminal&) {}
 
-void Value(const CtlJson& data, Terminal& terminal) { terminal.Print(data.Plain()); }
+void PrintValue(const CtlJson& data, Terminal& terminal) { terminal.Print(data.Plain()); }
 
 void Message(const CtlJson& data, Terminal& terminal) { terminal.Print(data.PlainOf("message")); }
 
@@ -130,7 +130,7 @@ void Sizes(const CtlJson& data, Terminal& terminal) {
   }
 }
 
-constexpr std::array kFlat = std::to_array<Flat>({
+constexpr std::array kFlatXmpp = std::to_array<Flat>({
     {{"memory", "", "Show what takes memory, in bytes"},
      "flat",
      "memory",
@@ -159,17 +159,17 @@ constexpr std::array kFlat = std::to_array<Flat>({
      [](Words w) {
        return CtlArguments{{"username", w[0]}, {"domain", w[1]}, {"resultFilepath", w[2]}};
      },
-     Value},
+     PrintValue},
     {{"delete_expired_messages", "HOST", "Remove offline messages that expired"},
      "offline",
      "deleteExpiredMessages",
      [](Words w) { return CtlArguments{{"domain", w[0]}}; },
-     Value},
+     PrintValue},
     {{"delete_old_messages", "HOST DAYS", "Remove offline messages that wait longer"},
      "offline",
      "deleteOldMessages",
      [](Words w) { return CtlArguments{{"domain", w[0]}, {"days", w[1]}}; },
-     Value},
+     PrintValue},
     {{"unban_account", "USER HOST", "Let its user log in again"},
      "blocklist",
      "removeUser",
@@ -184,7 +184,7 @@ constexpr std::array kFlat = std::to_array<Flat>({
      "session",
      "countSessions",
      [](Words) { return CtlArguments(); },
-     Value},
+     PrintValue},
     {{"connected_users_info", "", "List the sessions with what is known of them"},
      "session",
      "listSessions",
@@ -209,12 +209,12 @@ constexpr std::array kFlat = std::to_array<Flat>({
      "session",
      "countUserResources",
      [](Words w) { return CtlArguments{{"user", Bare(w)}}; },
-     Value},
+     PrintValue},
     {{"resource_num", "USER HOST NUMBER", "Show the resource of one of a user's sessions"},
      "session",
      "getUserResource",
      [](Words w) { return CtlArguments{{"user", Bare(w)}, {"number", w[2]}}; },
-     Value},
+     PrintValue},
     {{"kick_session", "USER HOST RESOURCE REASON", "End a session"},
      "session",
      "kickUserSession",
@@ -229,7 +229,7 @@ constexpr std::array kFlat = std::to_array<Flat>({
      "session",
      "countUsersWithStatus",
      [](Words w) { return CtlArguments{{"status", w[0]}}; },
-     Value},
+     PrintValue},
     {{"set_presence", "USER HOST RESOURCE TYPE SHOW STATUS PRIORITY", "Set a session's presence"},
      "session",
      "setPresence",
@@ -272,12 +272,12 @@ constexpr std::array kFlat = std::to_array<Flat>({
      "flat",
      "getVcardElement",
      [](Words w) { return CtlArguments{{"user", Bare(w)}, {"name", w[2]}}; },
-     Value},
+     PrintValue},
     {{"get_vcard2", "USER HOST NAME SUBNAME", "Show an element within one of a vCard"},
      "flat",
      "getVcardElement",
      [](Words w) { return CtlArguments{{"user", Bare(w)}, {"name", w[2]}, {"within", w[3]}}; },
-     Value},
+     PrintValue},
     {{"set_vcard", "USER HOST NAME CONTENT", "Set an element of a vCard"},
      "flat",
      "setVcardElement",
@@ -294,7 +294,7 @@ constexpr std::array kFlat = std::to_array<Flat>({
      "last",
      "countActiveUsers",
      [](Words w) { return CtlArguments{{"domain", w[0]}, {"timestamp", DaysAgo(w[1])}}; },
-     Value},
+     PrintValue},
     {{"delete_old_users", "DAYS", "Remove the accounts of who was not here for so many days"},
      "last",
      "removeOldUsers",
@@ -373,8 +373,8 @@ bool Subscribe(NodeApi& node, Words words, Terminal& terminal) {
 
 std::span<const FlatXmppCommand> FlatXmppCommands() {
   static const auto shown = [] {
-    std::array<FlatXmppCommand, kFlat.size()> all;
-    std::ranges::transform(kFlat, all.begin(), &Flat::shown);
+    std::array<FlatXmppCommand, kFlatXmpp.size()> all;
+    std::ranges::transform(kFlatXmpp, all.begin(), &Flat::shown);
     return all;
   }();
   return shown;
@@ -382,9 +382,9 @@ std::span<const FlatXmppCommand> FlatXmppCommands() {
 
 std::optional<int> RunFlatXmpp(std::span<const std::string> args, NodeApi& node,
                                Terminal& terminal) {
-  const auto flat =
-      std::ranges::find_if(kFlat, [&](const Flat& known) { return known.shown.name == args[0]; });
-  if (flat == kFlat.end()) return std::nullopt;
+  const auto flat = std::ranges::find_if(
+      kFlatXmpp, [&](const Flat& known) { return known.shown.name == args[0]; });
+  if (flat == kFlatXmpp.end()) return std::nullopt;
   const Words words = args.subspan(1);
   const bool adds = flat->shown.name == "add_rosteritem";
   const bool known_word = !adds || words.size() < 7 || words[6] == "none" || words[6] == "to" ||

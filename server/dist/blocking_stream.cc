@@ -8,11 +8,12 @@
 #include <cerrno>
 #include <utility>
 
+#include "server/dist/dist_types.h"
+
 namespace server {
 namespace {
 
 constexpr size_t kReadBytes = 64U << 10U;
-constexpr size_t kRecordRoom = 17U << 10U;
 
 }  // namespace
 
@@ -78,7 +79,7 @@ std::expected<std::vector<uint8_t>, BlockingStream::Error> BlockingStream::ReadR
 
 std::expected<void, BlockingStream::Error> BlockingStream::FlushTls(net::Time deadline) {
   while (tls_->wants_output()) {
-    std::vector<uint8_t> out(kRecordRoom);
+    std::vector<uint8_t> out(kSealedRecordRoom);
     const size_t size = tls_->Flush(out);
     if (size == 0) break;
     if (auto wrote = WriteRaw(std::span(out).first(size), deadline); !wrote) return wrote;
@@ -124,7 +125,7 @@ std::expected<void, BlockingStream::Error> BlockingStream::Write(std::span<const
                                                                  net::Time deadline) {
   if (tls_ == nullptr) return WriteRaw(bytes, deadline);
   while (!bytes.empty()) {
-    std::vector<uint8_t> out(kRecordRoom);
+    std::vector<uint8_t> out(kSealedRecordRoom);
     const net::TlsSealed sealed = tls_->Write({&bytes, 1}, out);
     if (sealed.consumed == 0 && sealed.produced == 0) return std::unexpected(Error::kTls);
     bytes = bytes.subspan(sealed.consumed);

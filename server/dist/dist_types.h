@@ -14,6 +14,9 @@
 
 namespace server {
 
+// Room for one record of TLS, sealed.
+inline constexpr size_t kSealedRecordRoom = 17U << 10U;
+
 struct DistError {
   std::string what;
   std::string remedy;

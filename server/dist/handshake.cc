@@ -20,10 +20,7 @@ using net::AppendNumber;
 using net::ByteReader;
 using net::BytesOf;
 using net::Sized;
-
-std::string TextOf(std::span<const uint8_t> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+using net::TextOf;
 
 // What stands behind a name; whatever else later versions may add there is let be.
 bool IsMark(ByteReader in, std::string_view mark) {
@@ -169,7 +166,7 @@ void Handshake::OnName(std::span<const uint8_t> message, TermBuffer* out) {
   }
   peer_.flags = ExpandDistFlags(in.Number(8));
   peer_.creation = static_cast<uint32_t>(in.Number(4));
-  const std::string name = TextOf(in.Vector(2));
+  const std::string name(TextOf(in.Vector(2)));
   peer_.marked = in.ok() && IsMark(in, self_.mark);
   if (tag != 'N' || !in.ok()) return Fail(HandshakeError::kFrame, "instead of a name");
   const bool asks = (peer_.flags & dist_flag::kNameMe) != 0;
@@ -232,7 +229,7 @@ void Handshake::SendChallenge(TermBuffer* out) {
 }
 
 void Handshake::OnAlive(std::span<const uint8_t> message, TermBuffer* out) {
-  const std::string answer = TextOf(message);
+  const std::string_view answer = TextOf(message);
   if (answer == "strue") return SendChallenge(out);
   if (answer == "sfalse") return Fail(HandshakeError::kStillAlive);
   Fail(HandshakeError::kFrame, "instead of true or false");
@@ -255,14 +252,14 @@ void Handshake::OnReply(std::span<const uint8_t> message, TermBuffer* out) {
 
 void Handshake::OnNamed(std::span<const uint8_t> message) {
   ByteReader in(message);
-  const std::string name = TextOf(in.Vector(2));
+  const std::string name(TextOf(in.Vector(2)));
   given_creation_ = static_cast<uint32_t>(in.Number(4));
   if (!in.ok() || !IsNodeName(name)) return Fail(HandshakeError::kFrame, "no name was given");
   given_name_ = name;
 }
 
 void Handshake::OnStatus(std::span<const uint8_t> message, TermBuffer* out) {
-  const std::string text = TextOf(message);
+  const std::string text(TextOf(message));
   wait_ = Wait::kChallenge;
   if (text == "sok" || text == "sok_simultaneous") return;
   if (text == "salive") return SendStatus("true", out);  // whatever link it means, ours is gone
@@ -281,7 +278,7 @@ void Handshake::OnChallenge(std::span<const uint8_t> message, TermBuffer* out) {
   peer_.flags = ExpandDistFlags(in.Number(8));
   const auto challenge = static_cast<uint32_t>(in.Number(4));
   peer_.creation = static_cast<uint32_t>(in.Number(4));
-  const std::string name = TextOf(in.Vector(2));
+  const std::string name(TextOf(in.Vector(2)));
   peer_.marked = in.ok() && IsMark(in, self_.mark);
   if (tag != 'N' || !in.ok()) return Fail(HandshakeError::kFrame, "instead of a challenge");
   if ((self_.flags & dist_flag::kNameMe) != 0 && given_name_.empty()) {

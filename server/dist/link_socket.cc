@@ -5,6 +5,8 @@
 #include <cstring>
 #include <utility>
 
+#include "server/dist/dist_types.h"
+
 namespace server {
 namespace {
 
@@ -12,8 +14,6 @@ using net::Completion;
 
 // How long what is queued may take to leave once the link is to end.
 constexpr net::Duration kLinger = std::chrono::seconds(1);
-// Room for one record of TLS, sealed.
-constexpr size_t kRecordRoom = 17U << 10U;
 // What a piece may keep of its memory when it has been sent.
 constexpr size_t kKeepBytes = 256U << 10U;
 
@@ -188,7 +188,7 @@ void LinkSocket::Decrypt(std::span<uint8_t> cipher) {
 
 void LinkSocket::FlushTls() {
   if (sending_ || !tls_->wants_output()) return;
-  sealed_.resize(kRecordRoom);
+  sealed_.resize(kSealedRecordRoom);
   sealed_.resize(tls_->Flush(sealed_));
   sent_ = 0;
   StartSend();
@@ -214,7 +214,7 @@ bool LinkSocket::Seal() {
   std::span<const uint8_t> rest = piece_;
   while (!rest.empty()) {
     const size_t used = sealed_.size();
-    sealed_.resize(used + kRecordRoom);
+    sealed_.resize(used + kSealedRecordRoom);
     const net::TlsSealed sealed =
         tls_->Write({&rest, 1}, std::span<uint8_t>(sealed_).subspan(used));
     sealed_.resize(used + sealed.produced);

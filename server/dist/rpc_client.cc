@@ -18,12 +18,12 @@
 namespace server {
 namespace {
 
-using Kind = RpcClientError::Kind;
+using ErrorKind = RpcClientError::Kind;
 using Failure = std::unexpected<RpcClientError>;
 
 constexpr size_t kAnswerBytesMax = 64U << 20U;
 
-Failure Fail(Kind kind, std::string what) { return Failure({kind, std::move(what)}); }
+Failure Fail(ErrorKind kind, std::string what) { return Failure({kind, std::move(what)}); }
 
 uint32_t Random() {
   uint32_t value = 0;
@@ -36,23 +36,24 @@ std::expected<uint16_t, RpcClientError> AskPort(const RpcClient::Options& option
   if (options.fixed_port) return *options.fixed_port;
   const net::Address epmd = address.WithPort(options.epmd_port);
   auto stream = BlockingStream::Connect(epmd, deadline);
-  if (!stream) return Fail(Kind::kNoEpmd, "no epmd answers at " + epmd.ToString());
+  if (!stream) return Fail(ErrorKind::kNoEpmd, "no epmd answers at " + epmd.ToString());
   TermBuffer question;
   const std::string alive(SplitNodeName(options.node).alive);
   PutEpmdPortQuestion(&question, alive);
   std::vector<uint8_t> answer;
-  if (!(*stream)->Write(question, deadline)) return Fail(Kind::kNoEpmd, "epmd closed");
+  if (!(*stream)->Write(question, deadline)) return Fail(ErrorKind::kNoEpmd, "epmd closed");
   while (true) {
     auto port = ReadEpmdPort(answer);
     if (port) return port->port;
     if (port.error() == EpmdError::kUnknown) {
-      return Fail(Kind::kUnknown, "epmd at " + epmd.ToString() + " knows no node " + alive);
+      return Fail(ErrorKind::kUnknown, "epmd at " + epmd.ToString() + " knows no node " + alive);
     }
     if (port.error() != EpmdError::kMore || answer.size() > kEpmdAnswerMax) {
-      return Fail(Kind::kNoEpmd, "what answers at " + epmd.ToString() + " is no epmd");
+      return Fail(ErrorKind::kNoEpmd, "what answers at " + epmd.ToString() + " is no epmd");
     }
     if (auto read = (*stream)->Read(&answer, deadline); !read) {
-      return Fail(read.error() == BlockingStream::Error::kTimeout ? Kind::kTimeout : Kind::kNoEpmd,
+      return Fail(read.error() == BlockingStream::Error::kTimeout ? ErrorKind::kTimeout
+                                                                  : ErrorKind::kNoEpmd,
                   "epmd at " + epmd.ToString() + " gave no answer");
     }
   }
@@ -101,7 +102,7 @@ std::expected<void, RpcClientError> RpcClient::Impl::Connect(const Options& opti
   const net::Time deadline = clock_.Now() + options.connect_time;
   tick_time_ = options.net_ticktime / kTicksPerTime;
   auto addresses = LookUpHost(std::string(SplitNodeName(options.node).host), options.ipv6);
-  if (!addresses) return Fail(Kind::kHost, addresses.error());
+  if (!addresses) return Fail(ErrorKind::kHost, addresses.error());
   std::expected<void, RpcClientError> result;
   for (const net::Address& address : *addresses) {
     auto port = AskPort(options, address, deadline);
@@ -111,9 +112,9 @@ std::expected<void, RpcClientError> RpcClient::Impl::Connect(const Options& opti
     }
     auto stream = BlockingStream::Connect(address.WithPort(*port), deadline);
     if (!stream) {
-      result =
-          Fail(stream.error() == BlockingStream::Error::kTimeout ? Kind::kTimeout : Kind::kNoNode,
-               "nobody answers at " + address.WithPort(*port).ToString());
+      result = Fail(stream.error() == BlockingStream::Error::kTimeout ? ErrorKind::kTimeout
+                                                                      : ErrorKind::kNoNode,
+                    "nobody answers at " + address.WithPort(*port).ToString());
       continue;
     }
     stream_ = std::move(*stream);
@@ -127,13 +128,13 @@ std::expected<void, RpcClientError> RpcClient::Impl::StartTls(const Options& opt
                                                               net::Time deadline) {
   if (!options.tls) return {};
   auto worker = net::TlsWorker::Create();
-  if (!worker) return Fail(Kind::kProtocol, "TLS: " + worker.error());
+  if (!worker) return Fail(ErrorKind::kProtocol, "TLS: " + worker.error());
   tls_ = std::move(*worker);
   const std::string host(SplitNodeName(options.node).host);
   auto engine = tls_->NewClient(options.tls.client, {.server_name = host});
-  if (!engine) return Fail(Kind::kProtocol, "TLS: no memory");
+  if (!engine) return Fail(ErrorKind::kProtocol, "TLS: no memory");
   if (!stream_->StartTls(std::move(engine), deadline)) {
-    return Fail(Kind::kProtocol, "the node's TLS handshake failed");
+    return Fail(ErrorKind::kProtocol, "the node's TLS handshake failed");
   }
   return {};
 }
@@ -152,15 +153,15 @@ std::expected<void, RpcClientError> RpcClient::Impl::Shake(const Options& option
   handshake.Start(&out);
   while (handshake.state() == Handshake::State::kGoing) {
     if (!out.empty() && !stream_->Write(out, deadline)) {
-      return Fail(Kind::kProtocol, "the node closed the connection");
+      return Fail(ErrorKind::kProtocol, "the node closed the connection");
     }
     out.clear();
     if (auto read = stream_->Read(&in_, deadline); !read) {
       if (read.error() == BlockingStream::Error::kTimeout) {
-        return Fail(Kind::kTimeout, "the node does not answer");
+        return Fail(ErrorKind::kTimeout, "the node does not answer");
       }
       // The node closes without a word when the digest is wrong.
-      return Fail(Kind::kCookie, "the node closed the connection; do the cookies differ?");
+      return Fail(ErrorKind::kCookie, "the node closed the connection; do the cookies differ?");
     }
     const size_t taken = handshake.Feed(in_, &out);
     in_.erase(in_.begin(), in_.begin() + static_cast<long>(taken));
@@ -169,9 +170,9 @@ std::expected<void, RpcClientError> RpcClient::Impl::Shake(const Options& option
     std::string what(ToString(handshake.error()));
     if (!handshake.detail().empty()) what += ": " + handshake.detail();
     const HandshakeError error = handshake.error();
-    return Fail(error == HandshakeError::kWrongCookie  ? Kind::kCookie
-                : error == HandshakeError::kNotAllowed ? Kind::kNotAllowed
-                                                       : Kind::kProtocol,
+    return Fail(error == HandshakeError::kWrongCookie  ? ErrorKind::kCookie
+                : error == HandshakeError::kNotAllowed ? ErrorKind::kNotAllowed
+                                                       : ErrorKind::kProtocol,
                 std::move(what));
   }
   services_.SetSelf({.node = handshake.given_name(), .creation = handshake.given_creation()});
@@ -257,7 +258,8 @@ RpcClient::~RpcClient() = default;
 std::expected<std::unique_ptr<RpcClient>, RpcClientError> RpcClient::Connect(
     const Options& options) {
   if (!IsNodeName(options.node)) {
-    return Fail(Kind::kHost, "'" + options.node + "' is no name of a node: it wants name@host");
+    return Fail(ErrorKind::kHost,
+                "'" + options.node + "' is no name of a node: it wants name@host");
   }
   auto impl = std::make_unique<Impl>();
   if (auto connected = impl->Connect(options); !connected) {

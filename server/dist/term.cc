@@ -14,13 +14,10 @@ namespace server {
 namespace {
 
 using net::ByteReader;
+using net::TextOf;
 namespace tf = term_format;
 
 constexpr std::array<uint8_t, 1> kEmptyList = {tf::kNil};
-
-std::string_view TextOf(std::span<const uint8_t> bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 void AppendUtf8(std::string* out, uint32_t code) {
   auto put = [out](uint32_t byte) { out->push_back(static_cast<char>(byte)); };

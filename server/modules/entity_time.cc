@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <ctime>
 
+#include "net/base/wall_clock.h"
 #include "server/modules/guards.h"
 #include "server/xmpp/date_time.h"
 
@@ -12,7 +13,6 @@ namespace server {
 namespace {
 
 constexpr std::string_view kTimeSpace = "urn:xmpp:time";
-constexpr int64_t kSecond = 1'000'000;
 
 // "+02:00", where the server stands.
 std::string OffsetText(time_t at) {
@@ -30,10 +30,10 @@ std::string OffsetText(time_t at) {
 void AddEntityTime(IqTable& table, ModuleGround& ground, const EntityTimeOptions& options) {
   if (!options.enabled) return;
   table.Add(IqTarget::kServer, "time", kTimeSpace, GetOnly([&ground](IqCall call) {
-              const int64_t seconds = ground.unix_us() / kSecond;
+              const int64_t seconds = ground.unix_us() / net::kSecondUs;
               std::string xml = "<time xmlns='urn:xmpp:time'>";
               AppendXmlElement(xml, "tzo", OffsetText(seconds));
-              AppendXmlElement(xml, "utc", DateTimeText(seconds * kSecond));
+              AppendXmlElement(xml, "utc", DateTimeText(seconds * net::kSecondUs));
               call.Result(xml += "</time>");
             }));
   table.Feature(IqTarget::kServer, kTimeSpace);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 
+#include "net/base/wall_clock.h"
 #include "server/modules/guards.h"
 #include "server/xmpp/xml_text.h"
 
@@ -10,7 +11,6 @@ namespace server {
 namespace {
 
 constexpr std::string_view kLastSpace = "jabber:iq:last";
-constexpr int64_t kSecond = 1'000'000;
 
 std::string LastXml(int64_t seconds, std::string_view status) {
   std::string xml = "<query xmlns='jabber:iq:last'";
@@ -27,7 +27,7 @@ void AnswerOfAccount(ModuleGround& ground, IqCall call) {
   ground.store.Last(std::move(user), [&ground, call = std::move(call)](
                                          std::expected<LastActivity, StoreError> last) mutable {
     if (last) {
-      return call.Result(LastXml(ground.unix_us() / kSecond - last->seconds, last->status));
+      return call.Result(LastXml(ground.unix_us() / net::kSecondUs - last->seconds, last->status));
     }
     if (last.error() == StoreError::kAbsent) return call.Error(StanzaError::kServiceUnavailable);
     call.StoreFailed(last.error());

@@ -39,7 +39,7 @@ void Put(ModuleGround& ground, const PrivateStorageOptions& options, IqCall call
   });
 }
 
-void Get(ModuleGround& ground, IqCall call) {
+void GetElement(ModuleGround& ground, IqCall call) {
   const XmlElement query = call.payload();
   const XmlElement asked = query ? query.FirstChild() : query;
   if (!asked) return call.Error(StanzaError::kBadRequest);
@@ -65,7 +65,8 @@ void Get(ModuleGround& ground, IqCall call) {
 void AddPrivateStorage(IqTable& table, ModuleGround& ground, const PrivateStorageOptions& options) {
   if (!options.enabled) return;
   table.Add(IqTarget::kAccount, "query", kPrivateSpace, OwnerOnly([&ground, options](IqCall call) {
-              call.is_set() ? Put(ground, options, std::move(call)) : Get(ground, std::move(call));
+              call.is_set() ? Put(ground, options, std::move(call))
+                            : GetElement(ground, std::move(call));
             }));
   table.Feature(IqTarget::kServer, kPrivateSpace);
   table.Feature(IqTarget::kAccount, kPrivateSpace);

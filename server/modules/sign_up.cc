@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "net/base/wall_clock.h"
 #include "server/modules/account_keys.h"
 #include "server/modules/data_form.h"
 #include "server/modules/guards.h"
@@ -10,9 +11,7 @@
 namespace server {
 namespace {
 
-constexpr int64_t kSecond = 1'000'000;
-
-std::unexpected<std::string> Refuse(StanzaError error, std::string_view text) {
+std::unexpected<std::string> RefuseSignUp(StanzaError error, std::string_view text) {
   return std::unexpected(ErrorXml(error, text));
 }
 
@@ -55,26 +54,26 @@ std::optional<RegisterFields> ReadRegisterFields(const XmlElement& query) {
 std::expected<SignUpRequest, std::string> ReadSignUp(const XmlElement& query,
                                                      std::string_view domain,
                                                      const SignUpOptions& options) {
-  if (!options.enabled) return Refuse(StanzaError::kServiceUnavailable, {});
-  if (!query.Is("query", kRegisterSpace)) return Refuse(StanzaError::kBadRequest, {});
+  if (!options.enabled) return RefuseSignUp(StanzaError::kServiceUnavailable, {});
+  if (!query.Is("query", kRegisterSpace)) return RefuseSignUp(StanzaError::kBadRequest, {});
   if (query.Child("remove", kRegisterSpace)) {
-    return Refuse(StanzaError::kUnexpectedRequest, "nobody is logged in");
+    return RefuseSignUp(StanzaError::kUnexpectedRequest, "nobody is logged in");
   }
   auto fields = ReadRegisterFields(query);
-  if (!fields) return Refuse(StanzaError::kBadRequest, {});
+  if (!fields) return RefuseSignUp(StanzaError::kBadRequest, {});
   if (fields->username.empty() || fields->password.empty()) {
-    return Refuse(StanzaError::kNotAcceptable, "a name and a password are needed");
+    return RefuseSignUp(StanzaError::kNotAcceptable, "a name and a password are needed");
   }
   const auto local = PrepareLocal(fields->username);
   const auto user = local ? Jid::Make(*local, domain) : std::nullopt;
   if (!user || user->local().size() > options.name_bytes_max) {
-    return Refuse(StanzaError::kNotAcceptable, "the name is not allowed");
+    return RefuseSignUp(StanzaError::kNotAcceptable, "the name is not allowed");
   }
   if (std::ranges::find(options.reserved, *local) != options.reserved.end()) {
-    return Refuse(StanzaError::kConflict, {});
+    return RefuseSignUp(StanzaError::kConflict, {});
   }
   if (fields->password.size() < options.password_bytes_min || !PreparePassword(fields->password)) {
-    return Refuse(StanzaError::kNotAcceptable, "the password is too short or not allowed");
+    return RefuseSignUp(StanzaError::kNotAcceptable, "the password is too short or not allowed");
   }
   return SignUpRequest{.user = *user, .password = std::move(fields->password)};
 }
@@ -87,7 +86,7 @@ void SignUp(ModuleGround& ground, SignUpRequest request,
                     if (!keys) return done(ErrorXml(StanzaError::kNotAcceptable));
                     CreateAccount put{.user = std::move(user), .account = {}};
                     put.account.keys = std::move(*keys);
-                    put.account.created_s = ground.unix_us() / kSecond;
+                    put.account.created_s = ground.unix_us() / net::kSecondUs;
                     WriteBatch batch;
                     batch.emplace_back(std::move(put));
                     ground.store.Write(std::move(batch),

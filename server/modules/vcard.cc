@@ -13,7 +13,7 @@ namespace {
 
 constexpr std::string_view kVcardSpace = "vcard-temp";
 
-void Get(ModuleGround& ground, IqCall call) {
+void GetVcard(ModuleGround& ground, IqCall call) {
   const bool own = call.own();
   if (!own && call.account().Blocks(call.request().from.Bare())) {
     return call.Error(StanzaError::kServiceUnavailable);
@@ -53,7 +53,7 @@ void AddVcard(IqTable& table, ModuleGround& ground, const VcardOptions& options)
   table.Add(IqTarget::kAccount, "vCard", kVcardSpace,
             [&ground, bytes_max = options.bytes_max](IqCall call) {
               call.is_set() ? Set(ground, bytes_max, std::move(call))
-                            : Get(ground, std::move(call));
+                            : GetVcard(ground, std::move(call));
             });
   table.Feature(IqTarget::kServer, kVcardSpace);
   table.Feature(IqTarget::kAccount, kVcardSpace);

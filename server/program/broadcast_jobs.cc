@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "net/base/wall_clock.h"
 #include "server/im/stanza_parcel.h"
 #include "server/xmpp/xml_text.h"
 
@@ -10,7 +11,7 @@ namespace server {
 namespace {
 
 constexpr net::Duration kStep = std::chrono::milliseconds(100);
-constexpr uint32_t kPage = 500;
+constexpr uint32_t kReceiversPage = 500;
 constexpr size_t kPageLow = 200;  // the next one is read when so many are left
 
 }  // namespace
@@ -25,7 +26,7 @@ int64_t BroadcastJobs::Start(BroadcastOrder order, int64_t above) {
     if (old != jobs_.end()) jobs_.erase(old);
   }
   const int64_t id = last_id_ = std::max(last_id_, above) + 1;
-  jobs_.push_back({.id = id, .order = std::move(order), .trouble = {}, .began_us = NowUnixUs()});
+  jobs_.push_back({.id = id, .order = std::move(order), .trouble = {}, .began_us = net::UnixUs()});
   Count(id);
   Step(id);
   return id;
@@ -71,7 +72,7 @@ std::vector<int64_t> BroadcastJobs::Delete(std::string_view domain,
 void BroadcastJobs::End(Job& job, State state, std::string trouble) {
   job.state = state;
   job.trouble = std::move(trouble);
-  job.ended_us = NowUnixUs();
+  job.ended_us = net::UnixUs();
   job.page.clear();
 }
 
@@ -93,7 +94,7 @@ void BroadcastJobs::Step(int64_t id) {
   Job* job = Running(id);
   if (job == nullptr) return;
   const uint64_t all =
-      static_cast<uint64_t>(NowUnixUs() - job->began_us) * job->order.rate / 1'000'000;
+      static_cast<uint64_t>(net::UnixUs() - job->began_us) * job->order.rate / 1'000'000;
   // What could not be read in time is not made up for.
   uint64_t room = std::min<uint64_t>(all > job->sent ? all - job->sent : 0, job->order.rate);
   for (; room > 0 && !job->page.empty(); --room) {
@@ -113,7 +114,7 @@ void BroadcastJobs::ReadPage(Job& job) {
   ground_.service.OnWorker([this, id = job.id, domain = job.order.domain, after = job.after,
                             post = ground_.hooks.post,
                             alive = std::weak_ptr<int>(alive_)](XmppWorker& worker) {
-    worker.store().Accounts(domain, after, kPage, [this, id, post, alive](auto names) {
+    worker.store().Accounts(domain, after, kReceiversPage, [this, id, post, alive](auto names) {
       post([this, id, alive, names = std::move(names)]() mutable {
         if (alive.expired()) return;
         Job* at = Running(id);
@@ -123,7 +124,7 @@ void BroadcastJobs::ReadPage(Job& job) {
           return End(*at, State::kAbortError,
                      "the store failed: " + std::string(ToString(names.error())));
         }
-        at->last_page = names->size() < kPage;
+        at->last_page = names->size() < kReceiversPage;
         if (!names->empty()) at->after = names->back();
         for (std::string& name : *names) at->page.push_back(std::move(name));
       });

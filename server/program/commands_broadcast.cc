@@ -230,7 +230,7 @@ CtlAnswer JoinDeleted(const CommandCall&, std::vector<NodeAnswer> answers) {
           .faults = {}};
 }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kBroadcastCommands = std::to_array<XmppCommand>({
     {"broadcast", "startBroadcast", AtDomain{StartBroadcast}},
     {"broadcast", "getBroadcast", OnAllNodes{ListHere, JoinOne}},
     {"broadcast", "getBroadcasts", OnAllNodes{ListHere, JoinPage}},
@@ -242,6 +242,6 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
 
 }  // namespace
 
-std::span<const XmppCommand> BroadcastCommands() { return kCommands; }
+std::span<const XmppCommand> BroadcastCommands() { return kBroadcastCommands; }
 
 }  // namespace server

@@ -124,9 +124,9 @@ void NextImport(const std::shared_ptr<UsersImport>& import) {
     const std::vector<std::string>& line = import->lines[import->next++];
     if (line.size() != 3) {
       // Whichever of its fields may be the password.
-      import->lists[kInvalidRecord].Add(
-          CtlJson::Text("record " + std::to_string(import->next) + ": " +
-                        std::to_string(line.size()) + " fields, not user,host,password"));
+      import->lists[kInvalidRecord].Add(CtlJson::Text("record " + std::to_string(import->next) +
+                                                      ": " + std::to_string(line.size()) +
+                                                      " fields, not user,host,password"));
       continue;
     }
     const auto jid = Jid::Parse(line[0] + "@" + line[1]);
@@ -171,7 +171,7 @@ void ImportUsers(CommandCall call) {
 // --- All that is stored of an account, as a ZIP of CSV files.
 
 constexpr size_t kPersonalBytesMax = size_t{512} << 20U;
-constexpr uint32_t kPage = 500;
+constexpr uint32_t kStanzasPage = 500;
 
 struct Retrieval {
   CommandCall call;
@@ -298,24 +298,25 @@ void TooLarge(const Retrieving& to, const std::string& what) {
 }
 
 void NextArchive(const Retrieving& to) {
-  to->store->Archive(
-      {.owner = to->user, .after = to->after, .most = kPage},
-      [to](std::expected<ArchivePage, StoreError> page) {
-        if (!page) return to->call.StoreFailed(page.error());
-        for (const ArchiveEntry& entry : page->entries) {
-          to->after = entry.id;
-          AppendCsv(to->archive, {std::to_string(entry.id), TimeOf(entry.id),
-                                  entry.outgoing ? to->user : entry.peer, entry.xml});
-        }
-        if (to->archive.size() > kPersonalBytesMax) return TooLarge(to, "The archive");
-        if (!page->complete && !page->entries.empty()) return NextArchive(to);
-        to->files.emplace_back("archive.csv", std::move(to->archive));
-        EndRetrieval(to);
-      });
+  to->store->Archive({.owner = to->user, .after = to->after, .most = kStanzasPage},
+                     [to](std::expected<ArchivePage, StoreError> page) {
+                       if (!page) return to->call.StoreFailed(page.error());
+                       for (const ArchiveEntry& entry : page->entries) {
+                         to->after = entry.id;
+                         AppendCsv(to->archive,
+                                   {std::to_string(entry.id), TimeOf(entry.id),
+                                    entry.outgoing ? to->user : entry.peer, entry.xml});
+                       }
+                       if (to->archive.size() > kPersonalBytesMax)
+                         return TooLarge(to, "The archive");
+                       if (!page->complete && !page->entries.empty()) return NextArchive(to);
+                       to->files.emplace_back("archive.csv", std::move(to->archive));
+                       EndRetrieval(to);
+                     });
 }
 
 void NextOffline(const Retrieving& to, std::string csv, uint64_t after) {
-  to->store->Offline(to->user, after, kPage, [to, csv = std::move(csv)](auto page) mutable {
+  to->store->Offline(to->user, after, kStanzasPage, [to, csv = std::move(csv)](auto page) mutable {
     if (!page) return to->call.StoreFailed(page.error());
     for (const OfflineEntry& entry : page->entries) {
       AppendCsv(csv, {TimeOf(entry.id), entry.from, to->user, entry.xml});
@@ -375,7 +376,7 @@ void RetrievePersonalData(CommandCall call) {
   });
 }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kFileCommands = std::to_array<XmppCommand>({
     {"account", "checkPasswordHash", Anywhere{CheckPasswordHash}},
     {"account", "importUsers", ThisNode{ImportUsers}},
     {"gdpr", "retrievePersonalData", ThisNode{RetrievePersonalData}},
@@ -383,6 +384,6 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
 
 }  // namespace
 
-std::span<const XmppCommand> FileCommands() { return kCommands; }
+std::span<const XmppCommand> FileCommands() { return kFileCommands; }
 
 }  // namespace server

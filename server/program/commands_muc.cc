@@ -5,6 +5,7 @@
 #include <map>
 #include <utility>
 
+#include "net/base/ascii.h"
 #include "server/modules/guards.h"
 #include "server/muc/muc_host.h"
 #include "server/muc/muc_xml.h"
@@ -16,9 +17,9 @@
 namespace server {
 namespace {
 
-constexpr uint32_t kRoomsMax = 20'000;  // of listRooms
-constexpr uint64_t kRoomsPage = 100;    // of them, where no limit is told
-constexpr uint64_t kMessagesMax = 500;  // of getRoomMessages
+constexpr uint32_t kRoomsMax = 20'000;      // of listRooms
+constexpr uint64_t kRoomsPage = 100;        // of them, where no limit is told
+constexpr uint64_t kRoomMessagesMax = 500;  // of getRoomMessages
 constexpr std::string_view kInfoQuery = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
 
 void NoRoom(CommandCall call, const Jid& room) {
@@ -70,13 +71,6 @@ std::string Upper(std::string_view text) {
   return upper;
 }
 
-std::string Lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-  });
-  return text;
-}
-
 // --- What is told.
 
 void ListRoomUsers(CommandCall call, const RoomsAt& at) {
@@ -113,7 +107,7 @@ void GetRoomMessages(CommandCall call, const RoomsAt& at) {
   const auto before = call.Time("before");
   if (!before) return;
   ArchiveQuery query{.owner = at.room.full(), .end_us = *before, .backwards = true};
-  query.most = static_cast<uint32_t>(std::min(call.Number("pageSize", 50), kMessagesMax));
+  query.most = static_cast<uint32_t>(std::min(call.Number("pageSize", 50), kRoomMessagesMax));
   const uint32_t most = query.most;
   at.store.Archive(std::move(query), [c = std::move(call),
                                       most](std::expected<ArchivePage, StoreError> page) mutable {
@@ -201,7 +195,7 @@ void KickUser(CommandCall call, const RoomsAt& at) {
 }
 
 void SetUserRole(CommandCall call, const RoomsAt& at) {
-  const std::string role = Lower(call.Text("role"));
+  const std::string role = net::AsciiLower(call.Text("role"));
   if (!ParseRole(role) || role == "none") {
     return call.Fault("A role is VISITOR, PARTICIPANT or MODERATOR", "invalid_role");
   }
@@ -211,7 +205,7 @@ void SetUserRole(CommandCall call, const RoomsAt& at) {
 void SetUserAffiliation(CommandCall call, const RoomsAt& at) {
   const auto user = call.Address("user");
   if (!user) return;
-  const std::string affiliation = Lower(call.Text("affiliation"));
+  const std::string affiliation = net::AsciiLower(call.Text("affiliation"));
   if (!ParseAffiliation(affiliation)) {
     return call.Fault("An affiliation is OWNER, ADMIN, MEMBER, OUTCAST or NONE",
                       "invalid_affiliation");
@@ -234,7 +228,7 @@ std::optional<Jid> Session(CommandCall& call, std::string_view name) {
   return user;
 }
 
-std::optional<Jid> From(CommandCall& call) { return Session(call, "from"); }
+std::optional<Jid> Speaker(CommandCall& call) { return Session(call, "from"); }
 std::optional<Jid> User(CommandCall& call) { return Session(call, "user"); }
 
 // `text` where it was sent, which says nothing of what the room makes of it.
@@ -498,7 +492,7 @@ void ListRooms(CommandCall call) {
   });
 }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kMucCommands = std::to_array<XmppCommand>({
     {"muc", "changeRoomConfiguration", AtRoom{ChangeRoomConfiguration}},
     {"muc", "createInstantRoom", Anywhere{CreateInstantRoom}},
     {"muc", "deleteRoom", AtRoom{DeleteRoom}},
@@ -511,8 +505,8 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
     {"muc", "listRoomAffiliations", AtRoom{ListRoomAffiliations}},
     {"muc", "listRoomUsers", AtRoom{ListRoomUsers}},
     {"muc", "listRooms", Anywhere{ListRooms}},
-    {"muc", "sendMessageToRoom", AtHome{From, SendMessageToRoom}},
-    {"muc", "sendPrivateMessage", AtHome{From, SendPrivateMessage}},
+    {"muc", "sendMessageToRoom", AtHome{Speaker, SendMessageToRoom}},
+    {"muc", "sendPrivateMessage", AtHome{Speaker, SendPrivateMessage}},
     {"muc", "setUserAffiliation", AtRoom{SetUserAffiliation}},
     {"muc", "setUserRole", AtRoom{SetUserRole}},
     {"flat", "makeRoom", AtRoom{MakeRoom}},
@@ -521,6 +515,6 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
 
 }  // namespace
 
-std::span<const XmppCommand> MucCommands() { return kCommands; }
+std::span<const XmppCommand> MucCommands() { return kMucCommands; }
 
 }  // namespace server

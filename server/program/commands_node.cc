@@ -10,7 +10,7 @@
 namespace server {
 namespace {
 
-constexpr net::Duration kLook = std::chrono::milliseconds(200);
+constexpr net::Duration kLookEvery = std::chrono::milliseconds(200);
 constexpr int kLooks = 5;  // of one call that waits
 
 void Memory(CommandCall call) {
@@ -70,7 +70,7 @@ void Look(const std::shared_ptr<CommandCall>& call, int looks) {
   const NodeHooks& hooks = call->ground().hooks;
   const DrainState state = hooks.drained();
   if (state.connections == 0 || looks == 0) return call->Result(StateJson(state));
-  hooks.after(kLook, [call, looks] { Look(call, looks - 1); });
+  hooks.after(kLookEvery, [call, looks] { Look(call, looks - 1); });
 }
 
 void DrainStatus(CommandCall call) { Look(std::make_shared<CommandCall>(std::move(call)), kLooks); }
@@ -100,7 +100,7 @@ void Rebalance(CommandCall call) {
 
 // Answers when all are gone, or after a second.
 void LookAtShedding(const std::shared_ptr<CommandCall>& call, int looks) {
-  call->ground().hooks.after(kLook, [call, looks] {
+  call->ground().hooks.after(kLookEvery, [call, looks] {
     const auto now = call->ground().service.shedding();
     if (now.left > 0 && looks > 1) return LookAtShedding(call, looks - 1);
     call->Result(SheddingJson(now));
@@ -111,7 +111,7 @@ void RebalanceStatus(CommandCall call) {
   LookAtShedding(std::make_shared<CommandCall>(std::move(call)), kLooks);
 }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kNodeCommands = std::to_array<XmppCommand>({
     {"flat", "memory", ThisNode{Memory}},
     {"flat", "drain", ThisNode{Drain}},
     {"flat", "drainStatus", ThisNode{DrainStatus}},
@@ -122,6 +122,6 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
 
 }  // namespace
 
-std::span<const XmppCommand> NodeCommands() { return kCommands; }
+std::span<const XmppCommand> NodeCommands() { return kNodeCommands; }
 
 }  // namespace server

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "net/base/wall_clock.h"
 #include "server/program/xmpp_commands.h"
 #include "server/store/backend.h"
 #include "server/store/rows.h"
@@ -22,7 +23,7 @@ void Removed(CommandCall call, uint64_t messages) {
 // --- Those that expired, slice by slice, so that others' writes get in between.
 
 void NextSlice(CommandCall call, StoreKeeper& keeper, uint64_t removed) {
-  const Retention expired{.now_s = NowUnixUs() / 1'000'000};
+  const Retention expired{.now_s = net::UnixUs() / 1'000'000};
   keeper.Retire(expired, [call = std::move(call), &keeper,
                           removed](std::expected<Retired, StoreError> retired) mutable {
     if (!retired) return call.StoreFailed(retired.error());
@@ -97,7 +98,7 @@ void DeleteOld(CommandCall call) {
   const uint64_t days = std::min(call.Number("days", 0), kDaysMax);
   if (days == 0) return call.Fault("'days' is a number above 0", "invalid_days");
   CommandGround& ground = call.ground();
-  const int64_t before = NowUnixUs() - static_cast<int64_t>(days) * kDayUs;
+  const int64_t before = net::UnixUs() - static_cast<int64_t>(days) * kDayUs;
   if (before <= 0) return Removed(std::move(call), 0);
   const auto all = std::make_shared<Trimming>(Trimming{.call = std::move(call)});
   ground.OnStore([&ground, all, domain = *domain, before](StoreClient& accounts) {
@@ -133,7 +134,7 @@ void DeleteOld(CommandCall call) {
   });
 }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kOfflineCommands = std::to_array<XmppCommand>({
     {"offline", "deleteExpiredMessages", Anywhere{DeleteExpired}},
     {"offline", "deleteOldMessages", Anywhere{DeleteOld}},
     {"flat", "trimOffline", AtHome{[](CommandCall& c) { return c.User("user"); }, TrimHere}},
@@ -141,6 +142,6 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
 
 }  // namespace
 
-std::span<const XmppCommand> OfflineCommands() { return kCommands; }
+std::span<const XmppCommand> OfflineCommands() { return kOfflineCommands; }
 
 }  // namespace server

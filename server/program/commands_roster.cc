@@ -442,12 +442,10 @@ void SubscribeAllToAll(CommandCall call) {
   RunMany(std::move(many));
 }
 
-std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
-
 // Those that change are made of steps, each at the home of its user.
-constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"roster", "listContacts", AtHome{Whose, ListContacts}},
-    {"roster", "getContact", AtHome{Whose, GetContact}},
+constexpr std::array kRosterCommands = std::to_array<XmppCommand>({
+    {"roster", "listContacts", AtHome{OfUser, ListContacts}},
+    {"roster", "getContact", AtHome{OfUser, GetContact}},
     {"roster", "addContact",
      Anywhere{[](CommandCall c) { One(std::move(c), Step::Kind::kAdd, ""); }}},
     {"roster", "addContacts", Anywhere{AddContacts}},
@@ -458,11 +456,11 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
     {"roster", "setMutualSubscription", Anywhere{SetMutual}},
     {"roster", "subscribeToAll", Anywhere{SubscribeToAll}},
     {"roster", "subscribeAllToAll", Anywhere{SubscribeAllToAll}},
-    {"flat", "rosterStep", AtHome{Whose, DoStep}},
+    {"flat", "rosterStep", AtHome{OfUser, DoStep}},
 });
 
 }  // namespace
 
-std::span<const XmppCommand> RosterCommands() { return kCommands; }
+std::span<const XmppCommand> RosterCommands() { return kRosterCommands; }
 
 }  // namespace server

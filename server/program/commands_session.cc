@@ -6,6 +6,7 @@
 #include <map>
 #include <utility>
 
+#include "net/base/wall_clock.h"
 #include "server/program/session_list.h"
 #include "server/program/xmpp_commands.h"
 #include "server/xmpp/xml_text.h"
@@ -14,7 +15,7 @@ namespace server {
 namespace {
 
 // One answer's bound of sessions.
-constexpr size_t kListMax = 20'000;
+constexpr size_t kSessionsMax = 20'000;
 
 constexpr std::string_view kKicked = "Kicked by administrator";
 
@@ -76,20 +77,20 @@ class Wanted {
   bool nobody_ = false;
 };
 
-// {connections, presences}: those that are wanted, kListMax at most.
+// {connections, presences}: those that are wanted, kSessionsMax at most.
 void SessionsHere(CommandCall call) {
   XmppService& service = call.ground().service;
   GatherSessions(service, [call = std::move(call)](const NodeSessions& sessions) mutable {
-    const int64_t now = NowUnixUs();
+    const int64_t now = net::UnixUs();
     const Wanted wanted(call);
     CtlJson connections = CtlJson::List();
     CtlJson presences = CtlJson::List();
     for (const SessionFacts& facts : sessions.connections) {
-      if (!wanted.Has(facts.full) || connections.values().size() == kListMax) continue;
+      if (!wanted.Has(facts.full) || connections.values().size() == kSessionsMax) continue;
       connections.Add(ConnectionJson(facts, now));
     }
     for (const SessionFacts& facts : sessions.presences) {
-      if (!wanted.Has(facts.full) || presences.values().size() == kListMax) continue;
+      if (!wanted.Has(facts.full) || presences.values().size() == kSessionsMax) continue;
       presences.Add(PresenceJson(facts));
     }
     CtlJson result = CtlJson::Object();
@@ -138,7 +139,7 @@ CtlAnswer JoinSessions(const CommandCall& call, std::vector<NodeAnswer> answers)
   }
   CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
   for (const auto& [full, line] : connections) {
-    if (answer.data.values().size() == kListMax) break;
+    if (answer.data.values().size() == kSessionsMax) break;
     const auto presence = presences.find(full);
     CtlJson whole = CtlJson::Object();
     whole.Set("user", CtlJson::Text(full));
@@ -148,10 +149,11 @@ CtlAnswer JoinSessions(const CommandCall& call, std::vector<NodeAnswer> answers)
     for (const char* key : {"node", "uptime"}) whole.Set(key, *line.Find(key));
     answer.data.Add(std::move(whole));
   }
-  if (connections.size() > kListMax) {
+  if (connections.size() > kSessionsMax) {
     answer.faults.push_back({.message = "There are " + std::to_string(connections.size()) +
                                         " sessions, and one answer holds " +
-                                        std::to_string(kListMax) + ": ask for a domain or a user",
+                                        std::to_string(kSessionsMax) +
+                                        ": ask for a domain or a user",
                              .extensions = {{"code", "too_many"}}});
   }
   return answer;
@@ -228,7 +230,7 @@ void WithStatusHere(CommandCall call) {
     CtlJson list = CtlJson::List();
     for (const SessionFacts& facts : sessions.presences) {
       if (!wanted.Has(facts.full) || StatusOf(facts) != status) continue;
-      if (++count <= kListMax) list.Add(PresenceJson(facts));
+      if (++count <= kSessionsMax) list.Add(PresenceJson(facts));
     }
     CtlJson result = CtlJson::Object();
     result.Set("count", CtlJson::Count(count));
@@ -240,7 +242,7 @@ void WithStatusHere(CommandCall call) {
 CtlAnswer JoinStatuses(const CommandCall&, std::vector<NodeAnswer> answers) {
   CtlAnswer answer{.data = CtlJson::List(), .faults = {}};
   for (auto& [full, line] : LinesOf(answers, "presences", [](CtlJson&, const std::string&) {})) {
-    if (answer.data.values().size() < kListMax) answer.data.Add(line);
+    if (answer.data.values().size() < kSessionsMax) answer.data.Add(line);
   }
   return answer;
 }
@@ -329,9 +331,7 @@ void SetPresence(CommandCall call, const HomeOf& at) {
                  });
 }
 
-std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
-
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kSessionCommands = std::to_array<XmppCommand>({
     {"session", "listSessions", Anywhere{ListSessions}},
     {"session", "countSessions", Anywhere{CountSessions}},
     {"session", "listUserSessions", Anywhere{ListUserSessions}},
@@ -342,10 +342,10 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
     {"session", "countUsersWithStatus",
      Anywhere{[](CommandCall call) { WithStatus(std::move(call), "statusCounts"); }}},
     {"session", "kickUserSession",
-     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Kick(std::move(c), at, true); }}},
+     AtHome{OfUser, [](CommandCall c, const HomeOf& at) { Kick(std::move(c), at, true); }}},
     {"session", "kickUser",
-     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Kick(std::move(c), at, false); }}},
-    {"session", "setPresence", AtHome{Whose, SetPresence}},
+     AtHome{OfUser, [](CommandCall c, const HomeOf& at) { Kick(std::move(c), at, false); }}},
+    {"session", "setPresence", AtHome{OfUser, SetPresence}},
     {"flat", "userResources", Anywhere{UserResources}},
     {"flat", "sessionFacts", OnAllNodes{SessionsHere, JoinSessions}},
     {"flat", "statuses", OnAllNodes{WithStatusHere, JoinStatuses}},
@@ -354,6 +354,6 @@ constexpr std::array kCommands = std::to_array<XmppCommand>({
 
 }  // namespace
 
-std::span<const XmppCommand> SessionCommands() { return kCommands; }
+std::span<const XmppCommand> SessionCommands() { return kSessionCommands; }
 
 }  // namespace server

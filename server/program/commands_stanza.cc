@@ -4,6 +4,7 @@
 #include <atomic>
 #include <utility>
 
+#include "net/base/wall_clock.h"
 #include "server/program/xmpp_commands.h"
 #include "server/store/rows.h"
 #include "server/xmpp/date_time.h"
@@ -12,7 +13,7 @@
 namespace server {
 namespace {
 
-constexpr uint64_t kMessagesMax = 500;  // of getLastMessages
+constexpr uint64_t kLastMessagesMax = 500;  // of getLastMessages
 
 std::string RandomId(int64_t unix_us) {
   static std::atomic<uint64_t> count{0};
@@ -60,7 +61,7 @@ std::optional<Jid> Sender(CommandCall& call, std::string_view text) {
 void SendMessage(CommandCall call, const HomeOf& at, bool headline) {
   const auto to = call.Address("to");
   if (!to) return;
-  const std::string id = RandomId(NowUnixUs());
+  const std::string id = RandomId(net::UnixUs());
   std::string xml = "<message xmlns='jabber:client'";
   AppendXmlAttribute(xml, "type", headline ? "headline" : "chat");
   AppendXmlAttribute(xml, "to", to->full());
@@ -96,7 +97,7 @@ void SendStanza(CommandCall call, const HomeOf& at) {
   if (!Jid::Parse(*to)) return call.Fault("Invalid recipient JID", "invalid_recipient");
   std::string id(root.Attribute("id"));
   if (!id.empty()) return Send(std::move(call), at, xml, std::move(id));
-  id = RandomId(NowUnixUs());
+  id = RandomId(net::UnixUs());
   std::string with_id = "<" + std::string(root.name()) + " xmlns='jabber:client'";
   for (const auto& [name, value] : root.Attributes()) {
     if (name != "id") AppendXmlAttribute(with_id, name, value);
@@ -140,7 +141,7 @@ void GetLastMessages(CommandCall call, const HomeOf& at) {
   const auto before = call.Time("before");
   if (!before) return;
   query.end_us = *before;
-  query.most = static_cast<uint32_t>(std::min(call.Number("limit", 50), kMessagesMax));
+  query.most = static_cast<uint32_t>(std::min(call.Number("limit", 50), kLastMessagesMax));
   WithAccount(std::move(call), at.store, at.user,
               [query = std::move(query), &store = at.store](CommandCall c, LoadedUser) mutable {
                 const uint32_t most = query.most;
@@ -162,7 +163,7 @@ void GetLastMessages(CommandCall call, const HomeOf& at) {
 
 std::optional<Jid> From(CommandCall& call) { return Sender(call, call.Text("from")); }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
+constexpr std::array kStanzaCommands = std::to_array<XmppCommand>({
     {"stanza", "sendMessage",
      AtHome{From, [](CommandCall c, const HomeOf& at) { SendMessage(std::move(c), at, false); }}},
     {"stanza", "sendMessageHeadLine",
@@ -194,6 +195,6 @@ void SendFrom(CommandGround& ground, const Jid& from, std::string xml, CtlDone d
          std::move(done));
 }
 
-std::span<const XmppCommand> StanzaCommands() { return kCommands; }
+std::span<const XmppCommand> StanzaCommands() { return kStanzaCommands; }
 
 }  // namespace server

@@ -3,6 +3,7 @@
 #include <array>
 #include <utility>
 
+#include "net/base/wall_clock.h"
 #include "server/program/xmpp_commands.h"
 #include "server/xmpp/date_time.h"
 #include "server/xmpp/xml_text.h"
@@ -11,9 +12,7 @@ namespace server {
 namespace {
 
 constexpr int64_t kSecond = 1'000'000;
-constexpr size_t kListMax = 20'000;
-
-std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
+constexpr size_t kBannedListMax = 20'000;
 
 // --- Banned accounts: nobody logs in, and who is there goes.
 
@@ -78,7 +77,8 @@ void ListBlocked(CommandCall call, bool count) {
           if (count) return found->call.Result(CtlJson::Count(found->users.size()));
           CtlJson list = CtlJson::List();
           const uint64_t first = found->call.Number("index", 0);
-          const uint64_t most = std::min<uint64_t>(found->call.Number("limit", kListMax), kListMax);
+          const uint64_t most =
+              std::min<uint64_t>(found->call.Number("limit", kBannedListMax), kBannedListMax);
           for (uint64_t i = first; i < found->users.size() && i - first < most; ++i) {
             CtlJson line = CtlJson::Object();
             line.Set("user", CtlJson::Text(found->users[i].first));
@@ -91,11 +91,11 @@ void ListBlocked(CommandCall call, bool count) {
 }
 
 constexpr std::array kAccount = std::to_array<XmppCommand>({
-    {"account", "banUser", AtHome{Whose, BanUser}},
+    {"account", "banUser", AtHome{OfUser, BanUser}},
     {"blocklist", "addUser",
-     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Block(std::move(c), at, true); }}},
+     AtHome{OfUser, [](CommandCall c, const HomeOf& at) { Block(std::move(c), at, true); }}},
     {"blocklist", "removeUser",
-     AtHome{Whose, [](CommandCall c, const HomeOf& at) { Block(std::move(c), at, false); }}},
+     AtHome{OfUser, [](CommandCall c, const HomeOf& at) { Block(std::move(c), at, false); }}},
     {"blocklist", "userCount",
      Anywhere{[](CommandCall call) { ListBlocked(std::move(call), true); }}},
     {"blocklist", "listBlockedUsers",
@@ -196,7 +196,7 @@ void GetLast(CommandCall call, const HomeOf& at) {
 void SetLast(CommandCall call, const HomeOf& at) {
   const auto time = call.Time("timestamp");
   if (!time) return;
-  const int64_t us = *time == 0 ? NowUnixUs() : *time;
+  const int64_t us = *time == 0 ? net::UnixUs() : *time;
   LastActivity last{.seconds = us / kSecond, .status = call.Text("status")};
   WithAccount(std::move(call), at.store, at.user,
               [user = at.user.Bare(), &store = at.store, last = std::move(last)](CommandCall c,
@@ -257,7 +257,7 @@ void Active(CommandCall call, bool count, bool remove) {
   std::vector<std::string> domains = call.ground().domains;
   if (!domain->empty()) domains = {*domain};
   CommandGround& ground = call.ground();
-  const int64_t us = *since == 0 ? NowUnixUs() : *since;
+  const int64_t us = *since == 0 ? net::UnixUs() : *since;
   const auto activity = std::make_shared<Activity>(
       Activity{.call = std::move(call), .since_s = us / kSecond, .online = {}, .remove = remove});
   for (const KnownSession& known : ground.hooks.sessions()) {
@@ -279,8 +279,8 @@ void Active(CommandCall call, bool count, bool remove) {
 }
 
 constexpr std::array kLast = std::to_array<XmppCommand>({
-    {"last", "getLast", AtHome{Whose, GetLast}},
-    {"last", "setLast", AtHome{Whose, SetLast}},
+    {"last", "getLast", AtHome{OfUser, GetLast}},
+    {"last", "setLast", AtHome{OfUser, SetLast}},
     {"last", "countActiveUsers",
      Anywhere{[](CommandCall c) { Active(std::move(c), true, false); }}},
     {"last", "listOldUsers", Anywhere{[](CommandCall c) { Active(std::move(c), false, false); }}},
@@ -323,8 +323,8 @@ void GetPrivate(CommandCall call, const HomeOf& at) {
 }
 
 constexpr std::array kPrivate = std::to_array<XmppCommand>({
-    {"private", "getPrivate", AtHome{Whose, GetPrivate}},
-    {"private", "setPrivate", AtHome{Whose, SetPrivate}},
+    {"private", "getPrivate", AtHome{OfUser, GetPrivate}},
+    {"private", "setPrivate", AtHome{OfUser, SetPrivate}},
 });
 
 }  // namespace

@@ -19,20 +19,20 @@ struct Field {
   std::string_view xml;
 };
 // Lists of texts.
-constexpr std::array kTexts = std::to_array<Field>({{"nickname", "NICKNAME"},
-                                                    {"birthday", "BDAY"},
-                                                    {"jabberId", "JABBERID"},
-                                                    {"mailer", "MAILER"},
-                                                    {"timeZone", "TZ"},
-                                                    {"title", "TITLE"},
-                                                    {"role", "ROLE"},
-                                                    {"note", "NOTE"},
-                                                    {"prodId", "PRODID"},
-                                                    {"rev", "REV"},
-                                                    {"sortString", "SORT-STRING"},
-                                                    {"uid", "UID"},
-                                                    {"url", "URL"},
-                                                    {"desc", "DESC"}});
+constexpr std::array kVcardTexts = std::to_array<Field>({{"nickname", "NICKNAME"},
+                                                         {"birthday", "BDAY"},
+                                                         {"jabberId", "JABBERID"},
+                                                         {"mailer", "MAILER"},
+                                                         {"timeZone", "TZ"},
+                                                         {"title", "TITLE"},
+                                                         {"role", "ROLE"},
+                                                         {"note", "NOTE"},
+                                                         {"prodId", "PRODID"},
+                                                         {"rev", "REV"},
+                                                         {"sortString", "SORT-STRING"},
+                                                         {"uid", "UID"},
+                                                         {"url", "URL"},
+                                                         {"desc", "DESC"}});
 
 // Lists of objects: texts within, and tags (empty elements) where there are such.
 struct Compound {
@@ -134,7 +134,7 @@ CtlJson JsonOf(const XmlElement& vcard) {
   json.Set("formattedName", name ? CtlJson::Text(name.Text()) : CtlJson::Null());
   const XmlElement parts = vcard.Child("N", kSpace);
   json.Set("nameComponents", parts ? ObjectOf(parts, kName, {}) : CtlJson::Null());
-  for (const Field& field : kTexts) {
+  for (const Field& field : kVcardTexts) {
     CtlJson list = CtlJson::List();
     for (XmlElement child = vcard.FirstChild(); child; child = child.Next()) {
       if (child.Is(field.xml, kSpace)) list.Add(CtlJson::Text(child.Text()));
@@ -232,7 +232,7 @@ std::string XmlOf(const CtlJson& json, const std::string& media) {
   if (const CtlJson* name = json.Find("nameComponents"); name != nullptr && !name->scalar()) {
     AppendObject(xml, *name, {{"nameComponents", "N"}, kName, {}});
   }
-  for (const Field& field : kTexts) AppendTexts(xml, json.Find(field.json), field.xml);
+  for (const Field& field : kVcardTexts) AppendTexts(xml, json.Find(field.json), field.xml);
   for (const Compound& compound : kCompounds) {
     const CtlJson* list = json.Find(compound.field.json);
     if (list == nullptr || !list->list()) continue;
@@ -250,7 +250,7 @@ std::string Unknown(const CtlJson& json) {
     const std::string_view wanted = key;
     const auto is = [wanted](const Field& field) { return field.json == wanted; };
     const bool known = key == "formattedName" || key == "nameComponents" ||
-                       std::ranges::any_of(kTexts, is) || std::ranges::any_of(kMedia, is) ||
+                       std::ranges::any_of(kVcardTexts, is) || std::ranges::any_of(kMedia, is) ||
                        std::ranges::any_of(kCompounds, is, &Compound::field);
     if (!known) return key;
   }
@@ -258,8 +258,6 @@ std::string Unknown(const CtlJson& json) {
 }
 
 // --- Commands
-
-std::optional<Jid> Whose(CommandCall& call) { return call.User("user"); }
 
 // `then` with the vCard's XML.
 void WithVcard(CommandCall call, const HomeOf& at,
@@ -358,15 +356,15 @@ void SetElement(CommandCall call, const HomeOf& at) {
       });
 }
 
-constexpr std::array kCommands = std::to_array<XmppCommand>({
-    {"vcard", "getVcard", AtHome{Whose, GetVcard}},
-    {"vcard", "setVcard", AtHome{Whose, SetVcard}},
-    {"flat", "getVcardElement", AtHome{Whose, GetElement}},
-    {"flat", "setVcardElement", AtHome{Whose, SetElement}},
+constexpr std::array kVcardCommands = std::to_array<XmppCommand>({
+    {"vcard", "getVcard", AtHome{OfUser, GetVcard}},
+    {"vcard", "setVcard", AtHome{OfUser, SetVcard}},
+    {"flat", "getVcardElement", AtHome{OfUser, GetElement}},
+    {"flat", "setVcardElement", AtHome{OfUser, SetElement}},
 });
 
 }  // namespace
 
-std::span<const XmppCommand> VcardCommands() { return kCommands; }
+std::span<const XmppCommand> VcardCommands() { return kVcardCommands; }
 
 }  // namespace server

@@ -5,18 +5,12 @@
 #include <string_view>
 #include <vector>
 
+#include "net/base/ascii.h"
 #include "server/modules/guards.h"
 #include "server/xmpp/xml_text.h"
 
 namespace server {
 namespace {
-
-std::string Lower(std::string text) {
-  std::ranges::transform(text, text.begin(), [](unsigned char c) {
-    return static_cast<char>(c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-  });
-  return text;
-}
 
 struct FlagField {
   std::string_view json;
@@ -44,9 +38,9 @@ struct TextField {
   std::string_view var;
   std::string RoomConfig::* at;
 };
-constexpr std::array kTexts = {TextField{"title", "roomname", &RoomConfig::name},
-                               TextField{"description", "roomdesc", &RoomConfig::description},
-                               TextField{"password", "roomsecret", &RoomConfig::password}};
+constexpr std::array kRoomTexts = {TextField{"title", "roomname", &RoomConfig::name},
+                                   TextField{"description", "roomdesc", &RoomConfig::description},
+                                   TextField{"password", "roomsecret", &RoomConfig::password}};
 
 void AppendField(std::string& xml, std::string_view var, const std::vector<std::string>& values) {
   xml += "<field";
@@ -59,14 +53,14 @@ void AppendField(std::string& xml, std::string_view var, const std::vector<std::
 // What a field of the input asks for; a text: what is wrong with it.
 std::expected<std::string, std::string> FieldXml(const std::string& name, const CtlJson& value) {
   std::string xml;
-  for (const TextField& field : kTexts) {
+  for (const TextField& field : kRoomTexts) {
     if (name != field.json) continue;
     AppendField(xml, field.var, {value.Plain()});
     return xml;
   }
   if (name == "mayGetMemberList") {
     std::vector<std::string> roles;
-    for (const auto& [_, role] : value.values()) roles.push_back(Lower(role.Plain()));
+    for (const auto& [_, role] : value.values()) roles.push_back(net::AsciiLower(role.Plain()));
     if (roles.empty()) roles.emplace_back("none");
     AppendField(xml, "getmemberlist", roles);
     return xml;
@@ -100,7 +94,7 @@ std::expected<std::string, std::string> FieldXml(const std::string& name, const 
 
 CtlJson RoomConfigJson(const RoomConfig& config) {
   CtlJson json = CtlJson::Object();
-  for (const TextField& field : kTexts) json.Set(field.json, CtlJson::Text(config.*field.at));
+  for (const TextField& field : kRoomTexts) json.Set(field.json, CtlJson::Text(config.*field.at));
   for (const FlagField& field : kFlags) {
     json.Set(field.json, CtlJson::Bool(config.*field.at != field.inverse));
   }

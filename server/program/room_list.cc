@@ -10,7 +10,7 @@
 namespace server {
 namespace {
 
-struct Gathered {
+struct GatheredRooms {
   std::mutex mutex;
   size_t open;  // workers that have not told theirs
   std::string muc_service;
@@ -22,7 +22,7 @@ struct Gathered {
 
 void GatherRooms(XmppService& service, std::string_view muc_service,
                  std::move_only_function<void(const std::vector<RoomFacts>&)> done) {
-  const auto all = std::make_shared<Gathered>();
+  const auto all = std::make_shared<GatheredRooms>();
   all->open = service.workers();
   all->muc_service = muc_service;
   all->done = std::move(done);

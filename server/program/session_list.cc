@@ -11,7 +11,7 @@
 namespace server {
 namespace {
 
-struct Gathered {
+struct GatheredSessions {
   std::mutex mutex;
   size_t open;  // workers that have not told theirs
   NodeSessions sessions;
@@ -34,7 +34,7 @@ SessionFacts PresenceOf(const HomeSession& session) {
 }  // namespace
 
 void GatherSessions(XmppService& service, std::move_only_function<void(const NodeSessions&)> done) {
-  const auto all = std::make_shared<Gathered>();
+  const auto all = std::make_shared<GatheredSessions>();
   all->open = service.workers();
   all->done = std::move(done);
   service.OnEachWorker([all](XmppWorker& worker) {

@@ -2,21 +2,16 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <string>
 #include <unordered_set>
+
+#include "net/base/wall_clock.h"
 
 namespace server {
 namespace {
 
 std::string ValueOf(const SessionId& id) {
   return std::to_string(id.worker) + ' ' + std::to_string(id.place) + ' ' + std::to_string(id.life);
-}
-
-uint64_t Stamp() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count());
 }
 
 }  // namespace
@@ -26,7 +21,7 @@ void KeepSessions(Cluster& cluster, const std::vector<SessionRecord>& changed) {
   for (const SessionRecord& session : changed) {
     if (!session.gone) {
       table.Put(session.full, std::min(session.full.find('/'), session.full.size()),
-                ValueOf(session.id), Stamp());
+                ValueOf(session.id), static_cast<uint64_t>(net::UnixUs()));
       continue;
     }
     // Another may have the address by now: workers tell each for itself.

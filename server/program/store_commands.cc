@@ -26,7 +26,7 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kUsage = 2;
 constexpr std::string_view kSqlite = "sqlite:";
-constexpr std::chrono::milliseconds kLook{20};
+constexpr std::chrono::milliseconds kStoreTurn{20};
 constexpr std::chrono::seconds kTellEvery{1};
 constexpr net::Duration kPatience = std::chrono::minutes(10);  // nobody else waits for us
 
@@ -140,7 +140,7 @@ int Import(const Call& call, UserSource& source) {
   importer.Run([&report](ImportReport done) { report = std::move(done); });
   Progress progress(call.terminal);
   while (!report) {
-    opened->loop->RunOnce(kLook);
+    opened->loop->RunOnce(kStoreTurn);
     progress.Tell(std::to_string(importer.report().users) + " users, " +
                   std::to_string(importer.report().messages) + " messages");
   }
@@ -207,7 +207,7 @@ int ExportXep0227(const Call& call) {
   exporter.Run([&report](ExportReport done) { report = std::move(done); });
   Progress progress(call.terminal);
   while (!report) {
-    opened->loop->RunOnce(kLook);
+    opened->loop->RunOnce(kStoreTurn);
     progress.Tell(std::to_string(exporter.report().users) + " users, " +
                   std::to_string(exporter.report().messages) + " messages");
   }
@@ -231,7 +231,7 @@ struct Command {
   int (*run)(const Call& call);
 };
 
-constexpr std::array kCommands = std::to_array<Command>({
+constexpr std::array kStoreCommands = std::to_array<Command>({
     {"store", "migrate", "FROM TO", 2, Migrate},
     {"store", "backup", "FILE", 1, Backup},
     {"store", "restore", "FILE", 1, Restore},
@@ -247,7 +247,7 @@ constexpr std::array kCommands = std::to_array<Command>({
 std::optional<int> RunStoreCommand(std::span<const std::string> args, const NodeSetup& setup,
                                    Terminal& terminal) {
   bool mine = false;
-  for (const Command& command : kCommands) {
+  for (const Command& command : kStoreCommands) {
     if (args.empty() || args[0] != command.first) continue;
     mine = true;
     const size_t before = command.second.empty() ? 1 : 2;
@@ -257,7 +257,7 @@ std::optional<int> RunStoreCommand(std::span<const std::string> args, const Node
   }
   if (!mine) return std::nullopt;
   terminal.Print("Usage:");
-  for (const Command& command : kCommands) {
+  for (const Command& command : kStoreCommands) {
     if (args[0] != command.first) continue;
     terminal.Print("  mongooseimctl " + std::string(command.first) + ' ' +
                    (command.second.empty() ? "" : std::string(command.second) + ' ') +

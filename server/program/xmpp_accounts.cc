@@ -12,7 +12,7 @@
 namespace server {
 namespace {
 
-constexpr uint32_t kPage = 1'000;
+constexpr uint32_t kNamesPage = 1'000;
 
 AccountResult Failed(StoreError error) {
   switch (error) {
@@ -122,10 +122,10 @@ struct Listing {
 void GoOn(std::unique_ptr<Listing> listing, std::string after) {
   StoreClient& store = listing->store;
   std::string domain = listing->domain;
-  store.Accounts(std::move(domain), std::move(after), kPage,
+  store.Accounts(std::move(domain), std::move(after), kNamesPage,
                  [listing = std::move(listing)](auto page) mutable {
                    if (!page) return listing->done(Failed(page.error()));
-                   const bool last = page->size() < kPage;
+                   const bool last = page->size() < kNamesPage;
                    std::string behind = last ? "" : page->back();
                    for (std::string& name : *page) {
                      if (listing->skip > 0) {

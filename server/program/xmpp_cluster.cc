@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <set>
 #include <utility>
 
+#include "net/base/wall_clock.h"
 #include "net/report/log.h"
 #include "server/im/letters.h"
 #include "server/program/session_table.h"
@@ -14,12 +14,6 @@ namespace server {
 namespace {
 
 constexpr size_t kNumbers = size_t{UINT16_MAX} + 1;
-
-uint64_t UnixUs() {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
-                                   .count());
-}
 
 }  // namespace
 
@@ -50,8 +44,7 @@ void XmppCluster::OnHomes(std::vector<HomeRecord> changed) {
       if (home.gone) {
         table.Erase(home.bare);
       } else {
-        // Of one that moved it takes the place of the other's, whatever the clocks say.
-        table.Put(home.bare, 0, "", std::max(UnixUs(), home.after + 1));
+        table.Put(home.bare, 0, "", static_cast<uint64_t>(net::UnixUs()));
       }
     }
     cluster_.cluster().Flush();
@@ -136,7 +129,7 @@ void XmppCluster::EndOut() {
 }
 
 void XmppCluster::Begin(Peer& peer) {
-  last_relation_ = std::max(last_relation_ + 1, UnixUs());
+  last_relation_ = std::max(last_relation_ + 1, static_cast<uint64_t>(net::UnixUs()));
   peer.stream = std::make_unique<PeerStream>(PeerStream::Options{}, last_relation_);
   peer.in.clear();
 }

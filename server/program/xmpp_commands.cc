@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <utility>
 
 #include "server/xmpp/date_time.h"
@@ -197,12 +196,6 @@ class Walk : public std::enable_shared_from_this<Walk> {
 void ForEachAccount(StoreClient& store, std::vector<std::string> domains, AccountVisit visit,
                     std::move_only_function<void(std::optional<StoreError>)> end) {
   std::make_shared<Walk>(store, std::move(domains), std::move(visit), std::move(end))->Go();
-}
-
-int64_t NowUnixUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 std::string ConditionOf(const std::string& error_xml) {

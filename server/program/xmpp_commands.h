@@ -157,6 +157,8 @@ struct AtHome {
   std::optional<Jid> (*whose)(CommandCall& call);  // nothing: it has answered
   void (*run)(CommandCall call, const HomeOf& at);
 };
+// The usual `whose`: argument `user`.
+inline std::optional<Jid> OfUser(CommandCall& call) { return call.User("user"); }
 struct RoomsAt {
   Jid room;  // bare
   MucHost& rooms;
@@ -221,7 +223,6 @@ void ForEachAccount(StoreClient& store, std::vector<std::string> domains, Accoun
 // A stanza of the account's or of a session's of it, at its home; `done` with the answer's faults.
 void SendFrom(CommandGround& ground, const Jid& from, std::string xml, CtlDone done);
 CtlJson ArchiveEntryJson(const ArchiveEntry& entry);
-int64_t NowUnixUs();
 // The condition of an <error/>: "item-not-found".
 std::string ConditionOf(const std::string& error_xml);
 

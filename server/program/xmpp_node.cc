@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "net/base/check.h"
+#include "net/base/wall_clock.h"
 #include "net/report/log.h"
 #include "server/im/home.h"
 #include "server/muc/muc_host.h"
@@ -25,12 +26,6 @@ uint64_t Random() {
   uint64_t value = 0;
   CHECK(getrandom(&value, sizeof value, 0) == sizeof value);
   return value;
-}
-
-int64_t UnixUs() {
-  return std::chrono::duration_cast<std::chrono::microseconds>(
-             std::chrono::system_clock::now().time_since_epoch())
-      .count();
 }
 
 MucOptions RoomsOf(const NodeConfig& config) {
@@ -77,20 +72,20 @@ class HomeWithModules final : public HomeBox {
   HomeWithModules(const HomeGround& ground, const Plan& plan)
       : ground_{.store = ground.store,
                 .clock = plan.clock,
-                .unix_us = UnixUs,
+                .unix_us = net::UnixUs,
                 .domains = ground.domains,
                 .aside = ground.aside},
         home_(OptionsFor(ground, plan), ground.sessions, ground.homes, ground.store, table_,
-              plan.clock, UnixUs, Random),
+              plan.clock, net::UnixUs, Random),
         rooms_(plan.muc, plan.archive_ids, plan.rooms, ground.sessions, ground.homes, ground.store,
-               plan.clock, UnixUs, Random) {
+               plan.clock, net::UnixUs, Random) {
     rooms_.OnRooms(ground.took, [left = ground.left](const std::string& jid) { left(jid, false); });
     AddHomeFeatures(table_, plan.home);
     AddModules(table_, ground_, plan.modules);
     if (plan.modules.disco.enabled) features_ = ServerCaps(table_, plan.modules.disco);
     if (ground.worker != 0) return;  // one of the node's keeps house
     keeper_ = plan.store.Keeper(ground.loop);
-    housekeeper_.emplace(plan.housekeeping, *keeper_, plan.clock, UnixUs, plan.housekept);
+    housekeeper_.emplace(plan.housekeeping, *keeper_, plan.clock, net::UnixUs, plan.housekept);
   }
   HomeGate& gate() override { return gate_; }
   void Tick() override {
@@ -101,7 +96,6 @@ class HomeWithModules final : public HomeBox {
   void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
   MucHost* rooms() override { return &rooms_; }
-  void RoomsLost(const std::vector<std::string>& rooms) override { home_.RoomsLost(rooms); }
   StoreKeeper* keeper() override { return keeper_.get(); }
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
@@ -112,15 +106,6 @@ class HomeWithModules final : public HomeBox {
   bool Has(const std::string& bare) override { return home_.Has(bare) || rooms_.Has(bare); }
   void Release(const std::string& bare) override { home_.Release(bare); }
   bool Awaits(uint64_t ticket) override { return home_.Awaits(ticket); }
-  bool MayMove(const std::string& bare) override { return home_.MayMove(bare); }
-  std::vector<MovedSession> Sessions(const std::string& bare) override {
-    return home_.Sessions(bare);
-  }
-  void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
-              std::move_only_function<void(bool)> done) override {
-    home_.TakeIn(user, std::move(sessions), std::move(done));
-  }
-  void Drop(const std::string& bare) override { home_.Drop(bare); }
   void Look(const Jid& user) override { home_.Look(user); }
 
  private:

@@ -15,8 +15,8 @@ namespace {
 
 constexpr Oid kInt8 = 20;
 constexpr Oid kText = 25;
-constexpr char kBegin[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-constexpr char kCommit[] = "COMMIT";
+constexpr char kBeginReads[] = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+constexpr char kEndReads[] = "COMMIT";
 
 // A statement's parameters as libpq wants them: binary, so that texts need no end and no copy.
 class Parameters {
@@ -59,11 +59,6 @@ std::string TextOf(const SqlAsk& asked) {
          " ROWS UNBOUNDED PRECEDING) - octet_length(xml) AS bytes_before FROM (" + asked.sql +
          ") AS page) AS cut WHERE bytes_before <= " + std::to_string(kReadBytesMax) + " ORDER BY " +
          by;
-}
-
-bool Good(const PGresult* result) {
-  const ExecStatusType status = PQresultStatus(result);
-  return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
 }
 
 // The server's last word. libpq makes up answers to what was asked behind it.
@@ -111,6 +106,11 @@ Conninfo WithDefaults(const PQconninfoOption* options, const std::string& connec
 }
 
 }  // namespace
+
+bool PgGood(const PGresult* result) {
+  const ExecStatusType status = PQresultStatus(result);
+  return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
+}
 
 std::string_view PgState(const PGresult* result) {
   const char* state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
@@ -166,7 +166,7 @@ bool PgConnection::SetUp() {
       // What is acknowledged must be on the disk, whatever the database's default is.
       "; SELECT set_config('synchronous_commit', 'on', false) "
       "WHERE current_setting('synchronous_commit') = 'off'";
-  return Good(PgResult(PQexec(connection_.get(), sql.c_str())).get()) &&
+  return PgGood(PgResult(PQexec(connection_.get(), sql.c_str())).get()) &&
          PQsetnonblocking(connection_.get(), 1) == 0;
 }
 
@@ -197,13 +197,13 @@ PgResult PgConnection::Run(const char* sql) {
       return nullptr;
     }
     // The first that failed is what is of interest.
-    if (last == nullptr || Good(last.get())) last = std::move(result);
+    if (last == nullptr || PgGood(last.get())) last = std::move(result);
   }
   if (PQstatus(connection_.get()) != CONNECTION_OK) {
     Lose();
     return nullptr;
   }
-  if (last != nullptr && !Good(last.get())) error_ = FirstLine(PQresultErrorMessage(last.get()));
+  if (last != nullptr && !PgGood(last.get())) error_ = FirstLine(PQresultErrorMessage(last.get()));
   return last;
 }
 
@@ -233,7 +233,7 @@ bool PgConnection::Prepare(const std::vector<SqlAsk>& asked) {
       }
       const PgResult result(PQgetResult(connection_.get()));
       if (result == nullptr) break;
-      if (!Good(result.get())) {
+      if (!PgGood(result.get())) {
         // Of a statement that cannot be prepared nothing good can follow.
         Lose(FirstLine(PQresultErrorMessage(result.get())));
         return false;
@@ -291,7 +291,7 @@ std::vector<PgResult> PgConnection::Collect(size_t count) {
     }
     if (PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC) return results;
     if (results.size() == count) continue;  // an error behind all statements: the caller's COMMIT
-    if (!Good(result.get()) && PQresultStatus(result.get()) != PGRES_PIPELINE_ABORTED) {
+    if (!PgGood(result.get()) && PQresultStatus(result.get()) != PGRES_PIPELINE_ABORTED) {
       error_ = FirstLine(PQresultErrorMessage(result.get()));
     }
     results.push_back(std::move(result));
@@ -323,7 +323,7 @@ class PgConnection::Answers final : public SqlAnswers {
   Answers(std::vector<PgResult> results, size_t first, size_t count)
       : results_(std::move(results)), at_(first), end_(first + count) {
     good_ = results_.size() >= end_ && std::all_of(results_.begin(), results_.end(),
-                                                   [](const auto& r) { return Good(r.get()); });
+                                                   [](const auto& r) { return PgGood(r.get()); });
   }
 
   void Next() override {
@@ -353,9 +353,9 @@ class PgConnection::Answers final : public SqlAnswers {
 
 std::unique_ptr<SqlAnswers> PgConnection::Ask(const std::vector<SqlAsk>& asked) {
   if (asked.size() == 1) return std::make_unique<Answers>(Together(asked), 0, 1);
-  std::vector<SqlAsk> all = {{kBegin, {}}};
+  std::vector<SqlAsk> all = {{kBeginReads, {}}};
   all.insert(all.end(), asked.begin(), asked.end());
-  all.push_back({kCommit, {}});
+  all.push_back({kEndReads, {}});
   std::vector<PgResult> results = Together(all);
   // A transaction that failed is still there.
   if (!lost_ && PQtransactionStatus(connection_.get()) != PQTRANS_IDLE) Run("ROLLBACK");

@@ -37,6 +37,7 @@ using PgResult = std::unique_ptr<PGresult, PgFree>;
 
 // Five letters and digits, appendix A of PostgreSQL's manual; "": none.
 std::string_view PgState(const PGresult* result);
+bool PgGood(const PGresult* result);
 
 class PgConnection final : public SqlSource {
  public:

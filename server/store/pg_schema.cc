@@ -6,13 +6,14 @@
 #include <utility>
 
 #include "server/store/random_id.h"
+#include "server/store/sql.h"
 
 namespace server {
 namespace {
 
 // Step n makes version n of version n - 1. What was released is never changed. Texts are compared
 // byte by byte, as SQLite does it, whatever the database's language is.
-constexpr std::array<const char*, kPgSchemaVersion> kSteps = {
+constexpr std::array<const char*, kPgSchemaVersion> kPgSteps = {
     R"sql(
 CREATE TABLE meta (name text PRIMARY KEY, value text NOT NULL);
 CREATE TABLE users (
@@ -72,15 +73,8 @@ constexpr char kHasMeta[] =
 constexpr char kHasUsers[] =
     "SELECT count(*) FROM pg_tables WHERE tablename = 'users' AND "
     "schemaname = ANY (current_schemas(false))";
-constexpr char kReadMeta[] = "SELECT value FROM meta WHERE name = $1";
-constexpr char kPutMeta[] =
-    "INSERT INTO meta (name, value) VALUES ($1, $2) "
-    "ON CONFLICT (name) DO UPDATE SET value = excluded.value";
 
-bool Good(const PgResult& result) {
-  const ExecStatusType status = PQresultStatus(result.get());
-  return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
-}
+bool Good(const PgResult& result) { return PgGood(result.get()); }
 
 std::string First(const PgResult& result) {
   if (!Good(result) || PQntuples(result.get()) == 0) return {};
@@ -88,11 +82,11 @@ std::string First(const PgResult& result) {
 }
 
 std::string ReadMeta(PgConnection& db, std::string_view name) {
-  return First(db.Run({kReadMeta, {name}}));
+  return First(db.Run({sql::kReadMeta, {name}}));
 }
 
 bool PutMeta(PgConnection& db, std::string_view name, std::string_view value) {
-  return Good(db.Run({kPutMeta, {name, value}}));
+  return Good(db.Run({sql::kPutMeta, {name, value}}));
 }
 
 // 0: a new database. -1: not ours.
@@ -125,8 +119,8 @@ std::expected<StoreIdentity, std::string> UpgradePg(PgConnection& db, const std:
                            ", and this program knows " + std::to_string(kPgSchemaVersion) +
                            ": a newer one wrote it; start that one, or restore a backup of before");
   }
-  for (size_t step = static_cast<size_t>(version); step < kSteps.size(); ++step) {
-    if (!Good(db.Run(kSteps[step]))) return failed();
+  for (size_t step = static_cast<size_t>(version); step < kPgSteps.size(); ++step) {
+    if (!Good(db.Run(kPgSteps[step]))) return failed();
   }
   if (version < kPgSchemaVersion &&
       !PutMeta(db, "schema_version", std::to_string(kPgSchemaVersion))) {

@@ -15,8 +15,8 @@ namespace {
 constexpr int kTries = 8;  // of a transaction that the server asks for again
 constexpr int64_t kMarkDays = 30;
 
-constexpr char kBegin[] = "BEGIN";
-constexpr char kCommit[] = "COMMIT";
+constexpr char kBeginWrites[] = "BEGIN";
+constexpr char kCommitWrites[] = "COMMIT";
 constexpr char kMakeMark[] =
     "INSERT INTO commit_marks (writer, sequence, fenced, at_s) VALUES ($1, 0, 0, $2) "
     "ON CONFLICT (writer) DO NOTHING";
@@ -25,7 +25,7 @@ constexpr char kForgetMarks[] = "DELETE FROM commit_marks WHERE at_s < $1";
 constexpr char kMark[] =
     "UPDATE commit_marks SET sequence = $2, fenced = 0, at_s = $4 "
     "WHERE writer = $1 AND sequence = $3";
-constexpr char kFence[] =
+constexpr char kFenceMark[] =
     "UPDATE commit_marks SET sequence = $2, fenced = 1 WHERE writer = $1 AND sequence = $3";
 constexpr char kReadMark[] = "SELECT sequence, fenced FROM commit_marks WHERE writer = $1";
 
@@ -33,11 +33,6 @@ constexpr std::string_view kNothingChanged = "22012";  // division by zero
 constexpr std::string_view kSerialization = "40001", kDeadlock = "40P01";
 
 int64_t NowSeconds() { return static_cast<int64_t>(time(nullptr)); }
-
-bool Good(const PGresult* result) {
-  const ExecStatusType status = PQresultStatus(result);
-  return status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK;
-}
 
 }  // namespace
 
@@ -91,7 +86,7 @@ bool PgWriter::BeginMark() {
   const int64_t now = NowSeconds();
   const auto results = db_->Together(
       {{kForgetMarks, {now - kMarkDays * 86'400}}, {kMakeMark, {std::string_view(mark_), now}}});
-  marked_ = results.size() == 2 && Good(results[0].get()) && Good(results[1].get());
+  marked_ = results.size() == 2 && PgGood(results[0].get()) && PgGood(results[1].get());
   if (!marked_) Failed(db_->ErrorText());
   return marked_;
 }
@@ -140,16 +135,16 @@ PgWriter::Outcome PgWriter::Transact(const Jobs& jobs) {
   }
   ++sequence_;
   std::vector<SqlAsk> asked = {
-      {kBegin, {}},
+      {kBeginWrites, {}},
       {Must(kMark), {std::string_view(mark_), sequence_, sequence_ - 1, NowSeconds()}}};
   for (const SqlStep& step : steps) {
     asked.push_back({step.unchanged ? Must(step.sql) : step.sql, step.values});
   }
-  asked.push_back({kCommit, {}});
+  asked.push_back({kCommitWrites, {}});
   const auto begin = std::chrono::steady_clock::now();
   const std::vector<PgResult> results = db_->Together(asked);
   if (results.size() < asked.size()) return {.kind = Kind::kLost};
-  if (Good(results.back().get())) {
+  if (PgGood(results.back().get())) {
     const auto us = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
                                               std::chrono::steady_clock::now() - begin)
                                               .count());
@@ -169,7 +164,7 @@ PgWriter::Outcome PgWriter::Judge(const std::vector<PgResult>& results,
                                   const std::vector<size_t>& job_of) {
   constexpr size_t kBefore = 2;  // statements in front of the steps
   const auto failed = std::find_if(results.begin(), results.end(),
-                                   [](const PgResult& r) { return !Good(r.get()); });
+                                   [](const PgResult& r) { return !PgGood(r.get()); });
   const auto at = static_cast<size_t>(failed - results.begin());
   const std::string_view state = PgState(failed->get());
   if (state == kSerialization || state == kDeadlock) return {.kind = Kind::kAgain};
@@ -211,9 +206,9 @@ PgWriter::Fate PgWriter::FindOut() {
     if (Connect()) {
       // Waits for the server's own end of the transaction, where it still works on it.
       const auto results =
-          db_->Together({{kFence, {std::string_view(mark_), sequence_, sequence_ - 1}},
+          db_->Together({{kFenceMark, {std::string_view(mark_), sequence_, sequence_ - 1}},
                          {kReadMark, {std::string_view(mark_)}}});
-      if (results.size() == 2 && Good(results[0].get()) && Good(results[1].get())) {
+      if (results.size() == 2 && PgGood(results[0].get()) && PgGood(results[1].get())) {
         const PGresult* mark = results[1].get();
         if (PQntuples(mark) == 1) {
           return PQgetvalue(mark, 0, 1) == std::string_view("1") ? Fate::kNot : Fate::kCommitted;

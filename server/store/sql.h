@@ -56,6 +56,12 @@ std::vector<const char*> StepsThatMustChange();
 
 namespace sql {
 
+// --- What a database says of itself.
+inline constexpr char kReadMeta[] = "SELECT value FROM meta WHERE name = $1";
+inline constexpr char kPutMeta[] =
+    "INSERT INTO meta (name, value) VALUES ($1, $2) "
+    "ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+
 // --- A whole user.
 inline constexpr char kReadAccount[] =
     "SELECT scram_sha1, scram_sha256, scram_sha512, banned, created_s FROM users WHERE jid = $1";

@@ -6,12 +6,13 @@
 #include <utility>
 
 #include "server/store/random_id.h"
+#include "server/store/sql.h"
 
 namespace server {
 namespace {
 
 // Step n makes version n of version n - 1. What was released is never changed.
-constexpr std::array<const char*, kSqliteSchemaVersion> kSteps = {
+constexpr std::array<const char*, kSqliteSchemaVersion> kSqliteSteps = {
     // 1: accounts, what belongs to them, archives. Names and letters as the field has them.
     R"sql(
 CREATE TABLE meta (name TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) WITHOUT ROWID;
@@ -63,19 +64,14 @@ CREATE TABLE room_affiliations (
     "WITHOUT ROWID;",
 };
 
-constexpr char kReadMeta[] = "SELECT value FROM meta WHERE name = $1";
-constexpr char kPutMeta[] =
-    "INSERT INTO meta (name, value) VALUES ($1, $2) "
-    "ON CONFLICT (name) DO UPDATE SET value = excluded.value";
-
 std::string ReadMeta(SqliteDb& db, std::string_view name) {
-  SqliteQuery query = db.Query(kReadMeta);
+  SqliteQuery query = db.Query(sql::kReadMeta);
   query.Bind(name);
   return query.Row() ? std::string(query.Text(0)) : std::string();
 }
 
 int PutMeta(SqliteDb& db, std::string_view name, std::string_view value) {
-  SqliteQuery query = db.Query(kPutMeta);
+  SqliteQuery query = db.Query(sql::kPutMeta);
   query.Bind(name).Bind(value).Row();
   return query.code();
 }
@@ -121,8 +117,8 @@ std::expected<StoreIdentity, std::string> UpgradeSqlite(SqliteDb& db, const std:
                            ", and this program knows " + std::to_string(kSqliteSchemaVersion) +
                            ": a newer one wrote it; start that one, or restore a backup of before");
   }
-  for (size_t step = static_cast<size_t>(version); step < kSteps.size(); ++step) {
-    if (db.Run(kSteps[step]) != SQLITE_OK) return failed();
+  for (size_t step = static_cast<size_t>(version); step < kSqliteSteps.size(); ++step) {
+    if (db.Run(kSqliteSteps[step]) != SQLITE_OK) return failed();
   }
   if (version < kSqliteSchemaVersion &&
       PutMeta(db, "schema_version", std::to_string(kSqliteSchemaVersion)) != SQLITE_OK) {

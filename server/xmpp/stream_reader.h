@@ -3,8 +3,7 @@
 // (section 11.1).
 //
 // Bounded: bytes of the opening and of a stanza, depth. Between two stanzas Rest() gives the parser
-// back, and a stream at rest is only this object: what an idle session costs. What idle sessions
-// say by themselves, white space and XEP-0198's two words, is read without one.
+// back, and a stream at rest is only this object: what an idle session costs.
 //
 // Pure; one thread at a time.
 #pragma once

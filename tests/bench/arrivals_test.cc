@@ -11,7 +11,7 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr std::int64_t kSecond = 1'000'000'000;
+constexpr std::int64_t kSecondNs = 1'000'000'000;
 
 std::vector<std::int64_t> All(Arrivals arrivals) {
   std::vector<std::int64_t> starts;
@@ -24,9 +24,9 @@ TEST(ParseProfile, ReadsStepsWithTheirUnits) {
   ASSERT_TRUE(steps.has_value());
   ASSERT_EQ(steps->size(), 2U);
   EXPECT_DOUBLE_EQ((*steps)[0].per_second, 500);
-  EXPECT_EQ((*steps)[0].duration_ns, 10 * kSecond);
+  EXPECT_EQ((*steps)[0].duration_ns, 10 * kSecondNs);
   EXPECT_DOUBLE_EQ((*steps)[1].per_second, 0.5);
-  EXPECT_EQ((*steps)[1].duration_ns, kSecond / 4);
+  EXPECT_EQ((*steps)[1].duration_ns, kSecondNs / 4);
 }
 
 TEST(ParseProfile, NamesThePartThatIsWrong) {
@@ -48,7 +48,7 @@ TEST(ParseProfile, RefusesMoreStepsThanTheBound) {
 }
 
 TEST(ParseDuration, TakesUnitsAndRefusesTheRest) {
-  EXPECT_EQ(ParseDurationNs("1.5m"), 90 * kSecond);
+  EXPECT_EQ(ParseDurationNs("1.5m"), 90 * kSecondNs);
   EXPECT_EQ(ParseDurationNs("20us"), 20'000);
   for (const char* wrong : {"", "s", "0s", "-1s", "1", "1d", "25h", "infs", "1 s"}) {
     EXPECT_FALSE(ParseDurationNs(wrong).has_value()) << wrong;
@@ -56,7 +56,7 @@ TEST(ParseDuration, TakesUnitsAndRefusesTheRest) {
 }
 
 TEST(Arrivals, ConstantOnesAreEvenlySpacedFromTheStart) {
-  const auto starts = All(Arrivals({{10, kSecond}}, ArrivalKind::kConstant, 1));
+  const auto starts = All(Arrivals({{10, kSecondNs}}, ArrivalKind::kConstant, 1));
   ASSERT_EQ(starts.size(), 10U);
   for (std::size_t i = 0; i < starts.size(); ++i) {
     EXPECT_NEAR(static_cast<double>(starts[i]), static_cast<double>(i) * 1e8, 2);
@@ -65,17 +65,17 @@ TEST(Arrivals, ConstantOnesAreEvenlySpacedFromTheStart) {
 
 TEST(Arrivals, EachStepHasItsOwnRate) {
   const auto starts =
-      All(Arrivals({{100, kSecond}, {1000, 2 * kSecond}}, ArrivalKind::kConstant, 1));
+      All(Arrivals({{100, kSecondNs}, {1000, 2 * kSecondNs}}, ArrivalKind::kConstant, 1));
   const auto in_first =
-      std::count_if(starts.begin(), starts.end(), [](std::int64_t t) { return t < kSecond; });
+      std::count_if(starts.begin(), starts.end(), [](std::int64_t t) { return t < kSecondNs; });
   EXPECT_EQ(in_first, 100);
   EXPECT_EQ(starts.size(), 2100U);
   EXPECT_TRUE(std::is_sorted(starts.begin(), starts.end()));
-  EXPECT_LT(starts.back(), 3 * kSecond);
+  EXPECT_LT(starts.back(), 3 * kSecondNs);
 }
 
 TEST(Arrivals, PoissonHasTheMeanAndTheSpreadOfAPoissonProcess) {
-  const auto starts = All(Arrivals({{10'000, 5 * kSecond}}, ArrivalKind::kPoisson, 7));
+  const auto starts = All(Arrivals({{10'000, 5 * kSecondNs}}, ArrivalKind::kPoisson, 7));
   EXPECT_NEAR(static_cast<double>(starts.size()), 50'000, 5 * std::sqrt(50'000.0));
   double sum = 0;
   double squares = 0;
@@ -95,7 +95,7 @@ TEST(Arrivals, PoissonHasTheMeanAndTheSpreadOfAPoissonProcess) {
 
 TEST(Arrivals, PoissonCarriesOverTheEdgeOfAStepWithoutAGap) {
   // Rates so low that most gaps span several steps: the expectation must survive.
-  std::vector<RateStep> profile(60, RateStep{0.5, kSecond});
+  std::vector<RateStep> profile(60, RateStep{0.5, kSecondNs});
   std::size_t total = 0;
   for (std::uint64_t seed = 0; seed < 400; ++seed) {
     total += All(Arrivals(profile, ArrivalKind::kPoisson, seed)).size();
@@ -104,7 +104,7 @@ TEST(Arrivals, PoissonCarriesOverTheEdgeOfAStepWithoutAGap) {
 }
 
 TEST(Arrivals, JitteredOnesLieSomewhereInTheirIntervals) {
-  const auto starts = All(Arrivals({{1000, kSecond}}, ArrivalKind::kJittered, 5));
+  const auto starts = All(Arrivals({{1000, kSecondNs}}, ArrivalKind::kJittered, 5));
   ASSERT_EQ(starts.size(), 1000U);
   double offsets = 0;
   for (std::size_t i = 0; i < starts.size(); ++i) {
@@ -117,7 +117,7 @@ TEST(Arrivals, JitteredOnesLieSomewhereInTheirIntervals) {
 }
 
 TEST(Arrivals, TheSameSeedGivesTheSameStorm) {
-  const std::vector<RateStep> profile = {{200, kSecond}};
+  const std::vector<RateStep> profile = {{200, kSecondNs}};
   EXPECT_EQ(All(Arrivals(profile, ArrivalKind::kPoisson, 3)),
             All(Arrivals(profile, ArrivalKind::kPoisson, 3)));
   EXPECT_NE(All(Arrivals(profile, ArrivalKind::kPoisson, 3)),

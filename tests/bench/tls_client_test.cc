@@ -21,7 +21,7 @@ namespace {
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr std::int64_t kDeadlineNs = 60'000'000'000;
+constexpr std::int64_t kHandshakesWithinNs = 60'000'000'000;
 
 // One connection after another: handshake, echo until the client ends.
 class TlsEcho {
@@ -95,9 +95,9 @@ Result RunHandshakes(EngineOptions options) {
   auto engine = Engine::Create(std::move(options));
   EXPECT_TRUE(engine.has_value()) << engine.error();
   // The first connection may still belong to the warm-up, and is not counted then.
-  ConnectScenario scenario({.warmup_ns = 1000, .duration_ns = kDeadlineNs, .count_max = 21},
+  ConnectScenario scenario({.warmup_ns = 1000, .duration_ns = kHandshakesWithinNs, .count_max = 21},
                            {"hello\n", 6, true}, std::nullopt);
-  (*engine)->Run(scenario, MonotonicNs() + kDeadlineNs);
+  (*engine)->Run(scenario, MonotonicNs() + kHandshakesWithinNs);
   JudgeResult((*engine)->Out());
   return (*engine)->Out();
 }

@@ -16,7 +16,7 @@ using test::QueryBuilder;
 using test::Response;
 using test::World;
 
-constexpr uint16_t kFormErr = 1;
+constexpr uint16_t kFormErrRcode = 1;
 
 class AttackTest : public testing::Test {
  protected:
@@ -51,11 +51,11 @@ class AttackTest : public testing::Test {
 
 TEST_F(AttackTest, Case25SelfReferencingCompressionIsAFormatErrorAtBoundedCost) {
   Bytes packet = {0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0xc0, 12, 0, 1, 0, 1};
-  EXPECT_EQ(Rcode(packet), kFormErr);
+  EXPECT_EQ(Rcode(packet), kFormErrRcode);
   // 64 kB of pointers that point to the one before.
   Bytes chain = {0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0};
   while (chain.size() < 65'000) Append16(chain, 0xc000u | ((chain.size() - 2) & 0x3fff));
-  EXPECT_EQ(Rcode(chain), kFormErr);
+  EXPECT_EQ(Rcode(chain), kFormErrRcode);
   EXPECT_LT(ParseNanoseconds(chain), 50'000);
 }
 
@@ -63,7 +63,7 @@ TEST_F(AttackTest, Case25LongNamesDotsInLabelsAndTheRootAreAnsweredSafely) {
   Bytes packet = {0, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0};
   for (int i = 0; i < 130; ++i) Append(packet, Bytes{1, 'a'});
   Append(packet, Bytes{0, 0, 1, 0, 1});
-  EXPECT_EQ(Rcode(packet), kFormErr);  // 261 bytes
+  EXPECT_EQ(Rcode(packet), kFormErrRcode);  // 261 bytes
   // "www.example" as one label is not the two labels www and example.
   Bytes dotted = {0,   1,   0,   0,   0,   1,   0,   0, 0,   0,   0,   0, 11, 'w', 'w', 'w', '.',
                   'e', 'x', 'a', 'm', 'p', 'l', 'e', 3, 'o', 'r', 'g', 0, 0,  1,   0,   1};
@@ -80,7 +80,7 @@ TEST_F(AttackTest, Case26ThousandsOfRecordsInAQueryAreNotParsed) {
     for (int i = 0; i < 4000; ++i) {
       Append(packet, Bytes{0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 1, 2, 3, 4});
     }
-    EXPECT_EQ(Rcode(packet), kFormErr);
+    EXPECT_EQ(Rcode(packet), kFormErrRcode);
     EXPECT_LT(ParseNanoseconds(packet), 50'000);
   }
 }
@@ -118,7 +118,7 @@ TEST_F(AttackTest, Case27TrailingDataIsAFormatErrorAndNotEchoed) {
     Bytes packet = QueryBuilder{.edns = edns}.Build();
     Append(packet, Bytes{'s', 'm', 'u', 'g', 'g', 'l', 'e', 'd'});
     Bytes answer = world_.Ask(packet);
-    EXPECT_EQ(test::ReadResponse(answer).rcode, kFormErr);
+    EXPECT_EQ(test::ReadResponse(answer).rcode, kFormErrRcode);
     EXPECT_EQ(std::search(answer.begin(), answer.end(), packet.end() - 8, packet.end()),
               answer.end());
   }
@@ -133,14 +133,15 @@ TEST_F(AttackTest, Case27MalformedOptsAreFormatErrors) {
     Append(packet, rdata);
     return packet;
   };
-  EXPECT_EQ(Rcode(with_rdata({0, 10}, 2)), kFormErr);                 // half an option
-  EXPECT_EQ(Rcode(with_rdata({0, 10, 0, 8, 1, 2, 3}, 7)), kFormErr);  // option longer than RDATA
-  EXPECT_EQ(Rcode(with_rdata({0, 3, 0, 0}, 9)), kFormErr);            // RDATA longer than packet
-  EXPECT_EQ(Rcode(with_rdata({0, 3, 0, 0}, 0)), kFormErr);            // packet longer than RDATA
+  EXPECT_EQ(Rcode(with_rdata({0, 10}, 2)), kFormErrRcode);  // half an option
+  EXPECT_EQ(Rcode(with_rdata({0, 10, 0, 8, 1, 2, 3}, 7)),
+            kFormErrRcode);                                      // option longer than RDATA
+  EXPECT_EQ(Rcode(with_rdata({0, 3, 0, 0}, 9)), kFormErrRcode);  // RDATA longer than packet
+  EXPECT_EQ(Rcode(with_rdata({0, 3, 0, 0}, 0)), kFormErrRcode);  // packet longer than RDATA
   Bytes many;
   for (int i = 0; i < 10'000; ++i) Append(many, Bytes{0, 3, 0, 0});
   Bytes packet = with_rdata(many, static_cast<int>(many.size()));
-  EXPECT_EQ(Rcode(packet), kFormErr);
+  EXPECT_EQ(Rcode(packet), kFormErrRcode);
   EXPECT_LT(ParseNanoseconds(packet), 50'000);
 }
 
@@ -205,7 +206,7 @@ TEST_F(AttackTest, Case28TsigIsRefusedWithBadKeyAndNeverTransfers) {
   }
   EXPECT_EQ(
       test::ReadResponse(world_.Ask(WithTsig(axfr, "hmac-sha256.", false), Transport::kTcp)).rcode,
-      kFormErr);
+      kFormErrRcode);
   EXPECT_EQ(world_.transfer, nullptr);
 }
 
@@ -218,7 +219,7 @@ TEST_F(AttackTest, Case28ACompressedTsigKeyNameIsReadOnceAndOnlyFromTheQuestion)
     packet.resize(packet.size() + 16);
     Response response = test::ReadResponse(world_.Ask(packet, Transport::kTcp));
     bool label = target == 12 || target == 20 || target == 24;  // example.org, org, the root
-    EXPECT_EQ(response.rcode, label ? 9 : kFormErr) << int{target};
+    EXPECT_EQ(response.rcode, label ? 9 : kFormErrRcode) << int{target};
     if (target == 20) {
       EXPECT_EQ(response.Section(3)[0].owner, N("key.org."));
     }
@@ -228,7 +229,7 @@ TEST_F(AttackTest, Case28ACompressedTsigKeyNameIsReadOnceAndOnlyFromTheQuestion)
   packet[11] = 1;
   Append(packet, Bytes{0xd6, 0, 0, 250, 0, 255, 0, 0, 0, 0, 0, 17, 0});
   packet.resize(packet.size() + 16);
-  EXPECT_EQ(test::ReadResponse(world_.Ask(packet, Transport::kTcp)).rcode, kFormErr);
+  EXPECT_EQ(test::ReadResponse(world_.Ask(packet, Transport::kTcp)).rcode, kFormErrRcode);
 }
 
 // ---- Case 30

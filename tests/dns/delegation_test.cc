@@ -15,11 +15,6 @@ using test::World;
 constexpr std::string_view kApex =
     "@ 60 IN SOA ns h 1 2 3 4 5\n@ 60 IN NS ns\nns 60 IN A 192.0.2.1\n";
 
-std::shared_ptr<const SigningKey> Key() {
-  return std::make_shared<const SigningKey>(
-      SigningKey::Generate(N("example.org."), Algorithm::kEd25519));
-}
-
 std::string CutText() {
   return std::string(kApex) + "sub 60 IN NS ns.sub\nns.sub 60 IN A 192.0.2.7\n" +
          "sub 60 IN DS 1 13 2 " + std::string(64, 'a') + "\n" + "plain 60 IN NS ns.plain\n" +
@@ -44,7 +39,7 @@ class CutTest : public testing::TestWithParam<bool> {
  protected:
   void SetUp() override {
     world_.config.rate_limit.per_second = 0;
-    world_.AddZone("example.org.", CutText(), GetParam() ? Key() : nullptr);
+    world_.AddZone("example.org.", CutText(), GetParam() ? test::KeyOfExample() : nullptr);
     world_.Build();
   }
   World world_;
@@ -181,7 +176,7 @@ TEST_F(DnameTest, ANameThatGetsTooLongIsYxDomain) {
 }
 
 TEST_F(DnameTest, TheDnameIsSignedAndTheMadeCnameIsNot) {
-  Start(Key());
+  Start(test::KeyOfExample());
   Response response = Ask(world_, "x.old.example.org.", Type::kA, true);
   ASSERT_EQ(response.Answers(Type::kRrsig).size(), 1u);
   EXPECT_EQ(Get16(response.Answers(Type::kRrsig)[0].rdata.data()),

@@ -13,6 +13,7 @@
 
 #include "dns/answer/compile.h"
 #include "dns/answer/responder.h"
+#include "dns/zone/dnssec.h"
 #include "dns/zone/zone.h"
 #include "dns/zone/zone_text.h"
 
@@ -29,6 +30,11 @@ inline Name N(std::string_view text) {
   auto name = Name::FromText(text);
   EXPECT_TRUE(name.has_value()) << text;
   return name.value_or(Name());
+}
+
+// A new key of example.org.
+inline std::shared_ptr<const SigningKey> KeyOfExample(Algorithm algorithm = Algorithm::kEd25519) {
+  return std::make_shared<const SigningKey>(SigningKey::Generate(N("example.org."), algorithm));
 }
 
 inline net::Address Ip(std::string_view text) { return net::Address::FromIp(text, 0).value(); }

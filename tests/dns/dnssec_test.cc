@@ -18,10 +18,6 @@ using test::QueryBuilder;
 using test::Response;
 using test::World;
 
-std::shared_ptr<const SigningKey> Key(Algorithm algorithm) {
-  return std::make_shared<const SigningKey>(SigningKey::Generate(N("example.org."), algorithm));
-}
-
 // Does ldns verify every set of the response that has an RRSIG, and does every set of ours have
 // one? Glue and NS at cuts have none.
 void ExpectVerifies(const Bytes& wire, const SigningKey& key, size_t sets_expected) {
@@ -58,7 +54,7 @@ void ExpectVerifies(const Bytes& wire, const SigningKey& key, size_t sets_expect
 class DnssecTest : public testing::TestWithParam<Algorithm> {
  protected:
   void SetUp() override {
-    key_ = Key(GetParam());
+    key_ = test::KeyOfExample(GetParam());
     world_.config.rate_limit.per_second = 0;
     world_.AddPool(test::MakePool(3));
     world_.AddZone("example.org.",

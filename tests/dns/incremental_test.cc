@@ -13,11 +13,6 @@ using test::QueryBuilder;
 using test::Response;
 using test::World;
 
-std::shared_ptr<const SigningKey> Key() {
-  return std::make_shared<const SigningKey>(
-      SigningKey::Generate(N("example.org."), Algorithm::kEd25519));
-}
-
 Record Txt(std::string_view owner, std::string_view token) {
   Bytes rdata = {static_cast<uint8_t>(token.size())};
   rdata.insert(rdata.end(), token.begin(), token.end());
@@ -36,7 +31,7 @@ class IncrementalTest : public testing::TestWithParam<bool> {
                        "second 60 IN CNAME _acme-challenge.ext\n"
                        "soa 60 IN CNAME @\n"
                        "_acme-challenge.sent 60 IN CNAME there.example.com.\n",
-                   GetParam() ? Key() : nullptr);
+                   GetParam() ? test::KeyOfExample() : nullptr);
     world_.UsePool(0, "xmpp.example.org.", {{"xmpp-client", 5222}});
     world_.Build();
   }

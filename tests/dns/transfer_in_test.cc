@@ -27,7 +27,8 @@ Record Soa(uint32_t serial) {
   return R("@ 60 IN SOA ns h " + std::to_string(serial) + " 3600 600 86400 60");
 }
 
-Bytes Message(const std::vector<Record>& records, uint16_t flags = 0x8400, uint16_t id = kId) {
+Bytes TransferMessage(const std::vector<Record>& records, uint16_t flags = 0x8400,
+                      uint16_t id = kId) {
   Bytes out;
   Append16(out, id);
   Append16(out, flags);
@@ -59,7 +60,7 @@ std::vector<Record> Whole(uint32_t serial) {
 
 std::shared_ptr<const Zone> ZoneOf(uint32_t serial) {
   TransferReader reader(N("example.org."), kId, nullptr, kEnough);
-  auto step = reader.Take(Message(Whole(serial)));
+  auto step = reader.Take(TransferMessage(Whole(serial)));
   EXPECT_TRUE(step && *step == Step::kDone) << (step ? "" : step.error());
   return reader.Finish().value_or(nullptr);
 }
@@ -89,7 +90,7 @@ TEST(TransferReaderTest, AWholeZoneComesInAnyNumberOfMessages) {
   std::vector<Record> records = Whole(5);
   TransferReader reader(N("example.org."), kId, nullptr, kEnough);
   for (size_t i = 0; i < records.size(); ++i) {
-    auto step = reader.Take(Message({records[i]}));
+    auto step = reader.Take(TransferMessage({records[i]}));
     ASSERT_TRUE(step.has_value()) << step.error();
     EXPECT_EQ(*step, i + 1 == records.size() ? Step::kDone : Step::kMore);
   }
@@ -103,9 +104,9 @@ TEST(TransferReaderTest, AWholeZoneComesInAnyNumberOfMessages) {
 TEST(TransferReaderTest, DifferencesAreAppliedInTheirOrder) {
   auto known = ZoneOf(5);
   TransferReader reader(N("example.org."), kId, known, kEnough);
-  auto step = reader.Take(
-      Message({Soa(7), Soa(5), R("www 60 IN A 192.0.2.2"), Soa(6), R("new 60 IN A 192.0.2.9"),
-               Soa(6), R("new 60 IN A 192.0.2.9"), Soa(7), R("www 60 IN A 192.0.2.4"), Soa(7)}));
+  auto step = reader.Take(TransferMessage(
+      {Soa(7), Soa(5), R("www 60 IN A 192.0.2.2"), Soa(6), R("new 60 IN A 192.0.2.9"), Soa(6),
+       R("new 60 IN A 192.0.2.9"), Soa(7), R("www 60 IN A 192.0.2.4"), Soa(7)}));
   ASSERT_TRUE(step.has_value()) << step.error();
   EXPECT_EQ(*step, Step::kDone);
   auto zone = reader.Finish();
@@ -120,7 +121,7 @@ TEST(TransferReaderTest, DifferencesAreAppliedInTheirOrder) {
 
 TEST(TransferReaderTest, ASoaAloneSaysThatWeHaveItAll) {
   TransferReader reader(N("example.org."), kId, ZoneOf(5), kEnough);
-  auto step = reader.Take(Message({Soa(5)}));
+  auto step = reader.Take(TransferMessage({Soa(5)}));
   ASSERT_TRUE(step && *step == Step::kDone);
   EXPECT_TRUE(reader.up_to_date());
   EXPECT_EQ(reader.Finish().value_or(ZoneOf(1)), nullptr);
@@ -129,31 +130,35 @@ TEST(TransferReaderTest, ASoaAloneSaysThatWeHaveItAll) {
 TEST(TransferReaderTest, AWholeZoneMayAnswerAnIxfrAlsoWhereItsSoaComesAlone) {
   std::vector<Record> rest = Whole(6);
   rest.erase(rest.begin());
-  EXPECT_EQ(ErrorOf({Message(Whole(6))}, ZoneOf(5)), "");
-  EXPECT_EQ(ErrorOf({Message({Soa(6)}), Message(rest)}, ZoneOf(5)), "");
+  EXPECT_EQ(ErrorOf({TransferMessage(Whole(6))}, ZoneOf(5)), "");
+  EXPECT_EQ(ErrorOf({TransferMessage({Soa(6)}), TransferMessage(rest)}, ZoneOf(5)), "");
 }
 
 TEST(TransferReaderTest, WhatDoesNotFitIsRefusedInWords) {
   auto with = [](const Record& record) {
     std::vector<Record> records = Whole(5);
     records.insert(records.end() - 1, record);
-    return std::vector<Bytes>{Message(records)};
+    return std::vector<Bytes>{TransferMessage(records)};
   };
-  EXPECT_THAT(ErrorOf({Message(Whole(5), 0x8400, 1)}), HasSubstr("no answer"));
-  EXPECT_THAT(ErrorOf({Message(Whole(5), 0x0400)}), HasSubstr("no answer"));
-  EXPECT_THAT(ErrorOf({Message({}, 0x8405)}), HasSubstr("REFUSED"));
-  EXPECT_THAT(ErrorOf({Message(Whole(5), 0x8600)}), HasSubstr("truncated"));
-  EXPECT_THAT(ErrorOf({Message({R("www 60 IN A 192.0.2.1")})}), HasSubstr("begin with the SOA"));
-  EXPECT_THAT(ErrorOf({Message({Soa(5), R("@ 60 IN NS ns"), Soa(6)})}), HasSubstr("another one"));
-  EXPECT_THAT(ErrorOf({Message({Soa(5), R("ns 60 IN A 192.0.2.1"), Soa(5)})}), HasSubstr("no NS"));
-  EXPECT_THAT(ErrorOf({Message({Soa(5), Soa(4), Soa(5), Soa(5)})}), HasSubstr("nothing between"));
-  EXPECT_THAT(ErrorOf({Message({Soa(7), Soa(4), Soa(7), Soa(7)})}, ZoneOf(5)),
+  EXPECT_THAT(ErrorOf({TransferMessage(Whole(5), 0x8400, 1)}), HasSubstr("no answer"));
+  EXPECT_THAT(ErrorOf({TransferMessage(Whole(5), 0x0400)}), HasSubstr("no answer"));
+  EXPECT_THAT(ErrorOf({TransferMessage({}, 0x8405)}), HasSubstr("REFUSED"));
+  EXPECT_THAT(ErrorOf({TransferMessage(Whole(5), 0x8600)}), HasSubstr("truncated"));
+  EXPECT_THAT(ErrorOf({TransferMessage({R("www 60 IN A 192.0.2.1")})}),
+              HasSubstr("begin with the SOA"));
+  EXPECT_THAT(ErrorOf({TransferMessage({Soa(5), R("@ 60 IN NS ns"), Soa(6)})}),
+              HasSubstr("another one"));
+  EXPECT_THAT(ErrorOf({TransferMessage({Soa(5), R("ns 60 IN A 192.0.2.1"), Soa(5)})}),
+              HasSubstr("no NS"));
+  EXPECT_THAT(ErrorOf({TransferMessage({Soa(5), Soa(4), Soa(5), Soa(5)})}),
+              HasSubstr("nothing between"));
+  EXPECT_THAT(ErrorOf({TransferMessage({Soa(7), Soa(4), Soa(7), Soa(7)})}, ZoneOf(5)),
               HasSubstr("another zone than ours"));
-  EXPECT_THAT(ErrorOf({Message({Soa(7), Soa(5), Soa(6), Soa(5), Soa(7)})}, ZoneOf(5)),
+  EXPECT_THAT(ErrorOf({TransferMessage({Soa(7), Soa(5), Soa(6), Soa(5), Soa(7)})}, ZoneOf(5)),
               HasSubstr("do not follow"));
-  EXPECT_THAT(
-      ErrorOf({Message({Soa(7), Soa(5), R("x 60 IN A 192.0.2.1"), Soa(7), Soa(7)})}, ZoneOf(5)),
-      HasSubstr("is not there"));
+  EXPECT_THAT(ErrorOf({TransferMessage({Soa(7), Soa(5), R("x 60 IN A 192.0.2.1"), Soa(7), Soa(7)})},
+                      ZoneOf(5)),
+              HasSubstr("is not there"));
   Record rrsig = R("www 60 IN A 192.0.2.1");
   rrsig.type = Type::kRrsig;
   EXPECT_THAT(ErrorOf(with(rrsig)), HasSubstr("signed at its primary"));
@@ -162,11 +167,11 @@ TEST(TransferReaderTest, WhatDoesNotFitIsRefusedInWords) {
   EXPECT_THAT(ErrorOf(with(meta)), HasSubstr("no zone may hold"));
   EXPECT_THAT(ErrorOf(with(R("www 60 IN CNAME x"))), HasSubstr("CNAME beside"));
   EXPECT_EQ(ErrorOf(with(R("outside.example. 60 IN A 192.0.2.1"))), "") << "left out";
-  EXPECT_THAT(ErrorOf({Message(Whole(5))}, nullptr, 600), HasSubstr("size_max"));
+  EXPECT_THAT(ErrorOf({TransferMessage(Whole(5))}, nullptr, 600), HasSubstr("size_max"));
 }
 
 TEST(TransferReaderTest, EachCutAndEachChangedByteIsTakenOrRefusedAndNothingElse) {
-  Bytes good = Message(Whole(5));
+  Bytes good = TransferMessage(Whole(5));
   for (size_t size = 0; size < good.size(); ++size) {
     EXPECT_NE(ErrorOf({Bytes(good.begin(), good.begin() + static_cast<ptrdiff_t>(size))}), "")
         << size;
@@ -181,12 +186,12 @@ TEST(TransferReaderTest, EachCutAndEachChangedByteIsTakenOrRefusedAndNothingElse
 }
 
 TEST(TransferReaderTest, NamesInDataAreDecompressedAndPutInLowerCase) {
-  Bytes message = Message({Soa(5)});
+  Bytes message = TransferMessage({Soa(5)});
   Put16(message.data() + 6, 3);
   // "@ MX 10 MAIL.<pointer to the question>", then the SOA again.
   Append(message, Bytes{0xc0, 12, 0, 15, 0, 1, 0, 0, 0, 60, 0, 9, 0, 10, 4, 'M', 'A', 'I', 'L'});
   Append(message, Bytes{0xc0, 12});
-  Bytes soa = Message({Soa(5)});
+  Bytes soa = TransferMessage({Soa(5)});
   message.insert(message.end(), soa.begin() + kHeaderBytes + 17, soa.end());
   TransferReader reader(N("example.org."), kId, nullptr, kEnough);
   auto step = reader.Take(message);

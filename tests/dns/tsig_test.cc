@@ -18,7 +18,7 @@ using test::QueryBuilder;
 using testing::HasSubstr;
 using Verdict = TsigCheck::Verdict;
 
-constexpr uint64_t kNow = 1'700'000'000;
+constexpr uint64_t kSignedAt = 1'700'000'000;
 
 TsigKey MakeKey(const char* name, TsigAlgorithm algorithm, char fill = 's') {
   TsigKey key;
@@ -39,7 +39,7 @@ class TsigTest : public testing::TestWithParam<TsigAlgorithm> {
   const TsigKey& key(const char* name = "key.example.") const {
     return *keys_->Find(N(name).wire());
   }
-  Bytes Signed(uint64_t now = kNow) const {
+  Bytes Signed(uint64_t now = kSignedAt) const {
     Bytes message = QueryBuilder{.name = "example.org.", .type = 252}.Build();
     TsigSigner(keys_, key()).Sign(message, now);
     return message;
@@ -55,12 +55,12 @@ class TsigTest : public testing::TestWithParam<TsigAlgorithm> {
 
 TEST_P(TsigTest, AGoodSignatureIsGoodWithinItsTime) {
   Bytes message = Signed();
-  for (uint64_t now : {kNow - 300, kNow, kNow + 300}) {
+  for (uint64_t now : {kSignedAt - 300, kSignedAt, kSignedAt + 300}) {
     TsigCheck check = CheckTsig(message, keys_, now);
     EXPECT_TRUE(check.good()) << now;
     EXPECT_EQ(check.key, &key());
   }
-  for (uint64_t now : {kNow - 301, kNow + 301}) {
+  for (uint64_t now : {kSignedAt - 301, kSignedAt + 301}) {
     TsigCheck check = CheckTsig(message, keys_, now);
     EXPECT_TRUE(check.refused());
     EXPECT_EQ(check.error, TsigError::kBadTime);
@@ -73,7 +73,7 @@ TEST_P(TsigTest, EveryChangedBitIsRefused) {
     for (int bit = 0; bit < 8; ++bit) {
       Bytes changed = message;
       changed[at] = static_cast<uint8_t>(changed[at] ^ 1u << bit);
-      TsigCheck check = CheckTsig(changed, keys_, kNow);
+      TsigCheck check = CheckTsig(changed, keys_, kSignedAt);
       // A name's case and, since the original id counts (§5.1), the header's id do not matter.
       bool is_id = at < 2;
       bool is_case = bit == 5 && check.good();
@@ -95,7 +95,7 @@ TEST_P(TsigTest, TruncatedMacsAreRefusedWhateverTheirSize) {
     Put16(cut.data() + at - 2, size);
     size_t rdata_at = record.offset + record.key_name.size() + 8;
     Put16(cut.data() + rdata_at, Get16(cut.data() + rdata_at) - (full - size));
-    TsigCheck check = CheckTsig(cut, keys_, kNow);
+    TsigCheck check = CheckTsig(cut, keys_, kSignedAt);
     if (size < std::max<size_t>(10, full / 2)) {
       EXPECT_EQ(check.verdict, Verdict::kFormErr) << size;
     } else {
@@ -106,36 +106,36 @@ TEST_P(TsigTest, TruncatedMacsAreRefusedWhateverTheirSize) {
 
 TEST_P(TsigTest, UnknownKeysAndOtherAlgorithmsAreBadKey) {
   Bytes message = Signed();
-  EXPECT_EQ(CheckTsig(message, std::make_shared<TsigKeys>(), kNow).error, TsigError::kBadKey);
-  EXPECT_EQ(CheckTsig(message, nullptr, kNow).error, TsigError::kBadKey);
+  EXPECT_EQ(CheckTsig(message, std::make_shared<TsigKeys>(), kSignedAt).error, TsigError::kBadKey);
+  EXPECT_EQ(CheckTsig(message, nullptr, kSignedAt).error, TsigError::kBadKey);
   auto keys = std::make_shared<TsigKeys>();
   TsigAlgorithm other = GetParam() == TsigAlgorithm::kHmacSha256 ? TsigAlgorithm::kHmacSha512
                                                                  : TsigAlgorithm::kHmacSha256;
   ASSERT_TRUE(keys->Add(MakeKey("key.example.", other)).has_value());
-  EXPECT_EQ(CheckTsig(message, keys, kNow).error, TsigError::kBadKey);
+  EXPECT_EQ(CheckTsig(message, keys, kSignedAt).error, TsigError::kBadKey);
   auto wrong = std::make_shared<TsigKeys>();
   ASSERT_TRUE(wrong->Add(MakeKey("key.example.", GetParam(), 'x')).has_value());
-  EXPECT_EQ(CheckTsig(message, wrong, kNow).error, TsigError::kBadSig);
+  EXPECT_EQ(CheckTsig(message, wrong, kSignedAt).error, TsigError::kBadSig);
 }
 
 TEST_P(TsigTest, OnlyTheLastRecordIsATsigAndNothingStandsBehindIt) {
   Bytes message = Signed();
   Bytes behind = message;
   behind.push_back(0);
-  EXPECT_EQ(CheckTsig(behind, keys_, kNow).verdict, Verdict::kFormErr);
+  EXPECT_EQ(CheckTsig(behind, keys_, kSignedAt).verdict, Verdict::kFormErr);
   Bytes twice = message;
-  TsigSigner(keys_, key()).Sign(twice, kNow);
-  EXPECT_EQ(CheckTsig(twice, keys_, kNow).verdict, Verdict::kFormErr);
+  TsigSigner(keys_, key()).Sign(twice, kSignedAt);
+  EXPECT_EQ(CheckTsig(twice, keys_, kSignedAt).verdict, Verdict::kFormErr);
   for (size_t size = 0; size < message.size(); ++size) {
-    EXPECT_FALSE(CheckTsig(ByteView(message).first(size), keys_, kNow).good()) << size;
+    EXPECT_FALSE(CheckTsig(ByteView(message).first(size), keys_, kSignedAt).good()) << size;
   }
 }
 
 TEST_P(TsigTest, AStreamOfMessagesIsSignedAndCheckedAsAChain) {
   Bytes request = QueryBuilder{.name = "example.org.", .type = 252}.Build();
   TsigSigner client(keys_, key());
-  client.Sign(request, kNow);
-  TsigCheck check = CheckTsig(request, keys_, kNow);
+  client.Sign(request, kSignedAt);
+  TsigCheck check = CheckTsig(request, keys_, kSignedAt);
   ASSERT_TRUE(check.good());
   TsigSigner server(check);
   TsigVerifier verifier(client);
@@ -143,50 +143,50 @@ TEST_P(TsigTest, AStreamOfMessagesIsSignedAndCheckedAsAChain) {
   for (int i = 0; i < 5; ++i) {
     Bytes message = QueryBuilder{.name = "example.org.", .type = static_cast<uint16_t>(i)}.Build();
     message[2] |= 0x80;
-    server.Sign(message, kNow);
+    server.Sign(message, kSignedAt);
     messages.push_back(message);
   }
   EXPECT_FALSE(verifier.complete());
   for (const Bytes& message : messages) {
-    auto checked = verifier.Check(message, kNow);
+    auto checked = verifier.Check(message, kSignedAt);
     EXPECT_TRUE(checked.has_value()) << checked.error();
   }
   EXPECT_TRUE(verifier.complete());
   // Left out, changed over, or taken from another exchange.
   TsigVerifier gap(client);
-  ASSERT_TRUE(gap.Check(messages[0], kNow).has_value());
-  EXPECT_FALSE(gap.Check(messages[2], kNow).has_value());
+  ASSERT_TRUE(gap.Check(messages[0], kSignedAt).has_value());
+  EXPECT_FALSE(gap.Check(messages[2], kSignedAt).has_value());
   TsigVerifier late(client);
-  EXPECT_FALSE(late.Check(messages[1], kNow).has_value());
+  EXPECT_FALSE(late.Check(messages[1], kSignedAt).has_value());
   Bytes again = QueryBuilder{.name = "example.org.", .type = 252}.Build();
   TsigSigner another(keys_, key());
-  another.Sign(again, kNow + 1);
-  EXPECT_FALSE(TsigVerifier(another).Check(messages[0], kNow).has_value());
+  another.Sign(again, kSignedAt + 1);
+  EXPECT_FALSE(TsigVerifier(another).Check(messages[0], kSignedAt).has_value());
   // Without a signature at the beginning, or at the end.
   Bytes plain = QueryBuilder{.name = "example.org."}.Build();
   TsigVerifier unsigned_first(client);
-  EXPECT_FALSE(unsigned_first.Check(plain, kNow).has_value());
+  EXPECT_FALSE(unsigned_first.Check(plain, kSignedAt).has_value());
   TsigVerifier unsigned_last(client);
-  ASSERT_TRUE(unsigned_last.Check(messages[0], kNow).has_value());
-  ASSERT_TRUE(unsigned_last.Check(plain, kNow).has_value());
+  ASSERT_TRUE(unsigned_last.Check(messages[0], kSignedAt).has_value());
+  ASSERT_TRUE(unsigned_last.Check(plain, kSignedAt).has_value());
   EXPECT_FALSE(unsigned_last.complete());
 }
 
 TEST_P(TsigTest, AReplayIsSeenAndForgettingNeverLetsOneIn) {
   TsigReplays replays;
-  TsigCheck first = CheckTsig(Signed(), keys_, kNow);
-  EXPECT_TRUE(replays.IsFresh(first, kNow));
-  EXPECT_FALSE(replays.IsFresh(first, kNow));
-  EXPECT_FALSE(replays.IsFresh(first, kNow + 300));
+  TsigCheck first = CheckTsig(Signed(), keys_, kSignedAt);
+  EXPECT_TRUE(replays.IsFresh(first, kSignedAt));
+  EXPECT_FALSE(replays.IsFresh(first, kSignedAt));
+  EXPECT_FALSE(replays.IsFresh(first, kSignedAt + 300));
   for (size_t i = 0; i < TsigReplays::kEntriesMax + 10; ++i) {
     TsigCheck other = first;
-    other.record.time = kNow + 1;
+    other.record.time = kSignedAt + 1;
     other.record.mac[0] = static_cast<uint8_t>(i);
     other.record.mac[1] = static_cast<uint8_t>(i >> 8);
     other.record.mac[2] ^= 0xff;
-    replays.IsFresh(other, kNow + 1);
+    replays.IsFresh(other, kSignedAt + 1);
   }
-  EXPECT_FALSE(replays.IsFresh(first, kNow + 2));
+  EXPECT_FALSE(replays.IsFresh(first, kSignedAt + 2));
 }
 
 INSTANTIATE_TEST_SUITE_P(Algorithms, TsigTest,
@@ -213,10 +213,10 @@ TEST_F(SignedQueryTest, AnAnswerIsThatOfTheQueryWithoutTsigAndIsSigned) {
   for (Transport transport : {Transport::kUdp, Transport::kTcp}) {
     Bytes query = QueryBuilder{.name = "www.example.org.", .type = 1, .edns = true}.Build();
     TsigSigner signer = Signer();
-    signer.Sign(query, kNow);
+    signer.Sign(query, kSignedAt);
     Bytes answer = world_.Ask(query, transport);
     TsigVerifier verifier(signer);
-    auto checked = verifier.Check(answer, kNow);
+    auto checked = verifier.Check(answer, kSignedAt);
     EXPECT_TRUE(checked.has_value()) << checked.error();
     test::Response response = test::ReadResponse(answer);
     EXPECT_EQ(response.rcode, 0);
@@ -232,7 +232,7 @@ TEST_F(SignedQueryTest, WrongSignaturesGetTheErrorOfTheRfcAndNoTransfer) {
     int error;
     bool has_mac;
   };
-  for (const Case& c : {Case{kNow - 400, false, 18, true}, Case{kNow, true, 16, false}}) {
+  for (const Case& c : {Case{kSignedAt - 400, false, 18, true}, Case{kSignedAt, true, 16, false}}) {
     Bytes query = QueryBuilder{.name = "example.org.", .type = 252}.Build();
     TsigSigner signer = Signer();
     signer.Sign(query, c.at);
@@ -247,7 +247,7 @@ TEST_F(SignedQueryTest, WrongSignaturesGetTheErrorOfTheRfcAndNoTransfer) {
     EXPECT_EQ(!record.mac.empty(), c.has_mac);
     if (c.error == 18) {
       ASSERT_EQ(record.other.size(), 6u);  // the server's time
-      EXPECT_EQ(Get32(record.other.data() + 2), kNow);
+      EXPECT_EQ(Get32(record.other.data() + 2), kSignedAt);
     }
   }
 }

@@ -28,10 +28,10 @@ Zone Parse(std::string_view lines) {
   return zone;
 }
 
-constexpr std::string_view kApex = "@ 60 IN SOA ns h 1 2 3 4 5\n@ 60 IN NS ns\n";
+constexpr std::string_view kSmallestZone = "@ 60 IN SOA ns h 1 2 3 4 5\n@ 60 IN NS ns\n";
 
 TEST(ZoneTest, AGoodZoneHasNoMistakes) {
-  EXPECT_TRUE(FindMistakes(Parse(std::string(kApex) + "ns 60 IN A 192.0.2.1\n")).empty());
+  EXPECT_TRUE(FindMistakes(Parse(std::string(kSmallestZone) + "ns 60 IN A 192.0.2.1\n")).empty());
 }
 
 TEST(ZoneTest, MistakesAreAllNamed) {
@@ -47,7 +47,7 @@ TEST(ZoneTest, MistakesAreAllNamed) {
 }
 
 TEST(ZoneTest, APoolMayNotStandWhereRecordsStand) {
-  Zone zone = Parse(std::string(kApex) + "xmpp 60 IN A 192.0.2.1\n" +
+  Zone zone = Parse(std::string(kSmallestZone) + "xmpp 60 IN A 192.0.2.1\n" +
                     "_xmpp-client._tcp 60 IN SRV 0 0 1 a\n");
   zone.pools.push_back({0, N("xmpp.example.org."), N("example.org."), {{"xmpp-client", 5222}}, {}});
   auto mistakes = FindMistakes(zone);
@@ -56,7 +56,7 @@ TEST(ZoneTest, APoolMayNotStandWhereRecordsStand) {
 }
 
 TEST(ZoneTest, RecordsOutsideOfTheZoneAndMixedTtlsAreRefused) {
-  Zone zone = Parse(kApex);
+  Zone zone = Parse(kSmallestZone);
   auto outside = ReadRecord("www.example.com. 60 IN A 192.0.2.1", zone.apex, 60);
   EXPECT_THAT(AddRecord(zone, *outside).error(), HasSubstr("outside of the zone"));
   ASSERT_TRUE(AddRecord(zone, *ReadRecord("w 60 IN A 192.0.2.1", zone.apex, 60)).has_value());
@@ -82,7 +82,7 @@ TEST(ZoneTest, TextIsReadBackAsItWasPrinted) {
 }
 
 TEST(NamePlaceTest, WildcardsEmptyNonTerminalsCutsAndDnamesAreTold) {
-  Zone zone = Parse(std::string(kApex) +
+  Zone zone = Parse(std::string(kSmallestZone) +
                     "ns 60 IN A 192.0.2.1\n*.w 60 IN A 192.0.2.2\na.b.c 60 IN A 192.0.2.3\n"
                     "sub 60 IN NS ns.sub\nns.sub 60 IN A 192.0.2.4\nd 60 IN DNAME elsewhere.\n");
   std::set<Name> more = {N("_xmpp-client._tcp.example.org.")};

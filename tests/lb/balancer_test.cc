@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "net/base/hash.h"
+#include "tests/lb/start_time.h"
 
 namespace lb {
 namespace {
@@ -17,8 +18,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
-
-const net::Time kStart{seconds(1'000)};
 
 struct Pool {
   std::vector<BalancerNode> nodes;

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "tests/lb/start_time.h"
+
 namespace lb {
 namespace {
 
@@ -12,8 +14,6 @@ using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
 using ::testing::HasSubstr;
-
-const net::Time kStart{seconds(1'000)};
 
 std::vector<DrainNode> Three(uint64_t connections_max) {
   std::vector<DrainNode> nodes(3);

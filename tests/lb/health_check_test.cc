@@ -76,7 +76,7 @@ NodeHealthConfig Checks(size_t count) {
   return config;
 }
 
-ClusterStatus Status(ClusterState state, const char* incarnation = "1") {
+ClusterStatus StatusOf(ClusterState state, const char* incarnation = "1") {
   ClusterStatus status;
   status.node = "a";
   status.incarnation = incarnation;
@@ -171,24 +171,6 @@ TEST(NodeHealthTest, AChecksWantOfOurOwnIsNoResult) {
   EXPECT_EQ(health.not_checked(), "");
 }
 
-TEST(NodeHealthTest, ANodeThatServesIsNotOutUntilItsStatusApiHasSaidSo) {
-  const NodeHealthConfig config{.cluster_status = true, .cluster_fall = 2, .serves = true};
-  NodeHealth silent(config);
-  EXPECT_EQ(silent.condition(), NodeCondition::kUp);
-  EXPECT_FALSE(silent.OnClusterError("timed out"));
-  EXPECT_TRUE(silent.OnClusterError("timed out"));
-  EXPECT_EQ(silent.condition(), NodeCondition::kDown);
-  NodeHealth draining(config);
-  EXPECT_TRUE(draining.OnClusterStatus({.state = ClusterState::kDraining}));
-  EXPECT_EQ(draining.condition(), NodeCondition::kNotRunning);
-  // Behind its first word, it is as any other.
-  NodeHealth running(config);
-  EXPECT_FALSE(running.OnClusterStatus({.state = ClusterState::kRunning}));
-  ASSERT_TRUE(running.SetAdmin(AdminState::kMaint));
-  ASSERT_TRUE(running.SetAdmin(AdminState::kReady));
-  EXPECT_EQ(running.condition(), NodeCondition::kChecking);
-}
-
 TEST(NodeHealthTest, PassiveErrorsCanBeOff) {
   NodeHealthConfig config = Checks(1);
   config.passive_errors = 0;
@@ -211,15 +193,15 @@ TEST(NodeHealthTest, OnlyARunningClusterStateIsChoosable) {
   NodeHealth health(config);
   health.OnCheckResult(0, true, "connected");
   EXPECT_EQ(health.condition(), NodeCondition::kChecking);
-  EXPECT_EQ(health.OnClusterStatus(Status(ClusterState::kRunning))->to, NodeCondition::kUp);
+  EXPECT_EQ(health.OnClusterStatus(StatusOf(ClusterState::kRunning))->to, NodeCondition::kUp);
   for (auto state : {ClusterState::kStarting, ClusterState::kJoining, ClusterState::kDraining,
                      ClusterState::kIsolated, ClusterState::kStopping}) {
-    auto out = health.OnClusterStatus(Status(state));
+    auto out = health.OnClusterStatus(StatusOf(state));
     ASSERT_TRUE(out.has_value());
     EXPECT_EQ(out->to, NodeCondition::kNotRunning);
     EXPECT_EQ(health.availability(), NodeAvailability::kOut);  // not even in panic
     EXPECT_THAT(out->why, HasSubstr(ClusterStateName(state)));
-    EXPECT_EQ(health.OnClusterStatus(Status(ClusterState::kRunning))->to, NodeCondition::kUp);
+    EXPECT_EQ(health.OnClusterStatus(StatusOf(ClusterState::kRunning))->to, NodeCondition::kUp);
   }
 }
 
@@ -231,15 +213,15 @@ TEST(NodeHealthTest, WhoIsDeadOrCutOffLosesItsSessionsAndWhoDrainsOrStopsItselfD
   health.OnCheckResult(0, true, "connected");
   for (auto state : {ClusterState::kStarting, ClusterState::kJoining, ClusterState::kRunning,
                      ClusterState::kDraining, ClusterState::kStopping}) {
-    health.OnClusterStatus(Status(state));
+    health.OnClusterStatus(StatusOf(state));
     EXPECT_FALSE(health.loses_sessions()) << ClusterStateName(state);
   }
-  health.OnClusterStatus(Status(ClusterState::kIsolated));
+  health.OnClusterStatus(StatusOf(ClusterState::kIsolated));
   EXPECT_TRUE(health.loses_sessions());
   health.SetAdmin(AdminState::kDrain);
   EXPECT_FALSE(health.loses_sessions()) << "the administrator's drain has its own pace";
   health.SetAdmin(AdminState::kReady);
-  health.OnClusterStatus(Status(ClusterState::kRunning));
+  health.OnClusterStatus(StatusOf(ClusterState::kRunning));
   EXPECT_FALSE(health.loses_sessions());
   health.OnSplit(SplitVerdict::kOut, "netsplit");
   EXPECT_TRUE(health.loses_sessions());
@@ -255,7 +237,7 @@ TEST(NodeHealthTest, AStatusApiThatFailsTakesTheNodeDownAfterFall) {
   config.cluster_status = true;
   NodeHealth health(config);
   EXPECT_EQ(health.OnClusterError("the answer is not a JSON object")->to, NodeCondition::kDown);
-  EXPECT_EQ(health.OnClusterStatus(Status(ClusterState::kRunning))->to, NodeCondition::kUp);
+  EXPECT_EQ(health.OnClusterStatus(StatusOf(ClusterState::kRunning))->to, NodeCondition::kUp);
   EXPECT_EQ(health.incarnation(), "1");
   EXPECT_EQ(health.OnClusterError("timeout"), std::nullopt);
   EXPECT_EQ(health.OnClusterError("timeout"), std::nullopt);

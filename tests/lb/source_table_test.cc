@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "net/base/random.h"
+#include "tests/lb/start_time.h"
 
 namespace lb {
 namespace {
@@ -13,7 +14,6 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-const net::Time kStart{seconds(1'000)};
 constexpr net::HashKey kKey{1, 2};
 
 net::SourceKey V4(uint32_t n) {

@@ -8,6 +8,7 @@
 
 #include "lb/balance/balancer.h"
 #include "lb/balance/warmup.h"
+#include "tests/lb/start_time.h"
 
 namespace lb {
 namespace {
@@ -18,7 +19,6 @@ using std::chrono::seconds;
 constexpr int kArrivalsPerSecond = 600;
 constexpr int kReplaySeconds = 90;
 constexpr uint32_t kHeld = 50'000;
-const net::Time kStart{seconds(1'000)};
 
 struct Replay {
   std::string name;

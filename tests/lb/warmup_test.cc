@@ -5,6 +5,8 @@
 #include <thread>
 #include <vector>
 
+#include "tests/lb/start_time.h"
+
 namespace lb {
 namespace {
 
@@ -12,8 +14,6 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::minutes;
 using std::chrono::seconds;
-
-const net::Time kStart{seconds(1'000)};
 
 TEST(WarmupFormulaTest, HaproxyRampsInSixteenths) {
   auto at = [](int s) { return HaproxySlowstartFactor(seconds(s), seconds(160)) * 16; };

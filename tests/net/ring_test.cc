@@ -34,7 +34,7 @@ bool ReadableWithin(int fd, Ring* ring) {
   return false;
 }
 
-class Recorder final : public Target {
+class CompletionRecorder final : public Target {
  public:
   void OnCompletion(unsigned op, Completion completion) override { seen[op].push_back(completion); }
   std::map<unsigned, std::vector<Completion>> seen;
@@ -56,7 +56,7 @@ class RingTest : public testing::TestWithParam<bool> {
     return recorder_.seen[op].size() >= count;
   }
 
-  Recorder recorder_;
+  CompletionRecorder recorder_;
   std::unique_ptr<Ring> ring_;
 };
 
@@ -565,7 +565,7 @@ TEST(RingWithASmallQueue, ManyConnectsInOneTurnCompleteOnceEach) {
   from.sin_addr.s_addr = inet_addr("127.0.0.9");
   sockaddr_in not_ours = from;
   not_ours.sin_addr.s_addr = inet_addr("203.0.113.7");
-  std::array<Recorder, 64> recorders;
+  std::array<CompletionRecorder, 64> recorders;
   for (size_t i = 0; i < recorders.size(); ++i) {
     (*ring)->Connect((*ring)->AllocateSlot(),
                      {.address = Plain(to),
@@ -576,7 +576,7 @@ TEST(RingWithASmallQueue, ManyConnectsInOneTurnCompleteOnceEach) {
   }
   auto all = [&] {
     return std::all_of(recorders.begin(), recorders.end(),
-                       [](Recorder& recorder) { return !recorder.seen[2].empty(); });
+                       [](CompletionRecorder& recorder) { return !recorder.seen[2].empty(); });
   };
   for (int i = 0; i < 200 && !all(); ++i) {
     (*ring)->Wait(std::chrono::milliseconds(50));
@@ -597,7 +597,7 @@ int ConnectUnderLimit(rlim_t limit, uint32_t sockets_a_ring, int rings) {
   if (setrlimit(RLIMIT_NOFILE, &low) != 0) return 1;
   UniqueFd listener = ListenLoopback();  // its queue holds the far ends
   sockaddr_in to = BoundAddress(listener.get());
-  Recorder recorder;
+  CompletionRecorder recorder;
   std::vector<std::unique_ptr<Ring>> all;
   for (int r = 0; r < rings; ++r) {
     auto ring = Ring::Create({.accept_slots = 0, .outgoing_slots = sockets_a_ring});

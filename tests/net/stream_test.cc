@@ -18,7 +18,7 @@ using test::ListenLoopback;
 using test::Plain;
 using test::RunUntil;
 
-class Recorder final : public StreamHandler {
+class StreamRecorder final : public StreamHandler {
  public:
   void OnConnected() override { connected = true; }
   void OnData(std::span<const uint8_t> data) override {
@@ -46,7 +46,7 @@ class StreamTest : public testing::Test {
 
   SystemClock clock_;
   std::unique_ptr<EventLoop> loop_;
-  Recorder near_, far_;
+  StreamRecorder near_, far_;
 };
 
 TEST_F(StreamTest, CarriesBytesBothWaysAndTellsTheEndOnce) {

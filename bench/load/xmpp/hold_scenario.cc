@@ -5,7 +5,6 @@
 namespace bench {
 namespace {
 
-constexpr std::int64_t kHoldPollNs = 250'000'000;
 constexpr std::uint16_t kBackoffDoublingsMax = 6;
 
 }  // namespace

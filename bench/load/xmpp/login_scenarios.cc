@@ -5,7 +5,6 @@
 namespace bench {
 namespace {
 
-constexpr std::int64_t kFailurePauseNs = 10'000'000;
 // Registrations and priming logins that may fail before the run is given up.
 constexpr std::size_t kFailuresMax = 1000;
 

@@ -3,9 +3,9 @@
 namespace bench {
 namespace {
 
-constexpr std::size_t kNpos = std::string_view::npos;
+constexpr std::size_t kNotYet = std::string_view::npos;
 
-// The position behind the '>' that ends the tag at `at`, quoted ones skipped; kNpos: not there yet.
+// The position behind the '>' that ends the tag at `at`, quoted ones skipped.
 std::size_t TagEnd(std::string_view data, std::size_t at) {
   char quote = 0;
   for (std::size_t i = at + 1; i < data.size(); ++i) {
@@ -18,12 +18,12 @@ std::size_t TagEnd(std::string_view data, std::size_t at) {
       quote = c;
     }
   }
-  return kNpos;
+  return kNotYet;
 }
 
 std::size_t Behind(std::string_view data, std::string_view mark, std::size_t from) {
   const std::size_t at = data.find(mark, from);
-  return at == kNpos ? kNpos : at + mark.size();
+  return at == kNotYet ? kNotYet : at + mark.size();
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ XmlItem XmlSplitter::Next(std::string_view data) {
   while (true) {
     const std::size_t at = data.find('<', pos);
     // Between elements there is nothing but white space, which is not kept.
-    if (at == kNpos) return Wait(data.size(), depth_ == 0 ? data.size() : 0);
+    if (at == kNotYet) return Wait(data.size(), depth_ == 0 ? data.size() : 0);
     const std::size_t keep_from = depth_ == 0 ? at : 0;
     if (at + 1 >= data.size()) return Wait(at, keep_from);
     const char next = data[at + 1];
@@ -71,12 +71,12 @@ XmlItem XmlSplitter::Next(std::string_view data) {
       if (next == '!' && data.size() - at < 9) return Wait(at, keep_from);
       if (next == '!' && data.substr(at, 9) != "<![CDATA[") return Found(XmlKind::kError, data, at);
       const std::size_t end = Behind(data, next == '?' ? "?>" : "]]>", at);
-      if (end == kNpos) return Wait(at, keep_from);
+      if (end == kNotYet) return Wait(at, keep_from);
       pos = end;
       continue;
     }
     const std::size_t end = TagEnd(data, at);
-    if (end == kNpos) return Wait(at, keep_from);
+    if (end == kNotYet) return Wait(at, keep_from);
     if (depth_ == 0) start_ = at;
     pos = end;
     if (next == '/') {

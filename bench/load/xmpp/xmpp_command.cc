@@ -16,8 +16,7 @@ namespace bench {
 namespace {
 
 // Bounds of runs whatever happens. Building up a standing set takes servers minutes.
-constexpr std::int64_t kOpeningLimitNs = 600'000'000'000;
-constexpr std::int64_t kHoldLongestNs = 3600'000'000'000;
+constexpr std::int64_t kLoginsLimitNs = 600'000'000'000;
 
 // Under way at one time in closed loops: messages a pair, presences in all.
 constexpr std::size_t kMessageWindow = 4;
@@ -105,7 +104,7 @@ std::expected<Course, std::string> MakeCourse(const Arguments& args) {
 }
 
 std::int64_t LongestNs(const Timing& timing) {
-  return timing.warmup_ns + timing.duration_ns + kOpeningLimitNs;
+  return timing.warmup_ns + timing.duration_ns + kLoginsLimitNs;
 }
 
 template <typename Scenario>
@@ -151,7 +150,7 @@ int RunHold(const XmppArguments& args, bool storm) {
   hold.on_held = [](XmppEngine& engine) {
     std::cout << "{\"held\":" << engine.OpenCount() << "}\n" << std::flush;
   };
-  std::int64_t longest = kOpeningLimitNs + (*arrivals ? (*arrivals)->DurationNs() : 0);
+  std::int64_t longest = kLoginsLimitNs + (*arrivals ? (*arrivals)->DurationNs() : 0);
   longest += time->until_told ? kHoldLongestNs : time->ns;
   XmppHoldScenario scenario(std::move(hold), std::move(*arrivals));
   return RunScenario(args, storm ? "storm" : "idle", std::move(*options), scenario, longest);
@@ -271,7 +270,7 @@ int RunStory(const XmppArguments& args) {
   if (!options) return Complain(options.error());
   options->live = false;
   const std::int64_t longest =
-      story_options->duration_ns + story_options->settle_ns + kOpeningLimitNs;
+      story_options->duration_ns + story_options->settle_ns + kLoginsLimitNs;
   std::vector<std::string> targets;
   for (const Endpoint& target : options->targets) targets.push_back(target.ToString());
   auto engine = XmppEngine::Create(std::move(*options));

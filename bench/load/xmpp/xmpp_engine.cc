@@ -15,19 +15,12 @@
 namespace bench {
 namespace {
 
-constexpr std::size_t kBufferBytes = std::size_t{128} * 1024;
+constexpr std::size_t kXmppBufferBytes = std::size_t{128} * 1024;
 // A server that never ends an element would else fill our memory.
 constexpr std::size_t kElementBytesMax = std::size_t{8} * 1024 * 1024;
 constexpr std::size_t kExampleBytesMax = 200;
-constexpr int kEventsMax = 512;
-constexpr std::int64_t kHousekeepingNs = 1'000'000'000;
 constexpr std::int64_t kGoodbyesNs = 10'000'000'000;
 constexpr std::string_view kGoodbye = "</stream:stream>";
-
-// Results of ReceiveSome beside a count of bytes.
-constexpr std::int64_t kWouldBlock = -1;
-constexpr std::int64_t kBroken = -2;
-constexpr std::int64_t kEnded = 0;
 
 std::string Acknowledgement(const Session& session) {
   return "<a xmlns='urn:xmpp:sm:3' h='" + std::to_string(session.stream.handled) + "'/>";
@@ -57,7 +50,7 @@ XmppEngine::XmppEngine(XmppOptions options)
     : Meter(options.watched),
       options_(std::move(options)),
       sessions_(options_.sessions),
-      buffer_(kBufferBytes) {
+      buffer_(kXmppBufferBytes) {
   for (std::size_t i = 0; i < sessions_.size(); ++i) {
     sessions_[i].index = static_cast<std::uint32_t>(i);
   }

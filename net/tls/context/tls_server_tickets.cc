@@ -22,7 +22,7 @@ namespace {
 
 using ServerImpl = TlsServerContext::Impl;
 
-constexpr uint8_t kFormat = 1;
+constexpr uint8_t kNotesFormat = 1;
 constexpr size_t kNoCertificate = 255;
 
 struct Notes {
@@ -38,7 +38,7 @@ std::optional<Notes> ReadNotes(const SSL_SESSION* session) {
     return {};
   }
   ByteReader reader({static_cast<const uint8_t*>(data), size});
-  if (reader.Number(1) != kFormat) return {};
+  if (reader.Number(1) != kNotesFormat) return {};
   Notes notes;
   notes.certificate = reader.Number(1);
   notes.ends = static_cast<int64_t>(reader.Number(8));
@@ -47,7 +47,7 @@ std::optional<Notes> ReadNotes(const SSL_SESSION* session) {
 }
 
 bool WriteNotes(SSL_SESSION* session, const Notes& notes) {
-  std::vector<uint8_t> data = {kFormat, static_cast<uint8_t>(notes.certificate)};
+  std::vector<uint8_t> data = {kNotesFormat, static_cast<uint8_t>(notes.certificate)};
   AppendNumber(&data, static_cast<size_t>(notes.ends), 8);
   return SSL_SESSION_set1_ticket_appdata(session, data.data(), data.size()) == 1;
 }

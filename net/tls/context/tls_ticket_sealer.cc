@@ -18,7 +18,7 @@ using Bytes = std::span<const uint8_t>;
 constexpr size_t kNameBytes = 16;
 constexpr size_t kNonceBytes = 12;
 constexpr size_t kTagBytes = 16;
-constexpr uint8_t kFormat = 1;
+constexpr uint8_t kTicketFormat = 1;
 constexpr size_t kContentMax = kTlsTicketBytesMax - kNameBytes - kNonceBytes - kTagBytes;
 constexpr std::array<uint8_t, 32> kZeros{};
 
@@ -50,7 +50,7 @@ std::array<OSSL_PARAM, 2> Tag(uint8_t* tag) {
 
 void Write(const TlsTicket& ticket, Content* content) {
   auto at = content->bytes.begin();
-  *at++ = kFormat;
+  *at++ = kTicketFormat;
   *at++ = static_cast<uint8_t>(ticket.suite);
   *at++ = ticket.signer;
   for (int shift = 56; shift >= 0; shift -= 8) *at++ = static_cast<uint8_t>(ticket.issued >> shift);
@@ -61,7 +61,7 @@ void Write(const TlsTicket& ticket, Content* content) {
 
 std::optional<TlsTicket> Read(Bytes content) {
   ByteReader reader(content);
-  const bool known = reader.Number(1) == kFormat;
+  const bool known = reader.Number(1) == kTicketFormat;
   const size_t suite = reader.Number(1);
   if (!known || suite > static_cast<size_t>(TlsSuite::kChaCha20Poly1305Sha256)) return {};
   TlsTicket ticket;

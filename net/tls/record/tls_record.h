@@ -47,6 +47,9 @@ size_t TlsKeyBytes(TlsSuite suite);     // 16 or 32
 
 enum class TlsContentType : uint8_t { kAlert = 21, kHandshake = 22, kApplicationData = 23 };
 
+// The one message of the handshake (section 4) that both layers know.
+inline constexpr uint8_t kTlsNewSessionTicket = 4;
+
 // RFC 8446 section 6; only those this layer sends by itself have a name.
 enum class TlsAlert : uint8_t {
   kCloseNotify = 0,

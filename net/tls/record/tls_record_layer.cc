@@ -24,7 +24,6 @@ constexpr uint8_t kCanceledMask = 192;
 constexpr uint8_t kMaxEmpties = 32;
 constexpr uint8_t kMaxControls = 32;
 
-constexpr uint8_t kNewSessionTicket = 4;
 constexpr uint8_t kKeyUpdate = 24;
 constexpr size_t kControlRecordMax = kTlsRecordOverhead + 5;
 
@@ -305,7 +304,7 @@ TlsAlert TlsRecordLayer::OnHandshake(TlsRecordPool& pool, const TlsOpened& opene
     }
     state_.handshake[state_.handshake_length++] = ByteAt(head, tail, at++);
     uint8_t type = state_.handshake[0];
-    bool ticket = type == kNewSessionTicket && state_.is_client != 0;
+    bool ticket = type == kTlsNewSessionTicket && state_.is_client != 0;
     if (!ticket && type != kKeyUpdate) return TlsAlert::kUnexpectedMessage;
     if (state_.handshake_length < 4) continue;
     size_t length = static_cast<size_t>(state_.handshake[1]) << 16 |

@@ -10,7 +10,7 @@
 namespace server {
 namespace {
 
-constexpr std::string_view kJuliet = "juliet@example.org/balcony";
+constexpr std::string_view kBalcony = "juliet@example.org/balcony";
 const std::string kInfo = "<query xmlns='http://jabber.org/protocol/disco#info'/>";
 const std::string kItems = "<query xmlns='http://jabber.org/protocol/disco#items'/>";
 
@@ -94,7 +94,7 @@ TEST_F(Disco, TheCapabilitiesStandForTheInfo) {
   EXPECT_EQ(c.Attribute("hash"), "sha-1");
   const std::string node = std::string(c.Attribute("node")) + "#" + std::string(c.Attribute("ver"));
   const std::string told =
-      Ask(kJuliet, "example.org", "get",
+      Ask(kBalcony, "example.org", "get",
           "<query xmlns='http://jabber.org/protocol/disco#info' node='" + node + "'/>");
   EXPECT_NE(told.find("node='" + node + "'"), std::string::npos) << told;
   EXPECT_NE(told.find("from:elsewhere"), std::string::npos);
@@ -117,18 +117,18 @@ TEST_F(Disco, TheCapabilitiesStandForTheInfo) {
     }
   }
   EXPECT_EQ(CapsVer(identities, features, forms), c.Attribute("ver"));
-  EXPECT_EQ(Ask(kJuliet, "example.org", "get",
+  EXPECT_EQ(Ask(kBalcony, "example.org", "get",
                 "<query xmlns='http://jabber.org/protocol/disco#info' node='other'/>"),
             "error cancel item-not-found");
 }
 
 TEST_F(Disco, ItemsAreWhatIsThere) {
   Add();
-  EXPECT_EQ(Ask(kJuliet, "example.org", "get", kItems),
+  EXPECT_EQ(Ask(kBalcony, "example.org", "get", kItems),
             "result <query xmlns='http://jabber.org/protocol/disco#items'></query>");
   Add({.disco = {.items = {{.jid = "rooms.example.org", .name = "Rooms & more"},
                            {.jid = "upload.example.org", .name = ""}}}});
-  EXPECT_EQ(Ask(kJuliet, "example.org", "get", kItems),
+  EXPECT_EQ(Ask(kBalcony, "example.org", "get", kItems),
             "result <query xmlns='http://jabber.org/protocol/disco#items'>"
             "<item jid='rooms.example.org' name='Rooms &amp; more'/>"
             "<item jid='upload.example.org'/></query>");
