@@ -232,6 +232,7 @@ class Process {
 
   Done OnSuccessor(pid_t pid) {
     TellCounts();
+    control_->HandedOver();
     handed_over_ = true;
     net::Log(net::LogLevel::kInfo, "lb", "a new process took over", {{"pid", pid}});
     // The answer to the operator still has to go out from here.

@@ -740,7 +740,7 @@ void Control::RestoreState(const std::string& json, bool warm) {
 }
 
 void Control::SaveStateFile() {
-  if (config_.process.state_file.empty()) return;
+  if (config_.process.state_file.empty() || !keeps_state_file_) return;
   if (auto written = net::WriteStateFile(config_.process.state_file, SaveState(false)); !written) {
     net::Log(net::LogLevel::kError, "lb", "overrides will not survive a restart",
              {{"reason", written.error()}});

@@ -115,6 +115,9 @@ class Control {
   // Duplicates of all listening sockets, with their names.
   std::vector<net::Inheritance::Socket> DuplicateSockets() const { return listeners_.Duplicate(); }
   std::string SaveState(bool warm) const;  // JSON
+  // A new process has it all. The file of orders is its own from here on: it knows those that are
+  // not forwarded.
+  void HandedOver() { keeps_state_file_ = false; }
   // After an upgrade: what the old process carries, by node; it tells the new one (JSON).
   std::string CountsElsewhere() const;
   void SetElsewhere(const std::string& counts);
@@ -187,6 +190,7 @@ class Control {
   uint64_t reloads_failed_ = 0;
   std::string last_reload_error_;
   int64_t last_reload_at_s_ = 0;
+  bool keeps_state_file_ = true;
   std::function<void(uint64_t)> drained_;
   net::Time drain_deadline_{};
   std::optional<ShutPlan> drain_plan_;

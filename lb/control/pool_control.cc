@@ -144,6 +144,7 @@ std::vector<std::string> PoolControl::NodeNames() const {
 NodeHealthConfig PoolControl::HealthConfig(bool was_up) const {
   NodeHealthConfig health{.cluster_status = config_.status.has_value(),
                           .cluster_fall = config_.status ? config_.status->fall : 3,
+                          .serves = was_up,
                           .passive_errors = config_.passive_errors};
   for (const CheckConfig& check : config_.checks) {
     health.checks.push_back(TimingOf(check));
@@ -347,6 +348,7 @@ void PoolControl::Reconfigure(PoolConfig config, const std::vector<ResolvedNode>
   if (!config_.discover) discovered_.clear();
   SetNodes(discovered_, true);  // one that the file named until now may be DNS's again
   if (checks_changed) {
+    split_ = {};  // of the status before
     for (const EntryPtr& entry : entries_) {
       SetUpHealth(*entry, entry->health->choosable(), entry->health->admin());
       ObserveWarmup(*entry);
@@ -655,6 +657,9 @@ Done PoolControl::Maint(std::string_view node) {
   PoolNode* entry = FindOrRefuse(node, result);
   if (entry == nullptr) return result;
   if (entry->record->self_drain) entry->record->self_drain->maybe_over = true;
+  // As with `ready`, a drain that ends connections ends here.
+  entry->record->NewPace();
+  entry->record->EndPace();
   SetAdmin(*entry, AdminState::kMaint);
   return "node " + entry->config.name +
          " is in maintenance: it gets no connections and no checks; " +

@@ -166,6 +166,7 @@ NodeHealth::Now NodeHealth::Evaluate() const {
 std::optional<NodeHealth::Now> NodeHealth::EvaluateCluster() const {
   if (!config_.cluster_status) return std::nullopt;
   if (!cluster_) {
+    if (config_.serves && cluster_failures_ < config_.cluster_fall) return std::nullopt;
     if (cluster_failures_ == 0) return Now{NodeCondition::kChecking, "no cluster status yet"};
     return Now{NodeCondition::kDown, "cluster status: " + cluster_error_};
   }
@@ -235,6 +236,7 @@ NodeHealth::Changed NodeHealth::OnTime(net::Time now) {
 NodeHealth::Changed NodeHealth::OnClusterStatus(const ClusterStatus& status) {
   not_checked_.clear();
   cluster_ = status;
+  config_.serves = false;  // from here on its own words decide
   cluster_failures_ = 0;
   cluster_error_.clear();
   return Update();
@@ -267,6 +269,7 @@ NodeHealth::Changed NodeHealth::SetAdmin(AdminState state) {
     for (HealthState& check : checks_) check.Restart();
     cluster_.reset();
     cluster_failures_ = 0;
+    config_.serves = false;
     down_passively_ = false;
     split_ = SplitVerdict::kIn;
   }

@@ -96,6 +96,7 @@ struct NodeHealthConfig {
   std::vector<CheckTiming> checks;  // none = up unless something else speaks against it
   bool cluster_status = false;      // the status API is asked
   uint32_t cluster_fall = 3;        // failures in a row until the node is down for it
+  bool serves = false;              // it does, and no word of the status API yet is none against it
   uint32_t passive_errors = 3;      // failed connects in a row until it is down; 0 = off
 };
 

@@ -310,7 +310,9 @@ void ProxyWorker::CountNodeFailure(Node& node, uint32_t in_a_row, std::string_vi
       pools_, [&](const auto& one) { return one && one->settings->name == node.pool; });
   if (pool == pools_.end()) return;
   const uint32_t limit = (*pool)->settings->passive_errors;
-  if (limit == 0 || in_a_row != limit || !hooks_.passive_errors) return;
+  // Again with as many more: what could not be done for it then, since others were down, may be
+  // now.
+  if (limit == 0 || in_a_row % limit != 0 || !hooks_.passive_errors) return;
   hooks_.passive_errors(node, in_a_row, std::string(how));
 }
 

@@ -40,9 +40,8 @@ std::vector<NodeMail> FarSide::TakeMail() {
 }
 
 void FarSide::CountGuests() {
-  size_t guests = 0;
-  for (const auto& [node, peer] : peers_) guests += peer.guests.size();
-  counters_.guests.store(guests, std::memory_order_relaxed);
+  counters_.guests.store(guests(), std::memory_order_relaxed);
+  counters_.to_move.store(AllMove() ? guests() : 0, std::memory_order_relaxed);
 }
 
 // --- Homes that begin and end.
@@ -81,6 +80,9 @@ void FarSide::LookAt(const std::string& bare) {
 }
 
 void FarSide::LostHome(const std::string& bare) {
+  // The other's is the one that it became, most often before that says so by letter.
+  if (Given(bare)) return FinishMove(bare, leaving_.at(bare).to);
+  if (leaving_.contains(bare)) PutOffMove(bare);
   if (!directory_.GiveUp(bare)) return;
   ground_.home.Expel(Jid::OfPrepared(bare), net::StreamError::kReset,
                      "the account is at home on another node");
@@ -90,6 +92,12 @@ void FarSide::LostHome(const std::string& bare) {
 
 void FarSide::Bind(BindRequest request) {
   const std::string& bare = request.user.full();
+  if (request.session.node == 0 || Given(bare)) {
+    const auto again = [&] {
+      return [this, request = std::move(request)]() mutable { Bind(std::move(request)); };
+    };
+    if (HoldBack(bare, again)) return;
+  }
   const net::Time now = Now();
   if (const auto home = directory_.HomeOf(bare, now)) {
     if (*home == 0) return BindHere(std::move(request));
@@ -144,12 +152,20 @@ void FarSide::FailBind(const SessionId& session, const Jid& user, std::string er
 // --- Sessions of this node, to their homes.
 
 void FarSide::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
+  const auto again = [&] {
+    return [this, session, user, stanza = std::move(stanza), mark]() mutable {
+      Arrive(session, user, std::move(stanza), mark);
+    };
+  };
+  if (HoldBack(user.full(), again)) return;
   const auto lodged = lodged_.find(session);
   if (lodged == lodged_.end()) return ArriveHome(session, user, std::move(stanza), mark);
   Post(lodged->second, ArriveLetter{session, user, std::move(stanza), mark.number});
 }
 
 void FarSide::Changed(const SessionId& session, const Jid& user, SessionState state) {
+  const auto again = [&] { return [=, this] { Changed(session, user, state); }; };
+  if (HoldBack(user.full(), again)) return;
   const auto lodged = lodged_.find(session);
   if (lodged == lodged_.end()) return home().Changed(session, user, state);
   Post(lodged->second, ChangedLetter{session, user, state});
@@ -166,6 +182,7 @@ void FarSide::DeliveryEnded(NodeNumber at, const SessionId& session, const Jid& 
 }
 
 void FarSide::Gone(const SessionId& session, const Jid& user) {
+  if (HoldBack(user.full(), [&] { return [=, this] { Gone(session, user); }; })) return;
   const auto lodged = lodged_.extract(session);
   if (!lodged) return GoneHome(session, user);
   Post(lodged.mapped(), GoneLetter{session, user});
@@ -194,6 +211,7 @@ void FarSide::GoneHome(const SessionId& session, const Jid& user) {
       peer->leaving.erase(session);
     }
     if (moved) LoseTickets(session, user);
+    if (tickets_.HasAny(session)) silent_.push_back({session, user, Now()});
     home().Gone(session, user);
     order_.Ended(session);
   });
@@ -202,6 +220,14 @@ void FarSide::GoneHome(const SessionId& session, const Jid& user) {
 // --- Messages, presence, IQ.
 
 void FarSide::Route(Parcel parcel, uint8_t hops) {
+  // What other nodes had sent before they held it back is for the home as it is.
+  if (hops == 0 || !leaving_.contains(std::string(parcel.to.bare())) || Given(parcel.to.bare())) {
+    const std::string bare(parcel.to.bare());
+    const auto again = [&] {
+      return [this, parcel = std::move(parcel), hops]() mutable { Route(std::move(parcel), hops); };
+    };
+    if (HoldBack(bare, again)) return;
+  }
   NodeNumber node = 0;
   if (!directory_.alone() && hops < kHopsMax) {
     node = directory_.Where(std::string(parcel.to.bare()), Now());
@@ -268,6 +294,7 @@ void FarSide::BindFailed(const SessionId& session, std::string error_xml) {
 
 void FarSide::Deliver(const SessionId& session, Delivery delivery) {
   const uint64_t ticket = delivery.ticket;
+  if (!leaving_.empty()) Stir(session);
   if (Post(session.node, DeliverLetter{session, ground_.worker, std::move(delivery)})) {
     if (ticket != 0) tickets_.Add(ticket, session);
     return;
@@ -301,6 +328,7 @@ void FarSide::TicketLost(const Origin& from, uint64_t ticket) {
 // --- Sessions that are resumed elsewhere (XEP-0198).
 
 void FarSide::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
+  if (HoldBack(user.full(), [&] { return [=, this] { Resume(next, user, tag); }; })) return;
   const auto home_at = directory_.HomeOf(user.full(), Now());
   if (!home_at) return ground_.sessions.ResumeFailed(next);
   if (*home_at == 0) return home().Resume(next, user, tag);
@@ -313,6 +341,7 @@ void FarSide::Moved(const SessionId& session, const SessionId& next, const Jid& 
   // Where it was it stays a guest until that says that it has left: it may have sent something.
   Peer* peer = Find(next.node);
   if (peer != nullptr) peer->guests.insert_or_assign(next, user);
+  CountGuests();
   tickets_.Move(session, next);
   order_.Moved(session, next);
   if (moved_order_.size() >= kMovedMax) {
@@ -332,6 +361,7 @@ void FarSide::Move(const SessionId& session, const SessionId& next, const Jid& u
 void FarSide::ResumeFailed(const SessionId& next) { Post(next.node, ResumeFailedLetter{next}); }
 
 void FarSide::NeverCame(const SessionId& session, const Jid& user) {
+  if (HoldBack(user.full(), [&] { return [=, this] { NeverCame(session, user); }; })) return;
   const auto lodged = lodged_.find(session);
   if (lodged == lodged_.end()) return LoseTickets(session, user);
   Post(lodged->second, DeliveryEndedLetter{session, user, 0, DeliveryEnd::kLost});
@@ -380,7 +410,7 @@ void FarSide::LoseTickets(const SessionId& session, const Jid& user) {
 }
 
 void FarSide::OnLetter(NodeNumber node, const ResumeLetter& letter) {
-  if (directory_.IsMine(letter.user.full())) {
+  if (directory_.IsMine(letter.user.full()) && !Given(letter.user.full())) {
     return home().Resume(letter.session, letter.user, letter.tag);
   }
   Post(node, ResumeFailedLetter{letter.session});
@@ -417,7 +447,7 @@ void FarSide::NodeUp(NodeNumber node, const std::string& name, uint8_t version) 
 void FarSide::NodeDown(NodeNumber node) {
   auto went = peers_.extract(node);
   if (!went) return;
-  directory_.NodeDown(node, Now());
+  auto homes = directory_.NodeDown(node, Now());
   went_.emplace_back(node, Now());
   const Peer& peer = went.mapped();
   // None of them takes what another has lost.
@@ -459,7 +489,10 @@ void FarSide::NodeDown(NodeNumber node) {
   });
   ClientCounters::Add(counters_.rerouted, again.size());
   for (Parcel& parcel : again) Route(std::move(parcel));
+  MovesWithout(node);
   ground_.went(node);
+  // Of a node that stops, nobody is lost but itself.
+  if (!left_) ground_.homes_lost(std::move(homes));
 }
 
 void FarSide::Recorded(const std::string& bare, NodeNumber node, uint64_t stamp) {
@@ -479,9 +512,17 @@ void FarSide::Tick() {
   const net::Time now = Now();
   directory_.Tick(now);
   CountGuests();
+  TryMoves();
+  EndLateHolds();
   while (!moved_order_.empty() && now - moved_order_.front().second >= kMovedTime) {
     moved_.erase(moved_order_.front().first);
     moved_order_.pop_front();
+  }
+  // The last words of those are lost with a node that they had been on, or by way of.
+  while (!silent_.empty() && now - silent_.front().since >= kMovedTime) {
+    const Silent one = std::move(silent_.front());
+    silent_.pop_front();
+    LoseTickets(one.session, one.user);
   }
   while (!fresh_.empty() && now - fresh_.front().second >= kEmptyTime) {
     if (!ground_.home.Has(fresh_.front().first)) GiveUp(fresh_.front().first);
@@ -549,6 +590,7 @@ void FarSide::OnLetter(NodeNumber, const DeliveryEndedLetter& letter) {
   // Of one that has ended its home knows no more; of one that this does not know yet, it does.
   tickets_.Take(letter.ticket);
   home().DeliveryEnded(letter.session, letter.user, letter.ticket, letter.end);
+  if (!leaving_.empty()) TryMove(letter.user.full());
 }
 
 void FarSide::OnLetter(NodeNumber node, const GoneLetter& letter) {
@@ -594,6 +636,11 @@ void FarSide::OnLetter(NodeNumber, const ClaimedLetter& letter) {
   const bool ours = !node || *node == 0;
   if (ours) TakeHome(bare);
   for (BindRequest& request : claim.mapped().waiting) {
+    // Its home is on the way to another node.
+    if (request.session.node == 0 && holds_.contains(bare)) {
+      Bind(std::move(request));
+      continue;
+    }
     if (!ours) {
       BindThere(*node, std::move(request));
       continue;
@@ -608,7 +655,11 @@ void FarSide::OnLetter(NodeNumber, const ExpelLetter& letter) {
 }
 
 void FarSide::OnLetter(NodeNumber, const LookLetter& letter) {
-  if (directory_.IsMine(letter.user.full())) ground_.home.Look(letter.user);
+  const std::string& bare = letter.user.full();
+  if (!directory_.IsMine(bare)) return;
+  // It has read the store already, or is about to.
+  if (Given(bare) && HoldBack(bare, [&] { return [this, bare] { LookAt(bare); }; })) return;
+  ground_.home.Look(letter.user);
 }
 
 void FarSide::OnLetter(NodeNumber, const BoundLetter& letter) {

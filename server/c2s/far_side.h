@@ -26,6 +26,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 #include <span>
 #include <string>
 #include <unordered_map>
@@ -57,6 +58,12 @@ class HomeDoor {
   // Others stored something for it.
   virtual void Look(const Jid& user) = 0;
   virtual void Expel(const Jid& user, net::StreamError error, const std::string& text) = 0;
+  // Home's of those names, of one that moves to another node.
+  virtual bool MayMove(const std::string& bare) = 0;
+  virtual std::vector<MovedSession> Sessions(const std::string& bare) = 0;
+  virtual void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
+                      std::move_only_function<void(bool taken)> done) = 0;
+  virtual void Drop(const std::string& bare) = 0;
 
  protected:
   ~HomeDoor() = default;
@@ -71,6 +78,7 @@ struct NodeMail {
 struct HomeRecord {
   std::string bare;
   bool gone = false;
+  uint64_t after = 0;  // the stamp of the record whose place it takes
 };
 
 // Who wants to hear of a delivery.
@@ -89,6 +97,9 @@ struct FarCounters {
   Counter refused{0};       // messages to a node for which too much waits
   Counter lodgers_lost{0};  // sessions ended since their home's node went
   Counter guests{0};        // now
+  Counter homes_moved{0};   // to other nodes
+  Counter moves_failed{0};  // put off: something of theirs did not come to rest
+  Counter to_move{0};       // now: guests whose homes may go to another node
 };
 
 class FarSide {
@@ -100,6 +111,12 @@ class FarSide {
   static constexpr net::Duration kMovedTime = std::chrono::seconds(30);
   static constexpr net::Duration kClaimTime = std::chrono::seconds(5);
   static constexpr net::Duration kEmptyTime = std::chrono::seconds(60);
+  // Of homes that move: at once, for one to come to rest, until it is tried again; and for who
+  // holds what it has for one, until it hears where that is.
+  static constexpr size_t kMovesMax = 64;
+  static constexpr net::Duration kMoveTime = std::chrono::seconds(2);
+  static constexpr net::Duration kMoveAgain = std::chrono::seconds(5);
+  static constexpr net::Duration kHoldTime = std::chrono::seconds(5);
 
   struct Ground {
     uint16_t worker = 0;
@@ -118,6 +135,11 @@ class FarSide {
     std::function<void(const SessionId&, const SessionId& next, const Jid& user)> leave;
     // That node is gone.
     std::function<void(NodeNumber)> went;
+    // Users and rooms that were at home on a node that is gone.
+    std::function<void(std::vector<std::string>)> homes_lost;
+    // What a session here has under way, it hears of by way of that node, which is not its home's
+    // any more.
+    std::function<void(const SessionId&, NodeNumber)> owed;
   };
   explicit FarSide(Ground ground);
 
@@ -169,6 +191,18 @@ class FarSide {
   void LostHome(const std::string& bare);
   void OnMail(NodeNumber node, LetterKind kind, std::span<const uint8_t> body);
 
+  // --- Homes that go to other nodes (far_side_moves.cc).
+  // So many more begin to, of users whose sessions are all elsewhere; those that began go on.
+  void MoveHomes(size_t most);
+  // Those that cannot end where they are, and say what they have taken before that.
+  void CloseGuests();
+  size_t guests() const;
+  // Messages that went to other nodes, whose end is awaited.
+  size_t routed() const { return routed_.size(); }
+  bool Leaves(const std::string& bare) const { return leaving_.contains(bare); }
+  // Homes that are on their way, and users for whom something is held meanwhile.
+  size_t on_the_way() const { return leaving_.size() + holds_.size(); }
+
   // --- From the home, in the middle of its work: nothing calls it back.
   // The user has no session: may it stay in memory?
   bool MayStay(const std::string& bare);
@@ -182,6 +216,8 @@ class FarSide {
   // No node is there any more.
   void Leave();
 
+  // At the end of a turn: before what is to go out is taken.
+  void EndTurn();
   // What is to go out, at the end of a turn.
   std::vector<NodeMail> TakeMail();
   std::vector<HomeRecord> TakeHomes() { return std::exchange(homes_out_, {}); }
@@ -211,9 +247,29 @@ class FarSide {
     NodeNumber node;
     Parcel parcel;
   };
+  struct Silent {
+    SessionId session;
+    Jid user;
+    net::Time since;
+  };
   struct Asked {
     NodeNumber by = 0;
     net::Time since{};
+  };
+  struct Leaving {
+    NodeNumber to = 0;
+    uint8_t round = 0;
+    std::set<NodeNumber> awaited;  // who has not said that it holds what it has
+    net::Time since{};
+    bool stirred = false;  // its sessions were given something since the round began
+    bool given = false;
+    std::vector<SessionId> sessions = {};
+  };
+  using Item = std::move_only_function<void()>;
+  struct Hold {
+    NodeNumber by = 0;  // 0: this node, for its own home
+    net::Time since{};
+    std::vector<Item> items = {};
   };
 
   net::Time Now() const { return ground_.clock.Now(); }
@@ -236,6 +292,36 @@ class FarSide {
   void ArriveHome(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark);
   void GoneHome(const SessionId& session, const Jid& user);
   bool AtHome(NodeNumber node, const SessionId& session);
+  // far_side_moves.cc
+  bool HoldBack(std::string_view bare, auto&& make) {
+    if (holds_.empty()) return false;
+    const auto it = holds_.find(std::string(bare));
+    if (it == holds_.end()) return false;
+    it->second.items.push_back(make());
+    return true;
+  }
+  bool Given(std::string_view bare) const;
+  bool AllMove() const;
+  bool MayLeave(const std::string& bare);
+  void BeginMove(const std::string& bare, NodeNumber to);
+  void NextRound(const std::string& bare, Leaving& leaving);
+  void TryMoves();
+  void TryMove(const std::string& bare);
+  void Give(const std::string& bare, Leaving& leaving);
+  void PutOffMove(const std::string& bare);
+  void FinishMove(const std::string& bare, NodeNumber to);
+  void Stir(const SessionId& session);
+  void TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions);
+  void AtHomeNow(const Jid& user, const std::vector<SessionId>& sessions, NodeNumber at);
+  void EndHold(const std::string& bare);
+  void MovesWithout(NodeNumber node);
+  void EndLateHolds();
+  void OnLetter(NodeNumber node, const HomeLeavesLetter& letter);
+  void OnLetter(NodeNumber node, const HomeHeldLetter& letter);
+  void OnLetter(NodeNumber node, HomeStateLetter letter);
+  void OnLetter(NodeNumber node, const HomeHereLetter& letter);
+  void OnLetter(NodeNumber node, const HomeStaysLetter& letter);
+  void OnLetter(NodeNumber node, const HomeRefusedLetter& letter);
   // Letters of a node, each by its kind.
   void OnLetter(NodeNumber node, BindRequest letter);
   void OnLetter(NodeNumber node, ArriveLetter letter);
@@ -266,6 +352,7 @@ class FarSide {
   // Where guests went on; what is told of them later follows. Oldest first, with its time.
   std::map<SessionId, SessionId> moved_;
   std::deque<std::pair<SessionId, net::Time>> moved_order_;
+  std::deque<Silent> silent_;  // guests that are gone, whose last words may follow; oldest first
   std::map<SessionId, NodeNumber> lodged_;         // of all peers' lodgers
   std::unordered_map<std::string, Claim> claims_;  // ours, not answered
   std::unordered_map<std::string, Asked> asked_;   // others', while something is under way here
@@ -276,6 +363,16 @@ class FarSide {
   std::unordered_set<std::string>
       kept_;  // users for whom something was stored while no home was seen
   std::deque<std::pair<NodeNumber, net::Time>> went_;  // their lodgers' ends are on the way
+  std::map<std::string, Leaving> leaving_;             // homes of ours
+  std::unordered_map<std::string, Hold> holds_;
+  std::unordered_map<std::string, net::Time> move_later_;
+  struct Taken {
+    NodeNumber from;
+    Jid user;
+    std::vector<SessionId> sessions;
+  };
+  std::vector<Taken> taken_;  // homes that came, in this turn
+  SessionId move_cursor_;     // the guest that was looked at last
   bool left_ = false;
   FarCounters counters_;
 };

@@ -13,11 +13,17 @@ void HomeDirectory::NodeUp(NodeNumber node, const std::string& name) {
 }
 
 // What it had done meanwhile is not known.
-void HomeDirectory::NodeDown(NodeNumber node, net::Time now) {
+std::vector<std::string> HomeDirectory::NodeDown(NodeNumber node, net::Time now) {
   nodes_.erase(node);
-  std::erase_if(records_, [node](const auto& record) { return record.second.node == node; });
+  std::vector<std::string> lost;
+  std::erase_if(records_, [&](const auto& record) {
+    if (record.second.node != node) return false;
+    lost.push_back(record.first);
+    return true;
+  });
   std::erase_if(grants_, [node](const auto& grant) { return grant.second.node == node; });
   all_touched_until_ = now + kTouchedTime;
+  return lost;
 }
 
 const std::string& HomeDirectory::NameOf(NodeNumber node) const {
@@ -45,6 +51,22 @@ void HomeDirectory::Erased(const std::string& bare, NodeNumber node, net::Time n
   const auto it = records_.find(bare);
   if (it == records_.end() || it->second.node != node) return;
   records_.erase(it);
+  Touch(bare, now);
+}
+
+void HomeDirectory::Moved(const std::string& bare, NodeNumber node, net::Time now) {
+  if (!nodes_.contains(node)) return;
+  records_.try_emplace(bare, Record{node, 0}).first->second.node = node;
+  grants_.erase(bare);
+  Touch(bare, now);
+}
+
+uint64_t HomeDirectory::StampOf(const std::string& bare) const {
+  const auto it = records_.find(bare);
+  return it == records_.end() ? 0 : it->second.stamp;
+}
+
+void HomeDirectory::Touch(const std::string& bare, net::Time now) {
   if (touched_order_.size() >= kTouchedMax) {
     all_touched_until_ = now + kTouchedTime;
     touched_.clear();

@@ -20,6 +20,7 @@
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
+#include <vector>
 
 #include "net/base/clock.h"
 
@@ -38,7 +39,8 @@ class HomeDirectory {
   explicit HomeDirectory(std::string self);
 
   void NodeUp(NodeNumber node, const std::string& name);
-  void NodeDown(NodeNumber node, net::Time now);
+  // Whose homes were there.
+  std::vector<std::string> NodeDown(NodeNumber node, net::Time now);
   const std::string& NameOf(NodeNumber node) const;
   std::optional<NodeNumber> Find(std::string_view name) const;
   bool alone() const { return nodes_.empty(); }
@@ -46,6 +48,10 @@ class HomeDirectory {
   // --- Records of other nodes, in the order of each.
   void Recorded(const std::string& bare, NodeNumber node, uint64_t stamp);
   void Erased(const std::string& bare, NodeNumber node, net::Time now);
+  // It went from its node to that one, whose record may still be on its way.
+  void Moved(const std::string& bare, NodeNumber node, net::Time now);
+  // Of the record; 0: there is none.
+  uint64_t StampOf(const std::string& bare) const;
 
   // --- Homes of this worker. True: it changed.
   bool Take(const std::string& bare) { return mine_.insert(bare).second; }
@@ -68,6 +74,7 @@ class HomeDirectory {
   size_t records() const { return records_.size(); }
 
  private:
+  void Touch(const std::string& bare, net::Time now);
   struct Node {
     std::string name;
     uint64_t hash;

@@ -51,11 +51,24 @@ class LeftSessions {
     if (it->second.unsettled.empty()) Erase(it);
     return next;
   }
-  void NodeDown(uint16_t node) {
+  // Where it went, while it waits for something.
+  std::optional<SessionId> Next(const SessionId& id) const {
+    const auto it = left_.find(id);
+    return it == left_.end() ? std::nullopt : std::optional(it->second.next);
+  }
+  // What was to be heard by way of that node is not heard any more, and of which it is, nobody
+  // knows here. The answer is of those elsewhere that may wait in vain.
+  std::vector<SessionId> NodeDown(uint16_t node) {
+    std::vector<SessionId> in_vain;
     for (auto it = left_.begin(); it != left_.end();) {
       const auto one = it++;
-      if (one->second.next.node == node) Erase(one);
+      if (one->second.next.node == node) {
+        Erase(one);
+      } else {
+        in_vain.push_back(one->second.next);
+      }
     }
+    return in_vain;
   }
   size_t size() const { return left_.size(); }
 

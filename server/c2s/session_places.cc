@@ -233,7 +233,10 @@ void XmppWorker::CloseAt(const SessionId& id, net::StreamError error, const std:
     return EndWithout(id);
   }
   Place* place = Find(id);
-  if (place == nullptr) return;
+  if (place == nullptr) {
+    if (const auto next = left_.Next(id)) Close(*next, error, text);
+    return;
+  }
   switch (place->state) {
     case PlaceState::kBinding:
       // Its home would not have it: nothing follows.
@@ -695,7 +698,9 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
 // What sessions had sent before they came from there may never be settled: their clients say again
 // what `h` does not cover.
 void XmppWorker::OnWent(NodeNumber node) {
-  left_.NodeDown(node);
+  for (const SessionId& next : left_.NodeDown(node)) {
+    Close(next, net::StreamError::kReset, "a node by which the session would have heard is gone");
+  }
   std::vector<SessionId> lost;
   places_.ForEach([&](uint32_t index, Place& place) {
     const BoundSession* bound = place.parked.get();
@@ -710,6 +715,42 @@ void XmppWorker::OnWent(NodeNumber node) {
     if (bound != nullptr && LostDebt(*bound)) lost.push_back(id);
   }
   for (const SessionId& id : lost) CloseForDebt(id);
+}
+
+// What it has under way it hears of by that node, though its home is another's.
+void XmppWorker::Owe(const SessionId& id, NodeNumber node) {
+  if (id.worker == index_) return OweAt(id, node);
+  Post(id.worker, [id, node](XmppWorker& w) { w.OweAt(id, node); });
+}
+
+void XmppWorker::OweAt(const SessionId& id, NodeNumber node) {
+  BoundSession* bound = nullptr;
+  if (id.worker != index_) {
+    const auto it = foreign_.find(id);
+    if (it == foreign_.end()) return;
+    bound = it->second.session == nullptr ? it->second.limbo.get()
+                                          : it->second.session->stream().session();
+  } else if (Place* place = Find(id)) {
+    Item again = [id, node](XmppWorker& w) { w.OweAt(id, node); };
+    switch (place->state) {
+      case PlaceState::kBinding:
+        return;
+      case PlaceState::kArriving:
+        return place->arrival->held.items.push_back(std::move(again));
+      case PlaceState::kHere:
+        bound = place->here->stream().session();
+        break;
+      case PlaceState::kParked:
+        bound = place->parked.get();
+        break;
+      case PlaceState::kAway:
+        if (!place->away->moving) return Post(place->away->worker, std::move(again));
+        return place->away->held.items.push_back(std::move(again));
+    }
+  }
+  if (bound == nullptr) return;
+  bound->Owed(node);
+  if (LostDebt(*bound)) CloseForDebt(id);  // it has gone meanwhile
 }
 
 bool XmppWorker::LostDebt(const BoundSession& bound) const {

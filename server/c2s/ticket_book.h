@@ -61,6 +61,7 @@ class TicketBook {
     for (const auto& [ticket, session] : taken) at_.erase(ticket);
     return taken;
   }
+  bool HasAny(const SessionId& session) const { return of_.contains(session); }
   size_t size() const { return at_.size(); }
 
  private:

@@ -4,10 +4,12 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <ctime>
 #include <future>
 #include <numeric>
+#include <thread>
 #include <utility>
 
 #include "net/base/check.h"
@@ -37,6 +39,11 @@ int64_t UnixUs() {
   clock_gettime(CLOCK_REALTIME, &now);
   return int64_t{now.tv_sec} * 1'000'000 + now.tv_nsec / 1000;
 }
+
+// Of a stop: for homes to go to other nodes, and for those that stay to hear the last.
+constexpr auto kMoveGuests = std::chrono::seconds(2);
+constexpr auto kEndGuests = std::chrono::seconds(1);
+constexpr auto kLookAtGuests = std::chrono::milliseconds(10);
 
 XmppOptions Completed(XmppOptions options) {
   options.workers = std::max<size_t>(options.workers, 1);
@@ -245,6 +252,29 @@ void XmppService::CloseClients() {
   }
   const auto deadline = std::chrono::steady_clock::now() + kStopTime;
   for (std::future<void>& one : empty) one.wait_until(deadline);
+  EndGuests();
+}
+
+// Sessions of other nodes that are at home here: their homes go there. Those that cannot are told
+// to end. What they have taken, and what became of messages that went to other nodes, is heard of
+// before anybody else is given it.
+void XmppService::EndGuests() {
+  const auto within = [this](std::chrono::milliseconds limit, auto&& step) {
+    const auto end = std::chrono::steady_clock::now() + limit;
+    for (bool any = true; any && std::chrono::steady_clock::now() < end;) {
+      std::atomic<bool> left{false};
+      threads_->AskAll([&](XmppWorker& worker) { left = step(worker) || left; });
+      any = left;
+      if (any) std::this_thread::sleep_for(kLookAtGuests);
+    }
+  };
+  within(kMoveGuests, [](XmppWorker& worker) {
+    worker.far().MoveHomes(FarSide::kMovesMax);
+    return worker.far().counters().to_move > 0;
+  });
+  threads_->AskAll([](XmppWorker& worker) { worker.far().CloseGuests(); });
+  within(kEndGuests,
+         [](XmppWorker& worker) { return worker.far().guests() > 0 || worker.far().routed() > 0; });
 }
 
 void XmppService::Stop() {
@@ -293,6 +323,10 @@ XmppService::Shedding XmppService::shedding() const {
 
 uint64_t XmppService::detached() const {
   return Sum([](const Counters& c) -> const auto& { return c.worker->parked; });
+}
+
+uint64_t XmppService::guests_to_move() const {
+  return Sum([](const Counters& c) -> const auto& { return c.far->to_move; });
 }
 
 double XmppService::login_budget() const {
@@ -403,6 +437,10 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
       .Add({}, far(&FarCounters::lodgers_lost));
   out.Gauge("mongooseim_guests", "Sessions of other nodes whose account is at home here.")
       .Add({}, far(&FarCounters::guests));
+  out.Counter("mongooseim_homes_moved_total", "Accounts that went to be at home on other nodes.")
+      .Add({}, far(&FarCounters::homes_moved));
+  out.Counter("mongooseim_home_moves_failed_total", "Put off: something did not come to rest.")
+      .Add({}, far(&FarCounters::moves_failed));
   out.Gauge("mongooseim_c2s_unauthenticated", "Connections that have not said who they are.")
       .Add({}, shared_.unauthenticated.load(std::memory_order_relaxed));
   out.Gauge("mongooseim_c2s_detached", "Sessions without a connection, that may come back.")

@@ -108,6 +108,8 @@ class XmppService {
   Shedding shedding() const;
   uint64_t connections() const;
   uint64_t detached() const;  // sessions that may be resumed
+  // Sessions of other nodes whose homes may yet move there.
+  uint64_t guests_to_move() const;
   // Logins a second that its share of the processors pays for, by what they cost lately.
   double login_budget() const;
   uint64_t parked_bytes() const;
@@ -146,6 +148,7 @@ class XmppService {
   std::expected<net::Address, XmppErrors> Open(const net::Address& address, bool tls, bool proxy,
                                                std::vector<Opened>& opened) const;
   void Accept(std::vector<Opened> opened);
+  void EndGuests();
   XmppErrors StartListening();
   template <typename Of>
   uint64_t Sum(Of of) const;

@@ -99,7 +99,10 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
           },
       .leave = [w = worker.get()](const SessionId& id, const SessionId& next,
                                   const Jid& user) { w->LeaveAt(id, {next, user}); },
-      .went = [w = worker.get()](NodeNumber node) { w->OnWent(node); }});
+      .went = [w = worker.get()](NodeNumber node) { w->OnWent(node); },
+      .homes_lost =
+          [w = worker.get()](std::vector<std::string> homes) { w->OnHomesLost(std::move(homes)); },
+      .owed = [w = worker.get()](const SessionId& id, NodeNumber node) { w->Owe(id, node); }});
   worker->OnTick();
   return worker;
 }
@@ -286,6 +289,7 @@ void XmppWorker::OnTurnEnd() {
     EvictParked();
   }
   TellSent();
+  far_->EndTurn();
   bool again = false;
   for (size_t worker = 0; worker < slots_.size(); ++worker) {
     std::vector<Item>& items = out_[worker];
@@ -399,6 +403,20 @@ bool XmppWorker::IsOwn(std::string_view domain) const {
          std::ranges::find(services, domain) != services.end();
 }
 
+// Who is in a room is known to the homes of its occupants, on all workers.
+void XmppWorker::OnHomesLost(std::vector<std::string> homes) {
+  const std::vector<std::string>& services = shared_.options.services;
+  std::erase_if(homes, [&](const std::string& bare) {
+    const std::string domain = bare.substr(bare.find('@') + 1);
+    return std::ranges::find(services, domain) == services.end();
+  });
+  if (homes.empty()) return;
+  const auto rooms = std::make_shared<const std::vector<std::string>>(std::move(homes));
+  for (size_t worker = 0; worker < out_.size(); ++worker) {
+    Post(worker, [rooms](XmppWorker& w) { w.home_->RoomsLost(*rooms); });
+  }
+}
+
 void XmppWorker::Expel(const Jid& user, const std::string& text) {
   if (HomeOf(user.bare()) == index_) far_->Expel(user, text);
 }
@@ -478,6 +496,14 @@ void XmppWorker::DrainOne(Session& session) {
   session.SendAway("the node is taken out of service");
 }
 
+// Of whose sessions are elsewhere, as those are that went before; at the pace of the drain.
+void XmppWorker::MoveSomeHomes(double seconds) {
+  moves_left_ = std::min(moves_left_ + drain_per_s_ * seconds, double{FarSide::kMovesMax});
+  const auto now = static_cast<size_t>(moves_left_);
+  moves_left_ -= static_cast<double>(now);
+  far_->MoveHomes(now);
+}
+
 // Not in step with other nodes, nor with its own clients' timers.
 void XmppWorker::DrainSome() {
   constexpr net::Duration kStep = std::chrono::milliseconds(100);
@@ -499,6 +525,7 @@ void XmppWorker::DrainSome() {
     if (!all) --shed_left_;
     DrainOne(*session);
   }
+  if (all) MoveSomeHomes(net::Seconds(kStep));
   if (!all && draining_.empty()) shed_left_ = 0;  // nobody is left to go
   counters_.to_shed.store(all ? 0 : shed_left_, std::memory_order_relaxed);
   drain_left_ = std::min(drain_left_, std::max(per_s, 1.0));

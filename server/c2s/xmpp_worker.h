@@ -74,7 +74,8 @@ struct HomeBox : HomeDoor {
   virtual void Tick() {}                    // once a second
   virtual Home* home() { return nullptr; }  // for operators' orders
   virtual MucHost* rooms() { return nullptr; }
-  virtual StoreKeeper* keeper() { return nullptr; }  // of the worker that keeps house
+  virtual void RoomsLost(const std::vector<std::string>&) {}  // their node is gone
+  virtual StoreKeeper* keeper() { return nullptr; }           // of the worker that keeps house
   // What it has to say in stream features, written XML.
   virtual std::string StreamFeatures() { return {}; }
   virtual void BeginStop() {}  // its worker stops; sessions end behind this
@@ -84,6 +85,13 @@ struct HomeBox : HomeDoor {
   bool Awaits(uint64_t) override { return true; }
   void Look(const Jid&) override {}
   void Expel(const Jid&, net::StreamError, const std::string&) override {}
+  bool MayMove(const std::string&) override { return false; }
+  std::vector<MovedSession> Sessions(const std::string&) override { return {}; }
+  void TakeIn(const Jid&, std::vector<MovedSession>,
+              std::move_only_function<void(bool)> done) override {
+    done(false);
+  }
+  void Drop(const std::string&) override {}
 };
 using MakeHome = std::function<std::unique_ptr<HomeBox>(const HomeGround& ground)>;
 using MakeStore = std::function<std::unique_ptr<StoreClient>(net::EventLoop& loop)>;
@@ -377,6 +385,7 @@ class XmppWorker final : public SessionGate,
   void Read(uint64_t serial, const Jid& user);
   void AdmitLogins();
   void DrainSome();
+  void MoveSomeHomes(double seconds);
   void DrainOne(Session& session);
   void FillDraining();
   size_t HomeOf(std::string_view bare) const;
@@ -411,6 +420,9 @@ class XmppWorker final : public SessionGate,
   void LeaveAt(const SessionId& id, const Leaving& leaving);
   void GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bound, const Leaving& leaving);
   void OnWent(NodeNumber node);
+  void OnHomesLost(std::vector<std::string> homes);
+  void Owe(const SessionId& id, NodeNumber node);
+  void OweAt(const SessionId& id, NodeNumber node);
   bool LostDebt(const BoundSession& bound) const;
   void CloseForDebt(const SessionId& id);
   void OnParting(const SessionId& id);
@@ -460,6 +472,7 @@ class XmppWorker final : public SessionGate,
   double shed_per_s_ = 0;
   uint64_t shed_left_ = 0;  // of those that are to go while the node stays in service
   double drain_left_ = 0;   // of the next step's
+  double moves_left_ = 0;   // of homes
   net::EventLoop::TimerId drain_step_{};
   std::vector<Session*> draining_;  // the next last; may be gone
   net::FastRandom jitter_;

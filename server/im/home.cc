@@ -226,6 +226,12 @@ void Home::Look(const Jid& user) {
   if (User* at = core_.Find(user.full())) messages_.Look(*at);
 }
 
+void Home::RoomsLost(const std::vector<std::string>& rooms) {
+  const HomeCore::Turn turn(core_);
+  const std::unordered_set<std::string> names(rooms.begin(), rooms.end());
+  core_.ForEachUser([&](User& user) { presences_.RoomsLost(user, names); });
+}
+
 void Home::Release(const std::string& bare) {
   const HomeCore::Turn turn(core_);
   if (User* at = core_.Find(bare)) core_.Rest(*at);
@@ -327,8 +333,9 @@ IqCall::Answer Home::AnswerTo(const Parcel& iq, SessionId session, const Jid& us
   answer.lang.clear();
   answer.iq_name.clear();
   answer.iq_space.clear();
-  return [this, alive = core_.alive(), answer = std::move(answer), session, bare = user.full()](
-             StanzaType type, std::string content) mutable {
+  auto asking = session ? Asking(user.full()) : nullptr;
+  return [this, alive = core_.alive(), answer = std::move(answer), session, bare = user.full(),
+          asking = std::move(asking)](StanzaType type, std::string content) mutable {
     if (alive.expired()) return;
     const HomeCore::Turn turn(core_);
     answer.type = type;

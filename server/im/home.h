@@ -15,12 +15,15 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <unordered_map>
+#include <vector>
 
 #include "server/im/blocking.h"
 #include "server/im/carbons.h"
 #include "server/im/home_core.h"
 #include "server/im/iq.h"
 #include "server/im/messages.h"
+#include "server/im/moved_session.h"
 #include "server/im/ports.h"
 #include "server/im/presence.h"
 #include "server/im/roster.h"
@@ -50,11 +53,24 @@ class Home final : public HomeGate {
   void Expel(const Jid& user, net::StreamError error, const std::string& text);
   // Others, who did not know that it is at home here, may have stored messages for it.
   void Look(const Jid& user);
+  // The node that these rooms were on is no more.
+  void RoomsLost(const std::vector<std::string>& rooms);
   // It is in memory, or was changed a short while ago: what a login has read of it may be old.
   bool Knows(const std::string& bare) { return core_.Has(bare) || core_.MayBeStale(bare); }
   bool Has(const std::string& bare) const { return core_.Has(bare); }
   // It shall leave memory (HomeOptions::left), now or when nothing of it is under way any more.
   void Release(const std::string& bare);
+
+  // --- To another node, and from one (home_moves.cc, server/c2s/far_side_moves.cc).
+  // It has sessions, and nothing of it is under way here but deliveries.
+  bool MayMove(const std::string& bare);
+  // As they are to be known there: MovedSession::node is for who knows the nodes.
+  std::vector<MovedSession> Sessions(const std::string& bare);
+  // `done` at once or later, in the middle of the home's work; false: it is not taken.
+  void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
+              std::move_only_function<void(bool taken)> done);
+  // It is at home there: nobody is told of anything.
+  void Drop(const std::string& bare);
 
   // --- Orders of operators (home_orders.cc), of users whose home this is. Answers come at once or
   // later, and not at all where the home ends before.
@@ -82,6 +98,7 @@ class Home final : public HomeGate {
   void NoteLast(const User& user, std::string status);
   void Changed(const Jid& user, AccountChange change);
   void ReadArchivePrefs(User& user);
+  std::shared_ptr<void> Asking(const std::string& bare);
   void Expel(User& user, net::StreamError error, const std::string& text);
 
   void Refuse(const HomeSession& session, const Parcel& parcel, std::string error_xml);
@@ -107,6 +124,8 @@ class Home final : public HomeGate {
   Blocking blocking_{core_, presences_};
   Messages messages_{core_, carbons_};
 
+  // IQs of users' sessions that are not answered yet.
+  std::unordered_map<std::string, uint32_t> asking_;
   struct KeptRoster {
     Jid user;
     net::Time until;

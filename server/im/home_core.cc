@@ -222,16 +222,15 @@ void HomeCore::Tick() {
   for (auto& [bare, then] : std::exchange(unread_, {})) ReadBack(bare, std::move(then));
 }
 
-bool HomeCore::IsIdle(const User& user) const {
-  return user.sessions.empty() && !user.loading && !user.busy && user.keeping == 0 &&
-         !user.offline_running && user.doubts == 0 && user.offline_taken == nullptr &&
-         !user.offline_reading &&
-         (user.waiting == nullptr || (user.waiting->load.empty() && user.waiting->turn.empty() &&
-                                      user.waiting->messages.empty()));
+bool HomeCore::UnderWay(const User& user) {
+  return user.loading || user.busy || user.keeping != 0 || user.offline_running ||
+         user.doubts != 0 || user.offline_taken != nullptr || user.offline_reading ||
+         (user.waiting != nullptr && (!user.waiting->load.empty() || !user.waiting->turn.empty() ||
+                                      !user.waiting->messages.empty()));
 }
 
 void HomeCore::Rest(User& user) {
-  if (!IsIdle(user)) return;
+  if (!user.sessions.empty() || UnderWay(user)) return;
   if (options_.may_stay && !options_.may_stay(user.jid.full())) return Evict(user);
   user.loaded = nullptr;
   user.waiting = nullptr;
@@ -241,7 +240,8 @@ void HomeCore::Rest(User& user) {
     const Idle oldest = std::move(idle_.front());
     idle_.pop_front();
     const auto found = users_.find(std::string_view(oldest.bare));
-    if (found != users_.end() && (*found)->idle_mark == oldest.mark && IsIdle(**found)) {
+    if (found != users_.end() && (*found)->idle_mark == oldest.mark &&
+        (*found)->sessions.empty() && !UnderWay(**found)) {
       Evict(**found);
     }
   }

@@ -131,10 +131,19 @@ class HomeCore {
   // Nobody needs it now; it may be forgotten.
   void Rest(User& user);
   void Forget(std::string_view bare);
+  // Something of it waits for the store, or for its turn.
+  static bool UnderWay(const User& user);
   bool Has(std::string_view bare) const { return users_.contains(bare); }
   // What a login has read of it may be old.
   bool MayBeStale(const std::string& bare);
   size_t users() const { return users_.size(); }
+  // Users stay while they are visited.
+  template <typename Visit>
+  void ForEachUser(Visit visit) {
+    for (const auto& user : users_) {
+      if (!user->loading) visit(*user);
+    }
+  }
   template <typename Visit>
   void ForEachUser(Visit visit) const {
     for (const auto& user : users_) {
@@ -227,7 +236,6 @@ class HomeCore {
   void Send(Out out);
   void Loaded(const std::string& bare, std::expected<LoadedUser, StoreError> result);
   void Fill(User& user, const LoadedUser& loaded);
-  bool IsIdle(const User& user) const;
   void Evict(User& user);
 
   HomeOptions options_;

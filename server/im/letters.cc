@@ -15,6 +15,9 @@ using Bytes = std::vector<uint8_t>;
 constexpr size_t kShort = 2;  // bytes of a length: addresses, ids
 constexpr size_t kLong = 4;   // of XML
 constexpr size_t kJidBytesMax = 3 * Jid::kPartBytesMax + 2;
+// Far above every limit of a user and a session (HomeLimits).
+constexpr size_t kSessionsMax = 10'000;
+constexpr size_t kDirectedMax = 100'000;
 
 // --- Writing. A text that does not fit its length spoils the letter.
 
@@ -292,6 +295,76 @@ void Write(Writer& out, const SessionLetter& letter) {
   out.Text(letter.state, kLong);
 }
 void Write(Writer& out, const ResumeFailedLetter& letter) { out.Session(letter.session); }
+
+// --- Homes that move.
+
+void Write(Writer& out, const HomeLeavesLetter& letter) {
+  out.User(letter.user);
+  out.Number(letter.round, 1);
+}
+void Write(Writer& out, const HomeHeldLetter& letter) {
+  out.User(letter.user);
+  out.Number(letter.round, 1);
+}
+void Write(Writer& out, const HomeStaysLetter& letter) { out.User(letter.user); }
+void Write(Writer& out, const HomeRefusedLetter& letter) { out.User(letter.user); }
+void Write(Writer& out, const HomeHereLetter& letter) {
+  out.User(letter.user);
+  out.Number(letter.sessions.size(), 2);
+  for (const SessionId& session : letter.sessions) out.Session(session);
+}
+
+void Write(Writer& out, const MovedSession& session) {
+  out.Session(session.id);
+  out.Text(session.node, kShort);
+  out.Text(session.resource, kShort);
+  out.Flags({session.available, session.interested, session.blocklist, session.carbons,
+             session.detached, session.resumable, session.secure, session.behind,
+             session.presence.has_value()});
+  if (session.presence) out.Text(*session.presence, kLong);
+  out.Number(session.directed.size(), 4);
+  for (const std::string& to : session.directed) out.Text(to, kShort);
+  out.Number(session.resume_tag, 8);
+  out.Number(static_cast<uint8_t>(session.priority), 1);
+}
+MovedSession ReadMovedSession(Reader& in) {
+  MovedSession session{.id = in.Session(0),
+                       .node = in.Text(kShort),
+                       .resource = in.Text(kShort),
+                       .presence = std::nullopt,
+                       .directed = {}};
+  Flags flags(in.Number(2), 9);
+  for (bool* flag : {&session.available, &session.interested, &session.blocklist, &session.carbons,
+                     &session.detached, &session.resumable, &session.secure, &session.behind}) {
+    *flag = flags.Next();
+  }
+  if (flags.Next()) session.presence = in.Text(kLong);
+  const size_t directed = in.Number(4);
+  if (directed > kDirectedMax) in.Spoil();
+  for (size_t i = 0; i < directed && in.ok(); ++i) session.directed.push_back(in.Text(kShort));
+  session.resume_tag = in.Number(8);
+  session.priority = static_cast<int8_t>(in.Number(1));
+  return session;
+}
+void Write(Writer& out, const HomeStateLetter& letter) {
+  out.User(letter.user);
+  out.Number(letter.sessions.size(), 4);
+  for (const MovedSession& session : letter.sessions) Write(out, session);
+}
+HomeStateLetter ReadHomeState(Reader& in) {
+  HomeStateLetter letter{.user = in.User(), .sessions = {}};
+  const size_t count = in.Number(4);
+  if (count > kSessionsMax) in.Spoil();
+  for (size_t i = 0; i < count && in.ok(); ++i) letter.sessions.push_back(ReadMovedSession(in));
+  return letter;
+}
+HomeHereLetter ReadHomeHere(Reader& in) {
+  HomeHereLetter letter{.user = in.User(), .sessions = {}};
+  const size_t count = in.Number(2);
+  for (size_t i = 0; i < count && in.ok(); ++i) letter.sessions.push_back(in.Session(0));
+  return letter;
+}
+
 void Write(Writer& out, const TicketLostLetter& letter) {
   out.Number(letter.worker, 2);
   out.Number(letter.ticket, 8);
@@ -322,6 +395,24 @@ struct HeadOf {
   LetterHead operator()(const ClaimedLetter& l) const { return Home(LetterKind::kClaimed, l.user); }
   LetterHead operator()(const ExpelLetter& l) const { return Home(LetterKind::kExpel, l.user); }
   LetterHead operator()(const ResumeLetter& l) const { return Home(LetterKind::kResume, l.user); }
+  LetterHead operator()(const HomeLeavesLetter& l) const {
+    return Home(LetterKind::kHomeLeaves, l.user);
+  }
+  LetterHead operator()(const HomeHeldLetter& l) const {
+    return Home(LetterKind::kHomeHeld, l.user);
+  }
+  LetterHead operator()(const HomeStateLetter& l) const {
+    return Home(LetterKind::kHomeState, l.user);
+  }
+  LetterHead operator()(const HomeHereLetter& l) const {
+    return Home(LetterKind::kHomeHere, l.user);
+  }
+  LetterHead operator()(const HomeStaysLetter& l) const {
+    return Home(LetterKind::kHomeStays, l.user);
+  }
+  LetterHead operator()(const HomeRefusedLetter& l) const {
+    return Home(LetterKind::kHomeRefused, l.user);
+  }
   LetterHead operator()(const LeaveLetter& l) const {
     return At(LetterKind::kLeave, l.session.worker);
   }
@@ -408,6 +499,18 @@ std::optional<Letter> ReadLetter(LetterKind kind, std::span<const uint8_t> body,
         return ExpelLetter{.user = in.User(), .text = in.Text(kShort)};
       case LetterKind::kResume:
         return ResumeLetter{.session = in.Session(node), .user = in.User(), .tag = in.Number(8)};
+      case LetterKind::kHomeLeaves:
+        return HomeLeavesLetter{.user = in.User(), .round = static_cast<uint8_t>(in.Number(1))};
+      case LetterKind::kHomeHeld:
+        return HomeHeldLetter{.user = in.User(), .round = static_cast<uint8_t>(in.Number(1))};
+      case LetterKind::kHomeState:
+        return ReadHomeState(in);
+      case LetterKind::kHomeHere:
+        return ReadHomeHere(in);
+      case LetterKind::kHomeStays:
+        return HomeStaysLetter{.user = in.User()};
+      case LetterKind::kHomeRefused:
+        return HomeRefusedLetter{.user = in.User()};
       case LetterKind::kLeave:
         return LeaveLetter{.session = in.Session(0),
                            .next = in.Session(0),

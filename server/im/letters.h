@@ -23,6 +23,7 @@
 #include <variant>
 #include <vector>
 
+#include "server/im/moved_session.h"
 #include "server/im/parcel.h"
 #include "server/im/ports.h"
 
@@ -34,6 +35,8 @@ inline constexpr uint8_t kLettersVersionMin = 1;
 // From which on a session's bytes may end with what is owed to it (server/c2s/bound_state.h): who
 // is older takes no such session.
 inline constexpr uint8_t kLettersWithDebts = 2;
+// From which on homes move. Where one of the nodes is older, they stay where they are.
+inline constexpr uint8_t kLettersWithMovingHomes = 2;
 // The largest; above every stanza that a client may send, with what is put into it.
 inline constexpr size_t kLetterBytesMax = size_t{24} << 20U;
 inline constexpr size_t kLetterHeadBytes = 13;
@@ -54,6 +57,13 @@ enum class LetterKind : uint8_t {
   kExpel,       // the account is no more
   kLook,        // something of the user changed in the store while its home was not known
   kResume,      // the session of that tag is wanted by `mine`
+  // A home moves (server/c2s/far_side_moves.cc).
+  kHomeLeaves,   // hold what you have for it from here on
+  kHomeHeld,     // all before that was sent
+  kHomeState,    // it is to be yours
+  kHomeHere,     // it is mine, with these sessions of yours
+  kHomeStays,    // it does not move: go on
+  kHomeRefused,  // I do not take it
   // For sessions.
   kBound = 32,
   kDeliver,
@@ -113,6 +123,26 @@ struct LookLetter {
   Jid user;
 };
 
+// A letter may be asked for more than once: the round says which is answered.
+struct HomeLeavesLetter {
+  Jid user;
+  uint8_t round = 0;
+};
+struct HomeHeldLetter {
+  Jid user;
+  uint8_t round = 0;
+};
+struct HomeStateLetter {
+  Jid user;
+  std::vector<MovedSession> sessions;
+};
+struct HomeStaysLetter {
+  Jid user;
+};
+struct HomeRefusedLetter {
+  Jid user;
+};
+
 // --- Sessions named `yours`.
 struct BindFailedLetter {
   SessionId session;
@@ -156,12 +186,18 @@ struct SessionLetter {
 struct ResumeFailedLetter {
   SessionId session;
 };
+struct HomeHereLetter {
+  Jid user;
+  std::vector<SessionId> sessions;
+};
 
 using Letter =
     std::variant<BindRequest, ArriveLetter, ChangedLetter, DeliveryEndedLetter, GoneLetter,
                  RouteLetter, BindFailedLetter, ClaimLetter, ClaimedLetter, ExpelLetter, LookLetter,
                  BoundLetter, DeliverLetter, SettledLetter, CloseLetter, TicketLostLetter,
-                 ResumeLetter, LeaveLetter, SessionLetter, ResumeFailedLetter>;
+                 ResumeLetter, LeaveLetter, SessionLetter, ResumeFailedLetter, HomeLeavesLetter,
+                 HomeHeldLetter, HomeStateLetter, HomeHereLetter, HomeStaysLetter,
+                 HomeRefusedLetter>;
 
 // The number that all nodes have for a user's home among their workers.
 uint64_t HomeHash(std::string_view bare);

@@ -153,8 +153,12 @@ void Presences::Arrive(User& user, const Parcel& parcel) {
   if (!parcel.to.is_bare()) {
     HomeSession* session = user.FindResource(parcel.to.resource());
     if (session == nullptr) return;
-    if (parcel.type == StanzaType::kError && session->directed != nullptr) {
-      // Who answers so is not there: nothing is withdrawn from it later (section 4.6.3).
+    // Who answers so is not there: nothing is withdrawn from it later (section 4.6.3). Nor from a
+    // room that says that the session is in it no more, or under another name.
+    const bool left = parcel.type == StanzaType::kUnavailable &&
+                      std::ranges::find(core_.options().services, parcel.from.domain()) !=
+                          core_.options().services.end();
+    if ((parcel.type == StanzaType::kError || left) && session->directed != nullptr) {
       std::erase(*session->directed, parcel.from.full());
     }
     return core_.DeliverParcel(*session, parcel);
@@ -162,6 +166,22 @@ void Presences::Arrive(User& user, const Parcel& parcel) {
   if (parcel.type == StanzaType::kError) return;
   for (const HomeSession& session : user.sessions) {
     if (session.available) core_.DeliverParcel(session, parcel);
+  }
+}
+
+void Presences::RoomsLost(User& user, const std::unordered_set<std::string>& rooms) {
+  static const auto kGone = std::make_shared<const std::string>(
+      "<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='none'/>"
+      "<status code='110'/><status code='332'/></x>");
+  for (HomeSession& session : user.sessions) {
+    if (session.directed == nullptr) continue;
+    std::erase_if(*session.directed, [&](const std::string& address) {
+      const Jid there = Jid::OfPrepared(address);
+      if (!rooms.contains(std::string(there.bare()))) return false;
+      core_.DeliverParcel(
+          session, MakePresence(StanzaType::kUnavailable, there, user.FullOf(session), kGone));
+      return true;
+    });
   }
 }
 

@@ -9,6 +9,9 @@
 // One thread, of the home.
 #pragma once
 
+#include <string>
+#include <unordered_set>
+
 #include "server/im/home_core.h"
 #include "server/im/stanza_parcel.h"
 
@@ -26,6 +29,9 @@ class Presences {
   // The session is no more, and is still in the user's list.
   void End(User& user, HomeSession& session);
 
+  // These rooms are no more where they were: the user's sessions that are in them are told what
+  // the rooms cannot tell them any more (XEP-0045 section 7.14's words, and status 332).
+  void RoomsLost(User& user, const std::unordered_set<std::string>& rooms);
   // For the user, from elsewhere: available, unavailable, error, probe.
   void Arrive(User& user, const Parcel& parcel);
 

@@ -1,5 +1,5 @@
 // How far a node is that is taken out of service: whose connection was closed comes back elsewhere,
-// and has a while for it, in which its session moves.
+// and has a while for it, in which its session moves; then the homes of those move as well.
 //
 // Pure; one thread.
 #pragma once
@@ -18,10 +18,12 @@ class DrainWatch {
  public:
   // From when no connection is left.
   static constexpr net::Duration kComeBack = std::chrono::seconds(10);
+  static constexpr net::Duration kMoveHomes = std::chrono::seconds(30);
 
   struct Seen {
     uint64_t connections = 0;
     uint64_t detached = 0;  // sessions that may be resumed
+    uint64_t guests = 0;    // of other nodes, whose homes may yet move there
     bool alone = false;     // nobody else is there to resume them at
   };
 
@@ -43,7 +45,9 @@ class DrainWatch {
     if (seen.connections > 0 || !draining_) empty_since_.reset();
     if (seen.connections > 0) return seen.connections;
     if (!empty_since_) empty_since_ = now;
-    return seen.alone || now - *empty_since_ >= kComeBack ? 0 : seen.detached;
+    if (seen.alone) return 0;
+    const net::Duration empty = now - *empty_since_;
+    return (empty >= kComeBack ? 0 : seen.detached) + (empty >= kMoveHomes ? 0 : seen.guests);
   }
 
  private:

@@ -67,6 +67,7 @@ uint64_t RunningNode::DrainLeft() {
   if (clients_ == nullptr) return 0;
   return drain_.Left({.connections = clients_->service().connections(),
                       .detached = clients_->service().detached(),
+                      .guests = clients_->service().guests_to_move(),
                       .alone = Alone()},
                      clock_.Now());
 }

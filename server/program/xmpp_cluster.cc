@@ -44,7 +44,8 @@ void XmppCluster::OnHomes(std::vector<HomeRecord> changed) {
       if (home.gone) {
         table.Erase(home.bare);
       } else {
-        table.Put(home.bare, 0, "", static_cast<uint64_t>(net::UnixUs()));
+        // Of one that moved it takes the place of the other's, whatever the clocks say.
+        table.Put(home.bare, 0, "", std::max(static_cast<uint64_t>(net::UnixUs()), home.after + 1));
       }
     }
     cluster_.cluster().Flush();

@@ -96,6 +96,7 @@ class HomeWithModules final : public HomeBox {
   void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
   MucHost* rooms() override { return &rooms_; }
+  void RoomsLost(const std::vector<std::string>& rooms) override { home_.RoomsLost(rooms); }
   StoreKeeper* keeper() override { return keeper_.get(); }
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
@@ -106,6 +107,15 @@ class HomeWithModules final : public HomeBox {
   bool Has(const std::string& bare) override { return home_.Has(bare) || rooms_.Has(bare); }
   void Release(const std::string& bare) override { home_.Release(bare); }
   bool Awaits(uint64_t ticket) override { return home_.Awaits(ticket); }
+  bool MayMove(const std::string& bare) override { return home_.MayMove(bare); }
+  std::vector<MovedSession> Sessions(const std::string& bare) override {
+    return home_.Sessions(bare);
+  }
+  void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
+              std::move_only_function<void(bool)> done) override {
+    home_.TakeIn(user, std::move(sessions), std::move(done));
+  }
+  void Drop(const std::string& bare) override { home_.Drop(bare); }
   void Look(const Jid& user) override { home_.Look(user); }
 
  private:

@@ -9,6 +9,7 @@
 namespace server {
 namespace {
 
+constexpr std::string_view kSmSpace = "urn:xmpp:sm:3";
 constexpr std::string_view kUsualOpening =
     "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams'>";
 
@@ -26,6 +27,43 @@ bool IsUsual(std::string_view opening) {
     ++prefixes;
   }
   return prefixes == 1;
+}
+
+// XEP-0198's <r/> or <a h='…'/> as clients write them: one tag, all of `text`, with nothing in it
+// that only a parser knows. Nothing: let one look at it.
+std::optional<Stanza> ReadSmWord(std::string_view text) {
+  if (!text.starts_with("<a ") && !text.starts_with("<r ")) return std::nullopt;
+  if (!text.ends_with("/>")) return std::nullopt;
+  const std::string_view name = text.substr(1, 1);
+  std::string_view space;
+  std::string_view h;
+  text = text.substr(2, text.size() - 4);
+  while (!text.empty()) {
+    if (text == " ") break;  // before the end
+    const size_t equals = text.find('=');
+    if (text.front() != ' ' || equals == std::string_view::npos || equals + 2 >= text.size()) {
+      return std::nullopt;
+    }
+    const std::string_view attribute = text.substr(1, equals - 1);
+    const char quote = text[equals + 1];
+    const size_t end = text.find(quote, equals + 2);
+    if ((quote != '\'' && quote != '"') || end == std::string_view::npos) return std::nullopt;
+    const std::string_view value = text.substr(equals + 2, end - equals - 2);
+    std::string_view& kept = attribute == "xmlns" ? space : h;
+    if ((attribute != "xmlns" && attribute != "h") || !kept.empty() || value.empty()) {
+      return std::nullopt;
+    }
+    kept = value;
+    text.remove_prefix(end + 1);
+  }
+  const bool digits = h.find_first_not_of("0123456789") == std::string_view::npos;
+  if (space != kSmSpace || !digits || (name == "a") == h.empty()) return std::nullopt;
+  net::XmlAttributes attributes;
+  if (!h.empty()) attributes.push_back({{.space = {}, .local = "h"}, h});
+  Stanza stanza;
+  stanza.Begin({.space = kSmSpace, .local = name}, attributes);
+  stanza.End();
+  return stanza;
 }
 
 std::string_view Value(const net::XmlAttributes& attributes, std::string_view name,
@@ -63,6 +101,13 @@ void StreamReader::Wake() {
 StreamReader::Fed StreamReader::Feed(std::string_view bytes) {
   CHECK(!ended_ && error_ == net::StreamError::kNone);
   if (bytes.empty()) return {};
+  if (xml_ == nullptr && opened_) {
+    if (IsWhiteSpace(bytes)) return {.consumed = bytes.size()};
+    if (auto word = ReadSmWord(bytes); word && bytes.size() <= limits_->stanza_bytes) {
+      ended_ = !host_->OnStanza(*word);
+      return {.consumed = bytes.size(), .stopped = ended_};
+    }
+  }
   if (xml_ == nullptr) Wake();
   // Kept for Wake(); what stands behind the opening is cut off when its end is known.
   if (!opened_) opening_->append(bytes.substr(0, limits_->opening_bytes));

@@ -3,7 +3,8 @@
 // (section 11.1).
 //
 // Bounded: bytes of the opening and of a stanza, depth. Between two stanzas Rest() gives the parser
-// back, and a stream at rest is only this object: what an idle session costs.
+// back, and a stream at rest is only this object: what an idle session costs. What idle sessions
+// say by themselves, white space and XEP-0198's two words, is read without one.
 //
 // Pure; one thread at a time.
 #pragma once

@@ -3,6 +3,7 @@ also when a node is killed."""
 
 import re
 import select
+import threading
 import unittest
 
 from lib.case import EndToEndCase
@@ -314,6 +315,96 @@ class Sessions(EndToEndCase):
         # It is in service again when it starts anew.
         self.assertEqual(node.ctl("stop").code, 0)
         node.live()
+        self.reached()
+
+    def test_behind_a_drain_a_stop_ends_no_session_elsewhere_and_nothing_is_lost_or_doubled(self):
+        node = self.nodes[2]
+        users = ("alice", "bob", "carol", "dave")
+        first = {user: self.client(2, user, "h") for user in users}  # so they are at home there
+        ids = {user: client.manage() for user, client in first.items()}
+        second = {user: self.client(i % 2, user, "other") for i, user in enumerate(users)}
+        lost = sum(self.metric(other, "mongooseim_lodgers_lost_total") for other in self.nodes[:2])
+        self.assertEqual(node.ctl("drain", "--rate", "100").code, 0)
+        for client in first.values():
+            self.assertEqual(client.until_closed().count("<stream:error"), 0)
+        back = {}
+        for i, user in enumerate(users):
+            back[user] = self.raw(i % 2).authenticate(user, "secret")
+            self.addCleanup(back[user].cut)
+            self.assertIn("<resumed ", back[user].resume(ids[user], 0))
+        said = 0
+        # They speak all the time, over drain, stop and after.
+        heard = {user: [] for user in users}
+        talk = threading.Event()
+        failures = []
+
+        def speak():
+            nonlocal said
+            try:
+                while not talk.is_set():
+                    for i, user in enumerate(users):
+                        second[user].message(f"{users[i - 1]}@{DOMAIN}/other", f"{user} {said}")
+                    for user in users:
+                        heard[user].append(second[user].body())
+                    said += 1
+            except Exception as failure:  # a session that ended
+                failures.append(failure)
+
+        speaker = threading.Thread(target=speak)
+        speaker.start()
+        try:
+            done = node.ctl("drain", "--wait")
+            self.assertTrue(done.out.endswith("Drained\n"), done)
+            self.assertEqual(self.metric(node, "mongooseim_guests"), 0)
+            self.assertGreaterEqual(self.metric(node, "mongooseim_homes_moved_total"), len(users))
+            at_drain = said
+            self.assertEqual(node.ctl("stop").code, 0)
+            self.reached(self.nodes[:2])
+            wait_until(lambda: failures or said > at_drain + 50, "they speak on")
+        finally:
+            talk.set()
+            speaker.join(30)
+        self.assertEqual(failures, [])
+        for i, user in enumerate(users):
+            sender = users[(i + 1) % len(users)]
+            self.assertEqual(heard[user], [f"{sender} {n}" for n in range(said)], user)
+        for client in (*second.values(), *back.values()):
+            self.assertNotIn("<stream:error", client.sync().heard)
+        self.assertEqual(sum(self.metric(other, "mongooseim_lodgers_lost_total")
+                             for other in self.nodes[:2]), lost)
+        node.live()
+        self.reached()
+
+    def test_occupants_of_a_killed_nodes_room_are_told(self):
+        room = f"doomed@conference.{DOMAIN}"
+        people = {at: self.client(at, user, "o")  # who has no session elsewhere
+                  for at, user in enumerate(("erin", "frank", "grace"))}
+        nicks = {0: "er", 1: "fr", 2: "gr"}
+
+        def enter(*all_of_them):
+            for at in all_of_them:
+                people[at].say(f"<presence to='{room}/{nicks[at]}'>"
+                               "<x xmlns='http://jabber.org/protocol/muc'/></presence>")
+                people[at].until("code='110'")
+                if at == all_of_them[0]:  # who makes it
+                    people[at].iq("set", "<query xmlns='http://jabber.org/protocol/muc#owner'>"
+                                  "<x xmlns='jabber:x:data' type='submit'/></query>", room)
+
+        enter(2, 0, 1)
+        has = [at for at in range(3) if self.metric(self.nodes[at], "mongooseim_muc_rooms") == 1]
+        self.assertEqual(len(has), 1)
+        dead = has[0]
+        self.nodes[dead].process.kill()
+        self.workspace.processes.remove(self.nodes[dead].process)
+        others = [at for at in range(3) if at != dead]
+        for at in others:
+            told = people[at].until("code='332'")
+            self.assertIn(f"from='{room}/{nicks[at]}'", told)
+            self.assertIn("type='unavailable'", told)
+            self.assertIn("code='110'", told)
+        self.reached([self.nodes[at] for at in others])
+        enter(*others)  # and they may come back, to a room that is there
+        self.nodes[dead].live()
         self.reached()
 
     def test_a_drain_that_nobody_could_take_is_refused(self):

@@ -323,6 +323,26 @@ class Operations(FreshCase):
         return next(n for pool in self.balancer.status()["pools"] for n in pool["nodes"]
                     if n["name"] == name)
 
+    def test_orders_that_the_old_process_does_not_hear_of_stay_in_the_state_file(self):
+        state_file = self.workspace.path("lb.state")
+        self.start(process={"state_file": state_file, "drain_deadline": "60s"})
+        with Load("127.0.0.1", self.port) as load:
+            load.hold(20)
+            old = self.balancer.upgrade()
+            self.balancer.ctl_ok("weight", "n2", "50")
+            self.balancer.ctl_ok("drain", "n1")
+
+            def heard():
+                return old.log().count("order carried out") == 3  # the two write one log
+            wait_until(heard, "the old process has heard what is forwarded")
+            # It answers behind what it has carried out.
+            self.assertEqual(ctl(f"{self.balancer.ctl_socket}.{old.pid}", "list").returncode, 0)
+            with open(state_file, encoding="utf-8") as file:
+                saved = json.load(file)["pools"]["xmpp"]
+            self.assertEqual(saved["n1"]["admin"], "drain")
+            self.assertEqual(saved["n2"].get("weight"), 50)
+            self.assertTrue(old.alive())
+
     def test_the_old_process_can_be_asked_and_its_connections_count_in_the_new_one(self):
         self.start(process={"drain_deadline": "60s"}, pool={"balance": "leastconn"})
         with Load("127.0.0.1", self.port) as load:

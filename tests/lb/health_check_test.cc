@@ -171,6 +171,24 @@ TEST(NodeHealthTest, AChecksWantOfOurOwnIsNoResult) {
   EXPECT_EQ(health.not_checked(), "");
 }
 
+TEST(NodeHealthTest, ANodeThatServesIsNotOutUntilItsStatusApiHasSaidSo) {
+  const NodeHealthConfig config{.cluster_status = true, .cluster_fall = 2, .serves = true};
+  NodeHealth silent(config);
+  EXPECT_EQ(silent.condition(), NodeCondition::kUp);
+  EXPECT_FALSE(silent.OnClusterError("timed out"));
+  EXPECT_TRUE(silent.OnClusterError("timed out"));
+  EXPECT_EQ(silent.condition(), NodeCondition::kDown);
+  NodeHealth draining(config);
+  EXPECT_TRUE(draining.OnClusterStatus({.state = ClusterState::kDraining}));
+  EXPECT_EQ(draining.condition(), NodeCondition::kNotRunning);
+  // Behind its first word, it is as any other.
+  NodeHealth running(config);
+  EXPECT_FALSE(running.OnClusterStatus({.state = ClusterState::kRunning}));
+  ASSERT_TRUE(running.SetAdmin(AdminState::kMaint));
+  ASSERT_TRUE(running.SetAdmin(AdminState::kReady));
+  EXPECT_EQ(running.condition(), NodeCondition::kChecking);
+}
+
 TEST(NodeHealthTest, PassiveErrorsCanBeOff) {
   NodeHealthConfig config = Checks(1);
   config.passive_errors = 0;

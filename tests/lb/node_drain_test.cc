@@ -1,8 +1,10 @@
 #include "lb/control/node_drain.h"
 
+#include <arpa/inet.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -60,8 +62,9 @@ class NodeDrainOrders : public test::ControlTest {
                         (folder_ / "password").string() + "\"\n");
     const auto reloaded = control_->Reload();
     ASSERT_TRUE(reloaded.has_value()) << reloaded.error().front().ToString();
-    ASSERT_TRUE(net::test::RunUntil(
-        *loop_, [&] { return NodeNamed("n1").state == "up" && NodeNamed("n2").state == "up"; }));
+    ASSERT_TRUE(net::test::RunUntil(*loop_, [&] {
+      return NodeNamed("n1").incarnation == "1" && NodeNamed("n2").incarnation == "1";
+    }));
   }
   void TearDown() override {
     api_.reset();
@@ -263,8 +266,9 @@ class LostAnswers : public test::ControlTest {
                         std::to_string(ntohs(net::test::BoundAddress(listener_.get()).sin_port)) +
                         "\ninterval = \"100ms\"\nnetsplit = false\ndrain = \"/api/drain\"\n");
     ASSERT_TRUE(control_->Reload().has_value());
-    ASSERT_TRUE(net::test::RunUntil(
-        *loop_, [&] { return NodeNamed("n1").state == "up" && NodeNamed("n2").state == "up"; }));
+    ASSERT_TRUE(net::test::RunUntil(*loop_, [&] {
+      return NodeNamed("n1").incarnation == "1" && NodeNamed("n2").incarnation == "1";
+    }));
   }
   void TearDown() override {
     ControlTest::TearDown();
@@ -464,6 +468,76 @@ TEST_F(NodeDrainForwarded, InTheRestOfTheDeadlineTheOldProcessEndsItsOwn) {
   const net::Time begun = clock_.Now();
   ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return !paced_.empty(); }));
   EXPECT_GE(clock_.Now() - begun, seconds(1)) << "an order that was taken back does nothing";
+}
+
+TEST_F(NodeDrainOrders, MaintenanceEndsNoConnectionAlsoOfADrainBefore) {
+  Hold(10);
+  ASSERT_TRUE(control_->Drain("n1", {.rate = 0.5, .force = true}).has_value());
+  ASSERT_TRUE(NodeNamed("n1").drain_active);
+  const Done done = control_->Maint("n1");
+  ASSERT_TRUE(done.has_value());
+  EXPECT_THAT(*done, HasSubstr("5 connections stay"));
+  EXPECT_FALSE(NodeNamed("n1").drain_active);
+}
+
+// The status section is changed by a reload: who serves does so on, until the API says otherwise.
+TEST_F(NodeDrainOrders, AReloadOfHowTheStatusIsAskedTakesNobodyOut) {
+  const net::UniqueFd silent = net::test::ListenLoopback();
+  WriteConfig("", "[pool.xmpp.status]\nport = " +
+                      std::to_string(ntohs(net::test::BoundAddress(silent.get()).sin_port)) +
+                      "\ninterval = \"100ms\"\ntimeout = \"50ms\"\nfall = 3\nnetsplit = false\n");
+  ASSERT_TRUE(control_->Reload().has_value());
+  EXPECT_EQ(NodeNamed("n1").state, "up");
+  EXPECT_EQ(NodeNamed("n2").state, "up");
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return NodeNamed("n1").state == "down"; }));
+}
+
+// Two nodes that see themselves alone.
+class SplitStatus : public test::ControlTest {
+ protected:
+  void SetUp() override {
+    ControlTest::SetUp();
+    if (HasFatalFailure()) return;
+    // Each asks its own address for its status, at one port.
+    net::UniqueFd first = net::test::ListenLoopback();
+    sockaddr_in other = net::test::BoundAddress(first.get());
+    other.sin_addr.s_addr = inet_addr("127.0.0.2");
+    auto second = net::Listen(net::test::Plain(other), sizeof other, {});
+    ASSERT_TRUE(second.has_value()) << second.error();
+    port_ = std::to_string(ntohs(other.sin_port));
+    apis_.push_back(Api(std::move(first), "a@x"));
+    apis_.push_back(Api(std::move(*second), "b@x"));
+    left_out_ = {1};
+  }
+  std::unique_ptr<net::HttpServer> Api(net::UniqueFd listener, const std::string& self) {
+    return std::make_unique<net::HttpServer>(
+        *loop_, std::move(listener), [self](const net::HttpRequest&) {
+          return net::HttpResponse{.body = R"({"node":")" + self +
+                                           R"(","incarnation":1,"state":"running",)"
+                                           R"("members":["a@x","b@x"],"running":[")" +
+                                           self + R"("]})"};
+        });
+  }
+  bool Reload(const std::string& netsplit) {
+    WriteConfig("",
+                "[[pool.xmpp.node]]\nname = \"n2\"\naddress = \"127.0.0.2:1\"\n"
+                "[pool.xmpp.status]\nport = " +
+                    port_ + "\ninterval = \"100ms\"\nnetsplit = " + netsplit + "\n");
+    return control_->Reload().has_value();
+  }
+  void TearDown() override {
+    apis_.clear();
+    ControlTest::TearDown();
+  }
+  std::string port_;
+  std::vector<std::unique_ptr<net::HttpServer>> apis_;
+};
+
+TEST_F(SplitStatus, ASplitIsNotToldOnWhereNobodyLooksForOneAnyMore) {
+  ASSERT_TRUE(Reload("true"));
+  ASSERT_TRUE(net::test::RunUntil(*loop_, [&] { return control_->Process().split; }));
+  ASSERT_TRUE(Reload("false"));
+  EXPECT_FALSE(control_->Process().split);
 }
 
 TEST_F(NodeDrainOrders, DryRunSaysWhatWouldBeAndDoesNothing) {

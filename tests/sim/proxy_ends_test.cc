@@ -314,6 +314,22 @@ TEST(ProxyEnds, ASendThatFailsForWantOfMemoryHereIsNoResetOfTheNode) {
   }
 }
 
+TEST(ProxyEnds, ANodeThatGoesOnFailingIsBlamedAgainAndAgain) {
+  WorldOptions options;
+  options.pool.passive_errors = 2;
+  options.pool.retries = 0;
+  std::vector<uint32_t> blamed;
+  options.passive_errors = [&](lb::Node&, uint32_t errors, const std::string&) {
+    blamed.push_back(errors);
+  };
+  World world(options);
+  world.Answers(0, {.kind = Answer::Kind::kRefuses});
+  for (uint32_t i = 0; i < 7; ++i) world.Dial(i, {.bytes = 10, .ends = Ends::kHold});
+  EXPECT_TRUE(world.RunUntil([&] { return world.Ended(lb::EndReason::kConnectFailed) == 7; }));
+  EXPECT_THAT(blamed, testing::ElementsAre(2, 4, 6)) << "the first time, others may have been down";
+  world.Finish();
+}
+
 TEST(ProxyEnds, ANodeThatRefusesIsBlamedAndTheErrnoIsInTheLogAndTheCounters) {
   WorldOptions options;
   options.pool.passive_errors = 3;

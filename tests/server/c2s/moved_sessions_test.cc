@@ -36,8 +36,21 @@ TEST(LeftSessionsTest, WhoIsForgottenForWantOfRoomIsNamed) {
   left.Settle(Of(0, 1), 1);
   EXPECT_FALSE(left.Add(Of(0, 50'000), Of(2, 50'000), {1})) << "there is room again";
   EXPECT_EQ(left.Add(Of(0, 50'001), Of(2, 50'001), {1}), Of(2, 2)) << "the oldest that is owed";
-  left.NodeDown(2);
+  EXPECT_TRUE(left.NodeDown(2).empty()) << "they went with it";
   EXPECT_EQ(left.size(), 0U);
+}
+
+// By whichever node it was to be heard: a session elsewhere would wait for it in vain.
+TEST(LeftSessions, WhoWaitsElsewhereIsToldWhenANodeGoes) {
+  LeftSessions left;
+  left.Add(Of(0, 1), Of(2, 1), {1});
+  left.Add(Of(0, 2), Of(3, 2), {1});
+  left.Add(Of(0, 3), Of(3, 3), {});
+  EXPECT_EQ(left.Next(Of(0, 2)), Of(3, 2));
+  EXPECT_EQ(left.NodeDown(2), std::vector{Of(3, 2)});
+  EXPECT_FALSE(left.Next(Of(0, 1)));
+  EXPECT_EQ(left.Settle(Of(0, 2), 1), Of(3, 2)) << "what comes all the same";
+  EXPECT_FALSE(left.Next(Of(0, 2)));
 }
 
 class MoveOrderTest : public ::testing::Test {

@@ -70,6 +70,23 @@ std::vector<Letter> All() {
                   .user = kRomeo},
       SessionLetter{.session = kSession, .state = "state"},
       ResumeFailedLetter{.session = kSession},
+      HomeLeavesLetter{.user = kRomeo, .round = 2},
+      HomeHeldLetter{.user = kRomeo, .round = 2},
+      HomeStateLetter{.user = kRomeo,
+                      .sessions = {{.id = kSession,
+                                    .node = "a@host",
+                                    .resource = "orchard",
+                                    .presence = "<show>away</show>",
+                                    .directed = {"juliet@here", "room@conference.here/romeo"},
+                                    .resume_tag = 7,
+                                    .priority = -3,
+                                    .available = true,
+                                    .carbons = true,
+                                    .secure = true},
+                                   {.id = kSession, .node = "b@host", .resource = "r"}}},
+      HomeHereLetter{.user = kRomeo, .sessions = {kSession, {.worker = 1, .place = 2, .life = 3}}},
+      HomeStaysLetter{.user = kRomeo},
+      HomeRefusedLetter{.user = kRomeo},
   };
 }
 
@@ -135,6 +152,18 @@ TEST(Letters, SessionsAreOfTheNodeThatHasThem) {
       EXPECT_EQ(deliver->session, kSession);
       EXPECT_EQ(deliver->delivery.ticket, 99U);
       EXPECT_TRUE(deliver->delivery.message_of_people);
+    } else if (const auto* state = std::get_if<HomeStateLetter>(&*read)) {
+      ASSERT_EQ(state->sessions.size(), 2U);
+      const MovedSession& first = state->sessions[0];
+      EXPECT_EQ(first.node, "a@host") << "of any node, by its name";
+      EXPECT_EQ(first.presence, "<show>away</show>");
+      EXPECT_EQ(first.directed.size(), 2U);
+      EXPECT_EQ(first.priority, -3);
+      EXPECT_TRUE(first.available && first.carbons && first.secure);
+      EXPECT_FALSE(first.interested || first.detached || first.behind);
+      EXPECT_FALSE(state->sessions[1].presence.has_value());
+    } else if (const auto* here = std::get_if<HomeHereLetter>(&*read)) {
+      EXPECT_EQ(here->sessions[0], kSession);
     } else if (const auto* close = std::get_if<CloseLetter>(&*read)) {
       EXPECT_EQ(close->session, kSession);
       EXPECT_EQ(close->error, net::StreamError::kConflict);

@@ -20,6 +20,17 @@ TEST(DrainWatch, SessionsThatWereCutHaveAWhileToMove) {
   EXPECT_EQ(watch.Left({.connections = 0, .detached = 1}, At(112)), 0U);
 }
 
+// Those of whom something does not come to rest are not waited for without end.
+TEST(DrainWatch, HomesOfSessionsElsewhereHaveAWhileToMove) {
+  DrainWatch watch;
+  watch.Begin();
+  EXPECT_EQ(watch.Left({.connections = 2, .guests = 5}, At(100)), 2U);
+  EXPECT_EQ(watch.Left({.detached = 1, .guests = 5}, At(101)), 6U);
+  EXPECT_EQ(watch.Left({.detached = 1, .guests = 4}, At(111)), 4U);
+  EXPECT_EQ(watch.Left({.guests = 0}, At(112)), 0U);
+  EXPECT_EQ(watch.Left({.guests = 4}, At(131)), 0U);
+}
+
 TEST(DrainWatch, WithoutAnotherNodeNobodyIsWaitedFor) {
   DrainWatch watch;
   watch.Begin();

@@ -87,6 +87,76 @@ TEST(StreamReader, BetweenStanzasTheParserIsGivenBack) {
   EXPECT_THAT(stream.told.words, ElementsAre(testing::_, "<message/>", "end"));
 }
 
+// The same that a parser reads, or it is a parser that reads it.
+TEST(StreamReader, WhatIdleSessionsSayNeedsNoParser) {
+  struct Case {
+    std::string_view text;
+    bool parser;
+  };
+  for (const Case& one :
+       std::initializer_list<Case>{{" ", false},
+                                   {"\r\n", false},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='1234567890'/>", false},
+                                   {"<a h=\"7\" xmlns=\"urn:xmpp:sm:3\" />", false},
+                                   {"<r xmlns='urn:xmpp:sm:3'/>", false},
+                                   {"<r xmlns='urn:xmpp:sm:3' />", false},
+                                   {"<r xmlns='urn:xmpp:sm:3'/> ", true},
+                                   {"<r xmlns='urn:xmpp:sm:3'  />", true},
+                                   {"<r xmlns='urn:xmpp:sm:3'></r>", true},
+                                   {"<r xmlns='urn:xmpp:sm:3' h='1'/>", true},
+                                   {"<r xmlns='urn:xmpp:sm:3'/><r xmlns='urn:xmpp:sm:3'/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='1'/><message/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='-1'/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='&#49;'/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3'/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:2' h='1'/>", true},
+                                   {"<a h='1'/>", true},
+                                   {"<a x='urn:xmpp:sm:3' h='1'/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='1", true},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='1'", true},
+                                   {"<a xmlns=/>", true},
+                                   {"<a xmlns='/>", true},
+                                   {"<a =''/>", true},
+                                   {"<a /", true},
+                                   {"<a />", true},
+                                   {"<a />/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3' h='1' h='1'/>", true},
+                                   {"<a xmlns='urn:xmpp:sm:3'h='1'/>", true}}) {
+    Stream awake;
+    Stream resting;
+    for (Stream* stream : {&awake, &resting}) stream->Feed(kOpening);
+    resting.reader.Rest();
+    const auto fed = awake.Feed(one.text);
+    const auto told = resting.Feed(one.text);
+    EXPECT_EQ(resting.told.words, awake.told.words) << one.text;
+    EXPECT_EQ(told.error, fed.error) << one.text;
+    EXPECT_EQ(told.consumed, fed.consumed) << one.text;
+    EXPECT_EQ(resting.reader.at_rest(), !one.parser) << one.text;
+    EXPECT_EQ(resting.reader.partial(), awake.reader.partial()) << one.text;
+    if (fed.error != StreamError::kNone || awake.reader.partial() != 0) continue;
+    for (Stream* stream : {&awake, &resting}) stream->Feed("<presence/>");
+    EXPECT_EQ(resting.told.words, awake.told.words) << "behind " << one.text;
+  }
+}
+
+TEST(StreamReader, AWordThatNeedsNoParserIsHeldByTheLimitsAndMayStop) {
+  constexpr std::string_view kWord = "<a xmlns='urn:xmpp:sm:3' h='1'/>";
+  Stream stream;
+  stream.Feed(kOpening);
+  stream.reader.Rest();
+  stream.told.stop_at = "a";
+  const auto fed = stream.Feed(kWord);
+  EXPECT_TRUE(fed.stopped);
+  EXPECT_EQ(fed.consumed, kWord.size());
+  stream.reader.GoOn();
+  EXPECT_EQ(stream.ErrorOf("<presence/>"), StreamError::kNone);
+  Stream small;
+  small.limits.stanza_bytes = kWord.size() - 1;
+  small.Feed(kOpening);
+  small.reader.Rest();
+  EXPECT_EQ(small.ErrorOf(kWord), StreamError::kPolicyViolation);
+}
+
 TEST(StreamReader, PrefixesThatTheOpeningDeclaresHoldForAllThatFollows) {
   Stream stream;
   stream.Feed(

@@ -1,0 +1,348 @@
+// Homes that go to other nodes, one by one, while their users' sessions stay where they are.
+//
+//   home's node       ──HomeLeaves──▶ every node   which holds back what it has for that user
+//                     ◀──HomeHeld──                behind all that it had sent before
+//                     ──HomeState──▶ the next one  when nothing is under way any more
+//   the next one      ──HomeHere───▶ every node    which lets go of what it held, to there
+//
+// So nothing is on its way to the old home when it goes, nor from it: HomeHeld comes behind what
+// its sessions were given before, and where they were given something since, it is asked for once
+// more. A home that does not come to rest within kMoveTime stays (HomeStays), and is tried again
+// later: a session without a connection that was given something keeps it where it is.
+//
+// What its sessions have under way, and others settle by way of the old node, is a debt of theirs
+// (SessionDebt): where that node goes before, they end.
+#include <algorithm>
+#include <utility>
+
+#include "server/c2s/far_side.h"
+
+namespace server {
+namespace {
+
+// Of one step.
+constexpr size_t kLooksMax = 4096;
+
+}  // namespace
+
+bool FarSide::Given(std::string_view bare) const {
+  if (leaving_.empty()) return false;
+  const auto it = leaving_.find(std::string(bare));
+  return it != leaving_.end() && it->second.given;
+}
+
+// Who is older would send on to where the home was.
+bool FarSide::AllMove() const {
+  return !left_ && !peers_.empty() && std::ranges::all_of(peers_, [](const auto& peer) {
+    return peer.second.version >= kLettersWithMovingHomes;
+  });
+}
+
+void FarSide::MoveHomes(size_t most) {
+  CountGuests();
+  TryMoves();
+  if (!AllMove()) return;
+  size_t looks = 0;
+  const auto look = [&](auto first, auto last) {
+    for (auto it = first; it != last && looks < kLooksMax; ++it, ++looks) {
+      if (most == 0 || leaving_.size() >= kMovesMax) return;
+      move_cursor_ = it->first;
+      const std::string& bare = it->second.full();
+      if (leaving_.contains(bare) || move_later_.contains(bare) || !MayLeave(bare)) continue;
+      --most;
+      BeginMove(bare, it->first.node);
+    }
+  };
+  const SessionId from = move_cursor_;
+  for (auto& [node, peer] : peers_) {
+    if (node == from.node) look(peer.guests.upper_bound(from), peer.guests.end());
+    if (node > from.node) look(peer.guests.begin(), peer.guests.end());
+  }
+  // Round once.
+  for (auto& [node, peer] : peers_) {
+    if (node < from.node) look(peer.guests.begin(), peer.guests.end());
+    if (node == from.node) look(peer.guests.begin(), peer.guests.upper_bound(from));
+  }
+}
+
+void FarSide::CloseGuests() {
+  std::vector<SessionId> guests;
+  for (const auto& [node, peer] : peers_) {
+    for (const auto& [session, user] : peer.guests) guests.push_back(session);
+  }
+  for (const SessionId& session : guests) {
+    ground_.sessions.Close(session, net::StreamError::kReset,
+                           "the node that the account was at home on stops");
+  }
+}
+
+size_t FarSide::guests() const {
+  size_t guests = 0;
+  for (const auto& [node, peer] : peers_) guests += peer.guests.size();
+  return guests;
+}
+
+// Its sessions are all elsewhere, and what they were given is about to be acknowledged.
+bool FarSide::MayLeave(const std::string& bare) {
+  if (!directory_.IsMine(bare) || holds_.contains(bare) || !ground_.home.MayMove(bare)) {
+    return false;
+  }
+  return std::ranges::all_of(ground_.home.Sessions(bare), [this](const MovedSession& session) {
+    return AtHome(session.id.node, session.id) && !order_.Waits(session.id) &&
+           !(session.detached && tickets_.HasAny(session.id));
+  });
+}
+
+void FarSide::BeginMove(const std::string& bare, NodeNumber to) {
+  Leaving& leaving = leaving_[bare];
+  leaving.to = to;
+  leaving.since = Now();
+  holds_[bare].since = Now();
+  NextRound(bare, leaving);
+}
+
+void FarSide::NextRound(const std::string& bare, Leaving& leaving) {
+  ++leaving.round;
+  leaving.stirred = false;
+  for (const auto& [node, peer] : peers_) {
+    leaving.awaited.insert(node);
+    Post(node, HomeLeavesLetter{Jid::OfPrepared(bare), leaving.round});
+  }
+}
+
+void FarSide::Stir(const SessionId& session) {
+  const auto peer = peers_.find(session.node);
+  if (peer == peers_.end()) return;
+  const auto guest = peer->second.guests.find(session);
+  if (guest == peer->second.guests.end()) return;
+  const auto leaving = leaving_.find(guest->second.full());
+  if (leaving != leaving_.end()) leaving->second.stirred = true;
+}
+
+void FarSide::TryMoves() {
+  if (leaving_.empty()) return;
+  std::vector<std::string> all;
+  for (const auto& [bare, leaving] : leaving_) all.push_back(bare);
+  for (const std::string& bare : all) TryMove(bare);
+}
+
+void FarSide::TryMove(const std::string& bare) {
+  const auto it = leaving_.find(bare);
+  if (it == leaving_.end() || it->second.given) return;
+  Leaving& leaving = it->second;
+  if (!directory_.IsMine(bare) || Now() - leaving.since > kMoveTime) return PutOffMove(bare);
+  if (!leaving.awaited.empty() || !ground_.home.MayMove(bare)) return;
+  const auto sessions = ground_.home.Sessions(bare);
+  const bool rests = std::ranges::all_of(sessions, [this](const MovedSession& session) {
+    return AtHome(session.id.node, session.id) && !order_.Waits(session.id) &&
+           !tickets_.HasAny(session.id);
+  });
+  if (!rests) return;
+  if (leaving.stirred) return NextRound(bare, leaving);
+  Give(bare, leaving);
+}
+
+void FarSide::Give(const std::string& bare, Leaving& leaving) {
+  HomeStateLetter letter{.user = Jid::OfPrepared(bare), .sessions = ground_.home.Sessions(bare)};
+  for (MovedSession& session : letter.sessions) {
+    leaving.sessions.push_back(session.id);
+    session.node = directory_.NameOf(session.id.node);
+  }
+  leaving.given = true;
+  if (!Post(leaving.to, letter)) PutOffMove(bare);
+}
+
+void FarSide::PutOffMove(const std::string& bare) {
+  leaving_.erase(bare);
+  ClientCounters::Add(counters_.moves_failed);
+  move_later_[bare] = Now() + kMoveAgain;
+  for (const auto& [node, peer] : peers_) Post(node, HomeStaysLetter{Jid::OfPrepared(bare)});
+  EndHold(bare);
+}
+
+// It is at home there. Nobody is told, since for everybody it goes on.
+void FarSide::FinishMove(const std::string& bare, NodeNumber to) {
+  const auto leaving = leaving_.extract(bare);
+  for (const SessionId& session : leaving.mapped().sessions) {
+    if (Peer* peer = Find(session.node)) peer->guests.erase(session);
+  }
+  GiveUp(bare);
+  directory_.Moved(bare, to, Now());
+  ground_.home.Drop(bare);
+  ClientCounters::Add(counters_.homes_moved);
+  CountGuests();
+  EndHold(bare);
+}
+
+// What was held goes to where the home is now.
+void FarSide::EndHold(const std::string& bare) {
+  auto hold = holds_.extract(bare);
+  if (!hold) return;
+  for (Item& item : hold.mapped().items) item();
+}
+
+void FarSide::EndLateHolds() {
+  const net::Time now = Now();
+  std::erase_if(move_later_, [now](const auto& one) { return one.second <= now; });
+  std::vector<std::pair<std::string, NodeNumber>> late;
+  for (const auto& [bare, hold] : holds_) {
+    if (hold.by != 0 && now - hold.since >= kHoldTime) late.emplace_back(bare, hold.by);
+  }
+  // Where the home is, this node was not told, as by one that took it and died: its sessions are
+  // nobody's.
+  for (const auto& [bare, by] : late) {
+    std::vector<SessionId> lost;
+    if (const Peer* peer = Find(by)) {
+      for (const auto& [session, user] : peer->lodgers) {
+        if (user.full() == bare) lost.push_back(session);
+      }
+    }
+    for (const SessionId& session : lost) {
+      ClientCounters::Add(counters_.lodgers_lost);
+      ground_.sessions.Close(session, net::StreamError::kReset, "the account's home was lost");
+    }
+    EndHold(bare);
+  }
+}
+
+// Behind all else that its end means.
+void FarSide::MovesWithout(NodeNumber node) {
+  std::vector<std::string> over;
+  for (auto& [bare, leaving] : leaving_) {
+    leaving.awaited.erase(node);
+    if (leaving.to == node) over.push_back(bare);
+  }
+  for (const std::string& bare : over) PutOffMove(bare);
+  over.clear();
+  for (const auto& [bare, hold] : holds_) {
+    if (hold.by == node) over.push_back(bare);
+  }
+  for (const std::string& bare : over) EndHold(bare);
+}
+
+// --- Letters.
+
+void FarSide::OnLetter(NodeNumber node, const HomeLeavesLetter& letter) {
+  const std::string& bare = letter.user.full();
+  if (directory_.IsMine(bare)) return;  // two homes met: one of them goes
+  const auto [it, fresh] = holds_.try_emplace(bare);
+  if (fresh) it->second = {.by = node, .since = Now()};
+  if (it->second.by == node) Post(node, HomeHeldLetter{letter.user, letter.round});
+}
+
+void FarSide::OnLetter(NodeNumber node, const HomeHeldLetter& letter) {
+  const auto it = leaving_.find(letter.user.full());
+  if (it == leaving_.end() || it->second.round != letter.round) return;
+  it->second.awaited.erase(node);
+  TryMove(letter.user.full());
+}
+
+void FarSide::OnLetter(NodeNumber node, const HomeStaysLetter& letter) {
+  const auto it = holds_.find(letter.user.full());
+  if (it != holds_.end() && it->second.by == node) EndHold(letter.user.full());
+}
+
+void FarSide::OnLetter(NodeNumber node, const HomeRefusedLetter& letter) {
+  const auto it = leaving_.find(letter.user.full());
+  if (it != leaving_.end() && it->second.given && it->second.to == node) {
+    PutOffMove(letter.user.full());
+  }
+}
+
+void FarSide::OnLetter(NodeNumber node, HomeStateLetter letter) {
+  const std::string& bare = letter.user.full();
+  const auto hold = holds_.find(bare);
+  bool fits = !left_ && hold != holds_.end() && hold->second.by == node;
+  if (fits) ground_.home.Release(bare);
+  fits = fits && !directory_.IsMine(bare) && !ground_.home.Has(bare);
+  std::vector<SessionId> sessions;
+  for (MovedSession& session : letter.sessions) {
+    const auto at = directory_.Find(session.node);
+    fits = fits && at.has_value();
+    session.id.node = at.value_or(0);
+    sessions.push_back(session.id);
+  }
+  if (!fits) {
+    Post(node, HomeRefusedLetter{letter.user});
+    return;
+  }
+  const Jid user = letter.user;
+  ground_.home.TakeIn(user, std::move(letter.sessions),
+                      [this, node, user, sessions = std::move(sessions)](bool taken) mutable {
+                        if (taken) return taken_.push_back({node, user, std::move(sessions)});
+                        Post(node, HomeRefusedLetter{user});
+                      });
+}
+
+// What was held calls the home, which is in the middle of its work when it takes one in.
+void FarSide::EndTurn() {
+  for (const Taken& one : std::exchange(taken_, {})) TakenIn(one.from, one.user, one.sessions);
+}
+
+void FarSide::TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions) {
+  const std::string& bare = user.full();
+  const auto hold = holds_.find(bare);
+  // Its node went meanwhile, and its sessions ended with that; or nobody waits for it any more.
+  if (left_ || hold == holds_.end() || hold->second.by != from) {
+    Post(from, HomeRefusedLetter{user});
+    if (!directory_.IsMine(bare)) return ground_.home.Drop(bare);
+    // Others of the user came meanwhile, and made it at home here.
+    for (const SessionId& session : sessions) home().Gone(session, user);
+    return;
+  }
+  if (directory_.Take(bare)) {
+    homes_out_.push_back({.bare = bare, .gone = false, .after = directory_.StampOf(bare)});
+    fresh_.emplace_back(bare, Now());
+  }
+  std::map<NodeNumber, std::vector<SessionId>> of;
+  std::vector<SessionId> gone;
+  for (const SessionId& session : sessions) {
+    of[session.node].push_back(session);
+    if (session.node == 0) continue;
+    if (Peer* peer = Find(session.node)) {
+      peer->guests.insert_or_assign(session, user);
+    } else {
+      gone.push_back(session);
+    }
+  }
+  CountGuests();
+  for (const auto& [node, peer] : peers_) Post(node, HomeHereLetter{user, of[node]});
+  AtHomeNow(user, of[0], 0);
+  EndHold(bare);
+  for (const SessionId& session : gone) GoneHome(session, user);
+}
+
+void FarSide::OnLetter(NodeNumber node, const HomeHereLetter& letter) {
+  const std::string& bare = letter.user.full();
+  if (leaving_.contains(bare)) return FinishMove(bare, node);
+  if (directory_.IsMine(bare)) return;
+  directory_.Moved(bare, node, Now());
+  AtHomeNow(letter.user, letter.sessions, node);
+  if (const auto hold = holds_.find(bare); hold != holds_.end()) EndHold(bare);
+}
+
+// Sessions of this node.
+void FarSide::AtHomeNow(const Jid& user, const std::vector<SessionId>& sessions, NodeNumber at) {
+  for (const SessionId& session : sessions) {
+    const auto lodged = lodged_.find(session);
+    if (lodged == lodged_.end()) {  // it has ended where it was at home before
+      if (at == 0) {
+        GoneHome(session, user);
+      } else {
+        Post(at, GoneLetter{session, user});
+      }
+      continue;
+    }
+    const NodeNumber from = lodged->second;
+    if (Peer* peer = Find(from)) peer->lodgers.erase(session);
+    if (at == 0) {
+      lodged_.erase(lodged);
+    } else {
+      lodged->second = at;
+      peers_.at(at).lodgers.insert_or_assign(session, user);
+    }
+    ground_.owed(session, from);
+  }
+}
+
+}  // namespace server
