@@ -469,7 +469,8 @@ void Control::AskNodeToDrain(const std::string& node, const DrainOrder& order,
   const NodeKey key{found->pool->name(), found->node};
   ++found->record->asked_to_drain;
   SaveStateFile();
-  Ask(asked, "POST", NodeDrainTarget(asked.status->drain, order.rate, NodesPart(order.deadline)),
+  Ask(asked, "POST",
+      NodeDrainTarget(asked.status->drain, order.rate, NodesPart(order.deadline), order.force),
       [this, key, order, pace = found->record->paces,
        answered = std::move(answered)](const NodeDrain::Answer& body) mutable {
         const auto answer = body ? ReadNodeDrainAnswer(*body) : std::unexpected(body.error().why);

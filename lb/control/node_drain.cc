@@ -24,15 +24,16 @@ std::string Number(double value) {
 
 }  // namespace
 
-std::string NodeDrainTarget(const std::string& path, double rate, net::Duration deadline) {
+std::string NodeDrainTarget(const std::string& path, double rate, net::Duration deadline,
+                            bool force) {
   std::string target = path;
-  const auto add = [&target](std::string_view key, double value) {
-    if (value <= 0) return;
+  const auto add = [&target](std::string_view key, const std::string& value) {
     target += target.find('?') == std::string::npos ? '?' : '&';
-    target.append(key) += '=' + Number(value);
+    target.append(key) += '=' + value;
   };
-  add("rate", rate);
-  add("deadline", net::Seconds(deadline));
+  if (rate > 0) add("rate", Number(rate));
+  if (deadline > net::Duration::zero()) add("deadline", Number(net::Seconds(deadline)));
+  if (force) add("force", "true");
   return target;
 }
 

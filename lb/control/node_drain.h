@@ -1,7 +1,10 @@
 // Asks a node itself to drain, where the pool's status section says how ([pool.NAME.status] drain):
 // one POST to the port that is asked for the status, with Basic authentication,
 //
-//   POST PATH?rate=50&deadline=540        (a second; seconds; one may be missing)
+//   POST PATH?rate=50&deadline=540        (a second; seconds; one may be missing; &force=true where
+//   the
+//                                         operator said --force: also if no other node can carry
+//                                         it)
 //   200 {"draining":true,"connections":41,"revocable":true}
 //
 // so that its sessions end by its own words, the resumable and idle ones first, and resume
@@ -40,7 +43,8 @@ struct NodeDrainAnswer {
 };
 
 // Pure: what is asked, and what the answer says. The error is in words.
-std::string NodeDrainTarget(const std::string& path, double rate, net::Duration deadline);
+std::string NodeDrainTarget(const std::string& path, double rate, net::Duration deadline,
+                            bool force);
 std::expected<NodeDrainAnswer, std::string> ReadNodeDrainAnswer(const std::string& body);
 std::expected<void, std::string> ReadNodeBackAnswer(const std::string& body);
 

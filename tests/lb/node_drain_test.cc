@@ -26,9 +26,11 @@ using ::testing::IsEmpty;
 using ::testing::SizeIs;
 
 TEST(NodeDrainTest, AsksByTheQuery) {
-  EXPECT_EQ(NodeDrainTarget("/api/drain", 50, seconds(540)), "/api/drain?rate=50&deadline=540");
-  EXPECT_EQ(NodeDrainTarget("/api/drain", 0.5, {}), "/api/drain?rate=0.5");
-  EXPECT_EQ(NodeDrainTarget("/drain?node=x", 0, std::chrono::milliseconds(1500)),
+  EXPECT_EQ(NodeDrainTarget("/api/drain", 50, seconds(540), false),
+            "/api/drain?rate=50&deadline=540");
+  EXPECT_EQ(NodeDrainTarget("/api/drain", 0.5, {}, false), "/api/drain?rate=0.5");
+  EXPECT_EQ(NodeDrainTarget("/api/drain", 5, {}, true), "/api/drain?rate=5&force=true");
+  EXPECT_EQ(NodeDrainTarget("/drain?node=x", 0, std::chrono::milliseconds(1500), false),
             "/drain?node=x&deadline=1.5");
 }
 
