@@ -55,6 +55,7 @@ struct ConnStats {
   Counter connects{0};
   Counter refused_full{0};  // conns_max
   Counter open{0};          // now
+  Counter output_bytes{0};  // now: buffers of what waits to be sent
   Counter bytes_in{0};      // as they came from the kernel
   Counter bytes_out{0};
   Counter buffer_starvations{0};

@@ -171,6 +171,7 @@ void ConnWorker::OnTurnEnd() {
   }
   // First, since it may add buffers: who waits must not wait for the next turn then.
   buffers->Publish();
+  stats.output_bytes.store(outputs.out_bytes(), std::memory_order_relaxed);
   ServeStarved();
   if (!due_.empty()) loop.After({}, [] {});
 }

@@ -33,6 +33,7 @@ class OutputPool {
   static uint32_t Capacity(bool large) { return large ? kLargeBytes : kSmallBytes; }
   uint8_t* Take(bool large) {
     ++out_;
+    out_bytes_ += Capacity(large);
     std::vector<std::unique_ptr<uint8_t[]>>& free = free_[large];
     if (free.empty()) return new uint8_t[Capacity(large)];
     uint8_t* taken = free.back().release();
@@ -41,16 +42,19 @@ class OutputPool {
   }
   void Give(uint8_t* buffer, bool large) {
     --out_;
+    out_bytes_ -= Capacity(large);
     std::vector<std::unique_ptr<uint8_t[]>>& free = free_[large];
     std::unique_ptr<uint8_t[]> owned(buffer);
     if (free.size() < kKept) free.push_back(std::move(owned));
   }
   size_t out() const { return out_; }  // taken and not given back
+  size_t out_bytes() const { return out_bytes_; }
 
  private:
   static constexpr size_t kKept = 64;  // of each class
   std::vector<std::unique_ptr<uint8_t[]>> free_[2];
   size_t out_ = 0;
+  size_t out_bytes_ = 0;
 };
 
 }  // namespace net

@@ -5,9 +5,15 @@
 
 namespace server {
 
+BoundSession::~BoundSession() {
+  if (counted_bytes_ == 0 || limits_->waiting_bytes == nullptr) return;
+  limits_->waiting_bytes->fetch_sub(counted_bytes_, std::memory_order_relaxed);
+}
+
 bool BoundSession::Acknowledge(uint32_t h, Out& out) {
   asked_ = false;
   if (!unacked_.Acknowledge(h, out.ended)) return false;
+  CountWaiting();
   // What came out since the question was asked is asked for again.
   if (!unacked_.empty()) Ask(out);
   return true;
@@ -32,6 +38,7 @@ bool BoundSession::Resume(uint32_t h, std::string_view domain, Out& out) {
     }
   });
   Flush(true, out);
+  CountWaiting();
   if (!unacked_.empty()) Ask(out);
   return true;
 }
@@ -44,11 +51,22 @@ bool BoundSession::Deliver(Delivery delivery, int64_t now_us, bool attached, Out
     if (held_ != nullptr) Flush(attached, out);
     Send(std::move(delivery), now_us, attached, out);
   }
-  return waiting_bytes() <= limits_->unacked_bytes_max && unacked_.size() <= limits_->unacked_max;
+  return CountWaiting();
 }
 
-void BoundSession::Say(std::string xml, int64_t now_us, Out& out) {
+bool BoundSession::Say(std::string xml, int64_t now_us, Out& out) {
   Send({.xml = std::move(xml), .kind = StanzaKind::kIq}, now_us, true, out);
+  return CountWaiting();
+}
+
+bool BoundSession::CountWaiting() {
+  const size_t bytes = waiting_bytes();
+  // Sums of unsigned numbers wrap: less is more, the other way round.
+  const uint64_t change = bytes - std::exchange(counted_bytes_, bytes);
+  if (change != 0 && limits_->waiting_bytes != nullptr) {
+    limits_->waiting_bytes->fetch_add(change, std::memory_order_relaxed);
+  }
+  return bytes <= limits_->unacked_bytes_max && unacked_.size() <= limits_->unacked_max;
 }
 
 void BoundSession::Send(Delivery delivery, int64_t now_us, bool attached, Out& out) {
@@ -91,12 +109,14 @@ void BoundSession::SetActive(bool active, bool attached, Out& out) {
 
 void BoundSession::Lose(std::vector<TicketEnd>& ended) {
   unacked_.Lose(ended);
-  if (held_ == nullptr) return;
-  for (const UnackedQueue::Item& item : *held_) {
-    AddEnd(item.delivery, DeliveryEnd::kLost, ended);
+  if (held_ != nullptr) {
+    for (const UnackedQueue::Item& item : *held_) {
+      AddEnd(item.delivery, DeliveryEnd::kLost, ended);
+    }
+    held_.reset();
+    held_bytes_ = 0;
   }
-  held_.reset();
-  held_bytes_ = 0;
+  CountWaiting();
 }
 
 SettledCount::Came BoundSession::Receive(uint64_t content, Out& out) {

@@ -8,6 +8,7 @@
 // Pure; one thread at a time. Before it is destroyed, Lose() tells what will not arrive.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -30,6 +31,8 @@ struct BoundLimits {
   size_t held_max = 256;
   // From a client, not settled: it is not read from until there are fewer.
   uint32_t unsettled_max = 1'000;
+  // What all sessions wait with is counted there, whichever thread has them; null: nowhere.
+  std::atomic<uint64_t>* waiting_bytes = nullptr;
 };
 
 struct BoundState;
@@ -59,6 +62,9 @@ class BoundSession {
   // It was another, here or on another node: server/c2s/bound_state.h. That one is left with
   // nothing.
   BoundSession(const SessionId& id, BoundState state, const BoundLimits* limits);
+  ~BoundSession();
+  BoundSession(const BoundSession&) = delete;
+  BoundSession& operator=(const BoundSession&) = delete;
   BoundState Take();
 
   const SessionId& id() const { return id_; }
@@ -91,9 +97,9 @@ class BoundSession {
   void Ask(Out& out);
 
   // --- From homes. False: too much is not acknowledged.
-  bool Deliver(Delivery delivery, int64_t now_us, bool attached, Out& out);
-  // A stanza of ours, which is counted as all others are.
-  void Say(std::string xml, int64_t now_us, Out& out);
+  [[nodiscard]] bool Deliver(Delivery delivery, int64_t now_us, bool attached, Out& out);
+  // A stanza of ours, which is counted as all others are, and bounded as they are: false as well.
+  [[nodiscard]] bool Say(std::string xml, int64_t now_us, Out& out);
   void SetActive(bool active, bool attached, Out& out);
   // Nobody will have what is left.
   void Lose(std::vector<TicketEnd>& ended);
@@ -122,6 +128,8 @@ class BoundSession {
   void Hold(Delivery delivery, int64_t now_us, Out& out);
   void Flush(bool attached, Out& out);
   void AnswerIfOwed(Out& out);
+  // After each change of it; true: it is not too much.
+  bool CountWaiting();
 
   const SessionId id_;
   const Jid full_;
@@ -132,7 +140,8 @@ class BoundSession {
   std::unique_ptr<std::vector<UnackedQueue::Item>> held_;
   std::vector<SessionDebt> debts_;
   size_t held_bytes_ = 0;
-  uint32_t answer_at_ = 0;  // owed when so much is settled
+  size_t counted_bytes_ = 0;  // of waiting_bytes(), in the limits' sum
+  uint32_t answer_at_ = 0;    // owed when so much is settled
   bool owes_answer_ = false;
   bool asked_ = false;
   bool managed_ = false;

@@ -103,6 +103,7 @@ BoundSession::BoundSession(const SessionId& id, BoundState state, const BoundLim
   if (!state.held.empty()) {
     held_ = std::make_unique<std::vector<UnackedQueue::Item>>(std::move(state.held));
   }
+  CountWaiting();
 }
 
 BoundState BoundSession::Take() {
@@ -120,6 +121,7 @@ BoundState BoundSession::Take() {
   if (held_ != nullptr) state.held = std::move(*held_);
   held_.reset();
   held_bytes_ = 0;
+  CountWaiting();
   return state;
 }
 

@@ -25,7 +25,10 @@ struct ClientCounters {
   Counter auth_limited{0};  // not even tried
   Counter resumed{0};
   Counter resume_failed{0};
-  Counter shed{0};  // streams and bindings refused for want of memory
+  // Refused for want of memory.
+  Counter streams_shed{0};
+  Counter bindings_shed{0};
+  Counter stanzas_shed{0};
   Counter throttled{0};
   Counter dead{0};  // clients that did not answer
   std::array<Counter, net::kStreamErrors> stream_errors{};

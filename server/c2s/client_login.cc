@@ -163,7 +163,7 @@ void ClientStream::OnBind(const XmlElement& iq) {
   login_->bind_id = iq.Attribute("id");
   // Whoever is there already goes first; a resumption takes nothing more.
   if (ground_.pressure != MemoryPressure::kEnough) {
-    ClientCounters::Add(ground_.counters.shed);
+    ClientCounters::Add(ground_.counters.bindings_shed);
     return BindFailed(ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint,
                                "the server is short of memory: try again later"));
   }

@@ -12,6 +12,9 @@ namespace {
 
 constexpr std::string_view kStateSpace = "urn:xmpp:csi:0";
 constexpr std::string_view kPingId = "node-ping";
+constexpr net::Duration kRefusedFor = std::chrono::milliseconds(100);
+constexpr size_t kLittleBytes = 2048;  // that a client may say, and wait with, without memory
+constexpr std::string_view kTooMuch = "too much is not acknowledged";
 
 std::optional<uint32_t> Number(std::string_view text) {
   uint32_t number = 0;
@@ -59,7 +62,7 @@ void ClientStream::OnClientStanza(Stanza stanza) {
   if (again) return;  // said again behind a resumption: once is enough
   // Section 8.1.5: what has no language has the stream's.
   if (lang_ != 0) stanza.SetDefaultLang(ground_.langs[lang_ - 1U]);
-  if (OnOwnIq(element, number)) return;
+  if (OnOwnIq(element, number) || RefusedForMemory(element, number)) return;
   const bool message = element.name() == "message";
   port_.Arrived(*session_, std::move(stanza), message ? number : 0);
   if (state_ != State::kBound) return;
@@ -97,9 +100,54 @@ bool ClientStream::OnOwnIq(const XmlElement& element, uint32_t number) {
   std::string out = "<iq type='result'";
   AppendXmlAttribute(out, "id", element.Attribute("id"));
   AppendXmlAttribute(out, "to", session_->full().full());
-  BoundSession::Out said;
-  session_->Say(out + "/>", port_.UnixUs(), said);
-  Say(said);
+  if (SayStanza(out + "/>")) Settled(number);
+  return true;
+}
+
+// One of ours. False: it was too much, and the stream is over.
+bool ClientStream::SayStanza(std::string xml) {
+  BoundSession::Out out;
+  const bool fits = session_->Say(std::move(xml), port_.UnixUs(), out);
+  Say(out);
+  if (!fits) Fail(net::StreamError::kPolicyViolation, kTooMuch);
+  return fits;
+}
+
+// Without memory what is new is not begun: a message or a request goes back at once, which costs
+// its sender's queue a few bytes. Answers, presence and acknowledgements are taken; and, while
+// there is some left, what is short and comes from clients that read and acknowledge what they are
+// sent: they are none of those who took it all.
+bool ClientStream::RefusedForMemory(const XmlElement& element, uint32_t number) {
+  if (ground_.pressure < MemoryPressure::kFull || element.name() == "presence") return false;
+  const std::string_view type = element.Attribute("type");
+  const bool request = element.name() == "message" || type == "get" || type == "set";
+  if (!request) return false;
+  if (ground_.pressure == MemoryPressure::kFull &&
+      session_->waiting_bytes() + port_.Queued() < kLittleBytes) {
+    std::string written;
+    element.AppendTo(written, kClientSpace);
+    if (written.size() < kLittleBytes) return false;
+  }
+  ClientCounters::Add(ground_.counters.stanzas_shed);
+  // An error has no answer (RFC 6120 section 8.3.1): it is dropped.
+  if (type != "error") {
+    std::string out = "<" + std::string(element.name()) + " type='error'";
+    AppendXmlAttribute(out, "id", element.Attribute("id"));
+    const std::string_view to = element.Attribute("to");
+    AppendXmlAttribute(out, "from", to.empty() ? session_->full().bare() : to);
+    AppendXmlAttribute(out, "to", session_->full().full());
+    out += ">" +
+           ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint,
+                    "the server is short of memory: try again later") +
+           "</" + std::string(element.name()) + ">";
+    if (!SayStanza(std::move(out))) return true;
+  }
+  // It is read on a little later, so that refusing it all is not what there is to do.
+  next_stanza_ = std::max(next_stanza_, port_.Now() + kRefusedFor);
+  if (!std::exchange(throttled_, true)) {
+    ClientCounters::Add(ground_.counters.throttled);
+    UpdateHold();
+  }
   Settled(number);
   return true;
 }
@@ -208,7 +256,7 @@ void ClientStream::Deliver(Delivery delivery) {
   BoundSession::Out out;
   const bool fits = session_->Deliver(std::move(delivery), port_.UnixUs(), !leaving(), out);
   Say(out);
-  if (!fits) Fail(net::StreamError::kPolicyViolation, "too much is not acknowledged");
+  if (!fits) Fail(net::StreamError::kPolicyViolation, kTooMuch);
 }
 
 void ClientStream::SendAway(std::string_view text) {
@@ -298,7 +346,8 @@ void ClientStream::OnDue() {
         AppendXmlAttribute(ping, "id", kPingId);
         AppendXmlAttribute(ping, "from", session_->full().domain());
         AppendXmlAttribute(ping, "to", session_->full().full());
-        session_->Say(ping + "><ping xmlns='urn:xmpp:ping'/></iq>", port_.UnixUs(), out);
+        // Who is not managed has nothing that waits: it fits.
+        if (!SayStanza(ping + "><ping xmlns='urn:xmpp:ping'/></iq>")) return;
       }
     }
   }

@@ -195,8 +195,8 @@ std::optional<std::pair<net::StreamError, std::string_view>> ClientStream::Refus
     }
     *domain = std::move(*prepared);
   }
-  if (ground_.pressure == MemoryPressure::kFull && !login_->authenticated) {
-    ClientCounters::Add(ground_.counters.shed);
+  if (ground_.pressure >= MemoryPressure::kFull && !login_->authenticated) {
+    ClientCounters::Add(ground_.counters.streams_shed);
     return Refused(net::StreamError::kResourceConstraint, "the server is short of memory");
   }
   if (login_->user && login_->user->domain() != *domain) {

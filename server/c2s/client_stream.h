@@ -48,7 +48,8 @@ enum class TlsNeed : uint8_t { kRequired, kOptional };
 enum class MemoryPressure : uint8_t {
   kEnough,
   kShort,  // no new sessions
-  kFull,   // no new streams
+  kFull,   // no new streams; messages and requests only of who says little and waits with little
+  kOut,    // none at all
 };
 
 struct ClientLimits {
@@ -94,6 +95,8 @@ class ClientPort {
   virtual net::Time Now() const = 0;
   virtual int64_t UnixUs() const = 0;
   virtual void Write(std::string_view xml) = 0;
+  // Bytes of it that are still here.
+  virtual size_t Queued() const { return 0; }
   // Is there a certificate for it? Then, behind what was written, TLS.
   virtual bool HasTls(std::string_view domain) const = 0;
   virtual void StartTls(std::string_view domain) = 0;
@@ -242,6 +245,8 @@ class ClientStream final : private StreamHost {
   void OnClientStanza(Stanza stanza);
   bool FromIsRight(const XmlElement& element) const;
   bool OnOwnIq(const XmlElement& element, uint32_t number);
+  bool SayStanza(std::string xml);
+  bool RefusedForMemory(const XmlElement& element, uint32_t number);
   void Say(BoundSession::Out& out);
   void Meter();
   void UpdateHold();

@@ -35,6 +35,7 @@ class Session final : public net::ConnHost, private ClientPort {
   uint64_t serial() const { return serial_; }  // unlike any other of its worker's
   const net::Address& peer() const { return conn_->peer(); }
   bool secure() const { return stream_.secure(); }
+  size_t queued() const { return conn_->queued(); }  // bytes that the kernel has not taken
   // The place that it binds in, or is bound in.
   const SessionId& id() const { return id_; }
   void set_id(const SessionId& id) { id_ = id; }
@@ -64,6 +65,7 @@ class Session final : public net::ConnHost, private ClientPort {
   net::Time Now() const override;
   int64_t UnixUs() const override;
   void Write(std::string_view xml) override;
+  size_t Queued() const override { return queued(); }
   bool HasTls(std::string_view domain) const override;
   void StartTls(std::string_view domain) override;
   void Look(const Jid& user) override;

@@ -165,8 +165,9 @@ void XmppWorker::DeliverForeign(const SessionId& id, Delivery delivery, Origin f
     return it->second.session->stream().Deliver(std::move(delivery));
   }
   BoundSession::Out out;
-  it->second.limbo->Deliver(std::move(delivery), UnixUs(), false, out);
+  const bool fits = it->second.limbo->Deliver(std::move(delivery), UnixUs(), false, out);
   TellDelivered(id, it->second.limbo->full(), out.ended);
+  if (!fits) EndWithout(id);
 }
 
 // There is no such session any more: whoever asked hears of it where it asked.
@@ -325,10 +326,7 @@ void XmppWorker::EndWithout(const SessionId& id) {
 
 void XmppWorker::EvictParked() {
   const net::Time oldest = Now() - ground_.limits.resume_timeout;
-  // Short of memory, some of them go each time; where it is full, all.
-  size_t most = shared_.options.parked_bytes_max;
-  if (ground_.pressure == MemoryPressure::kShort) most = std::min(most, parked_bytes_ / 10 * 9);
-  if (ground_.pressure == MemoryPressure::kFull) most = 0;
+  const size_t most = shared_.options.parked_bytes_max;
   const auto stale = [&](const ParkedRef& ref) {
     if (!places_.Live(ref.place)) return true;
     const Place& place = places_[ref.place];

@@ -314,6 +314,57 @@ void XmppService::Shed(uint64_t count, double per_s) {
   }
 }
 
+void XmppService::EndHeaviest(uint64_t bytes, std::move_only_function<void(Ordered ordered)> done) {
+  struct Gathered {
+    std::vector<std::vector<HeavySession>> of;  // by worker, each written by its own
+    std::atomic<size_t> open;
+    std::move_only_function<void(Ordered ordered)> done;
+    Gathered(size_t workers, std::move_only_function<void(Ordered ordered)> d)
+        : of(workers), open(workers), done(std::move(d)) {}
+  };
+  const auto gathered = std::make_shared<Gathered>(threads_->size(), std::move(done));
+  for (size_t index = 0; index < threads_->size(); ++index) {
+    threads_->Post(index, [this, index, bytes, gathered](XmppWorker& worker) {
+      gathered->of[index] = worker.Heaviest(bytes);
+      if (--gathered->open > 0) return;
+      // All have said theirs.
+      std::vector<HeavySession> all;
+      for (const auto& own : gathered->of) all.insert(all.end(), own.begin(), own.end());
+      Ordered ordered;
+      std::vector<std::vector<HeavySession>> by_worker(gathered->of.size());
+      for (const HeavySession& one : ChooseHeaviest(std::move(all), bytes)) {
+        ++ordered.sessions;
+        ordered.bytes += one.bytes;
+        by_worker[one.worker].push_back(one);
+      }
+      gathered->done(ordered);
+      for (size_t at = 0; at < by_worker.size(); ++at) {
+        if (by_worker[at].empty()) continue;
+        threads_->Post(at,
+                       [own = std::move(by_worker[at])](XmppWorker& w) { w.EndForMemory(own); });
+      }
+    });
+  }
+}
+
+uint64_t XmppService::output_bytes() const {
+  return Sum([](const Counters& c) -> const auto& { return c.conns->output_bytes; });
+}
+
+XmppService::MemoryShed XmppService::memory_shed() const {
+  const auto streams = [this](auto member) {
+    return Sum([member](const Counters& c) -> const auto& { return c.streams->*member; });
+  };
+  const auto worker = [this](auto member) {
+    return Sum([member](const Counters& c) -> const auto& { return c.worker->*member; });
+  };
+  return {.heavy = worker(&WorkerCounters::heavy_ended),
+          .detached = worker(&WorkerCounters::parked_ended),
+          .streams = streams(&ClientCounters::streams_shed),
+          .bindings = streams(&ClientCounters::bindings_shed),
+          .stanzas = streams(&ClientCounters::stanzas_shed)};
+}
+
 XmppService::Shedding XmppService::shedding() const {
   return {.left = Sum([](const Counters& c) -> const auto& { return c.worker->to_shed; }),
           .drained = Sum([](const Counters& c) -> const auto& { return c.worker->drained; }),
@@ -405,8 +456,16 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
   out.Counter("mongooseim_c2s_refused_unauthenticated_total",
               "Connections closed at once: too many are not authenticated.")
       .Add({}, worker(&WorkerCounters::refused_unauthenticated));
+  const MemoryShed shed_now = memory_shed();
   out.Counter("mongooseim_c2s_shed_total", "Streams and bindings refused for want of memory.")
-      .Add({}, streams(&ClientCounters::shed));
+      .Add({}, shed_now.streams + shed_now.bindings);
+  auto reasons =
+      out.Counter("mongooseim_memory_shed_total", "What was ended or refused for want of memory.");
+  reasons.Add({{"reason", "heavy_session"}}, shed_now.heavy);
+  reasons.Add({{"reason", "detached_session"}}, shed_now.detached);
+  reasons.Add({{"reason", "stream"}}, shed_now.streams);
+  reasons.Add({{"reason", "binding"}}, shed_now.bindings);
+  reasons.Add({{"reason", "stanza"}}, shed_now.stanzas);
   out.Gauge("mongooseim_c2s_logins_waiting", "Logins that wait for their turn.")
       .Add({}, worker(&WorkerCounters::logins_waiting));
   out.Counter("mongooseim_c2s_logins_waited_total", "Logins that had to wait.")
@@ -450,7 +509,7 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
   out.Counter("mongooseim_c2s_detached_expired_total", "That did not come back in time.")
       .Add({}, worker(&WorkerCounters::parked_expired));
   out.Counter("mongooseim_c2s_detached_evicted_total", "That went for want of memory.")
-      .Add({}, worker(&WorkerCounters::parked_evicted));
+      .Add({}, worker(&WorkerCounters::parked_evicted) + shed_now.detached);
   out.Gauge("mongooseim_c2s_connections", "Open connections.")
       .Add({}, Sum([](const Counters& c) -> const auto& { return c.conns->open; }));
   std::vector<const net::ConnStats*> conns;

@@ -86,8 +86,32 @@ class XmppService {
     threads_->Post(net::StableHash(bare) % threads_->size(), std::move(task));
   }
   size_t workers() const { return threads_->size(); }
-  // Within a second.
+  // Each worker knows it at the end of its next turn.
   void SetPressure(MemoryPressure pressure) { shared_.pressure = pressure; }
+  // What is kept for nobody in particular leaves memory: homes of who is away, empty rooms.
+  void Ease() {
+    threads_->PostAll([](XmppWorker& worker) { worker.Ease(); });
+  }
+  // The heaviest of all workers' sessions end for want of memory, as far as `bytes` go
+  // (heaviest.h): each worker is asked for its own, then they are chosen among all. `done` hears on
+  // one of the workers what is about to end, and never where the service stops before.
+  struct Ordered {
+    uint64_t sessions = 0;
+    uint64_t bytes = 0;
+  };
+  void EndHeaviest(uint64_t bytes, std::move_only_function<void(Ordered ordered)> done);
+  // What sessions wait with: not acknowledged; buffers of what the kernel has not taken.
+  uint64_t waiting_bytes() const { return shared_.waiting_bytes.load(std::memory_order_relaxed); }
+  uint64_t output_bytes() const;
+  // By reason, since the start: what was ended or refused for want of memory.
+  struct MemoryShed {
+    uint64_t heavy = 0;     // sessions that waited with much
+    uint64_t detached = 0;  // sessions without a connection
+    uint64_t streams = 0;   // refused
+    uint64_t bindings = 0;  // refused
+    uint64_t stanzas = 0;   // sent back
+  };
+  MemoryShed memory_shed() const;
   // Listeners close, and so many sessions a second, of all workers.
   void Drain(double per_s) {
     threads_->PostAll([each = per_s / static_cast<double>(threads_->size())](XmppWorker& worker) {

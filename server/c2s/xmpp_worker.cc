@@ -7,6 +7,7 @@
 #include "net/base/check.h"
 #include "net/limit/source_table.h"
 #include "server/c2s/sasl_channel.h"
+#include "server/im/message_bytes.h"
 
 namespace server {
 namespace {
@@ -41,6 +42,7 @@ XmppWorker::XmppWorker(XmppShared& shared, net::EventLoop& loop, size_t index)
       jitter_(last_life_ + index) {
   const XmppOptions& options = shared.options;
   ground_.limits = options.limits;
+  ground_.limits.bound.waiting_bytes = &shared.waiting_bytes;
   ground_.sasl = options.sasl;
   ground_.tls_need = options.tls_need;
   ground_.domains = options.domains;
@@ -283,11 +285,7 @@ void XmppWorker::TellSent() {
 }
 
 void XmppWorker::OnTurnEnd() {
-  const MemoryPressure pressure = shared_.pressure.load(std::memory_order_relaxed);
-  if (pressure != ground_.pressure) {
-    ground_.pressure = pressure;
-    EvictParked();
-  }
+  ground_.pressure = shared_.pressure.load(std::memory_order_relaxed);
   TellSent();
   far_->EndTurn();
   bool again = false;
@@ -344,11 +342,16 @@ void XmppWorker::Bind(BindRequest request) {
 }
 
 void XmppWorker::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
+  // A turn may bring more than there is memory for: the next stanza of it is told.
+  ground_.pressure = shared_.pressure.load(std::memory_order_relaxed);
   const size_t worker = HomeOf(user.bare());
   if (worker == index_) return far_->Arrive(session, user, std::move(stanza), mark);
-  Post(worker, [session, user, stanza = std::move(stanza), mark](XmppWorker& w) mutable {
-    w.far_->Arrive(session, user, std::move(stanza), mark);
-  });
+  // It is heavy, and the other worker may be slow.
+  std::string written;
+  stanza.root().AppendTo(written, kClientSpace);
+  Post(worker,
+       [session, user, stanza = std::move(stanza), mark, counted = CountedBytes(written.size())](
+           XmppWorker& w) mutable { w.far_->Arrive(session, user, std::move(stanza), mark); });
 }
 
 void XmppWorker::Changed(const SessionId& session, const Jid& user, SessionState state) {

@@ -39,6 +39,7 @@
 #include "server/c2s/bound_state.h"
 #include "server/c2s/client_stream.h"
 #include "server/c2s/far_side.h"
+#include "server/c2s/heaviest.h"
 #include "server/c2s/login_admission.h"
 #include "server/c2s/sasl_limits.h"
 #include "server/c2s/session.h"
@@ -72,6 +73,7 @@ struct HomeGround {
 struct HomeBox : HomeDoor {
   virtual ~HomeBox() = default;
   virtual void Tick() {}                    // once a second
+  virtual void Ease() {}                    // the node is short of memory: what is idle goes
   virtual Home* home() { return nullptr; }  // for operators' orders
   virtual MucHost* rooms() { return nullptr; }
   virtual void RoomsLost(const std::vector<std::string>&) {}  // their node is gone
@@ -152,6 +154,7 @@ struct XmppShared {
   net::BlockingPool hashing;
   std::atomic<uint32_t> unauthenticated{0};
   std::atomic<MemoryPressure> pressure{MemoryPressure::kEnough};
+  std::atomic<uint64_t> waiting_bytes{0};  // what bound sessions wait with
   std::shared_ptr<std::atomic<uint32_t>> handshakes = std::make_shared<std::atomic<uint32_t>>(0);
 };
 
@@ -171,6 +174,8 @@ struct WorkerCounters {
   Counter drained{0};
   Counter drained_resumable{0};  // of them: their sessions wait to be resumed elsewhere
   Counter to_shed{0};            // now
+  Counter heavy_ended{0};        // for want of memory: they waited with much
+  Counter parked_ended{0};       // for want of memory
 };
 
 class XmppWorker final : public SessionGate,
@@ -205,6 +210,13 @@ class XmppWorker final : public SessionGate,
   void Drain(double per_s);
   // So many of those that are there go, in the same order and at that rate; others may come.
   void Shed(uint64_t count, double per_s);
+  // For want of memory (session_shedding.cc). Of what sessions wait with here, the heaviest, and
+  // behind them those without a connection, as far as `bytes` go.
+  std::vector<HeavySession> Heaviest(uint64_t bytes);
+  // They end, but for those that have gone elsewhere meanwhile: what they had goes another way.
+  void EndForMemory(const std::vector<HeavySession>& sessions);
+  // What is kept for nobody in particular leaves memory: homes of users who are away, empty rooms.
+  void Ease() { home_->Ease(); }
   // Who is there stays; listeners are opened anew by who says so.
   void EndDrain();
   // Sessions whose connection is here.

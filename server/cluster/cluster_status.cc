@@ -96,13 +96,15 @@ std::string StatusJson(const ClusterStatus& status, const NodeLoad& load) {
   net::AppendJsonString(out, status.node);
   out += ",\"incarnation\":\"" + std::to_string(status.incarnation) + "\",\"state\":\"";
   // A drain is the shell's doing; the cluster's troubles are worse news.
-  const bool draining = load.draining && status.state == NodeState::kRunning;
+  const bool draining = (load.draining || load.memory_short) && status.state == NodeState::kRunning;
   out += draining ? "draining" : ToString(status.state);
-  out += status.ready ? "\",\"ready\":true" : "\",\"ready\":false";
+  out += status.ready && !load.memory_short ? "\",\"ready\":true" : "\",\"ready\":false";
   AppendList(out, "members", status.members);
   AppendList(out, "running", status.running);
   AppendList(out, "stopped", status.stopped);
-  AppendList(out, "alarms", status.alarms);
+  std::vector<std::string> alarms = status.alarms;
+  if (load.memory_short) alarms.push_back("memory: new sessions are refused until there is some");
+  AppendList(out, "alarms", alarms);
   out += ",\"sessions\":" + std::to_string(load.sessions);
   out += ",\"max_sessions\":" + std::to_string(load.max_sessions);
   char number[32];

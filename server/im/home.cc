@@ -127,6 +127,14 @@ void Home::Tick() {
   rosters_.Tick();
 }
 
+void Home::Ease() {
+  const HomeCore::Turn turn(core_);
+  for (const KeptRoster& kept : std::exchange(kept_rosters_, {})) {
+    if (User* user = core_.Find(kept.user.full())) user->loaded = nullptr;
+  }
+  core_.EvictIdle(0);
+}
+
 void Home::Changed(const SessionId& session, const Jid& user, SessionState state) {
   const HomeCore::Turn turn(core_);
   User* at = core_.Find(user.full());

@@ -48,6 +48,9 @@ class Home final : public HomeGate {
   // Once a second or so: gives back what was kept for clients that do not ask for it, tries again
   // what the store did not take.
   void Tick();
+  // Memory is short: what is kept for what may come next goes, users without sessions and rosters
+  // that their clients have not asked for. They are read again when they are wanted.
+  void Ease();
   // The account is no more, is at home elsewhere, or others changed what is stored of it: its
   // sessions end with `error` and it is read anew.
   void Expel(const Jid& user, net::StreamError error, const std::string& text);

@@ -236,7 +236,11 @@ void HomeCore::Rest(User& user) {
   user.waiting = nullptr;
   user.idle_mark = ++idle_marks_;
   idle_.push_back({user.jid.full(), user.idle_mark});
-  while (idle_.size() > limits().idle_users) {
+  EvictIdle(limits().idle_users);
+}
+
+void HomeCore::EvictIdle(size_t most) {
+  while (idle_.size() > most) {
     const Idle oldest = std::move(idle_.front());
     idle_.pop_front();
     const auto found = users_.find(std::string_view(oldest.bare));

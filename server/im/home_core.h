@@ -133,6 +133,8 @@ class HomeCore {
   void Forget(std::string_view bare);
   // Something of it waits for the store, or for its turn.
   static bool UnderWay(const User& user);
+  // Of users of whom nothing is under way so many stay, those that were wanted last.
+  void EvictIdle(size_t most);
   bool Has(std::string_view bare) const { return users_.contains(bare); }
   // What a login has read of it may be old.
   bool MayBeStale(const std::string& bare);

@@ -6,6 +6,7 @@
 #include "net/base/byte_reader.h"
 #include "net/base/byte_writer.h"
 #include "net/base/hash.h"
+#include "server/im/message_bytes.h"
 
 namespace server {
 namespace {
@@ -219,7 +220,11 @@ RouteLetter ReadRoute(Reader& in, uint16_t node) {
                 .iq_name = {},
                 .iq_space = {}};
   std::string content = in.Text(kLong);
-  if (!content.empty()) parcel.content = std::make_shared<const std::string>(std::move(content));
+  if (!content.empty()) {
+    parcel.content = kind == StanzaKind::kPresence
+                         ? std::make_shared<const std::string>(std::move(content))
+                         : CountedContent(std::move(content));
+  }
   parcel.mark.session = in.Session(node);
   parcel.mark.number = static_cast<uint32_t>(in.Number(4));
   parcel.iq_name = in.Text(kLong);

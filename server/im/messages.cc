@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "server/im/message_bytes.h"
 #include "server/im/message_rules.h"
 #include "server/im/stamps.h"
 
@@ -278,7 +279,7 @@ void Messages::GoesOn(const std::shared_ptr<Held>& held) {
   core_.WithUser(held->user, [this, held](User* user, StoreError error) {
     if (user == nullptr) return NotKept(held, error);
     const auto targets = MostAvailable(*user);
-    if (targets.empty()) return Keep(*user, held);
+    if (targets.empty() || MemoryIsShort()) return Keep(*user, held);
     std::string extra = DelayXml(user->jid.domain(), static_cast<int64_t>(held->id >> 8U));
     if (held->archived) extra += StanzaIdXml(user->jid.full(), held->id);
     Handed(*user, held, targets, extra);

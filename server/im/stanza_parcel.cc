@@ -5,6 +5,8 @@
 #include <charconv>
 #include <utility>
 
+#include "server/im/message_bytes.h"
+
 namespace server {
 namespace {
 
@@ -172,7 +174,12 @@ SentStanza ReadSentStanza(const Stanza& stanza, const Jid& from, SenderMark mark
     }
     child.AppendTo(content, kClientSpace);
   }
-  if (!content.empty()) parcel.content = std::make_shared<const std::string>(std::move(content));
+  if (!content.empty()) {
+    // A presence is kept for as long as its session has it, and is not under way then.
+    parcel.content = parcel.kind == StanzaKind::kPresence
+                         ? std::make_shared<const std::string>(std::move(content))
+                         : CountedContent(std::move(content));
+  }
   if (parcel.kind == StanzaKind::kMessage) parcel.traits = TraitsOf(root);
   parcel.traits.carbon = false;  // those were left out
   if (parcel.kind == StanzaKind::kPresence) {

@@ -358,13 +358,13 @@ void MucHost::Changed(const std::string& jid, uint64_t life, RoomOutputs::Change
   Do(jid, std::move(outputs));
 }
 
-void MucHost::Tick() {
+void MucHost::Forget(net::Duration idle) {
   const Turn turn(*this);
   const net::Time now = clock_.Now();
   std::erase_if(rooms_, [&](const auto& one) {
     const Hall& hall = one.second;
     if (hall.room == nullptr || hall.pending > 0 || hall.room->occupants() > 0) return false;
-    if (hall.idle_since == net::Time::max() || now - hall.idle_since < options_.idle) return false;
+    if (hall.idle_since == net::Time::max() || now - hall.idle_since < idle) return false;
     End(one.first);
     return true;
   });

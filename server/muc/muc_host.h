@@ -94,7 +94,9 @@ class MucHost {
   }
 
   // Once a second or so: forgets rooms that nobody is in.
-  void Tick();
+  void Tick() { Forget(options_.idle); }
+  // Memory is short: empty rooms need not wait for their minute.
+  void Ease() { Forget(std::chrono::seconds(1)); }
   // All are told to go (status 332); nobody comes back.
   void Shutdown();
 
@@ -127,6 +129,7 @@ class MucHost {
 
   // muc_host.cc
   void Flush();
+  void Forget(net::Duration idle);
   bool Begin(const std::string& jid, RoomDirectory::Room entry);  // false: there are too many
   void End(const std::string& jid);
   void Send(RoomOut out);

@@ -23,6 +23,7 @@ net::HttpResponse Json(std::string body) {
 // Why a node that is up should get no connections; "" when it should.
 std::string NotReadyBecause(const ClusterStatus& status, const NodeLoad& load) {
   if (load.draining) return "the node drains";
+  if (load.memory_short) return "memory: it is short, and new sessions are refused";
   if (status.state != NodeState::kRunning) {
     return "the node is " + std::string(ToString(status.state));
   }

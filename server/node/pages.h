@@ -2,8 +2,8 @@
 //
 //   GET /livez               200 as long as the node's thread turns
 //   GET /readyz              200 when the node should get connections: it runs, has joined, is of
-//                            the side that stays in and holds its tables whole, and does not drain;
-//                            else 503 with the reason
+//                            the side that stays in and holds its tables whole, does not drain and
+//                            is not short of memory; else 503 with the reason
 //   GET /api/cluster/status  what it knows of the cluster, as JSON (server/cluster/status_json.h)
 //   GET /metrics             Prometheus
 //   POST /api/drain          ?rate=PER_SECOND&deadline=SECONDS, one of them or both, by who stands

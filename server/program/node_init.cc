@@ -127,7 +127,7 @@ listen = [")" +
 #blocked = 1000                 # addresses in the blocking list
 #directed_presence = 500        # of a session: who got its presence out of order
 #memory = "auto"                # of the node, as "2GiB"; auto: four fifths of the machine's or cgroup's. Above
-#                               nine tenths of it no new sessions, and those that may come back go
+#                               nine tenths of it no new sessions, and those that wait with the most go
 #login_cpu = 0.8                # of each worker's processor; logins that would take more wait
 
 # Extensions. What is off is answered as if it were unknown, and not advertised.

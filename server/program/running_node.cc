@@ -260,7 +260,7 @@ void RunningNode::OnSignal(int number) {
 void RunningNode::TakeApart() {
   discovery_.reset();
   node_->loop().CancelTimer(load_timer_);
-  node_->loop().CancelTimer(memory_timer_);
+  memory_.reset();
   node_->loop().CancelTimer(drain_timer_);
   pages_.clear();
   signals_.reset();

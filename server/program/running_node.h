@@ -31,7 +31,7 @@
 #include "server/program/ctl_service.h"
 #include "server/program/drain_forecast.h"
 #include "server/program/drain_watch.h"
-#include "server/program/memory_watch.h"
+#include "server/program/memory_guard.h"
 #include "server/program/node_lock.h"
 #include "server/program/run_node.h"
 #include "server/program/xmpp_cluster.h"
@@ -75,7 +75,7 @@ class RunningNode {
   void Pass(const std::string& node, PassedCommand command, CtlDone done);
   void Stats(std::move_only_function<void(NodeStats)> done);
   std::vector<KnownSession> KnownSessions();
-  std::vector<std::pair<std::string, uint64_t>> MemoryCategories();
+  uint64_t TableBytes() const;
   void Discover(std::unique_ptr<DiscoverySource> source);
   void Drain(double per_s, net::Duration deadline);
   std::expected<void, std::string> EndDrain();
@@ -85,7 +85,6 @@ class RunningNode {
   uint64_t DrainLeft();
   DrainForecast Forecast(double per_s, net::Duration deadline) const;
   std::vector<uint64_t> SessionCounts() const;
-  void MeterMemory();
   void WriteMoreMetrics(net::MetricsWriter& out) const;
   std::string StatusLine() const;
   NodeFacts Facts() const;
@@ -93,7 +92,8 @@ class RunningNode {
     return {.sessions = clients_ == nullptr ? 0 : clients_->sessions(),
             .max_sessions = setup_.max_ports.value,
             .load = load_,
-            .draining = stopping_ || drain_.draining()};
+            .draining = stopping_ || drain_.draining(),
+            .memory_short = memory_ && memory_->pressure() != MemoryPressure::kEnough};
   }
   void WriteStatus(std::string_view status) const;
 
@@ -119,12 +119,11 @@ class RunningNode {
   std::unique_ptr<net::SignalWatcher> signals_;
   std::unique_ptr<Discovery> discovery_;
   net::EventLoop::TimerId load_timer_{};
-  net::EventLoop::TimerId memory_timer_{};
   net::EventLoop::TimerId drain_timer_{};  // the drain's deadline
   net::Time load_at_{};
   net::Duration load_used_{};
   double load_ = 0;
-  std::optional<MemoryWatch> memory_;
+  std::optional<MemoryGuard> memory_;
   bool stopping_ = false;
   DrainWatch drain_;
   bool drains_to_stop_ = false;

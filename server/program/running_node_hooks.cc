@@ -10,7 +10,7 @@ namespace server {
 NodeHooks RunningNode::Hooks() {
   return {
       .sessions = [this] { return KnownSessions(); },
-      .memory = [this] { return MemoryCategories(); },
+      .memory = [this] { return memory_->Categories(); },
       .drain = [this](double per_s, net::Duration deadline,
                       bool force) -> std::expected<void, std::string> {
         const auto answer = DrainByOrder({.per_s = per_s, .deadline = deadline, .force = force});

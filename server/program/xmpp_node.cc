@@ -13,6 +13,7 @@
 #include "net/report/log.h"
 #include "server/im/home.h"
 #include "server/muc/muc_host.h"
+#include "server/program/memory_facts.h"
 #include "server/program/module_options.h"
 #include "server/store/open_store.h"
 
@@ -93,6 +94,10 @@ class HomeWithModules final : public HomeBox {
     rooms_.Tick();
     if (housekeeper_) housekeeper_->Tick();
   }
+  void Ease() override {
+    home_.Ease();
+    rooms_.Ease();
+  }
   void BeginStop() override { rooms_.Shutdown(); }
   Home* home() override { return &home_; }
   MucHost* rooms() override { return &rooms_; }
@@ -163,6 +168,15 @@ SaslPolicy PolicyOf(const NodeConfig::Auth& auth) {
   return policy;
 }
 
+// Receive buffers become as many as were ever needed at once, and stay: all have a sixteenth of
+// what the node may take.
+uint32_t BuffersMax(const NodeSetup& setup, size_t workers, const net::ConnOptions& conn) {
+  const uint64_t bound = MemoryBoundsOf(setup.config.limits.memory, ReadMemoryFacts()).process;
+  if (bound == 0) return conn.buffers_max;
+  const uint64_t most = bound / 16 / workers / conn.buffer_bytes;
+  return static_cast<uint32_t>(std::clamp<uint64_t>(most, conn.buffers_initial, conn.buffers_max));
+}
+
 XmppOptions OptionsOf(const NodeSetup& setup, size_t sockets) {
   const NodeConfig::C2s& c2s = setup.config.c2s;
   XmppOptions options;
@@ -188,6 +202,7 @@ XmppOptions OptionsOf(const NodeSetup& setup, size_t sockets) {
   // The kernel spreads connections, but not evenly.
   options.conn.conns_max =
       static_cast<uint32_t>(std::min(all, all / options.workers + all / 4 + net::kConnsReserve));
+  options.conn.buffers_max = BuffersMax(setup, options.workers, options.conn);
   options.unauthenticated_max = c2s.unauthenticated_max;
   options.parked_bytes_max = c2s.resume_bytes_max / options.workers;
   options.sign_up = ModulesOptionsOf(setup.config).registration.sign_up;

@@ -48,7 +48,7 @@ class XmppNode {
   void Stop();
   // On the node's thread, before Stop(): what commands have begun ends, and no more come.
   void EndCommands();
-  XmppService& service() { return *service_; }
+  XmppService& service() const { return *service_; }
   XmppErrors ReloadCertificates();
   void WriteMetrics(net::MetricsWriter& out) const;
   // `done` on any thread.

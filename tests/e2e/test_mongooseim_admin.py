@@ -609,7 +609,7 @@ class Short(AdminCase):
         self.assertIn("resource-constraint", asyncio.run(body()))
         self.assertEqual(self.node.get("/livez")[0], 200)
         _, page = self.node.get("/metrics")
-        self.assertIn('mongooseim_memory_pressure{state="full"} 1', page)
+        self.assertIn('mongooseim_memory_pressure{state="out"} 1', page)
         self.assertRegex(page, r"mongooseim_c2s_shed_total [1-9]")
 
 

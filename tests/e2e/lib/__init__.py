@@ -8,5 +8,6 @@ real clients on loopback. Debian's /usr/bin/python3 runs it, since slixmpp is De
   sink        a node of plain TCP                load        connections held and connections arriving
   tls         TLS clients of Python's ssl           bench      mongoosebench: load with figures
   mongooseim  a node of ours in its folder       lan         hosts of their own, and cuts between them
+  memory_group  a cgroup with a memory limit
   status_api  a node's status API, well or ill   case        the TestCase that prints logs on failure
 """

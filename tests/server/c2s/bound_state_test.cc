@@ -42,7 +42,7 @@ class BoundStateTest : public ::testing::Test {
                                           std::move(*state), &limits);
   }
 
-  const BoundLimits limits;
+  BoundLimits limits;
   BoundSession session{{.worker = 4, .place = 5, .life = 6}, *Jid::Parse("romeo@here/r"), &limits};
   BoundSession::Out out;
 };
@@ -109,12 +109,12 @@ TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
   session.Settle(1, out);
   session.Settle(3, out);
   session.OnAsked(out);
-  session.Deliver(Message("one", 1, 1), kNow, true, out);
-  session.Deliver(Message("two", 2, 0), kNow, true, out);
-  session.Deliver(Message("three", 3, 2), kNow, false, out);
+  ASSERT_TRUE(session.Deliver(Message("one", 1, 1), kNow, true, out));
+  ASSERT_TRUE(session.Deliver(Message("two", 2, 0), kNow, true, out));
+  ASSERT_TRUE(session.Deliver(Message("three", 3, 2), kNow, false, out));
   session.SetActive(false, false, out);
-  session.Deliver({.xml = "<presence/>", .kind = StanzaKind::kPresence, .replaces = "a"}, kNow,
-                  false, out);
+  ASSERT_TRUE(session.Deliver(
+      {.xml = "<presence/>", .kind = StanzaKind::kPresence, .replaces = "a"}, kNow, false, out));
   const uint64_t tag = session.State(true).resume_tag;
   EXPECT_NE(tag, 0U);
 
@@ -149,20 +149,52 @@ TEST_F(BoundStateTest, ASessionGoesOnWhereItLeft) {
   EXPECT_THAT(out.ended, ElementsAre(TicketEnd{2, DeliveryEnd::kTaken, 7}));
 }
 
+// What all sessions wait with is known without asking them, whatever becomes of one.
+TEST_F(BoundStateTest, WhatItWaitsWithIsInTheSumOfAll) {
+  std::atomic<uint64_t> waiting{0};
+  limits.waiting_bytes = &waiting;
+  limits.unacked_max = 3;
+  const std::string one = Message("one", 1, 0).xml;
+  {
+    BoundSession first{{.life = 1}, *Jid::Parse("romeo@here/a"), &limits};
+    first.Manage("0123456789abcdef");
+    ASSERT_TRUE(first.Deliver(Message("one", 1, 0), kNow, true, out));
+    first.SetActive(false, true, out);
+    ASSERT_TRUE(first.Deliver({.xml = "<presence/>", .replaces = "a"}, kNow, true, out));
+    ASSERT_TRUE(first.Deliver({.xml = "<presence />", .replaces = "a"}, kNow, true, out));
+    EXPECT_EQ(waiting, one.size() + 12);
+    BoundSession second({.life = 2}, first.Take(), &limits);
+    EXPECT_EQ(waiting, one.size() + 12) << "it has moved";
+    ASSERT_TRUE(second.Acknowledge(1, out));
+    EXPECT_EQ(waiting, 12U);
+    ASSERT_TRUE(second.Say("<iq/>", kNow, out));
+    EXPECT_EQ(waiting, 17U);
+    ASSERT_TRUE(second.Say("<iq/>", kNow, out));
+    EXPECT_FALSE(second.Say("<iq/>", kNow, out) && second.Say("<iq/>", kNow, out));
+    std::vector<TicketEnd> ended;
+    second.Lose(ended);
+    EXPECT_EQ(waiting, 0U);
+    ASSERT_TRUE(second.Say("<iq/>", kNow, out));
+    EXPECT_EQ(waiting, 5U);
+  }
+  EXPECT_EQ(waiting, 0U);
+}
+
 TEST_F(BoundStateTest, SaysWhoseEndsAreAwaited) {
   session.Manage("0123456789abcdef");
-  session.Deliver(Message("one", 11, 0), kNow, true, out);
-  session.Deliver(Message("two", 0, 0), kNow, true, out);
-  session.Deliver(Message("of a home elsewhere", 11, 1), kNow, true, out);
+  ASSERT_TRUE(session.Deliver(Message("one", 11, 0), kNow, true, out));
+  ASSERT_TRUE(session.Deliver(Message("two", 0, 0), kNow, true, out));
+  ASSERT_TRUE(session.Deliver(Message("of a home elsewhere", 11, 1), kNow, true, out));
   session.SetActive(false, true, out);
-  session.Deliver({.xml = "<presence/>", .replaces = "a", .ticket = 12}, kNow, true, out);
+  ASSERT_TRUE(
+      session.Deliver({.xml = "<presence/>", .replaces = "a", .ticket = 12}, kNow, true, out));
   EXPECT_THAT(session.Take().Tickets(), ElementsAre(11, 12));
 }
 
 TEST_F(BoundStateTest, WhatIsCutOffOrMoreIsNoSession) {
   session.Manage("0123456789abcdef");
   session.Receive(0, out);
-  session.Deliver(Message("one", 1, 0), kNow, true, out);
+  ASSERT_TRUE(session.Deliver(Message("one", 1, 0), kNow, true, out));
   const std::string bytes = session.Take().ToBytes(NameThere, kLettersVersion);
   EXPECT_NE(Arrive(bytes), nullptr);
   for (size_t size = 0; size < bytes.size(); ++size) {

@@ -26,6 +26,11 @@ class ClientStreamTest : public ::testing::Test, public test::StreamWorld {
     return "<stream:error><" + std::string(condition) +
            " xmlns='urn:ietf:params:xml:ns:xmpp-streams'/>";
   }
+  // Who was refused is read on.
+  void Later() {
+    now += std::chrono::milliseconds(100);
+    stream->OnDue();
+  }
 };
 
 TEST_F(ClientStreamTest, InTheClearThereIsTlsAndNothingElse) {
@@ -181,7 +186,105 @@ TEST_F(ClientStreamTest, ShortOfMemoryNobodyBindsAndWithoutAnyNobodyComesIn) {
   ground.pressure = MemoryPressure::kFull;
   Connect({.secure = true});
   EXPECT_THAT(Say(kOpening), HasSubstr(Error("resource-constraint")));
-  EXPECT_EQ(ground.counters.shed, 2U);
+  EXPECT_EQ(ground.counters.bindings_shed, 1U);
+  EXPECT_EQ(ground.counters.streams_shed, 1U);
+}
+
+TEST_F(ClientStreamTest, WithoutMemoryWhatIsNewGoesBackAndTheRestIsTaken) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  ground.pressure = MemoryPressure::kFull;
+  EXPECT_EQ(Say("<message to='a@here' id='1'/>"), "") << "it is short, and nothing waits for him";
+  ground.pressure = MemoryPressure::kOut;
+  const std::string refused = Say("<message to='a@here' id='2'><body>text</body></message>");
+  EXPECT_THAT(refused, StartsWith("<message type='error' id='2' from='a@here' to='romeo@here/x'>"
+                                  "<error type='wait'><resource-constraint"));
+  EXPECT_THAT(refused, Not(HasSubstr("text</body>")));
+  EXPECT_TRUE(held) << "it is read on later";
+  Later();
+  EXPECT_FALSE(held);
+  EXPECT_THAT(Say("<iq type='get' id='3'><query xmlns='jabber:iq:roster'/></iq>"),
+              StartsWith("<iq type='error' id='3' from='romeo@here' to='romeo@here/x'>"));
+  Later();
+  EXPECT_EQ(Say("<message type='error' to='a@here'/>"), "") << "an error has no answer";
+  Later();
+  EXPECT_EQ(Say("<presence/><iq type='result' id='4'/>"), "");
+  std::vector<std::string> names;
+  for (const auto& [xml, number] : arrived) names.push_back(xml.substr(0, xml.find(' ')));
+  EXPECT_THAT(names, ElementsAre("<message", "<presence/>", "<iq"));
+  EXPECT_EQ(ground.counters.stanzas_shed, 3U);
+  // What went back is done with, as the client counts; the first of all is under way.
+  stream->Settled(1);
+  EXPECT_THAT(Say("<r xmlns='urn:xmpp:sm:3'/>"), HasSubstr("h='6'"));
+}
+
+// Who is long, does not acknowledge or does not read is refused before the others are.
+TEST_F(ClientStreamTest, WhereMemoryIsNearlyOutShortWordsOfGoodClientsAreTaken) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  ground.pressure = MemoryPressure::kFull;
+  const std::string little = "<message to='a@here' id='1'><body>hi</body></message>";
+  EXPECT_THAT(Say("<message to='a@here'><body>" + std::string(2'048, 'x') + "</body></message>"),
+              HasSubstr("<resource-constraint"));
+  Later();
+  EXPECT_EQ(Say(little), "");
+  queued = 2'048;
+  EXPECT_THAT(Say(little), HasSubstr("<resource-constraint"));
+  Later();
+  queued = 0;
+  stream->Deliver({.xml = std::string(2'048, ' '), .kind = StanzaKind::kMessage});
+  written.clear();
+  EXPECT_THAT(Say(little), HasSubstr("<resource-constraint"));
+  Later();
+  Say("<a xmlns='urn:xmpp:sm:3' h='4'/>");
+  EXPECT_EQ(Say(little), "");
+}
+
+// An answer of the stream's own is bounded as all that waits is.
+TEST_F(ClientStreamTest, WhoAsksAndNeitherReadsNorAcknowledgesIsEnded) {
+  std::atomic<uint64_t> waiting{0};
+  ground.limits.bound.unacked_bytes_max = 100'000;
+  ground.limits.bound.waiting_bytes = &waiting;
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  const std::string session = "<iq type='set' id='" + std::string(9'000, 'i') +
+                              "'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>";
+  for (int i = 0; i < 11; ++i) {
+    EXPECT_THAT(Say(session), StartsWith("<iq type='result'")) << i;
+  }
+  EXPECT_GT(waiting, 99'000U);
+  EXPECT_THAT(Say(session), HasSubstr(Error("policy-violation")));
+  EXPECT_TRUE(over);
+  ASSERT_NE(parted, nullptr);
+  std::vector<TicketEnd> ended;
+  parted->Lose(ended);
+  EXPECT_EQ(waiting, 0U);
+}
+
+TEST_F(ClientStreamTest, ManySmallAnswersAreBoundedByTheirNumber) {
+  ground.limits.bound.unacked_max = 20;
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  std::string heard;
+  for (int i = 0; i < 21 && !over; ++i) {
+    heard = Say("<iq type='set'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>");
+    EXPECT_EQ(over, i == 20);
+  }
+  EXPECT_THAT(heard, HasSubstr(Error("policy-violation")));
+}
+
+TEST_F(ClientStreamTest, AnswersForWantOfMemoryAreBoundedAsWell) {
+  ground.limits.bound.unacked_max = 20;
+  ground.pressure = MemoryPressure::kEnough;
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  ground.pressure = MemoryPressure::kOut;
+  for (int i = 0; i < 20; ++i) {
+    Say("<message to='a@here'/>");
+    Later();
+  }
+  EXPECT_FALSE(over);
+  EXPECT_THAT(Say("<message to='a@here'/>"), HasSubstr(Error("policy-violation")));
 }
 
 TEST_F(ClientStreamTest, WhatHostsCountIsTheirOwn) {

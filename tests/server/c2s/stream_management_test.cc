@@ -167,13 +167,13 @@ TEST_F(BoundSessionTest, WithoutManagementWhatIsWrittenIsTaken) {
 
 TEST_F(BoundSessionTest, WhatIsNotAcknowledgedIsAskedForOnceAndSentAgain) {
   session.Manage("0123456789abcdef");
-  session.Deliver(Message("one", 1), 1'700'000'000'123'000, true, out);
-  session.Deliver(Message("two", 2), 1'700'000'001'000'000, true, out);
+  ASSERT_TRUE(session.Deliver(Message("one", 1), 1'700'000'000'123'000, true, out));
+  ASSERT_TRUE(session.Deliver(Message("two", 2), 1'700'000'001'000'000, true, out));
   EXPECT_EQ(Take(),
             "<message><body>one</body></message><r xmlns='urn:xmpp:sm:3'/>"
             "<message><body>two</body></message>");
   EXPECT_THAT(out.ended, IsEmpty());
-  session.Deliver(Message("three", 3), 1'700'000'002'000'000, false, out);  // detached
+  ASSERT_TRUE(session.Deliver(Message("three", 3), 1'700'000'002'000'000, false, out));  // detached
   EXPECT_EQ(Take(), "");
   EXPECT_TRUE(session.Resume(1, "here", out));
   EXPECT_EQ(Take(),
@@ -221,35 +221,36 @@ Delivery Presence(std::string from, std::string show, uint64_t ticket = 0) {
 
 TEST_F(BoundSessionTest, PresenceWaitsForAnInactiveClientAndTheLastOfEachIsTold) {
   session.SetActive(false, true, out);
-  session.Deliver(Presence("a", "1", 5), 0, true, out);
-  session.Deliver(Presence("b", "1"), 0, true, out);
-  session.Deliver(Presence("a", "2", 6), 0, true, out);
+  ASSERT_TRUE(session.Deliver(Presence("a", "1", 5), 0, true, out));
+  ASSERT_TRUE(session.Deliver(Presence("b", "1"), 0, true, out));
+  ASSERT_TRUE(session.Deliver(Presence("a", "2", 6), 0, true, out));
   EXPECT_EQ(Take(), "");
   EXPECT_THAT(out.ended, ElementsAre(TicketEnd{5}));
-  session.Deliver(Message("hi"), 0, true, out);
+  ASSERT_TRUE(session.Deliver(Message("hi"), 0, true, out));
   EXPECT_EQ(Take(),
             "<presence from='a'>2</presence><presence from='b'>1</presence>"
             "<message><body>hi</body></message>");
-  session.Deliver(Presence("a", "3"), 0, true, out);
+  ASSERT_TRUE(session.Deliver(Presence("a", "3"), 0, true, out));
   session.SetActive(true, true, out);
   EXPECT_EQ(Take(), "<presence from='a'>3</presence>");
-  session.Deliver(Presence("a", "4"), 0, true, out);
+  ASSERT_TRUE(session.Deliver(Presence("a", "4"), 0, true, out));
   EXPECT_EQ(Take(), "<presence from='a'>4</presence>");
 }
 
 TEST_F(BoundSessionTest, WhatWaitsIsBounded) {
   session.SetActive(false, true, out);
-  for (const char* who : {"a", "b", "c"}) session.Deliver(Presence(who, ""), 0, true, out);
+  for (const char* who : {"a", "b", "c"})
+    ASSERT_TRUE(session.Deliver(Presence(who, ""), 0, true, out));
   EXPECT_EQ(Take(), "");
-  session.Deliver(Presence("d", ""), 0, true, out);
+  ASSERT_TRUE(session.Deliver(Presence("d", ""), 0, true, out));
   EXPECT_THAT(Take(), HasSubstr("<presence from='d'>"));
 }
 
 TEST_F(BoundSessionTest, WhatWaitsOutlivesTheConnectionAndIsLostWithTheSession) {
   session.Manage("0123456789abcdef");
   session.SetActive(false, true, out);
-  session.Deliver(Presence("a", "1", 9), 0, true, out);
-  session.Deliver(Message("hi", 10), 0, false, out);
+  ASSERT_TRUE(session.Deliver(Presence("a", "1", 9), 0, true, out));
+  ASSERT_TRUE(session.Deliver(Message("hi", 10), 0, false, out));
   std::vector<TicketEnd> ended;
   session.Lose(ended);
   EXPECT_THAT(ended,

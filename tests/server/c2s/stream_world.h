@@ -77,6 +77,7 @@ class StreamWorld : public ClientPort {
     EXPECT_FALSE(over) << xml;
     written += xml;
   }
+  size_t Queued() const override { return queued; }
   bool HasTls(std::string_view) const override { return tls; }
   void StartTls(std::string_view domain) override {
     written += "[tls " + std::string(domain) + "]";
@@ -140,6 +141,7 @@ class StreamWorld : public ClientPort {
   std::vector<TicketEnd> delivered;
   std::unique_ptr<BoundSession> parted;
   std::string states, bind_error, sign_up_error;
+  size_t queued = 0;
   bool tls = true, may_try = true, store_down = false, held = false, over = false;
 
  private:

@@ -194,6 +194,89 @@ TEST(XmppService, SessionsThatNobodyWantsGoWhenMemoryIsShort) {
   EXPECT_THAT(world.Metrics(), HasSubstr("mongooseim_c2s_detached_evicted_total 1"));
 }
 
+// It asks for what the stream answers itself, and neither reads nor acknowledges.
+TEST(XmppService, WhatAStreamSaysItselfIsBoundedToo) {
+  XmppWorld world(1,
+                  [](XmppSetup& setup) { setup.options.limits.bound.unacked_bytes_max = 200'000; });
+  Client juliet = world.LogIn("juliet", "y");
+  juliet.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  juliet.Until("max='3600'/>");
+  const std::string session = "<iq type='set' id='" + std::string(10'000, 'i') +
+                              "'><session xmlns='urn:ietf:params:xml:ns:xmpp-session'/></iq>";
+  for (int i = 0; i < 25; ++i) juliet.Say(session);
+  EXPECT_THAT(juliet.UntilEnd(), HasSubstr("<policy-violation "));
+  EXPECT_TRUE(world.Within([&] { return world.service->sessions() == 0; }));
+  EXPECT_EQ(world.service->waiting_bytes(), 0U);
+}
+
+// One who does not acknowledge, one who does not read, one whose connection broke, and one who does
+// all that it should: the heaviest go first, and only as far as it must be.
+TEST_P(XmppServiceTest, WithoutMemoryTheHeaviestEndAndNothingOfTheirsIsLost) {
+  XmppWorld world(GetParam());
+  Client romeo = world.LogIn("romeo", "r");
+  Client heavy = world.LogIn("juliet", "heavy");
+  heavy.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  heavy.Until("max='3600'/>");
+  const std::string text(30'000, 'x');
+  constexpr int kMessages = 20;
+  for (int i = 0; i < kMessages; ++i) {
+    romeo.Say(Message("juliet@here", text));
+    heavy.Until("</message>");
+  }
+  EXPECT_GE(world.service->waiting_bytes(), kMessages * text.size());
+  Client light = world.LogIn("juliet", "light");
+  light.Say("<enable xmlns='urn:xmpp:sm:3' resume='true'/>");
+  light.Until("max='3600'/>");
+  romeo.Say(Message("juliet@here", "little"));
+  light.Until("<body>little</body>");
+
+  std::promise<XmppService::Ordered> told;
+  world.service->EndHeaviest(1, [&](XmppService::Ordered ordered) { told.set_value(ordered); });
+  const XmppService::Ordered ordered = told.get_future().get();
+  EXPECT_EQ(ordered.sessions, 1U);
+  EXPECT_GE(ordered.bytes, kMessages * text.size());
+  const std::string last = heavy.UntilEnd();
+  EXPECT_THAT(last, HasSubstr("<resource-constraint "));
+  EXPECT_THAT(last, HasSubstr("</stream:stream>"));
+  EXPECT_TRUE(world.Within([&] { return world.Ended(true) == kMessages + 1; }));
+  EXPECT_EQ(world.service->memory_shed().heavy, 1U);
+  EXPECT_LT(world.service->waiting_bytes(), 1'000U);
+
+  // Nobody waits with much: all may ask for more, and nobody ends.
+  std::promise<XmppService::Ordered> none;
+  world.service->EndHeaviest(1 << 30, [&](XmppService::Ordered o) { none.set_value(o); });
+  EXPECT_EQ(none.get_future().get().sessions, 0U);
+  romeo.Say(Message("juliet@here", "still there"));
+  light.Until("<body>still there</body>");
+
+  // One without a connection is worth it, be it as light as it may.
+  light.Cut();
+  ASSERT_TRUE(world.Within([&] { return world.service->detached() == 1; }));
+  world.service->EndHeaviest(1, [](XmppService::Ordered) {});
+  EXPECT_TRUE(world.Within([&] { return world.service->memory_shed().detached == 1; }));
+  EXPECT_TRUE(world.Within([&] { return world.service->sessions() == 1; }));
+}
+
+// What nobody reads does not stay for as long as a last word may take.
+TEST_P(XmppServiceTest, WithoutMemoryWhatIsQueuedForWhoDoesNotReadIsGivenUp) {
+  XmppWorld world(GetParam(),
+                  [](XmppSetup& setup) { setup.options.conn.linger = std::chrono::minutes(5); });
+  Client romeo = world.LogIn("romeo", "r");
+  Client juliet = world.LogIn("juliet", "deaf");
+  const std::string text(100'000, 'x');
+  // More than the kernel takes.
+  int sent = 0;
+  ASSERT_TRUE(world.Within([&] {
+    romeo.Say(Message("juliet@here", text));
+    ++sent;
+    return world.service->output_bytes() > 500'000;
+  }));
+  world.service->EndHeaviest(1, [](XmppService::Ordered) {});
+  EXPECT_TRUE(world.Within([&] { return world.service->output_bytes() == 0; }));
+  EXPECT_TRUE(world.Within([&] { return world.Ended(true) + world.Ended(false) == sent; }));
+  EXPECT_GT(world.Ended(true), 0);
+}
+
 TEST(XmppService, WhatItHasGoesBackWhenItStops) {
   XmppWorld world(2);
   Client juliet = world.LogIn("juliet", "y");

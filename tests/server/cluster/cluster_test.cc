@@ -636,6 +636,12 @@ TEST(Cluster, ItsStatusIsWhatTheBalancerReads) {
   EXPECT_EQ(parsed->sessions, 12U);
   EXPECT_THAT(server::StatusJson(world.node(0).cluster->Status(), {.draining = true}),
               HasSubstr("\"state\":\"draining\""));
+  // Nobody new, in words that every balancer knows, and why.
+  const std::string short_of_memory =
+      server::StatusJson(world.node(0).cluster->Status(), {.memory_short = true});
+  EXPECT_EQ(lb::ParseClusterStatus(short_of_memory)->state, lb::ClusterState::kDraining);
+  EXPECT_THAT(short_of_memory, HasSubstr("\"ready\":false"));
+  EXPECT_THAT(short_of_memory, HasSubstr("\"memory: new sessions are refused"));
 }
 
 TEST(Cluster, ANodeThatJoinsALargeTableIsReadyInTheEndAndNobodyWaitsForMoreThanAChunk) {

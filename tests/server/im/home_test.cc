@@ -8,6 +8,7 @@
 
 #include "server/im/block_list.h"
 #include "server/im/contacts.h"
+#include "server/im/message_bytes.h"
 #include "tests/server/im/world.h"
 
 namespace server {
@@ -130,6 +131,50 @@ TEST_F(HomeTest, UntakenMessageGoesToAnotherSession) {
   EXPECT_NE(message.find("<body>hi</body>"), std::string::npos) << message;
   EXPECT_NE(message.find("urn:xmpp:delay"), std::string::npos) << message;
   EXPECT_TRUE(Bob().offline.empty());
+}
+
+// Each of the others would have a copy: where sessions end for want of memory that makes it worse.
+TEST_F(HomeTest, UntakenMessageGoesToOneOtherSessionWhereMemoryIsShort) {
+  for (const bool is_short : {false, true}) {
+    World world;
+    for (const char* name : {"alice", "bob"}) world.Account(name);
+    world.Connect("alice/a");
+    for (const char* name : {"bob/b", "bob/c", "bob/d"}) {
+      world.Connect(name);
+      world.Send(name, "<presence/>");
+    }
+    world.Hold("bob/b");
+    world.Send("alice/a",
+               "<message type='chat' to='bob@a.example/b'><body>untaken</body></message>");
+    SetMemoryIsShort(is_short);
+    world.Lose("bob/b");
+    SetMemoryIsShort(false);
+    int copies = 0;
+    for (const char* name : {"bob/c", "bob/d"}) {
+      while (const auto heard = world.Next(name)) {
+        copies += heard->find("untaken") != std::string::npos ? 1 : 0;
+      }
+    }
+    EXPECT_EQ(copies, is_short ? 1 : 2);
+  }
+}
+
+// Of what is under way each content counts once, from its coming to its end.
+TEST_F(HomeTest, ContentsCountUntilNobodyNeedsThem) {
+  world_.Connect("alice/a");
+  for (const char* name : {"bob/b", "bob/c"}) {
+    world_.Connect(name);
+    world_.Send(name, "<presence/>");
+    world_.Hold(name);
+  }
+  const uint64_t before = MessageBytes();
+  world_.Send("alice/a", "<message type='chat' to='bob@a.example'><body>" +
+                             std::string(5'000, 'x') + "</body></message>");
+  EXPECT_GT(MessageBytes(), before + 5'000);
+  EXPECT_LT(MessageBytes(), before + 5'200) << "once, for two sessions";
+  world_.Take("bob/b");
+  world_.Take("bob/c");
+  EXPECT_EQ(MessageBytes(), before);
 }
 
 TEST_F(HomeTest, TakenMessageIsNotDeliveredAgainWhenAnotherSessionLosesIt) {
@@ -449,6 +494,28 @@ TEST_F(HomeTest, LoginThatReadBeforeAChangeSeesTheChange) {
     EXPECT_NE(all.find("type='subscribe'"), std::string::npos) << all;
     EXPECT_NE(all.find("<body>hi</body>"), std::string::npos) << all;
   }
+}
+
+TEST_F(HomeTest, WhoIsAwayLeavesMemoryWhereThatIsShortAndIsReadAgain) {
+  World world(1);
+  for (const char* name : {"alice", "bob"}) world.Account(name);
+  world.Friends("alice", "bob", "both");
+  world.Connect("alice/a");
+  world.Send("alice/a", "<presence/>");
+  world.Connect("bob/b");
+  world.Leave("bob/b");
+  Home& home = world.HomeOf("bob@a.example");
+  ASSERT_TRUE(home.Has("bob@a.example"));
+  home.Ease();
+  EXPECT_FALSE(home.Has("bob@a.example"));
+  EXPECT_TRUE(home.Has("alice@a.example")) << "who is there stays";
+  // The roster that she has not asked for is read again.
+  world.Send("alice/a", "<iq type='get' id='1'><query xmlns='jabber:iq:roster'/></iq>");
+  std::string all;
+  while (const auto next = world.Next("alice/a")) all += *next;
+  EXPECT_NE(all.find("bob@a.example"), std::string::npos) << all;
+  world.Send("alice/a", std::string(kHi));
+  EXPECT_TRUE(home.Has("bob@a.example"));
 }
 
 TEST_F(HomeTest, SessionsOfAUserHaveALimit) {

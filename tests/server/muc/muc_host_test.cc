@@ -174,6 +174,19 @@ TEST_F(MucHostTest, ARoomNobodyIsInLeavesMemoryAndComesBack) {
   EXPECT_EQ(back.find("code='201'"), std::string::npos);
 }
 
+TEST_F(MucHostTest, WhereMemoryIsShortAnEmptyRoomLeavesItAtOnce) {
+  Make();
+  world_->clock.Advance(std::chrono::seconds(2));
+  world_->EaseRooms();
+  EXPECT_EQ(world_->rooms(), 1U) << "somebody is in";
+  world_->Send("alice/pc", std::string("<presence type='unavailable' to='") + kRoom + "/first'/>");
+  world_->clock.Advance(std::chrono::seconds(2));
+  world_->TickRooms();
+  EXPECT_EQ(world_->rooms(), 1U);
+  world_->EaseRooms();
+  EXPECT_EQ(world_->rooms(), 0U);
+}
+
 TEST_F(MucHostTest, AServiceHasSoManyRoomsAndNoMore) {
   MucOptions options;
   options.rooms_max = 1;

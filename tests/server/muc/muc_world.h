@@ -39,6 +39,10 @@ class MucWorld final : public World {
     for (const auto& host : hosts_) host->Tick();
     Run();
   }
+  void EaseRooms() {
+    for (const auto& host : hosts_) host->Ease();
+    Run();
+  }
   void ShutRooms() {
     for (const auto& host : hosts_) host->Shutdown();
     Run();
