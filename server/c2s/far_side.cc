@@ -31,14 +31,6 @@ bool FarSide::Post(NodeNumber node, const Letter& letter) {
   return true;
 }
 
-std::vector<NodeMail> FarSide::TakeMail() {
-  std::vector<NodeMail> mail;
-  for (auto& [node, peer] : peers_) {
-    if (!peer.out.empty()) mail.push_back({node, std::exchange(peer.out, {})});
-  }
-  return mail;
-}
-
 void FarSide::CountGuests() {
   counters_.guests.store(guests(), std::memory_order_relaxed);
   counters_.to_move.store(AllMove() ? guests() : 0, std::memory_order_relaxed);
@@ -238,14 +230,14 @@ void FarSide::Route(Parcel parcel, uint8_t hops) {
   Peer& peer = *Find(node);
   if (peer.routed >= kRoutedMax || ground_.crowded(node)) return Refuse(parcel);
   if (!kept) {
-    if (!Post(node, RouteLetter{parcel, static_cast<uint8_t>(hops + 1)})) Refuse(parcel);
+    if (!PostRoute(node, {parcel, static_cast<uint8_t>(hops + 1)})) Refuse(parcel);
     return;
   }
   RouteLetter letter{parcel, static_cast<uint8_t>(hops + 1)};
   letter.parcel.mark = {
       .session = {.worker = ground_.worker, .place = kRoutedPlace, .life = ++last_routed_},
       .number = 1};
-  if (!Post(node, letter)) return Refuse(parcel);
+  if (!PostRoute(node, std::move(letter))) return Refuse(parcel);
   ++peer.routed;
   routed_.emplace(last_routed_, Routed{node, std::move(parcel)});
 }
@@ -596,10 +588,6 @@ void FarSide::OnLetter(NodeNumber, const DeliveryEndedLetter& letter) {
 void FarSide::OnLetter(NodeNumber node, const GoneLetter& letter) {
   if (!AtHome(node, letter.session)) return;
   GoneHome(letter.session, letter.user);
-}
-
-void FarSide::OnLetter(NodeNumber, RouteLetter letter) {
-  Route(std::move(letter.parcel), letter.hops);
 }
 
 void FarSide::OnLetter(NodeNumber node, BindFailedLetter letter) {

@@ -15,8 +15,9 @@
 // resumed from there, or by a home there, as ones that cannot be; routed messages are routed anew.
 // Whatever comes from it afterwards is of another number, and is not taken.
 //
-// Bounded: kRoutedMax messages to a node, kClaimsMax binds that wait; a node for which too much
-// waits gets no new messages, their senders are told.
+// Bounded: kRoutedMax messages to a node, kClaimsMax binds that wait, one content that a node
+// shares among its parcels; a node for which too much waits gets no new messages, their senders are
+// told.
 //
 // One thread: of its worker.
 #pragma once
@@ -107,6 +108,8 @@ class FarSide {
   static constexpr size_t kRoutedMax = 50'000;  // a node
   static constexpr size_t kClaimsMax = 10'000;
   static constexpr size_t kKeptMax = 65'536;
+  // Smaller contents are written with each parcel: what it takes to share one is as much.
+  static constexpr size_t kSharedBytesMin = 64;
   static constexpr size_t kMovedMax = 65'536;
   static constexpr net::Duration kMovedTime = std::chrono::seconds(30);
   static constexpr net::Duration kClaimTime = std::chrono::seconds(5);
@@ -237,6 +240,13 @@ class FarSide {
     std::map<SessionId, SessionId> leaving;
     size_t routed = 0;
     std::vector<uint8_t> out;
+    // Of the mail in `out`.
+    struct {
+      std::shared_ptr<const std::string> content;  // of the parcel before
+      uint32_t number = 0;                         // by which the node knows it; 0: it does not
+      bool any = false;                            // it knows one of this mail
+    } shared = {};
+    ContentLetter heard = {};  // of the mail that is read
   };
   struct Claim {
     std::vector<BindRequest> waiting;
@@ -276,6 +286,9 @@ class FarSide {
   HomeGate& home() { return ground_.home.gate(); }
   Peer* Find(NodeNumber node);
   bool Post(NodeNumber node, const Letter& letter);
+  // far_side_contents.cc
+  bool PostRoute(NodeNumber node, RouteLetter letter);
+  uint32_t ShareContent(NodeNumber node, const Parcel& parcel);
   void Route(Parcel parcel, uint8_t hops);
   bool Send(NodeNumber node, Parcel& parcel, uint8_t hops);
   void Refuse(const Parcel& parcel);
@@ -329,6 +342,8 @@ class FarSide {
   void OnLetter(NodeNumber node, const DeliveryEndedLetter& letter);
   void OnLetter(NodeNumber node, const GoneLetter& letter);
   void OnLetter(NodeNumber node, RouteLetter letter);
+  void OnLetter(NodeNumber node, ContentLetter letter);
+  void OnLetter(NodeNumber node, const ContentEndLetter& letter);
   void OnLetter(NodeNumber node, BindFailedLetter letter);
   void OnLetter(NodeNumber node, const ClaimLetter& letter);
   void OnLetter(NodeNumber node, const ClaimedLetter& letter);
@@ -360,6 +375,7 @@ class FarSide {
   std::vector<HomeRecord> homes_out_;
   std::map<uint64_t, Routed> routed_;
   uint64_t last_routed_ = 0;
+  uint32_t last_content_ = 0;
   std::unordered_set<std::string>
       kept_;  // users for whom something was stored while no home was seen
   std::deque<std::pair<NodeNumber, net::Time>> went_;  // their lodgers' ends are on the way

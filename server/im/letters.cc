@@ -195,13 +195,21 @@ void Write(Writer& out, const RouteLetter& letter) {
   out.User(parcel.to);
   out.Text(parcel.id, kLong);
   out.Text(parcel.lang, kLong);
-  out.Text(parcel.content_view(), kLong);
+  if (letter.content == 0) {
+    out.Text(parcel.content_view(), kLong);
+  } else {
+    out.Number(letter.content, 4);
+  }
   out.Session(parcel.mark.session);
   out.Number(parcel.mark.number, 4);
   out.Text(parcel.iq_name, kLong);
   out.Text(parcel.iq_space, kLong);
 }
-RouteLetter ReadRoute(Reader& in, uint16_t node) {
+std::shared_ptr<const std::string> ContentOf(StanzaKind kind, std::string content) {
+  return kind == StanzaKind::kPresence ? std::make_shared<const std::string>(std::move(content))
+                                       : CountedContent(std::move(content));
+}
+RouteLetter ReadRoute(Reader& in, uint16_t node, bool shared) {
   const auto hops = static_cast<uint8_t>(in.Number(1));
   const auto kind = in.Of(StanzaKind::kIq);
   const auto type = in.Of(StanzaType::kError);
@@ -219,18 +227,35 @@ RouteLetter ReadRoute(Reader& in, uint16_t node) {
                 .mark = {},
                 .iq_name = {},
                 .iq_space = {}};
-  std::string content = in.Text(kLong);
-  if (!content.empty()) {
-    parcel.content = kind == StanzaKind::kPresence
-                         ? std::make_shared<const std::string>(std::move(content))
-                         : CountedContent(std::move(content));
+  uint32_t number = 0;
+  if (shared) {
+    number = static_cast<uint32_t>(in.Number(4));
+    if (number == 0) in.Spoil();
+  } else if (std::string content = in.Text(kLong); !content.empty()) {
+    parcel.content = ContentOf(kind, std::move(content));
   }
   parcel.mark.session = in.Session(node);
   parcel.mark.number = static_cast<uint32_t>(in.Number(4));
   parcel.iq_name = in.Text(kLong);
   parcel.iq_space = in.Text(kLong);
-  return {.parcel = std::move(parcel), .hops = hops};
+  return {.parcel = std::move(parcel), .hops = hops, .content = number};
 }
+
+void Write(Writer& out, const ContentLetter& letter) {
+  out.Number(letter.number, 4);
+  out.Number(static_cast<uint64_t>(letter.kind), 1);
+  out.Text(*letter.content, kLong);
+}
+ContentLetter ReadContentLetter(Reader& in) {
+  ContentLetter letter{.number = static_cast<uint32_t>(in.Number(4)),
+                       .kind = in.Of(StanzaKind::kIq),
+                       .content = nullptr};
+  std::string content = in.Text(kLong);
+  if (letter.number == 0 || content.empty()) in.Spoil();
+  letter.content = ContentOf(letter.kind, std::move(content));
+  return letter;
+}
+void Write(Writer&, const ContentEndLetter&) {}
 
 void Write(Writer& out, const BindFailedLetter& letter) {
   out.Session(letter.session);
@@ -391,8 +416,10 @@ struct HeadOf {
   }
   LetterHead operator()(const GoneLetter& l) const { return Home(LetterKind::kGone, l.user); }
   LetterHead operator()(const RouteLetter& l) const {
-    return Home(LetterKind::kRoute, l.parcel.to);
+    return Home(l.content == 0 ? LetterKind::kRoute : LetterKind::kRouteShared, l.parcel.to);
   }
+  LetterHead operator()(const ContentLetter&) const { return {.kind = LetterKind::kContent}; }
+  LetterHead operator()(const ContentEndLetter&) const { return {.kind = LetterKind::kContentEnd}; }
   LetterHead operator()(const BindFailedLetter& l) const {
     return Home(LetterKind::kBindFailed, l.user);
   }
@@ -489,7 +516,13 @@ std::optional<Letter> ReadLetter(LetterKind kind, std::span<const uint8_t> body,
       case LetterKind::kGone:
         return GoneLetter{.session = in.Session(node), .user = in.User()};
       case LetterKind::kRoute:
-        return ReadRoute(in, node);
+        return ReadRoute(in, node, false);
+      case LetterKind::kRouteShared:
+        return ReadRoute(in, node, true);
+      case LetterKind::kContent:
+        return ReadContentLetter(in);
+      case LetterKind::kContentEnd:
+        return ContentEndLetter{};
       case LetterKind::kBindFailed:
         return BindFailedLetter{.session = in.Session(0),
                                 .user = in.User(),

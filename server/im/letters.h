@@ -6,6 +6,13 @@
 // "For whom" lets a node deal letters out to its workers without reading them: the hash of a user's
 // bare address for what goes to a home, a worker's number for what goes to a session.
 //
+// The content of parcels for many who are at home on one node (a room's message) goes there once:
+//
+//   RouteLetter (whole)  ContentLetter  RouteLetter (its number) …  ContentEndLetter
+//
+// All of it within one mail of one worker of the sender (FarSide::TakeMail), which nothing parts.
+// So in the stream of a node one content counts at a time, and who reads keeps one and no more.
+//
 // A letter names sessions of its sender or of its receiver, never of a third node, so no node is
 // written in it: `mine` are its sender's, `yours` its receiver's. Numbers are big-endian, texts
 // have their length before them. A letter of another build that cannot be read is dropped by its
@@ -16,6 +23,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -37,6 +45,8 @@ inline constexpr uint8_t kLettersVersionMin = 1;
 inline constexpr uint8_t kLettersWithDebts = 2;
 // From which on homes move. Where one of the nodes is older, they stay where they are.
 inline constexpr uint8_t kLettersWithMovingHomes = 2;
+// From which on a content may come by itself. Who is older gets it with every parcel.
+inline constexpr uint8_t kLettersWithSharedContents = 2;
 // The largest; above every stanza that a client may send, with what is put into it.
 inline constexpr size_t kLetterBytesMax = size_t{24} << 20U;
 inline constexpr size_t kLetterHeadBytes = 13;
@@ -64,6 +74,7 @@ enum class LetterKind : uint8_t {
   kHomeHere,     // it is mine, with these sessions of yours
   kHomeStays,    // it does not move: go on
   kHomeRefused,  // I do not take it
+  kRouteShared,  // as kRoute, with the number of its content
   // For sessions.
   kBound = 32,
   kDeliver,
@@ -73,6 +84,9 @@ enum class LetterKind : uint8_t {
   kLeave,       // the session goes on as one of `node`
   kSession,     // here it is
   kResumeFailed,
+  // For every worker that gets a kRouteShared between these (server/im/letter_dealer.h).
+  kContent = 64,
+  kContentEnd,
 };
 
 // --- Sessions named `mine` on the wire.
@@ -100,7 +114,14 @@ struct GoneLetter {
 struct RouteLetter {
   Parcel parcel;  // its mark is of a session of the sender's
   uint8_t hops = 0;
+  uint32_t content = 0;  // the number of what the parcel then has not with it
 };
+struct ContentLetter {
+  uint32_t number = 0;                                   // never 0
+  StanzaKind kind{};                                     // of its parcels
+  std::shared_ptr<const std::string> content = nullptr;  // never empty
+};
+struct ContentEndLetter {};
 struct ClaimLetter {
   Jid user;
 };
@@ -197,7 +218,7 @@ using Letter =
                  BoundLetter, DeliverLetter, SettledLetter, CloseLetter, TicketLostLetter,
                  ResumeLetter, LeaveLetter, SessionLetter, ResumeFailedLetter, HomeLeavesLetter,
                  HomeHeldLetter, HomeStateLetter, HomeHereLetter, HomeStaysLetter,
-                 HomeRefusedLetter>;
+                 HomeRefusedLetter, ContentLetter, ContentEndLetter>;
 
 // The number that all nodes have for a user's home among their workers.
 uint64_t HomeHash(std::string_view bare);

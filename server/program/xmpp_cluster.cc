@@ -133,6 +133,7 @@ void XmppCluster::Begin(Peer& peer) {
   last_relation_ = std::max(last_relation_ + 1, static_cast<uint64_t>(net::UnixUs()));
   peer.stream = std::make_unique<PeerStream>(PeerStream::Options{}, last_relation_);
   peer.in.clear();
+  peer.dealer = {};
 }
 
 void XmppCluster::End(Peer& peer) {
@@ -188,27 +189,14 @@ void XmppCluster::OnMessage(const std::string& name, std::span<const uint8_t> by
 // Whole letters go to their workers.
 void XmppCluster::Deal(Peer& peer) {
   TellChanges();  // a record that came before them is known before them
-  std::vector<std::vector<uint8_t>> by_worker(service_->workers());
-  std::span<const uint8_t> rest = peer.in;
-  while (const auto head = ReadLetterHead(rest)) {
-    if (head->size > kLetterBytesMax) {
-      net::Log(net::LogLevel::kError, "xmpp", "a letter of a node is too large",
-               {{"node", names_[peer.number]}, {"bytes", head->size}});
-      End(peer);
-      return Begin(peer);
-    }
-    const size_t size = kLetterHeadBytes + head->size;
-    if (rest.size() < size) break;
-    const size_t worker =
-        head->for_home() ? head->for_whom % by_worker.size() : static_cast<size_t>(head->for_whom);
-    if (worker < by_worker.size()) {
-      by_worker[worker].insert(by_worker[worker].end(), rest.begin(),
-                               rest.begin() + static_cast<std::ptrdiff_t>(size));
-    }
-    rest = rest.subspan(size);
+  auto [by_worker, taken, too_large] = peer.dealer.Deal(peer.in, service_->workers());
+  if (too_large != 0) {
+    net::Log(net::LogLevel::kError, "xmpp", "a letter of a node is too large",
+             {{"node", names_[peer.number]}, {"bytes", too_large}});
+    End(peer);
+    return Begin(peer);
   }
-  peer.in.erase(peer.in.begin(),
-                peer.in.begin() + static_cast<std::ptrdiff_t>(peer.in.size() - rest.size()));
+  peer.in.erase(peer.in.begin(), peer.in.begin() + static_cast<std::ptrdiff_t>(taken));
   for (size_t worker = 0; worker < by_worker.size(); ++worker) {
     if (by_worker[worker].empty()) continue;
     service_->OnWorker(

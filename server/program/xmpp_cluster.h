@@ -24,6 +24,7 @@
 #include "server/c2s/xmpp_service.h"
 #include "server/cluster/peer_stream.h"
 #include "server/dist/dist_node.h"
+#include "server/im/letter_dealer.h"
 #include "server/node/cluster_host.h"
 
 namespace server {
@@ -57,8 +58,9 @@ class XmppCluster {
     NodeNumber number = 0;
     std::unique_ptr<PeerStream> stream;
     std::vector<uint8_t> in;  // of letters that are not whole
-    bool told = false;        // workers know it
-    bool out = false;         // not of our side, since `out_since`
+    LetterDealer dealer;
+    bool told = false;  // workers know it
+    bool out = false;   // not of our side, since `out_since`
     net::Time out_since{};
   };
   struct Change {

@@ -1,11 +1,12 @@
 // Letters of another node, whatever is in them: no crash, bounded memory, and what is taken is
-// written back as it is read.
+// written back as it is read; the dealer keeps no more than came.
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "net/base/check.h"
+#include "server/im/letter_dealer.h"
 #include "server/im/letters.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
@@ -25,5 +26,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     CHECK(server::AppendLetter(twice, *again));
     CHECK(once == twice);
   }
+  server::LetterDealer dealer;
+  const auto dealt = dealer.Deal({data, size}, 3);
+  CHECK(dealt.taken <= size && dealer.kept_bytes() <= dealt.taken);
   return 0;
 }

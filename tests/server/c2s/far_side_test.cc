@@ -20,6 +20,7 @@
 #include "net/base/random.h"
 #include "server/c2s/moved_sessions.h"
 #include "server/im/home.h"
+#include "server/im/letter_dealer.h"
 #include "tests/server/im/map_store.h"
 
 namespace server {
@@ -31,6 +32,22 @@ constexpr std::string_view kDomain = "a.example";
 uint32_t Count(size_t size) { return static_cast<uint32_t>(size); }
 
 std::string UserName(uint64_t i) { return "u" + std::to_string(i) + "@" + std::string(kDomain); }
+
+// As a room writes it: others have the same content.
+Parcel ChatOf(const std::string& from, const std::string& to, const std::string& id,
+              std::shared_ptr<const std::string> content, SenderMark mark = {}) {
+  return {.kind = StanzaKind::kMessage,
+          .type = StanzaType::kChat,
+          .traits = {.body = true},
+          .from = Jid::Parse(from).value(),
+          .to = Jid::Parse(to).value(),
+          .id = id,
+          .lang = {},
+          .content = std::move(content),
+          .mark = mark,
+          .iq_name = {},
+          .iq_space = {}};
+}
 
 struct Fate {
   std::string sender;  // session
@@ -534,8 +551,13 @@ class Sim {
     Node& node = *nodes[At(to)];
     const NodeNumber number = node.numbers.at(from);
     if (!mail.letters.empty()) {
-      std::span<const uint8_t> rest = mail.letters;
+      LetterDealer dealer;
+      const auto dealt = dealer.Deal(mail.letters, 1);
+      EXPECT_EQ(dealt.taken, mail.letters.size());
+      EXPECT_EQ(dealer.kept_bytes(), 0U) << "behind the mail";
+      std::span<const uint8_t> rest = dealt.by_worker[0];
       while (const auto head = ReadLetterHead(rest)) {
+        if (head->kind == LetterKind::kRouteShared) ++shared;
         node.far->OnMail(number, head->kind, rest.subspan(kLetterHeadBytes, head->size));
         rest = rest.subspan(kLetterHeadBytes + head->size);
       }
@@ -626,6 +648,20 @@ class Sim {
         "<message xmlns='jabber:client' type='chat' id='" + id + "' to='" + UserName(to) +
             "'><body>x</body></message>",
         true);
+  }
+  // To some of the users, or all, with one content, as a room does it.
+  void TellMany(Client& client, net::FastRandom& chance) {
+    const auto content =
+        std::make_shared<const std::string>("<body>" + std::string(80, 'x') + "</body>");
+    for (uint64_t to = 0; to < kUsers; ++to) {
+      for (uint32_t copies = chance.Below(4); copies > 0; --copies) {
+        const std::string id = "m" + std::to_string(fates.size());
+        fates[id] = {.sender = client.full + "of a room", .number = fates.size()};
+        sent_by[id] = {client.memory, client.memory->sent + 1};
+        nodes[At(client.node)]->Route(
+            ChatOf(client.full, UserName(to), id, content, {client.id, ++client.memory->sent}));
+      }
+    }
   }
   // A client comes back, on whichever node, with the old connection still open or not.
   void Resume(const Client& before, int at) {
@@ -776,7 +812,8 @@ class Sim {
   uint64_t stamps = 0;
   uint64_t lives = 0;
   int met = 0;
-  int moved = 0;  // sessions that were resumed elsewhere
+  int shared = 0;  // parcels that came with the number of their content
+  int moved = 0;   // sessions that were resumed elsewhere
   int debts_lost = 0;
   int told_in_time = 0;  // by the node that they came from, since another went
   int disordered = 0;
@@ -852,6 +889,7 @@ struct Totals {
   int moved = 0;
   uint64_t homes_moved = 0;
   int met = 0;
+  int shared = 0;
   int debts_lost = 0;
   int told_in_time = 0;
 };
@@ -865,13 +903,23 @@ void MoveSome(Sim& sim, net::FastRandom& random) {
   sim.Collect();
 }
 
-void CalmDay(int seed, Totals& totals, Homes homes = Homes::kStay) {
+// Whether one content goes to many.
+enum class Rooms { kNone, kSome };
+
+void SaySome(Sim& sim, net::FastRandom& random) {
+  const auto open = sim.Open();
+  if (open.empty() || random.Below(8) != 0) return;
+  sim.TellMany(*open[random.Below(Count(open.size()))], random);
+}
+
+void CalmDay(int seed, Totals& totals, Homes homes = Homes::kStay, Rooms rooms = Rooms::kNone) {
   SCOPED_TRACE("calm seed " + std::to_string(seed));
   Sim sim(static_cast<uint64_t>(seed), 1 + seed % 3 + 1);
   net::FastRandom random(static_cast<uint64_t>(seed));
   for (int i = 0; i < 400; ++i) {
     sim.Step(false);
     if (homes == Homes::kMove) MoveSome(sim, random);
+    if (rooms == Rooms::kSome) SaySome(sim, random);
   }
   sim.Evening();
   Check(sim, true);
@@ -883,15 +931,18 @@ void CalmDay(int seed, Totals& totals, Homes homes = Homes::kStay) {
   totals.moved += sim.moved;
   for (const auto& node : sim.nodes) totals.homes_moved += node->far->counters().homes_moved;
   totals.messages += static_cast<int>(sim.fates.size());
+  totals.shared += sim.shared;
+  for (const auto& node : sim.nodes) EXPECT_EQ(node->far->counters().letters_malformed.load(), 0U);
 }
 
-void WildDay(int seed, Totals& totals, Homes homes = Homes::kStay) {
+void WildDay(int seed, Totals& totals, Homes homes = Homes::kStay, Rooms rooms = Rooms::kNone) {
   SCOPED_TRACE("wild seed " + std::to_string(seed));
   Sim sim(static_cast<uint64_t>(seed) + 1'000'000, 2 + seed % 3);
   net::FastRandom random(static_cast<uint64_t>(seed));
   for (int i = 0; i < 600; ++i) {
     sim.Step(true);
     if (homes == Homes::kMove) MoveSome(sim, random);
+    if (rooms == Rooms::kSome) SaySome(sim, random);
   }
   sim.Evening();
   Check(sim, false);
@@ -899,6 +950,8 @@ void WildDay(int seed, Totals& totals, Homes homes = Homes::kStay) {
   totals.met += sim.met;
   totals.debts_lost += sim.debts_lost;
   totals.told_in_time += sim.told_in_time;
+  totals.shared += sim.shared;
+  for (const auto& node : sim.nodes) EXPECT_EQ(node->far->counters().letters_malformed.load(), 0U);
 }
 
 TEST(FarSideTest, OnCalmDaysEveryMessageArrivesOnceWhereverItsUserIs) {
@@ -934,6 +987,19 @@ TEST(FarSideTest, OnWildDaysNothingIsLostThoughHomesMove) {
   Totals totals;
   EachSeed([&](int seed) { WildDay(seed, totals, Homes::kMove); });
   EXPECT_GT(totals.homes_moved, 0U);
+}
+
+TEST(FarSideTest, OnCalmDaysWhatIsSaidToManyArrivesOnce) {
+  Totals totals;
+  EachSeed([&](int seed) { CalmDay(seed, totals, Homes::kMove, Rooms::kSome); });
+  std::printf("%d messages, %d with the number of their content\n", totals.messages, totals.shared);
+  EXPECT_GT(totals.shared, 0);
+}
+
+TEST(FarSideTest, OnWildDaysNothingIsLostOfWhatIsSaidToMany) {
+  Totals totals;
+  EachSeed([&](int seed) { WildDay(seed, totals, Homes::kMove, Rooms::kSome); });
+  EXPECT_GT(totals.shared, 0);
 }
 
 // A session took what it had with it, and told of it before its old worker had told the home.
@@ -1185,6 +1251,162 @@ TEST(FarSideTest, WhereOneNodeKnowsNothingOfThatHomesStay) {
   EXPECT_TRUE(there.open);
   EXPECT_TRUE(sim.nodes[0]->records.empty());
   EXPECT_EQ(sim.nodes[1]->far->lodgers(), 0U);
+}
+
+// --- Contents that go to a node once (server/c2s/far_side_contents.cc).
+
+// User 0 is at home on the second of two nodes, and what the first has for it is looked at.
+class ManyParcels : public testing::Test {
+ protected:
+  using Content = std::shared_ptr<const std::string>;
+  static constexpr auto kRoom = "room@rooms.example/nick";
+
+  ManyParcels() : sim_(1, 2) {
+    there_ = &sim_.Connect(1, 0, "r");
+    sim_.Settle();
+    sim_.Available(*there_);
+    sim_.Settle();
+  }
+  static Content OfBytes(size_t bytes, char letter = 'x') {
+    const std::string_view ends = "<body></body>";
+    return std::make_shared<const std::string>("<body>" + std::string(bytes - ends.size(), letter) +
+                                               "</body>");
+  }
+  FarSide& from() { return *sim_.nodes[0]->far; }
+  FarSide& to() { return *sim_.nodes[1]->far; }
+  NodeNumber number(int of, int at) { return sim_.nodes[Sim::At(at)]->numbers.at(of); }
+
+  void Route(const Content& content, int copies = 1) {
+    for (; copies > 0; --copies) {
+      const std::string id = "m" + std::to_string(sim_.fates.size());
+      sim_.fates[id] = {.sender = "room", .number = sim_.fates.size() + 1};
+      from().Route(ChatOf(kRoom, UserName(0), id, content));
+    }
+  }
+  std::vector<uint8_t> TakeMail(NodeNumber node) {
+    for (NodeMail& mail : from().TakeMail()) {
+      if (mail.node == node) return std::move(mail.letters);
+    }
+    return {};
+  }
+  void Read(std::span<const uint8_t> letters) {
+    while (const auto head = ReadLetterHead(letters)) {
+      to().OnMail(number(0, 1), head->kind, letters.subspan(kLetterHeadBytes, head->size));
+      letters = letters.subspan(kLetterHeadBytes + head->size);
+    }
+  }
+  // Each came once, in order.
+  void ExpectAllTaken() {
+    sim_.Settle();
+    sim_.nodes[1]->Take(*there_);
+    sim_.Settle();
+    for (const auto& [id, fate] : sim_.fates) EXPECT_EQ(fate.taken, 1) << id;
+    EXPECT_EQ(sim_.disordered, 0);
+    EXPECT_EQ(from().routed(), 0U) << "not settled";
+    EXPECT_EQ(to().counters().letters_malformed.load(), 0U);
+  }
+  static size_t Times(std::span<const uint8_t> letters, const std::string& text) {
+    size_t times = 0;
+    for (auto rest = letters;; ++times) {
+      const auto found = std::ranges::search(rest, text);
+      if (found.empty()) return times;
+      rest = rest.subspan(static_cast<size_t>(found.end() - rest.begin()));
+    }
+  }
+
+  Sim sim_;
+  Sim::Client* there_ = nullptr;
+};
+
+TEST_F(ManyParcels, WithOneContentTakeItAlongOnceAndInOrder) {
+  const Content content = OfBytes(1000);
+  Route(content, 100);
+  const auto letters = TakeMail(number(1, 0));
+  // The first has it with it, and once it is by itself.
+  EXPECT_EQ(Times(letters, *content), 2U);
+  EXPECT_LT(letters.size(), 2 * content->size() + 100 * 150);
+  Read(letters);
+  ExpectAllTaken();
+}
+
+TEST_F(ManyParcels, OfSeveralContentsComeEachWithItsOwn) {
+  const Content one = OfBytes(100, 'a'), two = OfBytes(100, 'b'), small = OfBytes(40);
+  Route(one, 3);
+  Route(small, 3);
+  Route(one);
+  Route(two, 3);
+  Route(one, 3);
+  const auto letters = TakeMail(number(1, 0));
+  EXPECT_EQ(Times(letters, *one), 4U);
+  EXPECT_EQ(Times(letters, *two), 2U);
+  EXPECT_EQ(Times(letters, *small), 3U) << "it is not worth it";
+  Read(letters);
+  ExpectAllTaken();
+}
+
+TEST_F(ManyParcels, WithContentsOfTheirOwnAreWrittenAsBefore) {
+  for (int i = 0; i < 10; ++i) Route(OfBytes(100));  // equal, and not the same
+  const auto letters = TakeMail(number(1, 0));
+  EXPECT_EQ(Times(letters, *OfBytes(100)), 10U);
+  for (auto rest = std::span(letters); const auto head = ReadLetterHead(rest);) {
+    EXPECT_EQ(head->kind, LetterKind::kRoute);
+    rest = rest.subspan(kLetterHeadBytes + head->size);
+  }
+  Read(letters);
+  ExpectAllTaken();
+}
+
+TEST_F(ManyParcels, ToANodeOfBeforeAreWhole) {
+  from().NodeUp(number(1, 0), Sim::Node::Name(1), kLettersWithSharedContents - 1);
+  const Content content = OfBytes(1000);
+  Route(content, 10);
+  const auto letters = TakeMail(number(1, 0));
+  EXPECT_EQ(Times(letters, *content), 10U);
+  Read(letters);
+  ExpectAllTaken();
+}
+
+TEST_F(ManyParcels, OfTheNextMailSayTheirContentAnew) {
+  const Content content = OfBytes(1000);
+  for (int mail = 0; mail < 3; ++mail) {
+    Route(content, 3);
+    const auto letters = TakeMail(number(1, 0));
+    EXPECT_EQ(Times(letters, *content), 2U);
+    Read(letters);
+  }
+  EXPECT_EQ(content.use_count(), 1 + 9) << "held by what is not settled alone";
+  ExpectAllTaken();
+  EXPECT_EQ(content.use_count(), 1);
+}
+
+// Of what another mail, or nobody, has said nothing is given to a parcel.
+TEST_F(ManyParcels, WithANumberThatDoesNotCountAreDroppedAndCounted) {
+  const auto heard = [this](std::initializer_list<Letter> letters) {
+    std::vector<uint8_t> bytes;
+    for (const Letter& letter : letters) AppendLetter(bytes, letter);
+    Read(bytes);
+    return to().counters().letters_malformed.load();
+  };
+  const auto parcel = [&](uint32_t content) {
+    const std::string id = "m" + std::to_string(sim_.fates.size());
+    sim_.fates[id] = {.sender = "room", .number = sim_.fates.size() + 1};
+    return RouteLetter{
+        .parcel = ChatOf(kRoom, UserName(0), id, nullptr), .hops = 1, .content = content};
+  };
+  const Content content = OfBytes(100);
+  EXPECT_EQ(heard({parcel(7)}), 1U) << "nothing was said";
+  EXPECT_EQ(heard({ContentLetter{7, {}, content}, parcel(7), parcel(8)}), 2U);
+  EXPECT_EQ(heard({ContentLetter{8, {}, content}, parcel(7), parcel(8)}), 3U)
+      << "it is another now";
+  EXPECT_EQ(heard({ContentEndLetter{}, parcel(8)}), 4U) << "it is over";
+  EXPECT_EQ(content.use_count(), 1);
+  sim_.Settle();
+  sim_.nodes[1]->Take(*there_);
+  const auto taken = [this](int message) {
+    return sim_.fates.at("m" + std::to_string(message)).taken;
+  };
+  EXPECT_EQ(taken(1) + taken(4), 2);
+  EXPECT_EQ(taken(0) + taken(2) + taken(3) + taken(5), 0);
 }
 
 }  // namespace

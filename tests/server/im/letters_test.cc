@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "net/base/random.h"
+#include "server/im/message_bytes.h"
 
 namespace server {
 namespace {
@@ -26,6 +27,8 @@ std::vector<Letter> All() {
                 .mark = {.session = kSession, .number = 5},
                 .iq_name = "query",
                 .iq_space = "jabber:iq:roster"};
+  Parcel bare = parcel;
+  bare.content = nullptr;
   return {
       BindRequest{.session = kSession,
                   .user = kRomeo,
@@ -87,6 +90,9 @@ std::vector<Letter> All() {
       HomeHereLetter{.user = kRomeo, .sessions = {kSession, {.worker = 1, .place = 2, .life = 3}}},
       HomeStaysLetter{.user = kRomeo},
       HomeRefusedLetter{.user = kRomeo},
+      RouteLetter{.parcel = bare, .hops = 2, .content = 0x1234'5678},
+      ContentLetter{.number = 0x1234'5678, .kind = StanzaKind::kIq, .content = parcel.content},
+      ContentEndLetter{},
   };
 }
 
@@ -115,6 +121,8 @@ TEST(Letters, SayForWhomTheyAre) {
       EXPECT_EQ(head.for_whom, HomeHash(route->parcel.to.bare()));
     } else if (std::holds_alternative<TicketLostLetter>(letter)) {
       EXPECT_EQ(head.for_whom, 2U);
+    } else if (head.kind >= LetterKind::kContent) {
+      EXPECT_EQ(head.for_whom, 0U);
     } else {
       EXPECT_EQ(head.for_whom, head.for_home() ? HomeHash("romeo@here") : kSession.worker);
     }
@@ -143,7 +151,10 @@ TEST(Letters, SessionsAreOfTheNodeThatHasThem) {
       EXPECT_FALSE(changed->state.active);
     } else if (const auto* route = std::get_if<RouteLetter>(&*read)) {
       EXPECT_EQ(route->parcel.mark.session.node, kThem);
-      EXPECT_EQ(route->parcel.content_view(), "<body>hi</body>");
+      EXPECT_EQ(head.kind, route->content == 0 ? LetterKind::kRoute : LetterKind::kRouteShared);
+      EXPECT_EQ(route->content, std::get<RouteLetter>(letter).content);
+      EXPECT_EQ(route->parcel.content_view(), route->content == 0 ? "<body>hi</body>" : "");
+      EXPECT_EQ(route->parcel.iq_space, "jabber:iq:roster");
       EXPECT_TRUE(route->parcel.traits.body && route->parcel.traits.store);
       EXPECT_TRUE(route->parcel.traits.encrypted);
       EXPECT_FALSE(route->parcel.traits.no_copy);
@@ -164,6 +175,10 @@ TEST(Letters, SessionsAreOfTheNodeThatHasThem) {
       EXPECT_FALSE(state->sessions[1].presence.has_value());
     } else if (const auto* here = std::get_if<HomeHereLetter>(&*read)) {
       EXPECT_EQ(here->sessions[0], kSession);
+    } else if (const auto* content = std::get_if<ContentLetter>(&*read)) {
+      EXPECT_EQ(content->number, 0x1234'5678U);
+      EXPECT_EQ(content->kind, StanzaKind::kIq);
+      EXPECT_EQ(*content->content, "<body>hi</body>");
     } else if (const auto* close = std::get_if<CloseLetter>(&*read)) {
       EXPECT_EQ(close->session, kSession);
       EXPECT_EQ(close->error, net::StreamError::kConflict);
@@ -196,6 +211,7 @@ TEST(Letters, WithOtherBytesAreTakenOrRefusedWhole) {
     for (int i = 0; i < 3000; ++i) {
       Bytes body(bytes.begin() + kLetterHeadBytes, bytes.end());
       for (uint32_t n = random.Below(4); n > 0; --n) {
+        if (body.empty()) break;
         body[random.Below(static_cast<uint32_t>(body.size()))] =
             static_cast<uint8_t>(random.Next());
       }
@@ -205,6 +221,42 @@ TEST(Letters, WithOtherBytesAreTakenOrRefusedWhole) {
       }
     }
   }
+}
+
+// 0 says that the parcel has its content with it, and none is kept that is nothing.
+TEST(Letters, AContentHasANumberAndIsSomething) {
+  const auto body_of = [](const Letter& letter) {
+    Bytes bytes;
+    EXPECT_TRUE(AppendLetter(bytes, letter));
+    return Bytes(bytes.begin() + kLetterHeadBytes, bytes.end());
+  };
+  const auto xml = std::make_shared<const std::string>("<body/>");
+  const auto none = std::make_shared<const std::string>();
+  EXPECT_TRUE(ReadLetter(LetterKind::kContent, body_of(ContentLetter{1, {}, xml}), kThem));
+  EXPECT_FALSE(ReadLetter(LetterKind::kContent, body_of(ContentLetter{0, {}, xml}), kThem));
+  EXPECT_FALSE(ReadLetter(LetterKind::kContent, body_of(ContentLetter{1, {}, none}), kThem));
+  // An empty content has the length that a number of 0 has.
+  const Bytes whole = body_of(RouteLetter{.parcel = {.from = kFull, .to = kRomeo}});
+  EXPECT_TRUE(ReadLetter(LetterKind::kRoute, whole, kThem));
+  EXPECT_FALSE(ReadLetter(LetterKind::kRouteShared, whole, kThem));
+}
+
+// As those are that come with their parcel (server/im/message_bytes.h).
+TEST(Letters, AContentThatCameByItselfIsCountedWhereItIsOfAMessage) {
+  const uint64_t before = MessageBytes();
+  for (const auto kind : {StanzaKind::kMessage, StanzaKind::kPresence}) {
+    Bytes bytes;
+    AppendLetter(bytes, ContentLetter{1, kind, std::make_shared<const std::string>(1000, 'x')});
+    const auto read =
+        ReadLetter(LetterKind::kContent, std::span(bytes).subspan(kLetterHeadBytes), kThem);
+    ASSERT_TRUE(read);
+    if (kind == StanzaKind::kMessage) {
+      EXPECT_GE(MessageBytes(), before + 1000);
+    } else {
+      EXPECT_EQ(MessageBytes(), before);
+    }
+  }
+  EXPECT_EQ(MessageBytes(), before);
 }
 
 TEST(Letters, TooLongATextIsRefusedAndLeavesNothing) {
