@@ -347,10 +347,9 @@ void XmppWorker::Arrive(const SessionId& session, const Jid& user, Stanza stanza
   const size_t worker = HomeOf(user.bare());
   if (worker == index_) return far_->Arrive(session, user, std::move(stanza), mark);
   // It is heavy, and the other worker may be slow.
-  std::string written;
-  stanza.root().AppendTo(written, kClientSpace);
+  CountedBytes counted(stanza.size());
   Post(worker,
-       [session, user, stanza = std::move(stanza), mark, counted = CountedBytes(written.size())](
+       [session, user, stanza = std::move(stanza), mark, counted = std::move(counted)](
            XmppWorker& w) mutable { w.far_->Arrive(session, user, std::move(stanza), mark); });
 }
 

@@ -75,6 +75,9 @@ class Stanza {
   void AppendTo(std::string& out, std::string_view context, const StanzaAddress& address,
                 std::string_view extra = {}) const;
 
+  // Of its text as it was read, near enough: what it is to count for before it is written out.
+  size_t size() const { return bytes_.size(); }
+
   // Equal for stanzas that are written alike; the same on every node.
   uint64_t Fingerprint() const { return net::StableHash(bytes_); }
 
