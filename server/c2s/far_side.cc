@@ -568,7 +568,12 @@ bool FarSide::AtHome(NodeNumber node, const SessionId& session) {
 void FarSide::OnLetter(NodeNumber, BindRequest letter) { Bind(std::move(letter)); }
 
 void FarSide::OnLetter(NodeNumber node, ArriveLetter letter) {
-  if (!AtHome(node, letter.session)) return;
+  // Nobody would hear of it: better an end than to wait for one for ever.
+  if (!AtHome(node, letter.session)) {
+    Post(node, CloseLetter{letter.session, net::StreamError::kReset,
+                           "the account is not at home where the session had it"});
+    return;
+  }
   ArriveHome(letter.session, letter.user, std::move(letter.stanza),
              {.session = letter.session, .number = letter.number});
 }

@@ -268,7 +268,7 @@ class FarSide {
   };
   struct Leaving {
     NodeNumber to = 0;
-    uint8_t round = 0;
+    uint32_t round = 0;
     std::set<NodeNumber> awaited;  // who has not said that it holds what it has
     net::Time since{};
     bool stirred = false;  // its sessions were given something since the round began
@@ -380,6 +380,7 @@ class FarSide {
       kept_;  // users for whom something was stored while no home was seen
   std::deque<std::pair<NodeNumber, net::Time>> went_;  // their lodgers' ends are on the way
   std::map<std::string, Leaving> leaving_;             // homes of ours
+  uint32_t last_round_ = 0;
   std::unordered_map<std::string, Hold> holds_;
   std::unordered_map<std::string, net::Time> move_later_;
   struct Taken {

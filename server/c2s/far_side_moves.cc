@@ -102,7 +102,7 @@ void FarSide::BeginMove(const std::string& bare, NodeNumber to) {
 }
 
 void FarSide::NextRound(const std::string& bare, Leaving& leaving) {
-  ++leaving.round;
+  leaving.round = ++last_round_;
   leaving.stirred = false;
   for (const auto& [node, peer] : peers_) {
     leaving.awaited.insert(node);

@@ -330,11 +330,11 @@ void Write(Writer& out, const ResumeFailedLetter& letter) { out.Session(letter.s
 
 void Write(Writer& out, const HomeLeavesLetter& letter) {
   out.User(letter.user);
-  out.Number(letter.round, 1);
+  out.Number(letter.round, 4);
 }
 void Write(Writer& out, const HomeHeldLetter& letter) {
   out.User(letter.user);
-  out.Number(letter.round, 1);
+  out.Number(letter.round, 4);
 }
 void Write(Writer& out, const HomeStaysLetter& letter) { out.User(letter.user); }
 void Write(Writer& out, const HomeRefusedLetter& letter) { out.User(letter.user); }
@@ -538,9 +538,9 @@ std::optional<Letter> ReadLetter(LetterKind kind, std::span<const uint8_t> body,
       case LetterKind::kResume:
         return ResumeLetter{.session = in.Session(node), .user = in.User(), .tag = in.Number(8)};
       case LetterKind::kHomeLeaves:
-        return HomeLeavesLetter{.user = in.User(), .round = static_cast<uint8_t>(in.Number(1))};
+        return HomeLeavesLetter{.user = in.User(), .round = static_cast<uint32_t>(in.Number(4))};
       case LetterKind::kHomeHeld:
-        return HomeHeldLetter{.user = in.User(), .round = static_cast<uint8_t>(in.Number(1))};
+        return HomeHeldLetter{.user = in.User(), .round = static_cast<uint32_t>(in.Number(4))};
       case LetterKind::kHomeState:
         return ReadHomeState(in);
       case LetterKind::kHomeHere:

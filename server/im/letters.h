@@ -144,14 +144,15 @@ struct LookLetter {
   Jid user;
 };
 
-// A letter may be asked for more than once: the round says which is answered.
+// A letter may be asked for more than once: the round says which is answered. Of one worker no two
+// are the same, whatever they are for.
 struct HomeLeavesLetter {
   Jid user;
-  uint8_t round = 0;
+  uint32_t round = 0;
 };
 struct HomeHeldLetter {
   Jid user;
-  uint8_t round = 0;
+  uint32_t round = 0;
 };
 struct HomeStateLetter {
   Jid user;

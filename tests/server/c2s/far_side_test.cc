@@ -586,7 +586,8 @@ class Sim {
   static void RunPosted(Node& node) {
     for (const auto& item : std::exchange(node.posted, {})) item();
   }
-  void Settle(bool posts = true) {
+  // `slow`: a link on which nothing arrives meanwhile.
+  void Settle(bool posts = true, std::pair<int, int> slow = {-1, -1}) {
     int rounds = 0;
     for (bool any = true; any;) {
       if (++rounds > 1000) throw std::runtime_error("it never comes to rest");
@@ -597,6 +598,7 @@ class Sim {
       Collect();
       for (int a = 0; a < static_cast<int>(nodes.size()); ++a) {
         for (int b = 0; b < static_cast<int>(nodes.size()); ++b) {
+          if (slow == std::pair(a, b)) continue;
           while (a != b && Related(a, b) && !links[{a, b}].empty()) {
             any = true;
             Arrive(a, b);
@@ -642,7 +644,8 @@ class Sim {
   void Available(Client& client) { Say(client, "<presence xmlns='jabber:client'/>", true); }
   void Message(Client& client, uint64_t to) {
     const std::string id = "m" + std::to_string(fates.size());
-    fates[id] = {.sender = client.full + std::to_string(client.id.life), .number = fates.size()};
+    fates[id] = {.sender = client.full + std::to_string(client.id.life),
+                 .number = fates.size() + 1};
     sent_by[id] = {client.memory, client.memory->sent + 1};
     Say(client,
         "<message xmlns='jabber:client' type='chat' id='" + id + "' to='" + UserName(to) +
@@ -1407,6 +1410,70 @@ TEST_F(ManyParcels, WithANumberThatDoesNotCountAreDroppedAndCounted) {
   };
   EXPECT_EQ(taken(1) + taken(4), 2);
   EXPECT_EQ(taken(0) + taken(2) + taken(3) + taken(5), 0);
+}
+
+// At home on the first node, with sessions on others only: on these.
+std::vector<Sim::Client*> GuestsAt(Sim& sim, uint64_t user, const std::vector<int>& nodes) {
+  std::vector<Sim::Client*> guests;
+  sim.Connect(0, user, "a");
+  sim.Settle();
+  for (const int node : nodes) {
+    guests.push_back(&sim.Connect(node, user, "r" + std::to_string(node)));
+    sim.Settle();
+    sim.Available(*guests.back());
+    sim.Settle();
+  }
+  for (Sim::Client* client : sim.Open()) {
+    if (client->node == 0 && client->user == *Jid::Parse(UserName(user))) {
+      sim.nodes[0]->EndOf(*client);
+    }
+  }
+  sim.Settle();
+  for (Sim::Client* client : guests) sim.nodes[Sim::At(client->node)]->Take(*client);
+  sim.Settle();
+  return guests;
+}
+
+// That a node holds back was said for a move that was put off: for the next one it says nothing.
+TEST(FarSideTest, WhoHeldForAMoveThatWasPutOffIsAskedAgain) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  sim.Collect();
+  sim.Settle(true, {1, 0});  // its answer is on the way
+  EXPECT_TRUE(far.Leaves(UserName(0)));
+  sim.Pass(FarSide::kMoveTime + std::chrono::milliseconds(1));
+  EXPECT_FALSE(far.Leaves(UserName(0)));
+  sim.Settle(true, {1, 0});
+  sim.Message(*guests[0], 1);
+  sim.Collect();
+  sim.Pass(FarSide::kMoveAgain);
+  far.MoveHomes(1);
+  sim.Collect();
+  ASSERT_TRUE(far.Leaves(UserName(0)));
+  sim.Arrive(1, 0);  // the answer, without what was sent behind it
+  sim.Settle(true, {1, 0});
+  sim.Settle();
+  EXPECT_TRUE(guests[0]->open);
+  EXPECT_EQ(guests[0]->memory->settled.size(), guests[0]->memory->sent);
+  sim.Evening();
+  Check(sim, false);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
+// Nobody waits for ever for what comes to where its home is not.
+TEST(FarSideTest, WhoSendsToANodeThatItIsNotAtHomeOnEnds) {
+  Sim sim(1, 2);
+  Sim::Client& client = sim.Connect(0, 0, "r");
+  sim.Settle();
+  std::vector<uint8_t> mail;
+  ASSERT_TRUE(AppendLetter(
+      mail, ArriveLetter{client.id, client.user,
+                         *ParseStanza("<presence xmlns='jabber:client'/>", kClientSpace), 1}));
+  sim.links[{0, 1}].push_back({std::move(mail), {}, 0});
+  sim.Settle();
+  EXPECT_EQ(client.closed, net::StreamError::kReset);
 }
 
 }  // namespace
