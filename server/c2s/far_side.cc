@@ -432,6 +432,8 @@ void FarSide::OnLetter(NodeNumber, const ResumeFailedLetter& letter) {
 
 void FarSide::NodeUp(NodeNumber node, const std::string& name, uint8_t version) {
   if (left_) return;
+  // It was not asked to hold back what it has for those that are about to go.
+  PutOffMoves();
   directory_.NodeUp(node, name);
   peers_[node].version = version;
 }

@@ -322,6 +322,8 @@ class FarSide {
   void TryMove(const std::string& bare);
   void Give(const std::string& bare, Leaving& leaving);
   void PutOffMove(const std::string& bare);
+  // Of all that were not given away yet.
+  void PutOffMoves();
   void FinishMove(const std::string& bare, NodeNumber to);
   void Stir(const SessionId& session);
   void TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions);

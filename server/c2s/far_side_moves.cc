@@ -138,6 +138,7 @@ void FarSide::TryMove(const std::string& bare) {
            !tickets_.HasAny(session.id);
   });
   if (!rests) return;
+  if (!AllMove()) return PutOffMove(bare);
   if (leaving.stirred) return NextRound(bare, leaving);
   Give(bare, leaving);
 }
@@ -158,6 +159,14 @@ void FarSide::PutOffMove(const std::string& bare) {
   move_later_[bare] = Now() + kMoveAgain;
   for (const auto& [node, peer] : peers_) Post(node, HomeStaysLetter{Jid::OfPrepared(bare)});
   EndHold(bare);
+}
+
+void FarSide::PutOffMoves() {
+  std::vector<std::string> all;
+  for (const auto& [bare, leaving] : leaving_) {
+    if (!leaving.given) all.push_back(bare);
+  }
+  for (const std::string& bare : all) PutOffMove(bare);
 }
 
 // It is at home there. Nobody is told, since for everybody it goes on.

@@ -1476,5 +1476,23 @@ TEST(FarSideTest, WhoSendsToANodeThatItIsNotAtHomeOnEnds) {
   EXPECT_EQ(client.closed, net::StreamError::kReset);
 }
 
+// It was not asked to hold anything back, nor whether it knows how to.
+TEST(FarSideTest, WhenANodeComesUpHomesThatWereAboutToGoStay) {
+  Sim sim(1, 2);
+  GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  for (const uint8_t version : {kLettersVersion, uint8_t{kLettersWithMovingHomes - 1}}) {
+    SCOPED_TRACE(static_cast<int>(version));
+    far.MoveHomes(1);
+    EXPECT_EQ(far.on_the_way(), 2U);
+    far.NodeUp(99, "new@host", version);
+    EXPECT_EQ(far.on_the_way(), 0U);
+    sim.Settle();
+    EXPECT_EQ(sim.nodes[0]->records.size(), 1U);
+    far.NodeDown(99);
+    sim.Pass(FarSide::kMoveAgain);
+  }
+}
+
 }  // namespace
 }  // namespace server
