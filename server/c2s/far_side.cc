@@ -475,6 +475,8 @@ void FarSide::NodeDown(NodeNumber node) {
   for (Claim& claim : unanswered) {
     for (BindRequest& request : claim.waiting) Bind(std::move(request));
   }
+  // What was held back for it comes behind what it had been sent before.
+  std::vector<Hold> held = TakeHoldsBy(node);
   std::vector<Parcel> again;
   std::erase_if(routed_, [&](auto& routed) {
     if (routed.second.node != node) return false;
@@ -484,6 +486,7 @@ void FarSide::NodeDown(NodeNumber node) {
   ClientCounters::Add(counters_.rerouted, again.size());
   for (Parcel& parcel : again) Route(std::move(parcel));
   MovesWithout(node);
+  for (Hold& hold : held) Run(hold);
   ground_.went(node);
   // Of a node that stops, nobody is lost but itself.
   if (!left_) ground_.homes_lost(std::move(homes));

@@ -330,6 +330,8 @@ class FarSide {
   void AtHomeNow(const Jid& user, const std::vector<SessionId>& sessions, NodeNumber at);
   void EndHold(const std::string& bare);
   void MovesWithout(NodeNumber node);
+  std::vector<Hold> TakeHoldsBy(NodeNumber node);
+  static void Run(Hold& hold);
   void EndLateHolds();
   void OnLetter(NodeNumber node, const HomeLeavesLetter& letter);
   void OnLetter(NodeNumber node, const HomeHeldLetter& letter);

@@ -187,7 +187,11 @@ void FarSide::FinishMove(const std::string& bare, NodeNumber to) {
 void FarSide::EndHold(const std::string& bare) {
   auto hold = holds_.extract(bare);
   if (!hold) return;
-  for (Item& item : hold.mapped().items) item();
+  Run(hold.mapped());
+}
+
+void FarSide::Run(Hold& hold) {
+  for (Item& item : hold.items) item();
 }
 
 void FarSide::EndLateHolds() {
@@ -222,9 +226,17 @@ void FarSide::MovesWithout(NodeNumber node) {
     if (leaving.to == node) over.push_back(bare);
   }
   for (const std::string& bare : over) PutOffMove(bare);
-  over.clear();
-  for (const auto& [bare, hold] : holds_) {
-    if (hold.by == node) over.push_back(bare);
+}
+
+std::vector<FarSide::Hold> FarSide::TakeHoldsBy(NodeNumber node) {
+  std::vector<Hold> holds;
+  for (auto it = holds_.begin(); it != holds_.end();) {
+    if (it->second.by != node) {
+      ++it;
+      continue;
+    }
+    holds.push_back(std::move(it->second));
+    it = holds_.erase(it);
   }
   for (const std::string& bare : over) EndHold(bare);
 }

@@ -1494,5 +1494,25 @@ TEST(FarSideTest, WhenANodeComesUpHomesThatWereAboutToGoStay) {
   }
 }
 
+// What it had been sent is sent anew before what was held back behind that.
+TEST(FarSideTest, WhatWasHeldForANodeThatIsGoneComesBehindWhatItHadBeenSent) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {2});
+  Sim::Client& sender = sim.Connect(1, 1, "s");
+  sim.Settle();
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Message(sender, 0);  // on its way when it is asked to hold
+  sim.Collect();
+  sim.Settle(true, {1, 0});
+  sim.Message(sender, 0);
+  sim.Settle(true, {1, 0});
+  EXPECT_EQ(sim.nodes[1]->far->on_the_way(), 1U);
+  sim.Kill(0);
+  sim.Evening();
+  Check(sim, false);
+  EXPECT_EQ(sim.disordered, 0);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
 }  // namespace
 }  // namespace server
