@@ -185,6 +185,7 @@ void FarSide::Gone(const SessionId& session, const Jid& user) {
 
 void FarSide::ArriveHome(const SessionId& session, const Jid& user, Stanza stanza,
                          SenderMark mark) {
+  StirHome(user.full());
   if (!order_.Waits(session)) return home().Arrive(session, user, std::move(stanza), mark);
   order_.Run(session, [this, session, user, stanza = std::move(stanza), mark]() mutable {
     home().Arrive(session, user, std::move(stanza), mark);
@@ -192,6 +193,7 @@ void FarSide::ArriveHome(const SessionId& session, const Jid& user, Stanza stanz
 }
 
 void FarSide::GoneHome(const SessionId& session, const Jid& user) {
+  StirHome(user.full());
   // Nothing more goes there meanwhile.
   if (order_.Waits(session)) home().DeliveryEnded(session, user, 0, DeliveryEnd::kLost);
   // One that came from elsewhere has told all before its end, and what it was given where it was is
@@ -273,6 +275,7 @@ std::string FarSide::NodeOf(const std::string& bare) const {
 // --- What homes have for sessions of other nodes.
 
 void FarSide::Bound(const SessionId& session, const Jid& full) {
+  if (!leaving_.empty()) Stir(session);
   if (Post(session.node, BoundLetter{session, full})) return;
   home().Gone(session, full.Bare());  // its node went while its user was read
 }

@@ -271,7 +271,7 @@ class FarSide {
     uint32_t round = 0;
     std::set<NodeNumber> awaited;  // who has not said that it holds what it has
     net::Time since{};
-    bool stirred = false;  // its sessions were given something since the round began
+    bool stirred = false;  // its sessions were given or sent something since the round began
     bool given = false;
     std::vector<SessionId> sessions = {};
   };
@@ -326,6 +326,7 @@ class FarSide {
   void PutOffMoves();
   void FinishMove(const std::string& bare, NodeNumber to);
   void Stir(const SessionId& session);
+  void StirHome(const std::string& bare);
   void TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions);
   void AtHomeNow(const Jid& user, const std::vector<SessionId>& sessions, NodeNumber at);
   void EndHold(const std::string& bare);

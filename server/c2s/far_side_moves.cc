@@ -6,9 +6,9 @@
 //   the next one      ──HomeHere───▶ every node    which lets go of what it held, to there
 //
 // So nothing is on its way to the old home when it goes, nor from it: HomeHeld comes behind what
-// its sessions were given before, and where they were given something since, it is asked for once
-// more. A home that does not come to rest within kMoveTime stays (HomeStays), and is tried again
-// later: a session without a connection that was given something keeps it where it is.
+// its sessions were given before, and where they were given or sent something since, it is asked
+// for once more. A home that does not come to rest within kMoveTime stays (HomeStays), and is tried
+// again later: a session without a connection that was given something keeps it where it is.
 //
 // What its sessions have under way, and others settle by way of the old node, is a debt of theirs
 // (SessionDebt): where that node goes before, they end.
@@ -115,7 +115,13 @@ void FarSide::Stir(const SessionId& session) {
   if (peer == peers_.end()) return;
   const auto guest = peer->second.guests.find(session);
   if (guest == peer->second.guests.end()) return;
-  const auto leaving = leaving_.find(guest->second.full());
+  StirHome(guest->second.full());
+}
+
+// What goes out from here is behind it on each link before the home sends from elsewhere.
+void FarSide::StirHome(const std::string& bare) {
+  if (leaving_.empty()) return;
+  const auto leaving = leaving_.find(bare);
   if (leaving != leaving_.end()) leaving->second.stirred = true;
 }
 
@@ -238,7 +244,7 @@ std::vector<FarSide::Hold> FarSide::TakeHoldsBy(NodeNumber node) {
     holds.push_back(std::move(it->second));
     it = holds_.erase(it);
   }
-  for (const std::string& bare : over) EndHold(bare);
+  return holds;
 }
 
 // --- Letters.

@@ -1514,5 +1514,34 @@ TEST(FarSideTest, WhatWasHeldForANodeThatIsGoneComesBehindWhatItHadBeenSent) {
   for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
 }
 
+// By way of the old home, and then of the new one.
+TEST(FarSideTest, WhatAUserSendsWhileItsHomeMovesKeepsItsOrder) {
+  Sim sim(1, 4);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  Sim::Client& receiver = sim.Connect(3, 1, "x");
+  sim.Settle();
+  sim.Available(receiver);
+  sim.Settle();
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Message(*guests[1], 1);
+  // Slow, from here on, is the way from the old home to the receiver: it holds, and says so.
+  sim.Collect();
+  sim.Arrive(0, 3);
+  for (int i = 0; i < 4; ++i) {
+    sim.Settle(true, {0, 3});
+    sim.Pass(std::chrono::milliseconds(100));
+  }
+  sim.Message(*guests[1], 1);
+  sim.Settle(true, {0, 3});
+  sim.Settle();
+  sim.Pass(std::chrono::milliseconds(100));
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->counters().homes_moved.load(), 1U);
+  sim.Evening();
+  Check(sim, false);
+  EXPECT_EQ(sim.disordered, 0);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
 }  // namespace
 }  // namespace server
