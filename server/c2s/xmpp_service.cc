@@ -380,6 +380,10 @@ uint64_t XmppService::guests_to_move() const {
   return Sum([](const Counters& c) -> const auto& { return c.far->to_move; });
 }
 
+uint64_t XmppService::guests() const {
+  return Sum([](const Counters& c) -> const auto& { return c.far->guests; });
+}
+
 double XmppService::login_budget() const {
   const uint64_t cost =
       Sum([](const Counters& c) -> const auto& { return c.worker->login_cost_ns; });

@@ -134,6 +134,8 @@ class XmppService {
   uint64_t detached() const;  // sessions that may be resumed
   // Sessions of other nodes whose homes may yet move there.
   uint64_t guests_to_move() const;
+  // All of them.
+  uint64_t guests() const;
   // Logins a second that its share of the processors pays for, by what they cost lately.
   double login_budget() const;
   uint64_t parked_bytes() const;

@@ -83,6 +83,7 @@ class RunningNode {
   DrainState Drained();
   bool Alone() const;
   uint64_t DrainLeft();
+  double ToGo() const;  // connections, or sessions of other nodes that are at home here
   DrainForecast Forecast(double per_s, net::Duration deadline) const;
   std::vector<uint64_t> SessionCounts() const;
   void WriteMoreMetrics(net::MetricsWriter& out) const;

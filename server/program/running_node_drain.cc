@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -18,8 +19,8 @@ void RunningNode::Drain(double per_s, net::Duration deadline) {
   node_->loop().CancelTimer(std::exchange(drain_timer_, {}));
   if (deadline <= net::Duration(0)) return;
   drain_timer_ = node_->loop().After(deadline, [this] {
-    if (clients_ == nullptr || clients_->service().connections() == 0) return;
-    drain_late_ = true;
+    if (clients_ == nullptr || DrainLeft() == 0) return;
+    drain_late_ = clients_->service().connections() > 0;
     constexpr double kAll = 1e9;
     clients_->service().Drain(kAll);
   });
@@ -48,7 +49,7 @@ std::optional<Pages::DrainAnswer> RunningNode::DrainByOrder(const Pages::DrainOr
   Pages::DrainAnswer answer{.connections = clients_->service().connections(), .forecast = {}};
   double per_s = order.per_s;
   if (per_s <= 0) {
-    per_s = static_cast<double>(answer.connections) / net::Seconds(order.deadline) + 1;
+    per_s = ToGo() / net::Seconds(order.deadline) + 1;
   }
   const DrainForecast forecast = Forecast(per_s, order.deadline);
   answer.forecast = forecast.Json();
@@ -62,6 +63,13 @@ DrainState RunningNode::Drained() {
 }
 
 bool RunningNode::Alone() const { return cluster_->Status().running.size() <= 1; }
+
+// Homes go at the pace of connections: a node with few of these and many of those must not take for
+// ever. The two go beside each other, so that what others see of logins is not more.
+double RunningNode::ToGo() const {
+  const XmppService& service = clients_->service();
+  return static_cast<double>(std::max(service.connections(), service.guests()));
+}
 
 uint64_t RunningNode::DrainLeft() {
   if (clients_ == nullptr) return 0;
@@ -106,8 +114,7 @@ bool RunningNode::DrainFirst(bool again) {
   if (stopping_ || within <= net::Duration(0) || clients_ == nullptr) return false;
   if (DrainLeft() == 0 || std::exchange(drains_to_stop_, true)) return false;
   const net::Duration pace = DrainWatch::Pace(within, Alone());
-  const auto connections = static_cast<double>(clients_->service().connections());
-  Drain(connections / net::Seconds(pace) + 1, pace);
+  Drain(ToGo() / net::Seconds(pace) + 1, pace);
   const net::Time end = clock_.Now() + within;
   WaitForDrain(again, end);
   return true;
