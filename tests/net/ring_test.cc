@@ -147,23 +147,6 @@ TEST_P(RingTest, AConnectWithoutADescriptorSaysThatOneWasMissingAndTheNextOneIsM
   EXPECT_EQ(recorder_.seen[2][1].result, 0);
 }
 
-// Its errno is the bind's, however the kernel makes sockets.
-TEST_P(RingTest, AConnectFromAnAddressThatIsNotOursSaysSo) {
-  UniqueFd listener = ListenLoopback();
-  const sockaddr_in to = BoundAddress(listener.get());
-  sockaddr_in from{};
-  from.sin_family = AF_INET;
-  from.sin_addr.s_addr = htonl(0xC0000201);  // 192.0.2.1
-  ring_->Connect(ring_->AllocateSlot(),
-                 {.address = Plain(to),
-                  .address_size = sizeof to,
-                  .source = Plain(from),
-                  .source_size = sizeof from},
-                 {&recorder_, 2});
-  ASSERT_TRUE(WaitFor(2, 1));
-  EXPECT_EQ(recorder_.seen[2][0].result, -EADDRNOTAVAIL);
-}
-
 TEST_P(RingTest, AcceptOnceWritesThePeersAddress) {
   UniqueFd listener = ListenLoopback();
   sockaddr_in peer{};
@@ -214,6 +197,7 @@ TEST_P(RingTest, ACancelledReceiveCompletesAsCancelled) {
   EXPECT_EQ(recorder_.seen[5][0].result, -ECANCELED);
 }
 
+// That of the step, here of the bind, however the kernel makes sockets.
 TEST_P(RingTest, AFailedStepOfAConnectIsOneCompletionWithItsErrno) {
   UniqueFd listener = ListenLoopback();
   sockaddr_in to = BoundAddress(listener.get());
@@ -229,7 +213,7 @@ TEST_P(RingTest, AFailedStepOfAConnectIsOneCompletionWithItsErrno) {
   ring_->Wait(std::chrono::milliseconds(10));
   ring_->Deliver();
   ASSERT_EQ(recorder_.seen[2].size(), 1U);
-  EXPECT_LT(recorder_.seen[2][0].result, 0);
+  EXPECT_EQ(recorder_.seen[2][0].result, -EADDRNOTAVAIL);
 }
 
 TEST_P(RingTest, AHalfCloseReachesThePeerAndASlotIsFreeOnlyAfterIt) {
