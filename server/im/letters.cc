@@ -205,10 +205,6 @@ void Write(Writer& out, const RouteLetter& letter) {
   out.Text(parcel.iq_name, kLong);
   out.Text(parcel.iq_space, kLong);
 }
-std::shared_ptr<const std::string> ContentOf(StanzaKind kind, std::string content) {
-  return kind == StanzaKind::kPresence ? std::make_shared<const std::string>(std::move(content))
-                                       : CountedContent(std::move(content));
-}
 RouteLetter ReadRoute(Reader& in, uint16_t node, bool shared) {
   const auto hops = static_cast<uint8_t>(in.Number(1));
   const auto kind = in.Of(StanzaKind::kIq);

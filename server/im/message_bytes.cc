@@ -41,4 +41,9 @@ std::shared_ptr<const std::string> CountedContent(std::string content) {
   return {counted, &counted->content};
 }
 
+std::shared_ptr<const std::string> ContentOf(StanzaKind kind, std::string content) {
+  return kind == StanzaKind::kPresence ? std::make_shared<const std::string>(std::move(content))
+                                       : CountedContent(std::move(content));
+}
+
 }  // namespace server

@@ -12,6 +12,8 @@
 #include <string>
 #include <utility>
 
+#include "server/im/parcel.h"
+
 namespace server {
 
 uint64_t MessageBytes();
@@ -35,5 +37,8 @@ class CountedBytes {
 
 // Counted until the last who shares it has let go.
 std::shared_ptr<const std::string> CountedContent(std::string content);
+// A parcel's: counted, but for presence, which is kept for as long as its session has it, and is
+// not under way then.
+std::shared_ptr<const std::string> ContentOf(StanzaKind kind, std::string content);
 
 }  // namespace server

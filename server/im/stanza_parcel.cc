@@ -174,12 +174,7 @@ SentStanza ReadSentStanza(const Stanza& stanza, const Jid& from, SenderMark mark
     }
     child.AppendTo(content, kClientSpace);
   }
-  if (!content.empty()) {
-    // A presence is kept for as long as its session has it, and is not under way then.
-    parcel.content = parcel.kind == StanzaKind::kPresence
-                         ? std::make_shared<const std::string>(std::move(content))
-                         : CountedContent(std::move(content));
-  }
+  if (!content.empty()) parcel.content = ContentOf(parcel.kind, std::move(content));
   if (parcel.kind == StanzaKind::kMessage) parcel.traits = TraitsOf(root);
   parcel.traits.carbon = false;  // those were left out
   if (parcel.kind == StanzaKind::kPresence) {
