@@ -6,6 +6,13 @@ namespace {
 // Others hold SQLite's own locks for moments: recovery after a crash, an operator's sqlite3.
 constexpr int kBusyTimeoutMs = 2'000;
 
+// What a statement or a savepoint may have to take back stays in memory, where what it writes is,
+// too: in a file it is two writes a page, in a folder that may be slow or missing. Refused, and no
+// harm, where somebody uses SQLite already.
+void KeepStatementJournalsInMemory() {
+  [[maybe_unused]] static const int kDone = sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1);
+}
+
 int OnLog(void* pages, sqlite3*, const char*, int count) {
   *static_cast<int*>(pages) = count;
   return SQLITE_OK;
@@ -15,6 +22,7 @@ int OnLog(void* pages, sqlite3*, const char*, int count) {
 
 std::expected<std::unique_ptr<SqliteDb>, SqliteDb::Error> SqliteDb::Open(const std::string& path,
                                                                          Mode mode) {
+  KeepStatementJournalsInMemory();
   const int flags =
       mode == Mode::kWriter ? SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE : SQLITE_OPEN_READONLY;
   sqlite3* raw = nullptr;

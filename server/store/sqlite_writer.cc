@@ -98,26 +98,45 @@ void SqliteWriter::Transact(Jobs& jobs) {
   EndBadly(jobs, sure ? StoreError::kDown : StoreError::kUnknown, metrics_);
 }
 
+// A savepoint keeps each page that is changed behind it. Hardly a batch is refused when a part of
+// it is done: only a transaction in which one was is done again, with savepoints.
 int SqliteWriter::Apply(const Jobs& jobs, Ends* ends) {
+  bool halfway = false;
+  int code = ApplyAll(jobs, ends, Savepoints::kNone, &halfway);
+  if (code != SQLITE_OK || !halfway) return code;
+  code = db_->Run("ROLLBACK");
+  return code != SQLITE_OK ? code : ApplyAll(jobs, ends, Savepoints::kBatch, &halfway);
+}
+
+int SqliteWriter::ApplyAll(const Jobs& jobs, Ends* ends, Savepoints savepoints, bool* halfway) {
+  const bool each = savepoints == Savepoints::kBatch;
   int code = db_->Run("BEGIN IMMEDIATE");
   for (size_t i = 0; i < jobs.size() && code == SQLITE_OK; ++i) {
     std::expected<void, StoreError>& end = (*ends)[i];
-    code = db_->Run("SAVEPOINT batch");
-    if (code == SQLITE_OK) end = ApplyOne(jobs[i].work, &code);
-    if (code == SQLITE_OK && !end) code = db_->Run("ROLLBACK TO batch");
-    if (code == SQLITE_OK) code = db_->Run("RELEASE batch");
+    bool changed = false;
+    if (each) code = db_->Run("SAVEPOINT batch");
+    if (code == SQLITE_OK) end = ApplyOne(jobs[i].work, &code, &changed);
+    if (code == SQLITE_OK && !each && !end && changed) {
+      *halfway = true;
+      return code;
+    }
+    if (code == SQLITE_OK && each && !end) code = db_->Run("ROLLBACK TO batch");
+    if (code == SQLITE_OK && each) code = db_->Run("RELEASE batch");
   }
   return code;
 }
 
-std::expected<void, StoreError> SqliteWriter::ApplyOne(const WriteWork& work, int* code) {
+std::expected<void, StoreError> SqliteWriter::ApplyOne(const WriteWork& work, int* code,
+                                                       bool* changed) {
   std::vector<std::unique_ptr<SqlSteps>> keep;
   for (const SqlStep& step : StepsOf(work, keep)) {
     SqliteQuery query = db_->Query(step.sql);
     query.BindAll(step.values).Row();
     *code = query.code();
     if (*code != SQLITE_OK) return {};
-    if (step.unchanged && db_->Changes() == 0) return std::unexpected(*step.unchanged);
+    const bool none = db_->Changes() == 0;
+    if (none && step.unchanged) return std::unexpected(*step.unchanged);
+    *changed = *changed || !none;
   }
   return {};
 }

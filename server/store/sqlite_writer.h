@@ -54,7 +54,11 @@ class SqliteWriter final : public StoreWriter {
   void Transact(Jobs& jobs);
   // 0, or the code with which the whole transaction failed.
   int Apply(const Jobs& jobs, Ends* ends);
-  std::expected<void, StoreError> ApplyOne(const WriteWork& work, int* code);
+  enum class Savepoints : uint8_t { kNone, kBatch };
+  // `*halfway`: without savepoints it ended at a batch that was refused with a part of it done.
+  int ApplyAll(const Jobs& jobs, Ends* ends, Savepoints savepoints, bool* halfway);
+  // `*changed`: rows were, whether it is refused or not.
+  std::expected<void, StoreError> ApplyOne(const WriteWork& work, int* code, bool* changed);
   int Commit();
   void Answer(Jobs& jobs, const Ends& ends);
   bool Fence();
