@@ -1,13 +1,12 @@
 #include "server/store/pg_writer.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 #include <ctime>
 #include <iterator>
 
 #include "net/report/log.h"
 #include "server/store/random_id.h"
+#include "server/store/store_thread.h"
 
 namespace server {
 namespace {
@@ -43,7 +42,7 @@ PgWriter::PgWriter(const Options& options, std::unique_ptr<PgConnection> db, Sto
       mark_(RandomId()),
       queue_(options.limits, metrics) {
   thread_ = std::jthread([this] {
-    pthread_setname_np(pthread_self(), "store-write");
+    BeStoreThread("store-write", StoreThread::kWrite);
     Loop();
   });
 }

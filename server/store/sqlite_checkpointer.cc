@@ -1,8 +1,8 @@
 #include "server/store/sqlite_checkpointer.h"
 
-#include <pthread.h>
-
 #include <utility>
+
+#include "server/store/store_thread.h"
 
 namespace server {
 
@@ -10,7 +10,7 @@ SqliteCheckpointer::SqliteCheckpointer(std::string path, std::unique_ptr<FileLoc
                                        StoreMetrics& metrics)
     : path_(std::move(path)), metrics_(metrics), lock_(std::move(lock)) {
   thread_ = std::thread([this] {
-    pthread_setname_np(pthread_self(), "store-copy");
+    BeStoreThread("store-copy", StoreThread::kCopy);
     Loop();
   });
 }

@@ -1,10 +1,9 @@
 #include "server/store/sqlite_writer.h"
 
-#include <pthread.h>
-
 #include <algorithm>
 
 #include "net/report/log.h"
+#include "server/store/store_thread.h"
 
 namespace server {
 namespace {
@@ -48,7 +47,7 @@ SqliteWriter::SqliteWriter(const Options& options, std::unique_ptr<SqliteDb> db,
           std::make_unique<SqliteCheckpointer>(options.path, std::move(checkpoint_lock), metrics)),
       queue_(options.limits, metrics) {
   thread_ = std::jthread([this] {
-    pthread_setname_np(pthread_self(), "store-write");
+    BeStoreThread("store-write", StoreThread::kWrite);
     Loop();
   });
 }

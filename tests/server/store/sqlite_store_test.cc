@@ -4,8 +4,11 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <filesystem>
+#include <fstream>
+#include <map>
 #include <thread>
 
 #include "server/store/file_lock.h"
@@ -138,6 +141,30 @@ TEST_F(SqliteStoreTest, ABatchThatCannotBeLeavesThoseBesideItAlone) {
   EXPECT_EQ(ends[3].error(), StoreError::kConflict);
   EXPECT_THAT(Ids(kRomeo), ElementsAre(1, 3, 5));
   EXPECT_EQ(store_->metrics().conflicts, 2U);
+}
+
+// Logins wait for what reads; what writes is cheaper the more has gathered.
+TEST_F(SqliteStoreTest, WhatWritesGivesWayToWhatReadsAndChats) {
+  Open();
+  const auto below = [] {
+    std::map<std::string, int> found;
+    for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task")) {
+      std::string name;
+      std::getline(std::ifstream(thread.path() / "comm") >> std::ws, name);
+      const auto id = static_cast<id_t>(std::stoul(thread.path().filename()));
+      found[name] = getpriority(PRIO_PROCESS, id) - getpriority(PRIO_PROCESS, 0);
+    }
+    return found;
+  };
+  // Threads begin when they like.
+  EXPECT_TRUE(loop_.RunUntil([&] {
+    const auto now = below();
+    const auto is = [&now](const char* name, int by) {
+      const auto found = now.find(name);
+      return found != now.end() && found->second == by;
+    };
+    return is("store-write", 5) && is("store-copy", 10) && is("store-read-1", 0);
+  })) << testing::PrintToString(below());
 }
 
 TEST_F(SqliteStoreTest, NothingIsAnsweredBeforeItsSync) {
