@@ -72,9 +72,18 @@ void FarSide::LookAt(const std::string& bare) {
 }
 
 void FarSide::LostHome(const std::string& bare) {
-  // The other's is the one that it became, most often before that says so by letter.
-  if (Given(bare)) return FinishMove(bare, leaving_.at(bare).to);
+  const auto other = directory_.RecordedAt(bare);
+  if (Given(bare)) {
+    // The other's is the one that it became, most often before that says so by letter.
+    const NodeNumber to = leaving_.at(bare).to;
+    return other == to ? FinishMove(bare, to) : LoseMove(bare);
+  }
   if (leaving_.contains(bare)) PutOffMove(bare);
+  // The other went meanwhile: this one is the only one, and says so again.
+  if (!other && directory_.IsMine(bare)) {
+    homes_out_.push_back({.bare = bare, .gone = false});
+    return;
+  }
   if (!directory_.GiveUp(bare)) return;
   ground_.home.Expel(Jid::OfPrepared(bare), net::StreamError::kReset,
                      "the account is at home on another node");

@@ -325,6 +325,7 @@ class FarSide {
   // Of all that were not given away yet.
   void PutOffMoves();
   void FinishMove(const std::string& bare, NodeNumber to);
+  void LoseMove(const std::string& bare);
   void Stir(const SessionId& session);
   void StirHome(const std::string& bare);
   void TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions);

@@ -189,6 +189,22 @@ void FarSide::FinishMove(const std::string& bare, NodeNumber to) {
   EndHold(bare);
 }
 
+// Who took it is gone, and may have told some of that: their sessions ended with it, and those of
+// others do now.
+void FarSide::LoseMove(const std::string& bare) {
+  const auto leaving = leaving_.extract(bare);
+  ground_.home.Expel(Jid::OfPrepared(bare), net::StreamError::kReset,
+                     "the account's home was lost on its way");
+  for (const SessionId& session : leaving.mapped().sessions) {
+    if (Peer* peer = Find(session.node)) peer->guests.erase(session);
+  }
+  GiveUp(bare);
+  ClientCounters::Add(counters_.moves_failed);
+  CountGuests();
+  for (const auto& [node, peer] : peers_) Post(node, HomeStaysLetter{Jid::OfPrepared(bare)});
+  EndHold(bare);
+}
+
 // What was held goes to where the home is now.
 void FarSide::EndHold(const std::string& bare) {
   auto hold = holds_.extract(bare);
@@ -231,7 +247,7 @@ void FarSide::MovesWithout(NodeNumber node) {
     leaving.awaited.erase(node);
     if (leaving.to == node) over.push_back(bare);
   }
-  for (const std::string& bare : over) PutOffMove(bare);
+  for (const std::string& bare : over) Given(bare) ? LoseMove(bare) : PutOffMove(bare);
 }
 
 std::vector<FarSide::Hold> FarSide::TakeHoldsBy(NodeNumber node) {

@@ -61,6 +61,12 @@ void HomeDirectory::Moved(const std::string& bare, NodeNumber node, net::Time no
   Touch(bare, now);
 }
 
+std::optional<NodeNumber> HomeDirectory::RecordedAt(const std::string& bare) const {
+  const auto it = records_.find(bare);
+  if (it == records_.end()) return std::nullopt;
+  return it->second.node;
+}
+
 uint64_t HomeDirectory::StampOf(const std::string& bare) const {
   const auto it = records_.find(bare);
   return it == records_.end() ? 0 : it->second.stamp;

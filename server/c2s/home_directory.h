@@ -50,6 +50,8 @@ class HomeDirectory {
   void Erased(const std::string& bare, NodeNumber node, net::Time now);
   // It went from its node to that one, whose record may still be on its way.
   void Moved(const std::string& bare, NodeNumber node, net::Time now);
+  // The other node that has a record of it.
+  std::optional<NodeNumber> RecordedAt(const std::string& bare) const;
   // Of the record; 0: there is none.
   uint64_t StampOf(const std::string& bare) const;
 

@@ -1543,5 +1543,44 @@ TEST(FarSideTest, WhatAUserSendsWhileItsHomeMovesKeepsItsOrder) {
   for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
 }
 
+// It told one that the home is with it, and died before it told the others.
+TEST(FarSideTest, AHomeThatWasLostOnItsWayIsNowhere) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Collect();
+  for (const int node : {1, 2}) {
+    sim.Arrive(0, node);
+    sim.Collect();
+    sim.Arrive(node, 0);
+    sim.Collect();
+  }
+  for (int i = 0; i < 10; ++i) sim.Settle(true, {1, 0});
+  EXPECT_TRUE(sim.nodes[1]->records.contains(UserName(0)));
+  EXPECT_TRUE(sim.nodes[0]->far->Leaves(UserName(0)));
+  sim.Kill(1);
+  EXPECT_FALSE(guests[1]->open) << "it was at home there";
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->guests(), 0U);
+  EXPECT_TRUE(sim.nodes[0]->records.empty());
+  EXPECT_EQ(sim.nodes[0]->far->on_the_way() + sim.nodes[2]->far->on_the_way(), 0U);
+  sim.Evening();
+  Check(sim, false);
+}
+
+// The other of two homes went before this one was told that it has to go.
+TEST(FarSideTest, AHomeWithoutAnotherStays) {
+  Sim sim(1, 2);
+  Sim::Client& client = sim.Connect(0, 0, "r");
+  sim.Settle();
+  sim.nodes[0]->records.clear();  // the record was taken away for another's
+  sim.nodes[0]->far->LostHome(UserName(0));
+  sim.Settle();
+  EXPECT_TRUE(client.open);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+  sim.Evening();
+  Check(sim, false);
+}
+
 }  // namespace
 }  // namespace server
