@@ -197,6 +197,8 @@ class FarSide {
   // --- Homes that go to other nodes (far_side_moves.cc).
   // So many more begin to, of users whose sessions are all elsewhere; those that began go on.
   void MoveHomes(size_t most);
+  // The node is about to stop: no home comes here any more.
+  void BeginStop() { stops_ = true; }
   // Those that cannot end where they are, and say what they have taken before that.
   void CloseGuests();
   size_t guests() const;
@@ -396,6 +398,7 @@ class FarSide {
   };
   std::vector<Taken> taken_;  // homes that came, in this turn
   SessionId move_cursor_;     // the guest that was looked at last
+  bool stops_ = false;
   bool left_ = false;
   FarCounters counters_;
 };

@@ -66,6 +66,7 @@ void FarSide::MoveHomes(size_t most) {
 }
 
 void FarSide::CloseGuests() {
+  PutOffMoves();
   std::vector<SessionId> guests;
   for (const auto& [node, peer] : peers_) {
     for (const auto& [session, user] : peer.guests) guests.push_back(session);
@@ -295,7 +296,7 @@ void FarSide::OnLetter(NodeNumber node, const HomeRefusedLetter& letter) {
 void FarSide::OnLetter(NodeNumber node, HomeStateLetter letter) {
   const std::string& bare = letter.user.full();
   const auto hold = holds_.find(bare);
-  bool fits = !left_ && hold != holds_.end() && hold->second.by == node;
+  bool fits = !stops_ && !left_ && hold != holds_.end() && hold->second.by == node;
   if (fits) ground_.home.Release(bare);
   fits = fits && !directory_.IsMine(bare) && !ground_.home.Has(bare);
   std::vector<SessionId> sessions;
@@ -326,7 +327,7 @@ void FarSide::TakenIn(NodeNumber from, const Jid& user, const std::vector<Sessio
   const std::string& bare = user.full();
   const auto hold = holds_.find(bare);
   // Its node went meanwhile, and its sessions ended with that; or nobody waits for it any more.
-  if (left_ || hold == holds_.end() || hold->second.by != from) {
+  if (stops_ || left_ || hold == holds_.end() || hold->second.by != from) {
     Post(from, HomeRefusedLetter{user});
     if (!directory_.IsMine(bare)) return ground_.home.Drop(bare);
     // Others of the user came meanwhile, and made it at home here.
@@ -358,10 +359,14 @@ void FarSide::TakenIn(NodeNumber from, const Jid& user, const std::vector<Sessio
 void FarSide::OnLetter(NodeNumber node, const HomeHereLetter& letter) {
   const std::string& bare = letter.user.full();
   if (leaving_.contains(bare)) return FinishMove(bare, node);
-  if (directory_.IsMine(bare)) return;
+  const auto hold = holds_.find(bare);
+  if (directory_.IsMine(bare)) {  // two homes met
+    if (hold != holds_.end() && hold->second.by != 0) EndHold(bare);
+    return;
+  }
   directory_.Moved(bare, node, Now());
   AtHomeNow(letter.user, letter.sessions, node);
-  if (const auto hold = holds_.find(bare); hold != holds_.end()) EndHold(bare);
+  EndHold(bare);
 }
 
 // Sessions of this node.

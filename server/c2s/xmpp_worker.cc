@@ -540,6 +540,7 @@ void XmppWorker::BeginStop(std::function<void()> empty) {
   stopping_ = true;
   listeners_.clear();
   home_->BeginStop();
+  far_->BeginStop();
   std::vector<Session*> all;
   for (const auto& [serial, session] : waiting_) all.push_back(session);
   // Each that ends is told to others of them: none is taken out of its place before its turn.

@@ -500,6 +500,7 @@ class Sim {
   // sessions end, and then it is gone; others hear of that when all is on its way.
   void Stop(int stops) {
     Node& node = *nodes[At(stops)];
+    node.far->BeginStop();
     for (auto& [id, client] : node.clients) {
       if (client->open) node.EndOf(*client);
     }
@@ -1580,6 +1581,48 @@ TEST(FarSideTest, AHomeWithoutAnotherStays) {
   EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
   sim.Evening();
   Check(sim, false);
+}
+
+TEST(FarSideTest, ANodeThatStopsTakesNoHomes) {
+  Sim sim(1, 2);
+  const auto guests = GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  sim.nodes[1]->far->BeginStop();
+  far.MoveHomes(1);
+  sim.Settle();
+  EXPECT_EQ(far.counters().homes_moved.load(), 0U);
+  EXPECT_EQ(far.on_the_way() + sim.nodes[1]->far->on_the_way(), 0U);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+  EXPECT_TRUE(guests[0]->open);
+}
+
+TEST(FarSideTest, AHomeWhoseSessionsAreToldToEndIsNotGivenAway) {
+  Sim sim(1, 2);
+  const auto guests = GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  far.CloseGuests();
+  EXPECT_EQ(far.on_the_way(), 0U);
+  sim.Settle();
+  EXPECT_EQ(guests[0]->closed, net::StreamError::kReset);
+  EXPECT_EQ(far.counters().homes_moved.load(), 0U);
+  EXPECT_EQ(far.guests(), 0U);
+}
+
+// Two homes of a user met: what was held for one that moved is for the one that is here.
+TEST(FarSideTest, WhatIsHeldWhereTheUserIsAtHomeMeanwhileIsLetGo) {
+  Sim sim(1, 3);
+  GuestsAt(sim, 0, {1});
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Collect();
+  sim.Arrive(0, 2);
+  EXPECT_EQ(sim.nodes[2]->far->on_the_way(), 1U);
+  sim.nodes[2]->far->Took(UserName(0));
+  std::vector<uint8_t> mail;
+  ASSERT_TRUE(AppendLetter(mail, HomeHereLetter{*Jid::Parse(UserName(0)), {}}));
+  sim.nodes[2]->far->OnMail(sim.nodes[2]->numbers.at(1), LetterKind::kHomeHere,
+                            std::span(mail).subspan(kLetterHeadBytes));
+  EXPECT_EQ(sim.nodes[2]->far->on_the_way(), 0U);
 }
 
 }  // namespace
