@@ -1,0 +1,296 @@
+// Homes that go to other nodes.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tests/server/c2s/far_side_sim.h"
+
+namespace server {
+namespace {
+
+// As a node is taken out of service: its sessions have gone to others, and their homes go after
+// them. Then it ends, and nobody notices.
+TEST(FarSideTest, WhoseHomeHasMovedOutlivesTheNodeThatItWasOn) {
+  Sim sim(1, 3);
+  std::vector<Sim::Client*> clients;
+  for (uint64_t user = 0; user < kUsers; ++user) {
+    sim.Connect(0, user, "a");
+    sim.Settle();
+    // Of each user a session on each other node, at home on the first.
+    for (int node = 1; node < 3; ++node) {
+      clients.push_back(&sim.Connect(node, user, "r" + std::to_string(node)));
+      sim.Settle();
+      sim.Available(*clients.back());
+    }
+  }
+  sim.Settle();
+  for (Sim::Client* client : sim.Open()) {
+    if (client->node == 0) sim.nodes[0]->EndOf(*client);
+  }
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->records.size(), static_cast<size_t>(kUsers));
+  const auto chat = [&] {
+    for (Sim::Client* client : clients) {
+      for (uint64_t to = 0; to < kUsers; ++to) sim.Message(*client, to);
+    }
+  };
+  chat();
+  for (int i = 0; i < 100 && !sim.nodes[0]->records.empty(); ++i) {
+    sim.nodes[0]->far->MoveHomes(1);
+    for (int n = 0; n < 30; ++n) sim.ArriveSome();
+    if (i % 4 == 0) chat();
+    for (Sim::Client* client : clients) sim.nodes[Sim::At(client->node)]->Take(*client);
+    sim.store.Answer();
+  }
+  EXPECT_TRUE(sim.nodes[0]->records.empty()) << "at home where they were";
+  EXPECT_EQ(sim.nodes[0]->far->counters().homes_moved.load(), static_cast<uint64_t>(kUsers));
+  sim.Settle();
+  for (int i = 0; i < 3; ++i) {
+    for (Sim::Client* client : clients) sim.nodes[Sim::At(client->node)]->Take(*client);
+    sim.Settle();
+  }
+  sim.Kill(0);
+  sim.Settle();
+  chat();
+  for (const Sim::Client* client : clients) {
+    EXPECT_TRUE(client->open) << client->full << " was closed";
+  }
+  sim.Evening();
+  Check(sim, false);
+  EXPECT_EQ(sim.met, 0);
+  for (const auto& [id, fate] : sim.fates) EXPECT_GE(fate.taken, 1) << id;
+}
+
+// A node stops while what it gave to sessions elsewhere is acknowledged: nobody gets it once more.
+TEST(FarSideTest, WhatASessionElsewhereTookIsNotGivenAgainBehindAStop) {
+  for (uint64_t seed = 1; seed <= 200 && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Sim sim(seed, 3);
+    std::vector<Sim::Client*> clients;
+    for (uint64_t user = 0; user < kUsers; ++user) {
+      sim.Connect(0, user, "a");
+      sim.Settle();
+      clients.push_back(&sim.Connect(1 + static_cast<int>(user % 2), user, "r"));
+      sim.Settle();
+      sim.Available(*clients.back());
+    }
+    sim.Settle();
+    for (int i = 0; i < 20; ++i) {
+      for (uint64_t to = 0; to < kUsers; ++to) {
+        if (sim.random.Below(3) == 0) sim.Message(*clients[sim.random.Below(kUsers)], to);
+      }
+      for (int n = 0; n < 10; ++n) sim.ArriveSome();
+    }
+    for (Sim::Client* client : clients) sim.nodes[Sim::At(client->node)]->Take(*client);
+    sim.Stop(0);
+    sim.Evening();
+    Check(sim, false);
+    for (const auto& [id, fate] : sim.fates) EXPECT_LE(fate.taken, 1) << id << " was doubled";
+  }
+}
+
+// A node of before would send on to where the home was.
+TEST(FarSideTest, WhereOneNodeKnowsNothingOfThatHomesStay) {
+  Sim sim(1, 2);
+  sim.Connect(0, 0, "a");
+  sim.Settle();
+  Sim::Client& there = sim.Connect(1, 0, "r");
+  sim.Settle();
+  for (Sim::Client* client : sim.Open()) {
+    if (client->node == 0) sim.nodes[0]->EndOf(*client);
+  }
+  sim.Settle();
+  sim.nodes[0]->far->NodeUp(99, "older@host", kLettersWithMovingHomes - 1);
+  sim.nodes[0]->far->MoveHomes(1);
+  EXPECT_EQ(sim.nodes[0]->far->on_the_way(), 0U);
+  EXPECT_EQ(sim.nodes[0]->far->counters().to_move.load(), 0U);
+  sim.nodes[0]->far->NodeDown(99);
+  sim.nodes[0]->far->MoveHomes(1);
+  EXPECT_EQ(sim.nodes[0]->far->on_the_way(), 2U);
+  sim.Settle();
+  EXPECT_TRUE(there.open);
+  EXPECT_TRUE(sim.nodes[0]->records.empty());
+  EXPECT_EQ(sim.nodes[1]->far->lodgers(), 0U);
+}
+
+// That a node holds back was said for a move that was put off: for the next one it says nothing.
+TEST(FarSideTest, WhoHeldForAMoveThatWasPutOffIsAskedAgain) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  sim.Collect();
+  sim.Settle(true, {1, 0});  // its answer is on the way
+  EXPECT_TRUE(far.Leaves(UserName(0)));
+  sim.Pass(FarSide::kMoveTime + std::chrono::milliseconds(1));
+  EXPECT_FALSE(far.Leaves(UserName(0)));
+  sim.Settle(true, {1, 0});
+  sim.Message(*guests[0], 1);
+  sim.Collect();
+  sim.Pass(FarSide::kMoveAgain);
+  far.MoveHomes(1);
+  sim.Collect();
+  ASSERT_TRUE(far.Leaves(UserName(0)));
+  sim.Arrive(1, 0);  // the answer, without what was sent behind it
+  sim.Settle(true, {1, 0});
+  sim.Settle();
+  EXPECT_TRUE(guests[0]->open);
+  EXPECT_EQ(guests[0]->memory->settled.size(), guests[0]->memory->sent);
+  sim.Evening();
+  Check(sim, false);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
+// It was not asked to hold anything back, nor whether it knows how to.
+TEST(FarSideTest, WhenANodeComesUpHomesThatWereAboutToGoStay) {
+  Sim sim(1, 2);
+  GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  for (const uint8_t version : {kLettersVersion, uint8_t{kLettersWithMovingHomes - 1}}) {
+    SCOPED_TRACE(static_cast<int>(version));
+    far.MoveHomes(1);
+    EXPECT_EQ(far.on_the_way(), 2U);
+    far.NodeUp(99, "new@host", version);
+    EXPECT_EQ(far.on_the_way(), 0U);
+    sim.Settle();
+    EXPECT_EQ(sim.nodes[0]->records.size(), 1U);
+    far.NodeDown(99);
+    sim.Pass(FarSide::kMoveAgain);
+  }
+}
+
+// What it had been sent is sent anew before what was held back behind that.
+TEST(FarSideTest, WhatWasHeldForANodeThatIsGoneComesBehindWhatItHadBeenSent) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {2});
+  Sim::Client& sender = sim.Connect(1, 1, "s");
+  sim.Settle();
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Message(sender, 0);  // on its way when it is asked to hold
+  sim.Collect();
+  sim.Settle(true, {1, 0});
+  sim.Message(sender, 0);
+  sim.Settle(true, {1, 0});
+  EXPECT_EQ(sim.nodes[1]->far->on_the_way(), 1U);
+  sim.Kill(0);
+  sim.Evening();
+  Check(sim, false);
+  EXPECT_EQ(sim.disordered, 0);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
+// By way of the old home, and then of the new one.
+TEST(FarSideTest, WhatAUserSendsWhileItsHomeMovesKeepsItsOrder) {
+  Sim sim(1, 4);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  Sim::Client& receiver = sim.Connect(3, 1, "x");
+  sim.Settle();
+  sim.Available(receiver);
+  sim.Settle();
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Message(*guests[1], 1);
+  // Slow, from here on, is the way from the old home to the receiver: it holds, and says so.
+  sim.Collect();
+  sim.Arrive(0, 3);
+  for (int i = 0; i < 4; ++i) {
+    sim.Settle(true, {0, 3});
+    sim.Pass(std::chrono::milliseconds(100));
+  }
+  sim.Message(*guests[1], 1);
+  sim.Settle(true, {0, 3});
+  sim.Settle();
+  sim.Pass(std::chrono::milliseconds(100));
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->counters().homes_moved.load(), 1U);
+  sim.Evening();
+  Check(sim, false);
+  EXPECT_EQ(sim.disordered, 0);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
+// It told one that the home is with it, and died before it told the others.
+TEST(FarSideTest, AHomeThatWasLostOnItsWayIsNowhere) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Collect();
+  for (const int node : {1, 2}) {
+    sim.Arrive(0, node);
+    sim.Collect();
+    sim.Arrive(node, 0);
+    sim.Collect();
+  }
+  for (int i = 0; i < 10; ++i) sim.Settle(true, {1, 0});
+  EXPECT_TRUE(sim.nodes[1]->records.contains(UserName(0)));
+  EXPECT_TRUE(sim.nodes[0]->far->Leaves(UserName(0)));
+  sim.Kill(1);
+  EXPECT_FALSE(guests[1]->open) << "it was at home there";
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->guests(), 0U);
+  EXPECT_TRUE(sim.nodes[0]->records.empty());
+  EXPECT_EQ(sim.nodes[0]->far->on_the_way() + sim.nodes[2]->far->on_the_way(), 0U);
+  sim.Evening();
+  Check(sim, false);
+}
+
+// The other of two homes went before this one was told that it has to go.
+TEST(FarSideTest, AHomeWithoutAnotherStays) {
+  Sim sim(1, 2);
+  Sim::Client& client = sim.Connect(0, 0, "r");
+  sim.Settle();
+  sim.nodes[0]->records.clear();  // the record was taken away for another's
+  sim.nodes[0]->far->LostHome(UserName(0));
+  sim.Settle();
+  EXPECT_TRUE(client.open);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+  sim.Evening();
+  Check(sim, false);
+}
+
+TEST(FarSideTest, ANodeThatStopsTakesNoHomes) {
+  Sim sim(1, 2);
+  const auto guests = GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  sim.nodes[1]->far->BeginStop();
+  far.MoveHomes(1);
+  sim.Settle();
+  EXPECT_EQ(far.counters().homes_moved.load(), 0U);
+  EXPECT_EQ(far.on_the_way() + sim.nodes[1]->far->on_the_way(), 0U);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+  EXPECT_TRUE(guests[0]->open);
+}
+
+TEST(FarSideTest, AHomeWhoseSessionsAreToldToEndIsNotGivenAway) {
+  Sim sim(1, 2);
+  const auto guests = GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  far.CloseGuests();
+  EXPECT_EQ(far.on_the_way(), 0U);
+  sim.Settle();
+  EXPECT_EQ(guests[0]->closed, net::StreamError::kReset);
+  EXPECT_EQ(far.counters().homes_moved.load(), 0U);
+  EXPECT_EQ(far.guests(), 0U);
+}
+
+// Two homes of a user met: what was held for one that moved is for the one that is here.
+TEST(FarSideTest, WhatIsHeldWhereTheUserIsAtHomeMeanwhileIsLetGo) {
+  Sim sim(1, 3);
+  GuestsAt(sim, 0, {1});
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Collect();
+  sim.Arrive(0, 2);
+  EXPECT_EQ(sim.nodes[2]->far->on_the_way(), 1U);
+  sim.nodes[2]->far->Took(UserName(0));
+  std::vector<uint8_t> mail;
+  ASSERT_TRUE(AppendLetter(mail, HomeHereLetter{*Jid::Parse(UserName(0)), {}}));
+  sim.nodes[2]->far->OnMail(sim.nodes[2]->numbers.at(1), LetterKind::kHomeHere,
+                            std::span(mail).subspan(kLetterHeadBytes));
+  EXPECT_EQ(sim.nodes[2]->far->on_the_way(), 0U);
+}
+
+}  // namespace
+}  // namespace server
