@@ -40,6 +40,7 @@
 #include "server/c2s/moved_sessions.h"
 #include "server/c2s/ticket_book.h"
 #include "server/im/letters.h"
+#include "server/im/moved_session.h"
 #include "server/im/ports.h"
 
 namespace server {
@@ -61,6 +62,8 @@ class HomeDoor {
   virtual void Expel(const Jid& user, net::StreamError error, const std::string& text) = 0;
   // Home's of those names, of one that moves to another node.
   virtual bool MayMove(const std::string& bare) = 0;
+  using Holds = std::function<bool(const SessionAtHome& session)>;
+  virtual bool EachSession(const std::string& bare, const Holds& holds) = 0;
   virtual std::vector<MovedSession> Sessions(const std::string& bare) = 0;
   virtual void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
                       std::move_only_function<void(bool taken)> done) = 0;

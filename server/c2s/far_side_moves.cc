@@ -88,7 +88,7 @@ bool FarSide::MayLeave(const std::string& bare) {
   if (!directory_.IsMine(bare) || holds_.contains(bare) || !ground_.home.MayMove(bare)) {
     return false;
   }
-  return std::ranges::all_of(ground_.home.Sessions(bare), [this](const MovedSession& session) {
+  return ground_.home.EachSession(bare, [this](const SessionAtHome& session) {
     return AtHome(session.id.node, session.id) && !order_.Waits(session.id) &&
            !(session.detached && tickets_.HasAny(session.id));
   });
@@ -139,8 +139,7 @@ void FarSide::TryMove(const std::string& bare) {
   Leaving& leaving = it->second;
   if (!directory_.IsMine(bare) || Now() - leaving.since > kMoveTime) return PutOffMove(bare);
   if (!leaving.awaited.empty() || !ground_.home.MayMove(bare)) return;
-  const auto sessions = ground_.home.Sessions(bare);
-  const bool rests = std::ranges::all_of(sessions, [this](const MovedSession& session) {
+  const bool rests = ground_.home.EachSession(bare, [this](const SessionAtHome& session) {
     return AtHome(session.id.node, session.id) && !order_.Waits(session.id) &&
            !tickets_.HasAny(session.id);
   });

@@ -88,6 +88,7 @@ struct HomeBox : HomeDoor {
   void Look(const Jid&) override {}
   void Expel(const Jid&, net::StreamError, const std::string&) override {}
   bool MayMove(const std::string&) override { return false; }
+  bool EachSession(const std::string&, const Holds&) override { return true; }
   std::vector<MovedSession> Sessions(const std::string&) override { return {}; }
   void TakeIn(const Jid&, std::vector<MovedSession>,
               std::move_only_function<void(bool)> done) override {

@@ -67,6 +67,9 @@ class Home final : public HomeGate {
   // --- To another node, and from one (home_moves.cc, server/c2s/far_side_moves.cc).
   // It has sessions, and nothing of it is under way here but deliveries.
   bool MayMove(const std::string& bare);
+  // `holds` of each of its sessions.
+  bool EachSession(const std::string& bare,
+                   const std::function<bool(const SessionAtHome& session)>& holds);
   // As they are to be known there: MovedSession::node is for who knows the nodes.
   std::vector<MovedSession> Sessions(const std::string& bare);
   // `done` at once or later, in the middle of the home's work; false: it is not taken.

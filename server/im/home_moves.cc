@@ -15,29 +15,20 @@ bool Home::MayMove(const std::string& bare) {
          });
 }
 
+bool Home::EachSession(const std::string& bare,
+                       const std::function<bool(const SessionAtHome&)>& holds) {
+  const User* at = core_.Find(bare);
+  return at == nullptr || std::ranges::all_of(at->sessions, holds);
+}
+
 std::vector<MovedSession> Home::Sessions(const std::string& bare) {
   std::vector<MovedSession> sessions;
   const User* at = core_.Find(bare);
   if (at == nullptr) return sessions;
   for (const HomeSession& one : at->sessions) {
-    MovedSession session{.id = one.id,
-                         .node = {},
-                         .resource = one.resource,
-                         .presence = std::nullopt,
-                         .directed = {},
-                         .resume_tag = one.resume_tag,
-                         .priority = one.priority,
-                         .available = one.available,
-                         .interested = one.interested,
-                         .blocklist = one.blocklist,
-                         .carbons = one.carbons,
-                         .detached = one.detached,
-                         .resumable = one.resumable,
-                         .secure = one.secure,
-                         .behind = one.behind};
+    MovedSession& session = sessions.emplace_back(MovedSession{one});
     if (one.presence != nullptr) session.presence = *one.presence;
     if (one.directed != nullptr) session.directed = *one.directed;
-    sessions.push_back(std::move(session));
   }
   return sessions;
 }
@@ -49,24 +40,12 @@ void Home::TakeIn(const Jid& user, std::vector<MovedSession> sessions,
                            User* at, StoreError) mutable {
     if (at == nullptr || !at->sessions.empty()) return done(false);
     for (MovedSession& one : sessions) {
-      HomeSession session;
-      session.id = one.id;
-      session.resource = std::move(one.resource);
+      HomeSession& session = at->sessions.emplace_back();
       if (one.presence) session.presence = std::make_shared<const std::string>(*one.presence);
       if (!one.directed.empty()) {
         session.directed = std::make_unique<std::vector<std::string>>(std::move(one.directed));
       }
-      session.resume_tag = one.resume_tag;
-      session.priority = one.priority;
-      session.available = one.available;
-      session.interested = one.interested;
-      session.blocklist = one.blocklist;
-      session.carbons = one.carbons;
-      session.detached = one.detached;
-      session.resumable = one.resumable;
-      session.secure = one.secure;
-      session.behind = one.behind;
-      at->sessions.push_back(std::move(session));
+      static_cast<SessionAtHome&>(session) = std::move(one);
     }
     // What the other has stored in its last moments, before what was held meanwhile.
     messages_.DeliverOffline(*at);

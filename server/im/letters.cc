@@ -354,16 +354,19 @@ void Write(Writer& out, const MovedSession& session) {
   out.Number(static_cast<uint8_t>(session.priority), 1);
 }
 MovedSession ReadMovedSession(Reader& in) {
-  MovedSession session{.id = in.Session(0),
-                       .node = in.Text(kShort),
-                       .resource = in.Text(kShort),
-                       .presence = std::nullopt,
-                       .directed = {}};
+  MovedSession session;
+  session.id = in.Session(0);
+  session.node = in.Text(kShort);
+  session.resource = in.Text(kShort);
   Flags flags(in.Number(2), 9);
-  for (bool* flag : {&session.available, &session.interested, &session.blocklist, &session.carbons,
-                     &session.detached, &session.resumable, &session.secure, &session.behind}) {
-    *flag = flags.Next();
-  }
+  session.available = flags.Next();
+  session.interested = flags.Next();
+  session.blocklist = flags.Next();
+  session.carbons = flags.Next();
+  session.detached = flags.Next();
+  session.resumable = flags.Next();
+  session.secure = flags.Next();
+  session.behind = flags.Next();
   if (flags.Next()) session.presence = in.Text(kLong);
   const size_t directed = in.Number(4);
   if (directed > kDirectedMax) in.Spoil();

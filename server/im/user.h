@@ -15,34 +15,21 @@
 #include "server/im/archive_prefs.h"
 #include "server/im/block_list.h"
 #include "server/im/contacts.h"
+#include "server/im/moved_session.h"
 #include "server/im/parcel.h"
 #include "server/store/store.h"
 #include "server/xmpp/jid.h"
 
 namespace server {
 
-struct HomeSession {
-  SessionId id;
-  std::string resource;
+struct HomeSession : SessionAtHome {
+  bool ending : 1 = false;  // lost something already; its end is on its way
   // The content of its last presence while it is available; null: it has none.
   std::shared_ptr<const std::string> presence;
   // Who has its presence because it was sent to them alone (RFC 6121 section 4.6).
   std::unique_ptr<std::vector<std::string>> directed;
-  uint64_t resume_tag = 0;  // SessionState's
   // As which it was known before it was resumed elsewhere: what it sent there may be under way.
   std::vector<SessionId> before;
-  int8_t priority = 0;
-  bool available : 1 = false;
-  bool interested : 1 = false;  // has asked for the roster
-  bool blocklist : 1 = false;   // has asked for the blocking list
-  bool carbons : 1 = false;
-  bool detached : 1 = false;
-  bool resumable : 1 = false;
-  bool secure : 1 = false;
-  bool ending : 1 = false;  // lost something already; its end is on its way
-  // It has some of what waited, and more waits: what comes for it alone comes behind that. Never
-  // while its connection is gone: nobody knows when it will take what it has.
-  bool behind : 1 = false;
 };
 
 struct User;

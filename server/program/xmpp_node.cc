@@ -11,6 +11,7 @@
 #include "net/base/check.h"
 #include "net/base/wall_clock.h"
 #include "net/report/log.h"
+#include "server/c2s/door_of_home.h"
 #include "server/im/home.h"
 #include "server/muc/muc_host.h"
 #include "server/program/memory_facts.h"
@@ -55,7 +56,7 @@ ModulesOptions ModulesOf(const NodeConfig& config) {
 }
 
 // The home of a worker's users with its rooms, and what answers for them.
-class HomeWithModules final : public HomeBox {
+class HomeWithModules final : public DoorOfHome<HomeBox> {
  public:
   // What all homes of the node are made with.
   struct Plan {
@@ -106,24 +107,12 @@ class HomeWithModules final : public HomeBox {
   std::string StreamFeatures() override { return features_; }
   void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
     if (rooms_.Serves(user.domain())) return rooms_.Close(user.full());
-    home_.Expel(user, error, text);
+    DoorOfHome::Expel(user, error, text);
   }
-  bool Knows(const std::string& bare) override { return home_.Knows(bare); }
   bool Has(const std::string& bare) override { return home_.Has(bare) || rooms_.Has(bare); }
-  void Release(const std::string& bare) override { home_.Release(bare); }
-  bool Awaits(uint64_t ticket) override { return home_.Awaits(ticket); }
-  bool MayMove(const std::string& bare) override { return home_.MayMove(bare); }
-  std::vector<MovedSession> Sessions(const std::string& bare) override {
-    return home_.Sessions(bare);
-  }
-  void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
-              std::move_only_function<void(bool)> done) override {
-    home_.TakeIn(user, std::move(sessions), std::move(done));
-  }
-  void Drop(const std::string& bare) override { home_.Drop(bare); }
-  void Look(const Jid& user) override { home_.Look(user); }
 
  private:
+  Home& behind() override { return home_; }
   static HomeOptions OptionsFor(const HomeGround& ground, const Plan& plan) {
     HomeOptions options = plan.home;
     options.services = plan.muc.services;

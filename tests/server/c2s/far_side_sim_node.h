@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "net/base/random.h"
+#include "server/c2s/door_of_home.h"
 #include "server/c2s/far_side.h"
 #include "server/c2s/moved_sessions.h"
 #include "server/im/home.h"
@@ -85,7 +86,7 @@ struct SimWorld {
   int slipped = 0;  // what a client sent came to its home behind what it sent later
 };
 
-class SimNode final : public SessionGate, public HomeGate, public HomeDoor {
+class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<HomeDoor> {
  public:
   SimNode(SimWorld& world, int number)
       : sim_(world),
@@ -356,23 +357,6 @@ class SimNode final : public SessionGate, public HomeGate, public HomeDoor {
 
   // --- HomeDoor
   HomeGate& gate() override { return door_; }
-  bool Knows(const std::string& bare) override { return home_.Knows(bare); }
-  bool Has(const std::string& bare) override { return home_.Has(bare); }
-  void Release(const std::string& bare) override { home_.Release(bare); }
-  bool Awaits(uint64_t ticket) override { return home_.Awaits(ticket); }
-  bool MayMove(const std::string& bare) override { return home_.MayMove(bare); }
-  std::vector<MovedSession> Sessions(const std::string& bare) override {
-    return home_.Sessions(bare);
-  }
-  void TakeIn(const Jid& user, std::vector<MovedSession> sessions,
-              std::move_only_function<void(bool)> done) override {
-    home_.TakeIn(user, std::move(sessions), std::move(done));
-  }
-  void Drop(const std::string& bare) override { home_.Drop(bare); }
-  void Look(const Jid& user) override { home_.Look(user); }
-  void Expel(const Jid& user, net::StreamError error, const std::string& text) override {
-    home_.Expel(user, error, text);
-  }
   void Tick() {
     home_.Tick();
     far->Tick();
@@ -402,6 +386,7 @@ class SimNode final : public SessionGate, public HomeGate, public HomeDoor {
   size_t home_users() const { return home_.users(); }
 
  private:
+  Home& behind() override { return home_; }
   // Looks at the order in which what one client sent comes to its home.
   class Door final : public HomeGate {
    public:
