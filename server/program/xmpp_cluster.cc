@@ -83,7 +83,7 @@ void XmppCluster::Detach() {
   peers_.clear();
   names_.clear();
   changes_.clear();
-  losses_.clear();
+  losses_.Clear();
 }
 
 void XmppCluster::OnEvent(const ClusterEvent& event) {
@@ -239,7 +239,7 @@ void XmppCluster::TellChanges() {
 // homes of one user, when all sessions are known.
 
 void XmppCluster::OnConflict(const ClusterEvent& event) {
-  if (event.table == kHomeTable) return losses_.push_back(event.key);
+  if (event.table == kHomeTable) return losses_.Add(event.key);
   if (event.table != kSessionTable) return;
   const auto id =
       SessionOf({reinterpret_cast<const char*>(event.bytes.data()), event.bytes.size()});
@@ -251,10 +251,29 @@ void XmppCluster::OnConflict(const ClusterEvent& event) {
 
 void XmppCluster::JudgeLosses() {
   if (losses_.empty() || !cluster_.cluster().table(kSessionTable)->whole()) return;
-  for (std::string& bare : std::exchange(losses_, {})) {
+  for (std::string& bare : losses_.Judge([this](const auto& one) { return OwnerOf(one); })) {
     const size_t worker = DeputyOf(bare);
     service_->OnWorker(worker, [bare = std::move(bare)](XmppWorker& w) { w.far().LostHome(bare); });
   }
+}
+
+HomeLosses::Owner XmppCluster::OwnerOf(const std::string& bare) const {
+  using Owner = HomeLosses::Owner;
+  const auto known = [this](std::string_view node) {
+    const auto it = peers_.find(node);
+    return it != peers_.end() && it->second.told && !it->second.out;
+  };
+  auto owner = Owner::kNobody;
+  cluster_.cluster().table(kHomeTable)->ForEach(bare, [&](const RecordView& record) {
+    if (owner == Owner::kThisNode) return;
+    owner = record.own            ? Owner::kThisNode
+            : known(record.owner) ? Owner::kReached
+                                  : Owner::kUnreached;
+  });
+  // Of one that may be about to go the workers know the record still.
+  const bool any_out =
+      std::ranges::any_of(peers_, [](const auto& peer) { return peer.second.out; });
+  return owner == Owner::kNobody && any_out ? Owner::kUnreached : owner;
 }
 
 // --- Out.

@@ -21,6 +21,7 @@
 
 #include "net/base/clock.h"
 #include "net/report/metrics.h"
+#include "server/c2s/home_losses.h"
 #include "server/c2s/xmpp_service.h"
 #include "server/cluster/peer_stream.h"
 #include "server/dist/dist_node.h"
@@ -83,6 +84,7 @@ class XmppCluster {
   void FlushSoon();
   void Tick();
   void JudgeLosses();
+  HomeLosses::Owner OwnerOf(const std::string& bare) const;
   void EndOut();
   PeerStream::Send SendTo(const std::string& name);
   NodeNumber NewNumber();
@@ -96,8 +98,8 @@ class XmppCluster {
   XmppService* service_ = nullptr;  // while it serves clients
   std::map<std::string, Peer, std::less<>> peers_;
   std::map<NodeNumber, std::string> names_;
-  std::vector<Change> changes_;      // of other nodes' homes, to be told
-  std::vector<std::string> losses_;  // homes of ours that met others, which stay
+  std::vector<Change> changes_;  // of other nodes' homes, to be told
+  HomeLosses losses_;            // homes of ours that met others, which stay
   NodeNumber last_number_ = 0;
   uint64_t last_relation_ = 0;
   bool flushing_ = false;

@@ -142,6 +142,29 @@ TEST(FarSideTest, OnWildDaysNothingIsLostOfWhatIsSaidToMany) {
   EXPECT_GT(totals.shared, 0);
 }
 
+// Nodes that meet hear of each other's homes before their deputies reach each other.
+TEST(FarSideTest, OnWildDaysHomesFindTogetherThoughNodesAreReachedLate) {
+  Totals totals;
+  EachSeed([&](int seed) {
+    SCOPED_TRACE("late seed " + std::to_string(seed));
+    Sim sim(static_cast<uint64_t>(seed) + 2'000'000, 2 + seed % 3);
+    sim.late = true;
+    net::FastRandom random(static_cast<uint64_t>(seed));
+    for (int i = 0; i < 600; ++i) {
+      sim.Step(true);
+      MoveSome(sim, random);
+      Sim::Node& node = *sim.nodes[random.Below(Count(sim.nodes.size()))];
+      const int other = static_cast<int>(random.Below(Count(sim.nodes.size())));
+      if (random.Below(20) == 0 && node.numbers.contains(other)) sim.Reach(node.index, other);
+    }
+    sim.Evening();
+    Check(sim, false);
+    for (const auto& one : sim.nodes) EXPECT_TRUE(one->losses.empty());
+    totals.met += sim.met;
+  });
+  EXPECT_GT(totals.met, 0);
+}
+
 // A session took what it had with it, and told of it before its old worker had told the home.
 TEST(FarSideTest, WhatWasTakenBeforeItsHomeKnewWhereItWentIsNotAwaited) {
   Totals totals;

@@ -71,14 +71,44 @@ class Sim : public SimWorld {
     for (const auto& [me, other] : {std::pair(a, b), std::pair(b, a)}) {
       Node& node = *nodes[At(me)];
       node.numbers[other] = ++node.last_number;
-      node.far->NodeUp(node.last_number, Node::Name(other), kLettersVersion);
+      node.others[other] = {};
+      if (!late) Reach(me, other);
       for (const auto& [bare, stamp] : nodes[At(other)]->records) {
         links[{other, me}].push_back({{}, {.bare = bare, .gone = false}, stamp});
       }
     }
   }
+  // The relation with it has begun: its deputy hears of it.
+  void Reach(int me, int other) {
+    Node& node = *nodes[At(me)];
+    if (std::exchange(node.others.at(other).reached, true)) return;
+    const NodeNumber number = node.numbers.at(other);
+    node.far->NodeUp(number, Node::Name(other), kLettersVersion);
+    for (const auto& [bare, stamp] : node.others.at(other).records) {
+      node.far->Recorded(bare, number, stamp);
+    }
+    JudgeLosses(node);
+  }
+  void ReachAll() {
+    for (const auto& node : nodes) {
+      for (const auto& [other, number] : node->numbers) Reach(node->index, other);
+    }
+  }
+  void JudgeLosses(Node& node) {
+    const auto owner_of = [&](const std::string& bare) {
+      if (node.records.contains(bare)) return HomeLosses::Owner::kThisNode;
+      for (const auto& [other, known] : node.others) {
+        if (!known.records.contains(bare)) continue;
+        return known.reached ? HomeLosses::Owner::kReached : HomeLosses::Owner::kUnreached;
+      }
+      return HomeLosses::Owner::kNobody;
+    };
+    for (const std::string& bare : node.losses.Judge(owner_of)) node.far->LostHome(bare);
+  }
   void Part(int a, int b) {
     if (!Related(a, b)) return;
+    nodes[At(a)]->others.erase(b);
+    nodes[At(b)]->others.erase(a);
     links.erase({a, b});
     links.erase({b, a});
     const NodeNumber of_b = nodes[At(a)]->numbers.extract(b).mapped();
@@ -92,6 +122,7 @@ class Sim : public SimWorld {
       links.erase({dead, other});
       links.erase({other, dead});
       const NodeNumber number = nodes[At(other)]->numbers.extract(dead).mapped();
+      nodes[At(other)]->others.erase(dead);
       nodes[At(other)]->far->NodeDown(number);
     }
     for (auto& [id, client] : nodes[At(dead)]->clients) killed.push_back(std::move(client));
@@ -157,6 +188,7 @@ class Sim : public SimWorld {
     Node& node = *nodes[At(to)];
     const NodeNumber number = node.numbers.at(from);
     if (!mail.letters.empty()) {
+      Reach(to, from);  // nothing is sent before a relation
       LetterDealer dealer;
       const auto dealt = dealer.Deal(mail.letters, 1);
       EXPECT_EQ(dealt.taken, mail.letters.size());
@@ -169,16 +201,23 @@ class Sim : public SimWorld {
       }
       return;
     }
-    if (mail.home.gone) return node.far->Erased(mail.home.bare, number);
-    node.far->Recorded(mail.home.bare, number, mail.stamp);
+    Node::Other& other = node.others.at(from);
+    if (mail.home.gone) {
+      other.records.erase(mail.home.bare);
+      if (other.reached) node.far->Erased(mail.home.bare, number);
+      return JudgeLosses(node);
+    }
+    other.records[mail.home.bare] = mail.stamp;
+    if (other.reached) node.far->Recorded(mail.home.bare, number, mail.stamp);
     const auto own = node.records.find(mail.home.bare);
     if (own == node.records.end() || own->second > mail.stamp) return;
     if (!node.far->Leaves(mail.home.bare)) ++met;  // else it is the one that it becomes
     node.records.erase(own);
-    for (const auto& [other, peer] : node.numbers) {
-      links[{to, other}].push_back({{}, {.bare = mail.home.bare, .gone = true}, 0});
+    for (const auto& [all, peer] : node.numbers) {
+      links[{to, all}].push_back({{}, {.bare = mail.home.bare, .gone = true}, 0});
     }
-    node.far->LostHome(mail.home.bare);
+    node.losses.Add(mail.home.bare);
+    JudgeLosses(node);
   }
   void ArriveSome() {
     Collect();
@@ -217,7 +256,10 @@ class Sim : public SimWorld {
   void Pass(net::Duration time) {
     clock.Advance(time);
     unix_us += std::chrono::duration_cast<std::chrono::microseconds>(time).count();
-    for (auto& node : nodes) node->Tick();
+    for (auto& node : nodes) {
+      JudgeLosses(*node);
+      node->Tick();
+    }
   }
 
   // --- Clients.
@@ -369,6 +411,7 @@ class Sim : public SimWorld {
         if (a != b) Meet(a, b);
       }
     }
+    ReachAll();
     Settle();
     for (int i = 0; i < 8; ++i) {
       for (Client* client : Open()) nodes[At(client->node)]->Take(*client);
@@ -410,6 +453,7 @@ class Sim : public SimWorld {
   std::vector<std::unique_ptr<Client>> killed;
   std::vector<Client*> waiting;
   std::map<std::pair<int, int>, std::deque<Mail>> links;
+  bool late = false;  // nodes that meet know each other's records for a while before they speak
   int met = 0;
   int shared = 0;  // parcels that came with the number of their content
 };

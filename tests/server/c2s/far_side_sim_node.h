@@ -16,6 +16,7 @@
 #include "net/base/random.h"
 #include "server/c2s/door_of_home.h"
 #include "server/c2s/far_side.h"
+#include "server/c2s/home_losses.h"
 #include "server/c2s/moved_sessions.h"
 #include "server/im/home.h"
 #include "tests/server/im/map_store.h"
@@ -378,10 +379,17 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
   std::unique_ptr<FarSide> far;
   std::map<SessionId, std::unique_ptr<SimClient>> clients;
   LeftSessions left;
+  HomeLosses losses;
   std::vector<std::string> homes_lost;       // of nodes that went
   std::deque<std::function<void()>> posted;  // between workers
   std::map<std::string, uint64_t> records;   // own homes: their stamps
   std::map<int, NodeNumber> numbers;         // of nodes that it is in a relation with
+  // Records of those, and whether its deputy knows that the node is there.
+  struct Other {
+    std::map<std::string, uint64_t> records;
+    bool reached = false;
+  };
+  std::map<int, Other> others;
   NodeNumber last_number = 0;
   size_t home_users() const { return home_.users(); }
 

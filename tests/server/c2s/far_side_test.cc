@@ -121,5 +121,54 @@ TEST(FarSideTest, WhoSendsToANodeThatItIsNotAtHomeOnEnds) {
   EXPECT_EQ(client.closed, net::StreamError::kReset);
 }
 
+// The sides meet: each of two nodes has the other's record before it reaches it, and neither has it
+// said anew at each look, for ever.
+TEST(FarSideTest, TwoHomesThatMetWaitUntilTheirNodesReachEachOther) {
+  Sim sim(1, 2);
+  sim.Part(0, 1);
+  Sim::Client& one = sim.Connect(0, 0, "one");
+  Sim::Client& two = sim.Connect(1, 0, "two");
+  sim.Settle();
+  const uint64_t said = sim.stamps;
+  sim.late = true;
+  sim.Meet(0, 1);
+  for (int i = 0; i < 5; ++i) {
+    sim.Settle();
+    sim.Pass(std::chrono::milliseconds(100));
+  }
+  EXPECT_EQ(sim.stamps, said);
+  EXPECT_EQ(sim.nodes[0]->losses.size(), 1U) << "the older one";
+  EXPECT_TRUE(one.open && two.open);
+  sim.Reach(1, 0);
+  sim.Settle();
+  EXPECT_TRUE(one.open) << "where its client would go is not known here";
+  sim.Reach(0, 1);
+  sim.Settle();
+  EXPECT_EQ(one.closed, net::StreamError::kReset);
+  EXPECT_TRUE(two.open);
+  EXPECT_EQ(sim.stamps, said);
+  sim.Evening();
+  Check(sim, false);
+}
+
+TEST(FarSideTest, AHomeWhoseOtherWentUnreachedSaysThatItIsThere) {
+  Sim sim(1, 2);
+  sim.Part(0, 1);
+  Sim::Client& one = sim.Connect(0, 0, "one");
+  Sim::Client& two = sim.Connect(1, 0, "two");
+  sim.Settle();
+  sim.late = true;
+  sim.Meet(0, 1);
+  sim.Settle();
+  EXPECT_FALSE(sim.nodes[0]->records.contains(UserName(0)));
+  sim.nodes[1]->EndOf(two);
+  sim.Settle();
+  EXPECT_TRUE(one.open);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+  EXPECT_TRUE(sim.nodes[0]->losses.empty());
+  sim.Evening();
+  Check(sim, false);
+}
+
 }  // namespace
 }  // namespace server
