@@ -1,6 +1,7 @@
 #include "server/c2s/far_side.h"
 
 #include "server/im/iq.h"
+#include "server/im/message_bytes.h"
 
 namespace server {
 namespace {
@@ -94,6 +95,7 @@ void FarSide::LostHome(const std::string& bare) {
 void FarSide::Bind(BindRequest request) {
   const std::string& bare = request.user.full();
   if (request.session.node == 0 || Given(bare)) {
+    if (HoldsTooMuch(bare)) return FailBind(request.session, request.user, BusyXml());
     const auto again = [&] {
       return [this, request = std::move(request)]() mutable { Bind(std::move(request)); };
     };
@@ -153,12 +155,14 @@ void FarSide::FailBind(const SessionId& session, const Jid& user, std::string er
 // --- Sessions of this node, to their homes.
 
 void FarSide::Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) {
+  const size_t bytes = stanza.size();
   const auto again = [&] {
-    return [this, session, user, stanza = std::move(stanza), mark]() mutable {
+    return [this, session, user, stanza = std::move(stanza), mark,
+            counted = CountedBytes(bytes)]() mutable {
       Arrive(session, user, std::move(stanza), mark);
     };
   };
-  if (HoldBack(user.full(), again)) return;
+  if (HoldBack(user.full(), again, bytes)) return;
   const auto lodged = lodged_.find(session);
   if (lodged == lodged_.end()) return ArriveHome(session, user, std::move(stanza), mark);
   Post(lodged->second, ArriveLetter{session, user, std::move(stanza), mark.number});
@@ -226,10 +230,12 @@ void FarSide::Route(Parcel parcel, uint8_t hops) {
   // What other nodes had sent before they held it back is for the home as it is.
   if (hops == 0 || !leaving_.contains(std::string(parcel.to.bare())) || Given(parcel.to.bare())) {
     const std::string bare(parcel.to.bare());
+    if (HoldsTooMuch(bare)) return Refuse(parcel);
+    const size_t bytes = parcel.content_view().size();
     const auto again = [&] {
       return [this, parcel = std::move(parcel), hops]() mutable { Route(std::move(parcel), hops); };
     };
-    if (HoldBack(bare, again)) return;
+    if (HoldBack(bare, again, bytes)) return;
   }
   NodeNumber node = 0;
   if (!directory_.alone() && hops < kHopsMax) {

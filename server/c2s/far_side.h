@@ -104,6 +104,7 @@ struct FarCounters {
   Counter homes_moved{0};   // to other nodes
   Counter moves_failed{0};  // put off: something of theirs did not come to rest
   Counter to_move{0};       // now: guests whose homes may go to another node
+  Counter held_refused{0};  // too much was held for a home on its way
 };
 
 class FarSide {
@@ -123,6 +124,11 @@ class FarSide {
   static constexpr net::Duration kMoveTime = std::chrono::seconds(2);
   static constexpr net::Duration kMoveAgain = std::chrono::seconds(5);
   static constexpr net::Duration kHoldTime = std::chrono::seconds(5);
+  // Of what is held for one user: above either messages and bindings are refused with words, or
+  // the home stays, where that is up to this node. What its own sessions send is held all the same:
+  // each has a bound of its own (BoundLimits::unsettled_max).
+  static constexpr size_t kHeldMax = 4096;
+  static constexpr size_t kHeldBytesMax = size_t{1} << 20U;
 
   struct Ground {
     uint16_t worker = 0;
@@ -281,10 +287,13 @@ class FarSide {
     std::vector<SessionId> sessions = {};
   };
   using Item = std::move_only_function<void()>;
+  static constexpr size_t kItemBytes = 128;  // about: one with nothing in it
   struct Hold {
     NodeNumber by = 0;  // 0: this node, for its own home
     net::Time since{};
     std::vector<Item> items = {};
+    size_t bytes = 0;
+    bool full() const { return items.size() >= kHeldMax || bytes >= kHeldBytesMax; }
   };
 
   net::Time Now() const { return ground_.clock.Now(); }
@@ -311,13 +320,17 @@ class FarSide {
   void GoneHome(const SessionId& session, const Jid& user);
   bool AtHome(NodeNumber node, const SessionId& session);
   // far_side_moves.cc
-  bool HoldBack(std::string_view bare, auto&& make) {
-    if (holds_.empty()) return false;
-    const auto it = holds_.find(std::string(bare));
-    if (it == holds_.end()) return false;
-    it->second.items.push_back(make());
+  bool HoldBack(std::string_view bare, auto&& make, size_t bytes = 0) {
+    Hold* hold = holds_.empty() ? nullptr : HoldOf(bare);
+    if (hold == nullptr) return false;
+    hold->items.push_back(make());
+    hold->bytes += bytes + kItemBytes;
     return true;
   }
+  // Of one that is too much the home stays, if it may.
+  Hold* HoldOf(std::string_view bare);
+  // It takes nothing that may be refused.
+  bool HoldsTooMuch(std::string_view bare);
   bool Given(std::string_view bare) const;
   bool AllMove() const;
   bool MayLeave(const std::string& bare);
@@ -326,7 +339,7 @@ class FarSide {
   void TryMoves();
   void TryMove(const std::string& bare);
   void Give(const std::string& bare, Leaving& leaving);
-  void PutOffMove(const std::string& bare);
+  void PutOffMove(std::string bare);
   // Of all that were not given away yet.
   void PutOffMoves();
   void FinishMove(const std::string& bare, NodeNumber to);

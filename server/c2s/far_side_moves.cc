@@ -159,7 +159,7 @@ void FarSide::Give(const std::string& bare, Leaving& leaving) {
   if (!Post(leaving.to, letter)) PutOffMove(bare);
 }
 
-void FarSide::PutOffMove(const std::string& bare) {
+void FarSide::PutOffMove(std::string bare) {
   leaving_.erase(bare);
   ClientCounters::Add(counters_.moves_failed);
   move_later_[bare] = Now() + kMoveAgain;
@@ -203,6 +203,21 @@ void FarSide::LoseMove(const std::string& bare) {
   CountGuests();
   for (const auto& [node, peer] : peers_) Post(node, HomeStaysLetter{Jid::OfPrepared(bare)});
   EndHold(bare);
+}
+
+FarSide::Hold* FarSide::HoldOf(std::string_view bare) {
+  const auto it = holds_.find(std::string(bare));
+  if (it == holds_.end()) return nullptr;
+  if (it->second.by != 0 || Given(bare) || !it->second.full()) return &it->second;
+  PutOffMove(it->first);
+  return nullptr;
+}
+
+bool FarSide::HoldsTooMuch(std::string_view bare) {
+  const Hold* hold = holds_.empty() ? nullptr : HoldOf(bare);
+  if (hold == nullptr || !hold->full()) return false;
+  ClientCounters::Add(counters_.held_refused);
+  return true;
 }
 
 // What was held goes to where the home is now.

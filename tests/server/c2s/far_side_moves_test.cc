@@ -292,5 +292,69 @@ TEST(FarSideTest, WhatIsHeldWhereTheUserIsAtHomeMeanwhileIsLetGo) {
   EXPECT_EQ(sim.nodes[2]->far->on_the_way(), 0U);
 }
 
+// --- What is held has a bound.
+
+Parcel ChatTo(uint64_t user, const std::string& id, size_t bytes) {
+  return ChatOf(
+      "den@rooms.example/x", UserName(user), id,
+      std::make_shared<const std::string>("<body>" + std::string(bytes, 'x') + "</body>"));
+}
+
+TEST(FarSideTest, AHomeForWhichTooMuchIsHeldBeforeItGoesStays) {
+  for (const size_t bytes : {size_t{10}, FarSide::kHeldBytesMax / 8}) {
+    SCOPED_TRACE(bytes);
+    Sim sim(1, 2);
+    const auto guests = GuestsAt(sim, 0, {1});
+    FarSide& far = *sim.nodes[0]->far;
+    far.MoveHomes(1);
+    EXPECT_TRUE(far.Leaves(UserName(0)));
+    size_t said = 0;
+    while (far.Leaves(UserName(0)) && said < 2 * FarSide::kHeldMax) {
+      const std::string id = "m" + std::to_string(said++);
+      sim.fates[id] = {.sender = "room", .number = said};
+      far.Route(ChatTo(0, id, bytes));
+    }
+    EXPECT_LE(said, bytes == 10 ? FarSide::kHeldMax + 1 : 9U);
+    EXPECT_EQ(far.on_the_way(), 0U);
+    EXPECT_EQ(far.counters().moves_failed.load(), 1U);
+    sim.Settle();
+    sim.nodes[1]->Take(*guests[0]);
+    sim.Settle();
+    EXPECT_EQ(sim.disordered, 0);
+    for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  }
+}
+
+TEST(FarSideTest, WhereTooMuchIsHeldForAnotherNodesHomeMessagesGoBack) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1});
+  sim.Connect(2, 1, "s");
+  sim.Settle();
+  sim.nodes[0]->far->MoveHomes(1);
+  sim.Collect();
+  sim.Arrive(0, 2);
+  FarSide& far = *sim.nodes[2]->far;
+  ASSERT_EQ(far.on_the_way(), 1U);
+  for (size_t i = 0; i < FarSide::kHeldMax + 10; ++i) {
+    const std::string id = "m" + std::to_string(i);
+    sim.fates[id] = {.sender = "room", .number = i + 1};
+    Parcel parcel = ChatTo(0, id, 10);
+    parcel.from = *Jid::Parse(UserName(1));
+    sim.nodes[2]->Route(std::move(parcel));
+  }
+  EXPECT_EQ(far.counters().held_refused.load(), 10U);
+  const Sim::Client& late = sim.Connect(2, 0, "late");
+  EXPECT_FALSE(late.open) << "it is told that it is too much";
+  sim.Settle();
+  sim.nodes[1]->Take(*guests[0]);
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->counters().homes_moved.load(), 1U);
+  EXPECT_EQ(std::ranges::count_if(sim.fates, [](const auto& one) { return one.second.taken == 1; }),
+            static_cast<int>(FarSide::kHeldMax));
+  EXPECT_EQ(
+      std::ranges::count_if(sim.fates, [](const auto& one) { return one.second.bounced == 1; }),
+      10);
+}
+
 }  // namespace
 }  // namespace server
