@@ -528,6 +528,7 @@ void FarSide::Tick() {
   directory_.Tick(now);
   CountGuests();
   TryMoves();
+  RenewMoves();
   EndLateHolds();
   while (!moved_order_.empty() && now - moved_order_.front().second >= kMovedTime) {
     moved_.erase(moved_order_.front().first);

@@ -124,6 +124,11 @@ class FarSide {
   static constexpr net::Duration kMoveTime = std::chrono::seconds(2);
   static constexpr net::Duration kMoveAgain = std::chrono::seconds(5);
   static constexpr net::Duration kHoldTime = std::chrono::seconds(5);
+  // Who took a home may be slow to read it: so often the others are told that it is on its way
+  // still, until it is asked back. Who does not answer that either is as good as gone.
+  static constexpr net::Duration kRenewTime = std::chrono::seconds(1);
+  static constexpr net::Duration kGivenTime = std::chrono::seconds(15);
+  static constexpr net::Duration kAskedBackTime = std::chrono::seconds(5);
   // Of what is held for one user: above either messages and bindings are refused with words, or
   // the home stays, where that is up to this node. What its own sessions send is held all the same:
   // each has a bound of its own (BoundLimits::unsettled_max).
@@ -284,6 +289,9 @@ class FarSide {
     net::Time since{};
     bool stirred = false;  // its sessions were given or sent something since the round began
     bool given = false;
+    net::Time given_at{};
+    net::Time renewed{};
+    bool asked_back = false;
     std::vector<SessionId> sessions = {};
   };
   using Item = std::move_only_function<void()>;
@@ -340,6 +348,7 @@ class FarSide {
   void TryMove(const std::string& bare);
   void Give(const std::string& bare, Leaving& leaving);
   void PutOffMove(std::string bare);
+  void RenewMoves();
   // Of all that were not given away yet.
   void PutOffMoves();
   void FinishMove(const std::string& bare, NodeNumber to);
@@ -413,7 +422,12 @@ class FarSide {
     std::vector<SessionId> sessions;
   };
   std::vector<Taken> taken_;  // homes that came, in this turn
-  SessionId move_cursor_;     // the guest that was looked at last
+  struct Taking {
+    NodeNumber from = 0;
+    bool refused = false;  // meanwhile, in answer to who asked it back
+  };
+  std::unordered_map<std::string, Taking> taking_;  // homes that are being read
+  SessionId move_cursor_;                           // the guest that was looked at last
   bool stops_ = false;
   bool left_ = false;
   FarCounters counters_;

@@ -10,6 +10,11 @@
 // for once more. A home that does not come to rest within kMoveTime stays (HomeStays), and is tried
 // again later: a session without a connection that was given something keeps it where it is.
 //
+// One that is given waits until the next one has read it. Meanwhile who holds is told to go on
+// (HomeLeaves of round 0), every kRenewTime. What ends that: HomeHere; HomeRefused; the end of
+// either node; after kGivenTime it is asked back (HomeStays), which is answered at once by one of
+// the two; and who says nothing for kAskedBackTime more has lost it, and its sessions end.
+//
 // What its sessions have under way, and others settle by way of the old node, is a debt of theirs
 // (SessionDebt): where that node goes before, they end.
 #include <algorithm>
@@ -103,7 +108,8 @@ void FarSide::BeginMove(const std::string& bare, NodeNumber to) {
 }
 
 void FarSide::NextRound(const std::string& bare, Leaving& leaving) {
-  leaving.round = ++last_round_;
+  if (++last_round_ == 0) ++last_round_;
+  leaving.round = last_round_;
   leaving.stirred = false;
   for (const auto& [node, peer] : peers_) {
     leaving.awaited.insert(node);
@@ -156,6 +162,7 @@ void FarSide::Give(const std::string& bare, Leaving& leaving) {
     session.node = directory_.NameOf(session.id.node);
   }
   leaving.given = true;
+  leaving.given_at = leaving.renewed = Now();
   if (!Post(leaving.to, letter)) PutOffMove(bare);
 }
 
@@ -173,6 +180,27 @@ void FarSide::PutOffMoves() {
     if (!leaving.given) all.push_back(bare);
   }
   for (const std::string& bare : all) PutOffMove(bare);
+}
+
+void FarSide::RenewMoves() {
+  const net::Time now = Now();
+  std::vector<std::string> lost;
+  for (auto& [bare, leaving] : leaving_) {
+    if (!leaving.given) continue;
+    const net::Duration waits = now - leaving.given_at;
+    if (waits >= kGivenTime + kAskedBackTime) {
+      lost.push_back(bare);
+      continue;
+    }
+    const Jid user = Jid::OfPrepared(bare);
+    if (waits >= kGivenTime && !std::exchange(leaving.asked_back, true)) {
+      Post(leaving.to, HomeStaysLetter{user});
+    }
+    if (now - leaving.renewed < kRenewTime) continue;
+    leaving.renewed = now;
+    for (const auto& [node, peer] : peers_) Post(node, HomeLeavesLetter{user, 0});
+  }
+  for (const std::string& bare : lost) LoseMove(bare);
 }
 
 // It is at home there. Nobody is told, since for everybody it goes on.
@@ -282,6 +310,11 @@ std::vector<FarSide::Hold> FarSide::TakeHoldsBy(NodeNumber node) {
 
 void FarSide::OnLetter(NodeNumber node, const HomeLeavesLetter& letter) {
   const std::string& bare = letter.user.full();
+  if (letter.round == 0) {
+    const auto hold = holds_.find(bare);
+    if (hold != holds_.end() && hold->second.by == node) hold->second.since = Now();
+    return;
+  }
   if (directory_.IsMine(bare)) return;  // two homes met: one of them goes
   const auto [it, fresh] = holds_.try_emplace(bare);
   if (fresh) it->second = {.by = node, .since = Now()};
@@ -296,6 +329,11 @@ void FarSide::OnLetter(NodeNumber node, const HomeHeldLetter& letter) {
 }
 
 void FarSide::OnLetter(NodeNumber node, const HomeStaysLetter& letter) {
+  const auto taking = taking_.find(letter.user.full());
+  if (taking != taking_.end() && taking->second.from == node && !taking->second.refused) {
+    taking->second.refused = true;
+    Post(node, HomeRefusedLetter{letter.user});
+  }
   const auto it = holds_.find(letter.user.full());
   if (it != holds_.end() && it->second.by == node) EndHold(letter.user.full());
 }
@@ -312,7 +350,7 @@ void FarSide::OnLetter(NodeNumber node, HomeStateLetter letter) {
   const auto hold = holds_.find(bare);
   bool fits = !stops_ && !left_ && hold != holds_.end() && hold->second.by == node;
   if (fits) ground_.home.Release(bare);
-  fits = fits && !directory_.IsMine(bare) && !ground_.home.Has(bare);
+  fits = fits && !directory_.IsMine(bare) && !ground_.home.Has(bare) && !taking_.contains(bare);
   std::vector<SessionId> sessions;
   for (MovedSession& session : letter.sessions) {
     const auto at = directory_.Find(session.node);
@@ -325,10 +363,12 @@ void FarSide::OnLetter(NodeNumber node, HomeStateLetter letter) {
     return;
   }
   const Jid user = letter.user;
+  taking_[bare] = {.from = node};
   ground_.home.TakeIn(user, std::move(letter.sessions),
                       [this, node, user, sessions = std::move(sessions)](bool taken) mutable {
                         if (taken) return taken_.push_back({node, user, std::move(sessions)});
-                        Post(node, HomeRefusedLetter{user});
+                        const auto taking = taking_.extract(user.full());
+                        if (!taking.mapped().refused) Post(node, HomeRefusedLetter{user});
                       });
 }
 
@@ -340,9 +380,10 @@ void FarSide::EndTurn() {
 void FarSide::TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions) {
   const std::string& bare = user.full();
   const auto hold = holds_.find(bare);
+  const bool refused = taking_.extract(bare).mapped().refused;
   // Its node went meanwhile, and its sessions ended with that; or nobody waits for it any more.
-  if (stops_ || left_ || hold == holds_.end() || hold->second.by != from) {
-    Post(from, HomeRefusedLetter{user});
+  if (refused || stops_ || left_ || hold == holds_.end() || hold->second.by != from) {
+    if (!refused) Post(from, HomeRefusedLetter{user});
     if (!directory_.IsMine(bare)) return ground_.home.Drop(bare);
     // Others of the user came meanwhile, and made it at home here.
     for (const SessionId& session : sessions) home().Gone(session, user);

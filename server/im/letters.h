@@ -145,7 +145,7 @@ struct LookLetter {
 };
 
 // A letter may be asked for more than once: the round says which is answered. Of one worker no two
-// are the same, whatever they are for.
+// are the same, whatever they are for. 0 asks for nothing: who holds goes on holding.
 struct HomeLeavesLetter {
   Jid user;
   uint32_t round = 0;

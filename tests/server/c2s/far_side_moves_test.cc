@@ -356,5 +356,92 @@ TEST(FarSideTest, WhereTooMuchIsHeldForAnotherNodesHomeMessagesGoBack) {
       10);
 }
 
+// --- Who takes a home is slow to read it.
+
+size_t OnTheWay(const Sim& sim) {
+  size_t count = 0;
+  for (const auto& node : sim.nodes) count += node->far->on_the_way();
+  return count;
+}
+void PassSeconds(Sim& sim, int seconds, std::pair<int, int> slow = {-1, -1}) {
+  for (int i = 0; i < 2 * seconds; ++i) {
+    sim.Pass(std::chrono::milliseconds(500));
+    sim.Settle(true, slow);
+  }
+}
+
+TEST(FarSideTest, WhileAHomeIsReadWhereItGoesNobodyTakesItForLost) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  Sim::Client& sender = sim.Connect(2, 1, "s");
+  sim.Settle();
+  sim.store.stalled = true;
+  sim.nodes[0]->far->MoveHomes(1);
+  PassSeconds(sim, 1);
+  sim.Message(sender, 0);
+  PassSeconds(sim, 11);
+  EXPECT_TRUE(sim.nodes[0]->far->Leaves(UserName(0)));
+  EXPECT_TRUE(guests[0]->open && guests[1]->open);
+  sim.store.stalled = false;
+  sim.Settle();
+  EXPECT_EQ(sim.nodes[0]->far->counters().homes_moved.load(), 1U);
+  EXPECT_EQ(OnTheWay(sim), 0U);
+  EXPECT_TRUE(guests[0]->open && guests[1]->open);
+  sim.Evening();
+  Check(sim, false);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 2) << id << " by both";
+}
+
+TEST(FarSideTest, AHomeThatIsNotReadForTooLongIsAskedBackAndMayGoLater) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1});
+  FarSide& far = *sim.nodes[0]->far;
+  sim.store.stalled = true;
+  far.MoveHomes(1);
+  PassSeconds(sim, 17);
+  EXPECT_FALSE(far.Leaves(UserName(0)));
+  EXPECT_EQ(OnTheWay(sim), 0U);
+  EXPECT_TRUE(guests[0]->open);
+  // Once more, while the first time is being read still.
+  PassSeconds(sim, 6);
+  far.MoveHomes(1);
+  PassSeconds(sim, 1);
+  EXPECT_EQ(far.counters().homes_moved.load(), 0U);
+  sim.store.stalled = false;
+  PassSeconds(sim, 6);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+  EXPECT_EQ(sim.nodes[1]->home_users(), 0U) << "it was let go";
+  far.MoveHomes(1);
+  sim.Settle();
+  EXPECT_EQ(far.counters().homes_moved.load(), 1U);
+  EXPECT_TRUE(guests[0]->open);
+  sim.Evening();
+  Check(sim, false);
+}
+
+TEST(FarSideTest, WhoTookAHomeAndNeverAnswersHasLostIt) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  sim.Collect();
+  for (const int node : {1, 2}) {
+    sim.Arrive(0, node);
+    sim.Collect();
+    sim.Arrive(node, 0);
+    sim.Collect();
+  }
+  sim.Settle(true, {1, 0});
+  ASSERT_TRUE(far.Leaves(UserName(0)));
+  PassSeconds(sim, 19, {1, 0});
+  EXPECT_TRUE(far.Leaves(UserName(0)));
+  PassSeconds(sim, 2, {1, 0});
+  EXPECT_FALSE(far.Leaves(UserName(0)));
+  EXPECT_EQ(far.on_the_way(), 0U);
+  sim.Settle();
+  sim.Evening();
+  Check(sim, false);
+}
+
 }  // namespace
 }  // namespace server
