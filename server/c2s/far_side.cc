@@ -279,6 +279,13 @@ bool FarSide::SettledRouted(const SenderMark& mark) {
 
 void FarSide::Expel(const Jid& user, const std::string& text) {
   for (const auto& [node, peer] : peers_) Post(node, ExpelLetter{user, text});
+  ExpelHere(user, text);
+}
+
+// Of one that is being read it is for the sessions that come with it.
+void FarSide::ExpelHere(const Jid& user, const std::string& text) {
+  const auto later = [&] { return [this, user, text] { ExpelHere(user, text); }; };
+  if (taking_.contains(user.full()) && HoldBack(user.full(), later)) return;
   ground_.home.Expel(user, net::StreamError::kNotAuthorized, text);
 }
 
@@ -668,7 +675,7 @@ void FarSide::OnLetter(NodeNumber, const ClaimedLetter& letter) {
 }
 
 void FarSide::OnLetter(NodeNumber, const ExpelLetter& letter) {
-  ground_.home.Expel(letter.user, net::StreamError::kNotAuthorized, letter.text);
+  ExpelHere(letter.user, letter.text);
 }
 
 void FarSide::OnLetter(NodeNumber, const LookLetter& letter) {

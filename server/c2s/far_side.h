@@ -219,6 +219,11 @@ class FarSide {
   // Messages that went to other nodes, whose end is awaited.
   size_t routed() const { return routed_.size(); }
   bool Leaves(const std::string& bare) const { return leaving_.contains(bare); }
+  // It was at home here and is on its way: nothing is to be done to what is left of it.
+  bool Given(std::string_view bare) const;
+  // `item` runs when it is known where that home is (NodeOf). False: too much is held for it.
+  using Item = std::move_only_function<void()>;
+  bool WhenThere(const std::string& bare, Item item);
   // Homes that are on their way, and users for whom something is held meanwhile.
   size_t on_the_way() const { return leaving_.size() + holds_.size(); }
 
@@ -294,7 +299,6 @@ class FarSide {
     bool asked_back = false;
     std::vector<SessionId> sessions = {};
   };
-  using Item = std::move_only_function<void()>;
   static constexpr size_t kItemBytes = 128;  // about: one with nothing in it
   struct Hold {
     NodeNumber by = 0;  // 0: this node, for its own home
@@ -320,6 +324,7 @@ class FarSide {
   void BindThere(NodeNumber node, BindRequest request);
   void TakeHome(const std::string& bare);
   void GiveUp(const std::string& bare);
+  void ExpelHere(const Jid& user, const std::string& text);
   void LookAt(const std::string& bare);
   void Allow(NodeNumber node, const std::string& bare, bool changed);
   void CountGuests();
@@ -339,7 +344,6 @@ class FarSide {
   Hold* HoldOf(std::string_view bare);
   // It takes nothing that may be refused.
   bool HoldsTooMuch(std::string_view bare);
-  bool Given(std::string_view bare) const;
   bool AllMove() const;
   bool MayLeave(const std::string& bare);
   void BeginMove(const std::string& bare, NodeNumber to);

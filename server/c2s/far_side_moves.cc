@@ -36,6 +36,12 @@ bool FarSide::Given(std::string_view bare) const {
   return it != leaving_.end() && it->second.given;
 }
 
+bool FarSide::WhenThere(const std::string& bare, Item item) {
+  if (HoldsTooMuch(bare)) return false;
+  if (!HoldBack(bare, [&] { return std::move(item); })) item();
+  return true;
+}
+
 // Who is older would send on to where the home was.
 bool FarSide::AllMove() const {
   return !left_ && !peers_.empty() && std::ranges::all_of(peers_, [](const auto& peer) {

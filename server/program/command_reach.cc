@@ -4,7 +4,9 @@
 //                                         └──NodeHooks::pass──▶ the same on that node
 //
 // What is passed on goes kCommandHopsMax nodes far at most: a home may move while it is on its way.
+// One that is on its way itself is waited for: where it was nobody hears of what is done there.
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "server/muc/muc_host.h"
@@ -20,13 +22,27 @@ struct Reached {
   PassedCommand command;  // without arguments, which the call has
 };
 
+template <typename Run>
+void Where(Reached to, CommandCall call, const Jid& bare, Run run);
+
+template <typename Run>
+void WhenThere(FarSide& far, Reached to, CommandCall call, const Jid& bare, Run run) {
+  const auto waiting = std::make_shared<CommandCall>(std::move(call));
+  const bool held = far.WhenThere(bare.full(), [to = std::move(to), waiting, bare, run]() mutable {
+    Where(std::move(to), std::move(*waiting), bare, std::move(run));
+  });
+  if (!held) waiting->Fault(bare.full() + " is on its way to another node: try again", "moving");
+}
+
 // `run` where `bare` is dealt with: on its worker of this node, or all of it on another.
 template <typename Run>
 void Where(Reached to, CommandCall call, const Jid& bare, Run run) {
   CommandGround& ground = to.ground;
   ground.service.OnHomeOf(bare.full(), [to = std::move(to), call = std::move(call), bare,
                                         run = std::move(run)](XmppWorker& worker) mutable {
-    std::string node = worker.far().NodeOf(bare.full());
+    FarSide& far = worker.far();
+    if (far.Given(bare.full())) return WhenThere(far, std::move(to), std::move(call), bare, run);
+    std::string node = far.NodeOf(bare.full());
     if (node.empty()) return run(std::move(call), worker);
     if (to.command.hops >= kCommandHopsMax) {
       return call.Fault(bare.full() + " moves from node to node: try again", "moving");

@@ -443,5 +443,67 @@ TEST(FarSideTest, WhoTookAHomeAndNeverAnswersHasLostIt) {
   Check(sim, false);
 }
 
+// --- Orders about a user whose home is on its way.
+
+TEST(FarSideTest, AnOrderForAHomeThatIsOnItsWayIsDoneWhereItIsThen) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  FarSide& far = *sim.nodes[0]->far;
+  std::vector<std::string> at;
+  const auto order = [&] { at.push_back(far.NodeOf(UserName(0))); };
+  EXPECT_TRUE(far.WhenThere(UserName(0), order));
+  EXPECT_EQ(at, (std::vector<std::string>{""})) << "nothing is under way";
+  far.MoveHomes(1);
+  EXPECT_FALSE(far.Given(UserName(0))) << "it is here, and may be put off";
+  sim.store.stalled = true;
+  sim.Settle();
+  ASSERT_TRUE(far.Given(UserName(0)));
+  EXPECT_TRUE(far.WhenThere(UserName(0), order));
+  EXPECT_EQ(at.size(), 1U);
+  sim.store.stalled = false;
+  sim.Settle();
+  EXPECT_EQ(at, (std::vector<std::string>{"", Sim::Node::Name(1)}));
+}
+
+TEST(FarSideTest, AnOrderForAHomeThatWasNotTakenIsDoneWhereItStays) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  sim.store.stalled = true;
+  sim.Settle();
+  ASSERT_TRUE(far.Given(UserName(0)));
+  bool done = false;
+  EXPECT_TRUE(far.WhenThere(UserName(0), [&] { done = far.NodeOf(UserName(0)).empty(); }));
+  sim.store.stalled = false;
+  sim.store.fails = StoreError::kDown;
+  sim.Settle();
+  sim.store.fails = std::nullopt;
+  EXPECT_TRUE(done);
+  EXPECT_TRUE(sim.nodes[0]->records.contains(UserName(0)));
+}
+
+// The account is removed while its home is read where it goes.
+TEST(FarSideTest, WhoIsExpelledWhileItsHomeIsOnItsWayIsGoneEverywhere) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  FarSide& far = *sim.nodes[0]->far;
+  sim.store.stalled = true;
+  far.MoveHomes(1);
+  sim.Settle();
+  ASSERT_TRUE(far.Given(UserName(0)));
+  // By the third node, whose word the sessions' nodes hear before that of the old home.
+  sim.nodes[2]->far->Expel(*Jid::Parse(UserName(0)), "the account was removed");
+  sim.Settle(true, {2, 0});
+  sim.store.stalled = false;
+  sim.Settle(true, {2, 0});
+  sim.Settle();
+  for (const Sim::Client* guest : guests) {
+    EXPECT_EQ(guest->closed, net::StreamError::kNotAuthorized) << guest->full;
+  }
+  for (const auto& node : sim.nodes) EXPECT_TRUE(node->records.empty());
+  EXPECT_EQ(OnTheWay(sim), 0U);
+}
+
 }  // namespace
 }  // namespace server
