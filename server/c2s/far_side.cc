@@ -345,6 +345,7 @@ void FarSide::TicketLost(const Origin& from, uint64_t ticket) {
 // --- Sessions that are resumed elsewhere (XEP-0198).
 
 void FarSide::Resume(const SessionId& next, const Jid& user, uint64_t tag) {
+  PutOffUnlessGiven(user.full());
   if (HoldBack(user.full(), [&] { return [=, this] { Resume(next, user, tag); }; })) return;
   const auto home_at = directory_.HomeOf(user.full(), Now());
   if (!home_at) return ground_.sessions.ResumeFailed(next);
@@ -428,6 +429,7 @@ void FarSide::LoseTickets(const SessionId& session, const Jid& user) {
 
 void FarSide::OnLetter(NodeNumber node, const ResumeLetter& letter) {
   if (directory_.IsMine(letter.user.full()) && !Given(letter.user.full())) {
+    PutOffUnlessGiven(letter.user.full());
     return home().Resume(letter.session, letter.user, letter.tag);
   }
   Post(node, ResumeFailedLetter{letter.session});
@@ -613,12 +615,14 @@ void FarSide::OnLetter(NodeNumber node, const ChangedLetter& letter) {
   if (AtHome(node, letter.session)) home().Changed(letter.session, letter.user, letter.state);
 }
 
-void FarSide::OnLetter(NodeNumber, const DeliveryEndedLetter& letter) {
+void FarSide::OnLetter(NodeNumber node, const DeliveryEndedLetter& letter) {
   if (letter.ticket == 0) return LoseTickets(letter.session, letter.user);
   // Of one that has ended its home knows no more; of one that this does not know yet, it does.
   tickets_.Take(letter.ticket);
   home().DeliveryEnded(letter.session, letter.user, letter.ticket, letter.end);
-  if (!leaving_.empty()) TryMove(letter.user.full());
+  if (leaving_.empty()) return;
+  if (letter.end == DeliveryEnd::kLost) LostAt(node, letter.user.full());
+  TryMove(letter.user.full());
 }
 
 void FarSide::OnLetter(NodeNumber node, const GoneLetter& letter) {
@@ -711,6 +715,7 @@ void FarSide::OnLetter(NodeNumber node, const TicketLostLetter& letter) {
   const auto guest = peer.guests.find(*session);
   const Jid user = guest == peer.guests.end() ? Jid::OfPrepared("invalid") : guest->second;
   home().DeliveryEnded(*session, user, letter.ticket, DeliveryEnd::kLost);
+  if (!leaving_.empty()) LostAt(node, user.full());
 }
 
 }  // namespace server

@@ -123,6 +123,8 @@ class FarSide {
   static constexpr size_t kMovesMax = 64;
   static constexpr net::Duration kMoveTime = std::chrono::seconds(2);
   static constexpr net::Duration kMoveAgain = std::chrono::seconds(5);
+  // One that could not go since a session of it moved or ended just then.
+  static constexpr net::Duration kMoveSoon = std::chrono::milliseconds(200);
   static constexpr net::Duration kHoldTime = std::chrono::seconds(5);
   // Who took a home may be slow to read it: so often the others are told that it is on its way
   // still, until it is asked back. Who does not answer that either is as good as gone.
@@ -351,7 +353,9 @@ class FarSide {
   void TryMoves();
   void TryMove(const std::string& bare);
   void Give(const std::string& bare, Leaving& leaving);
-  void PutOffMove(std::string bare);
+  void PutOffMove(std::string bare, net::Duration again = kMoveAgain);
+  void PutOffUnlessGiven(const std::string& bare);
+  void LostAt(NodeNumber node, const std::string& bare);
   void RenewMoves();
   // Of all that were not given away yet.
   void PutOffMoves();

@@ -172,12 +172,24 @@ void FarSide::Give(const std::string& bare, Leaving& leaving) {
   if (!Post(leaving.to, letter)) PutOffMove(bare);
 }
 
-void FarSide::PutOffMove(std::string bare) {
+void FarSide::PutOffMove(std::string bare, net::Duration again) {
   leaving_.erase(bare);
   ClientCounters::Add(counters_.moves_failed);
-  move_later_[bare] = Now() + kMoveAgain;
+  move_later_[bare] = Now() + again;
   for (const auto& [node, peer] : peers_) Post(node, HomeStaysLetter{Jid::OfPrepared(bare)});
   EndHold(bare);
+}
+
+// What is about to happen ends with a word that is held until the home has gone: neither would
+// come.
+void FarSide::PutOffUnlessGiven(const std::string& bare) {
+  if (leaving_.contains(bare) && !Given(bare)) PutOffMove(bare, kMoveSoon);
+}
+
+// A session there lost something, so it ends. Who holds already has the word of that as well.
+void FarSide::LostAt(NodeNumber node, const std::string& bare) {
+  const auto leaving = leaving_.find(bare);
+  if (leaving != leaving_.end() && !leaving->second.awaited.contains(node)) PutOffUnlessGiven(bare);
 }
 
 void FarSide::PutOffMoves() {

@@ -505,5 +505,92 @@ TEST(FarSideTest, WhoIsExpelledWhileItsHomeIsOnItsWayIsGoneEverywhere) {
   EXPECT_EQ(OnTheWay(sim), 0U);
 }
 
+// --- What cannot come to rest while the home is about to go.
+
+TEST(FarSideTest, AHomeWhoseSessionIsResumedStaysAtOnceAndGoesSoonAfterwards) {
+  for (const int at : {0, 2}) {
+    SCOPED_TRACE(at);
+    Sim sim(1, 3);
+    const auto guests = GuestsAt(sim, 0, {1});
+    FarSide& far = *sim.nodes[0]->far;
+    far.MoveHomes(1);
+    sim.Collect();
+    if (at == 0) {
+      sim.Resume(*guests[0], at);
+    } else {  // on its way before that node is told
+      sim.Arrive(0, 1);
+      sim.Resume(*guests[0], at);
+      sim.Collect();
+      sim.Arrive(2, 0);
+    }
+    EXPECT_FALSE(far.Leaves(UserName(0)));
+    sim.Settle();
+    ASSERT_EQ(sim.Open().size(), 1U);
+    Sim::Client& client = *sim.Open().front();
+    EXPECT_EQ(client.node, at) << "without a wait";
+    EXPECT_EQ(OnTheWay(sim), 0U);
+    sim.Pass(FarSide::kMoveSoon);
+    far.MoveHomes(1);
+    sim.Settle();
+    EXPECT_EQ(far.counters().homes_moved.load(), at == 0 ? 0U : 1U);
+    EXPECT_TRUE(client.open);
+    sim.Evening();
+    Check(sim, false);
+  }
+}
+
+// Its end is held where it was, until the home has gone; and the home waits for it.
+TEST(FarSideTest, AHomeWhoseSessionLosesSomethingStaysAtOnceAndGoesSoonAfterwards) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  Sim::Client& sender = sim.Connect(0, 1, "s");
+  sim.Settle();
+  while (guests[0]->untaken.empty()) {
+    sim.Message(sender, 0);
+    sim.Settle();
+  }
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  sim.Settle();
+  ASSERT_TRUE(far.Leaves(UserName(0))) << "what it was given is not taken";
+  sim.nodes[1]->EndOf(*guests[0]);
+  sim.Settle();
+  EXPECT_EQ(OnTheWay(sim), 0U);
+  EXPECT_EQ(far.counters().moves_failed.load(), 1U);
+  sim.nodes[2]->Take(*guests[1]);
+  sim.Settle();
+  sim.Pass(FarSide::kMoveSoon);
+  far.MoveHomes(1);
+  sim.Settle();
+  EXPECT_EQ(far.counters().homes_moved.load(), 1U);
+  EXPECT_TRUE(sim.nodes[2]->records.contains(UserName(0)));
+  EXPECT_TRUE(guests[1]->open);
+  sim.Evening();
+  Check(sim, false);
+}
+
+// The same of one that was not there any more when it was given that.
+TEST(FarSideTest, AHomeThatGaveSomethingToASessionThatIsNoMoreStaysAtOnce) {
+  Sim sim(1, 3);
+  const auto guests = GuestsAt(sim, 0, {1, 2});
+  Sim::Client& sender = sim.Connect(2, 1, "s");
+  sim.Settle();
+  FarSide& far = *sim.nodes[0]->far;
+  far.MoveHomes(1);
+  sim.Collect();
+  sim.Arrive(0, 1);  // it holds
+  sim.nodes[1]->EndOf(*guests[0]);
+  sim.Message(sender, 0);  // on its way before the other holds
+  sim.Collect();
+  while (!sim.links[{2, 0}].empty()) sim.Arrive(2, 0);
+  sim.Settle(true, {0, 2});
+  EXPECT_FALSE(far.Leaves(UserName(0)));
+  sim.Settle();
+  EXPECT_EQ(OnTheWay(sim), 0U);
+  sim.Evening();
+  Check(sim, false);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
 }  // namespace
 }  // namespace server
