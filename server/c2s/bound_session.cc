@@ -138,6 +138,14 @@ void BoundSession::Owed(uint16_t node) {
   if (node != 0 && settled_.UnsettledUpTo(last)) debts_.push_back({.node = node, .until = last});
 }
 
+std::vector<uint16_t> BoundSession::Ways() const {
+  std::vector<uint16_t> ways;
+  for (const SessionDebt& debt : debts_) {
+    if (debt.node && settled_.UnsettledUpTo(debt.until)) ways.push_back(*debt.node);
+  }
+  return ways;
+}
+
 bool BoundSession::LostDebt(const std::function<bool(uint16_t)>& gone) const {
   return std::ranges::any_of(debts_, [&](const SessionDebt& debt) {
     return (!debt.node || gone(*debt.node)) && settled_.UnsettledUpTo(debt.until);

@@ -116,6 +116,8 @@ class BoundSession {
   std::vector<uint32_t> Unsettled() const { return settled_.Unsettled(); }
   // It came from there. 0, a place of this node, which does not go before it: no debt.
   void Owed(uint16_t node);
+  // The nodes, beside its home's, by way of which it hears of what is not settled.
+  std::vector<uint16_t> Ways() const;
   // Something that it had sent will not be heard of: of a node of which `gone` holds.
   bool LostDebt(const std::function<bool(uint16_t node)>& gone) const;
   bool crowded() const { return settled_.under_way() > limits_->unsettled_max; }

@@ -435,7 +435,7 @@ void FarSide::OnLetter(NodeNumber node, const ResumeLetter& letter) {
   Post(node, ResumeFailedLetter{letter.session});
 }
 
-void FarSide::OnLetter(NodeNumber, const LeaveLetter& letter) {
+void FarSide::OnLetter(NodeNumber home, const LeaveLetter& letter) {
   SessionId next = letter.next;
   const auto node = NumberOf(letter.node);
   // Its client waits on a node that this one does not reach.
@@ -444,7 +444,7 @@ void FarSide::OnLetter(NodeNumber, const LeaveLetter& letter) {
                                   "the session was resumed out of reach");
   }
   next.node = *node;
-  ground_.leave(letter.session, next, letter.user);
+  ground_.leave(letter.session, next, letter.user, home);
 }
 
 void FarSide::OnLetter(NodeNumber node, SessionLetter letter) {

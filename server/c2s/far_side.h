@@ -150,8 +150,9 @@ class FarSide {
     std::function<bool(NodeNumber)> crowded;
     // A session that was resumed here comes from its node.
     std::function<void(const SessionId&, NodeNumber from, std::string state)> arrived;
-    // A session of this worker was resumed elsewhere.
-    std::function<void(const SessionId&, const SessionId& next, const Jid& user)> leave;
+    // A session of this worker was resumed elsewhere; its home is on that node.
+    std::function<void(const SessionId&, const SessionId& next, const Jid& user, NodeNumber home)>
+        leave;
     // That node is gone.
     std::function<void(NodeNumber)> went;
     // Users and rooms that were at home on a node that is gone.

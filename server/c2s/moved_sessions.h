@@ -27,10 +27,11 @@ class LeftSessions {
  public:
   static constexpr size_t kMax = 8192;
 
-  // `unsettled`: what it had sent and nobody has settled; without any it need not be known. The
-  // answer is of the oldest, which had to be forgotten for it: it hears no more of what it sent.
+  // `unsettled`: what it had sent and nobody has settled; without any it need not be known. `ways`:
+  // the nodes by which that is to be heard. The answer is of the oldest, which had to be forgotten
+  // for it: it hears no more of what it sent.
   std::optional<SessionId> Add(const SessionId& id, const SessionId& next,
-                               const std::vector<uint32_t>& unsettled) {
+                               const std::vector<uint32_t>& unsettled, std::vector<uint16_t> ways) {
     if (unsettled.empty()) return std::nullopt;
     std::optional<SessionId> forgotten;
     if (left_.size() >= kMax) {
@@ -38,8 +39,10 @@ class LeftSessions {
       forgotten = oldest->second.next;
       Erase(oldest);
     }
-    left_.insert_or_assign(
-        id, Left{.next = next, .unsettled = {unsettled.begin(), unsettled.end()}, .age = ++ages_});
+    left_.insert_or_assign(id, Left{.next = next,
+                                    .unsettled = {unsettled.begin(), unsettled.end()},
+                                    .ways = std::move(ways),
+                                    .age = ++ages_});
     by_age_[ages_] = id;
     return forgotten;
   }
@@ -56,15 +59,15 @@ class LeftSessions {
     const auto it = left_.find(id);
     return it == left_.end() ? std::nullopt : std::optional(it->second.next);
   }
-  // What was to be heard by way of that node is not heard any more, and of which it is, nobody
-  // knows here. The answer is of those elsewhere that may wait in vain.
+  // What was to be heard by way of that node is not heard any more. The answer is of those
+  // elsewhere that may wait for it in vain.
   std::vector<SessionId> NodeDown(uint16_t node) {
     std::vector<SessionId> in_vain;
     for (auto it = left_.begin(); it != left_.end();) {
       const auto one = it++;
       if (one->second.next.node == node) {
         Erase(one);
-      } else {
+      } else if (std::ranges::find(one->second.ways, node) != one->second.ways.end()) {
         in_vain.push_back(one->second.next);
       }
     }
@@ -76,6 +79,7 @@ class LeftSessions {
   struct Left {
     SessionId next;
     std::unordered_set<uint32_t> unsettled;
+    std::vector<uint16_t> ways;
     uint64_t age;
   };
   void Erase(std::map<SessionId, Left>::iterator it) {

@@ -633,7 +633,7 @@ void XmppWorker::OnArrived(const SessionId& id, NodeNumber from, BoundState stat
 void XmppWorker::Move(const SessionId& session, const SessionId& next, const Jid& user) {
   far_->Moved(session, next, user);  // its home is here
   if (session.node != 0) return far_->Move(session, next, user);
-  const Leaving leaving{.next = next, .user = user};
+  const Leaving leaving{.next = next, .user = user, .home = 0};
   if (session.worker == index_) return LeaveAt(session, leaving);
   Post(session.worker, [session, leaving](XmppWorker& w) { w.LeaveAt(session, leaving); });
 }
@@ -667,7 +667,9 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
   const SessionId next = leaving.next;
   Free(id);
   Record(true, id, bound->full());
-  if (const auto forgotten = left_.Add(id, next, bound->Unsettled())) {
+  auto ways = bound->Ways();
+  if (leaving.home != 0) ways.push_back(leaving.home);
+  if (const auto forgotten = left_.Add(id, next, bound->Unsettled(), std::move(ways))) {
     Close(*forgotten, net::StreamError::kReset, "too many sessions moved at once");
   }
   BoundState state = bound->Take();

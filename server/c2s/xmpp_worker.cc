@@ -99,8 +99,8 @@ std::expected<std::unique_ptr<XmppWorker>, std::string> XmppWorker::Create(XmppS
             if (!parsed) return w->ArrivalFailed(id);
             w->OnArrived(id, from, std::move(*parsed));
           },
-      .leave = [w = worker.get()](const SessionId& id, const SessionId& next,
-                                  const Jid& user) { w->LeaveAt(id, {next, user}); },
+      .leave = [w = worker.get()](const SessionId& id, const SessionId& next, const Jid& user,
+                                  NodeNumber home) { w->LeaveAt(id, {next, user, home}); },
       .went = [w = worker.get()](NodeNumber node) { w->OnWent(node); },
       .homes_lost =
           [w = worker.get()](std::vector<std::string> homes) { w->OnHomesLost(std::move(homes)); },

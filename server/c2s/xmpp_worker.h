@@ -297,6 +297,7 @@ class XmppWorker final : public SessionGate,
   struct Leaving {  // where it is wanted
     SessionId next;
     Jid user;
+    NodeNumber home = 0;  // who asked for it
   };
   // What came for a session that is on its way, bounded as what it may have unacknowledged.
   struct Held {

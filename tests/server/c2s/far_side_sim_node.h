@@ -112,8 +112,8 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
                         .crowded = [](NodeNumber) { return false; },
                         .arrived = [this](const SessionId& id, NodeNumber from,
                                           std::string state) { Arrived(id, from, state); },
-                        .leave = [this](const SessionId& id, const SessionId& next,
-                                        const Jid&) { LeaveAt(id, next); },
+                        .leave = [this](const SessionId& id, const SessionId& next, const Jid&,
+                                        NodeNumber home) { LeaveAt(id, next, home); },
                         .went = [this](NodeNumber node) { Went(node); },
                         .homes_lost =
                             [this](const std::vector<std::string>& homes) {
@@ -210,17 +210,17 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
     for (const auto& item : std::exchange(client->held, {})) item();
   }
   // The session's state is on its way as the day has it: what is not taken, by lines.
-  void LeaveAt(const SessionId& id, const SessionId& next) {
+  void LeaveAt(const SessionId& id, const SessionId& next, NodeNumber home_at = 0) {
     SimClient* client = Find(id);
     if (client == nullptr || !client->open || client->full.empty()) {
       if (client == nullptr || !client->arriving) return ResumeFailed(next);
-      client->held.push_back([this, id, next] { LeaveAt(id, next); });
+      client->held.push_back([this, id, next, home_at] { LeaveAt(id, next, home_at); });
       return;
     }
     client->open = false;
     client->left = true;
     std::string state = client->full + "\n" + Debts(*client);
-    left.Add(id, next, Unsettled(*client));
+    left.Add(id, next, Unsettled(*client), Ways(*client, home_at));
     std::vector<uint64_t> tickets;
     for (const auto& [ticket, home, message] : std::exchange(client->untaken, {})) {
       state += std::to_string(ticket) + " " + far->NameOf(home) + " " + message + "\n";
@@ -244,6 +244,14 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
       if (!client.memory->settled.contains(n)) unsettled.push_back(n);
     }
     return unsettled;
+  }
+  static std::vector<uint16_t> Ways(const SimClient& client, NodeNumber home) {
+    std::vector<uint16_t> ways;
+    if (home != 0) ways.push_back(home);
+    for (const auto& [node, owed] : client.debts) {
+      if (node && !std::ranges::includes(client.memory->settled, owed)) ways.push_back(*node);
+    }
+    return ways;
   }
   // Lines: a name, and what is to be heard by way of it; "-": of this node.
   std::string Debts(const SimClient& client) const {

@@ -170,5 +170,32 @@ TEST(FarSideTest, AHomeWhoseOtherWentUnreachedSaysThatItIsThere) {
   Check(sim, false);
 }
 
+// A session that moved waits for what it sent where it was; a node that has no part in that goes.
+TEST(FarSideTest, WhoMovedDoesNotEndWithANodeThatItOwesNothing) {
+  Sim sim(1, 4);
+  Sim::Client& client = sim.Connect(0, 0, "r");  // at home there
+  sim.Settle();
+  Sim::Client& moves = sim.Connect(1, 0, "m");
+  sim.Settle();
+  sim.Message(moves, 1);  // of whom nobody is there: the store keeps it
+  sim.store.stalled = true;
+  sim.Settle();
+  sim.Resume(moves, 2);
+  sim.Settle();
+  ASSERT_TRUE(moves.left);
+  EXPECT_EQ(sim.nodes[1]->left.size(), 1U);
+  sim.Kill(3);
+  sim.Settle();
+  ASSERT_EQ(sim.Open().size(), 2U);
+  sim.store.stalled = false;
+  sim.Settle();
+  for (const Sim::Client* open : sim.Open()) {
+    EXPECT_EQ(open->memory->settled.size(), open->memory->sent) << open->full;
+  }
+  EXPECT_TRUE(client.open);
+  sim.Evening();
+  Check(sim, false);
+}
+
 }  // namespace
 }  // namespace server

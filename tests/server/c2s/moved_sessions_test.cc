@@ -17,9 +17,9 @@ SessionId Of(uint16_t node, uint64_t life) { return {.worker = 1, .node = node, 
 
 TEST(LeftSessionsTest, WhatIsSettledGoesAfterItOnceAndNothingIsKeptBehindTheLast) {
   LeftSessions left;
-  EXPECT_FALSE(left.Add(Of(0, 1), Of(2, 9), {}));
+  EXPECT_FALSE(left.Add(Of(0, 1), Of(2, 9), {}, {2}));
   EXPECT_EQ(left.size(), 0U) << "nothing of it is under way";
-  EXPECT_FALSE(left.Add(Of(0, 1), Of(2, 9), {4, 6}));
+  EXPECT_FALSE(left.Add(Of(0, 1), Of(2, 9), {4, 6}, {2}));
   EXPECT_EQ(left.Settle(Of(0, 1), 6), Of(2, 9));
   EXPECT_FALSE(left.Settle(Of(0, 1), 6)) << "twice";
   EXPECT_FALSE(left.Settle(Of(0, 1), 5)) << "it was settled before";
@@ -31,23 +31,27 @@ TEST(LeftSessionsTest, WhatIsSettledGoesAfterItOnceAndNothingIsKeptBehindTheLast
 TEST(LeftSessionsTest, WhoIsForgottenForWantOfRoomIsNamed) {
   LeftSessions left;
   for (uint64_t i = 0; i < LeftSessions::kMax; ++i) {
-    ASSERT_FALSE(left.Add(Of(0, i + 1), Of(2, i + 1), {1}));
+    ASSERT_FALSE(left.Add(Of(0, i + 1), Of(2, i + 1), {1}, {2}));
   }
   left.Settle(Of(0, 1), 1);
-  EXPECT_FALSE(left.Add(Of(0, 50'000), Of(2, 50'000), {1})) << "there is room again";
-  EXPECT_EQ(left.Add(Of(0, 50'001), Of(2, 50'001), {1}), Of(2, 2)) << "the oldest that is owed";
+  EXPECT_FALSE(left.Add(Of(0, 50'000), Of(2, 50'000), {1}, {2})) << "there is room again";
+  EXPECT_EQ(left.Add(Of(0, 50'001), Of(2, 50'001), {1}, {2}), Of(2, 2))
+      << "the oldest that is owed";
   EXPECT_TRUE(left.NodeDown(2).empty()) << "they went with it";
   EXPECT_EQ(left.size(), 0U);
 }
 
-// By whichever node it was to be heard: a session elsewhere would wait for it in vain.
-TEST(LeftSessions, WhoWaitsElsewhereIsToldWhenANodeGoes) {
+// By that node it was to be heard: a session elsewhere would wait for it in vain.
+TEST(LeftSessionsTest, WhoWaitsElsewhereForWhatANodeTellsIsToldWhenItGoes) {
   LeftSessions left;
-  left.Add(Of(0, 1), Of(2, 1), {1});
-  left.Add(Of(0, 2), Of(3, 2), {1});
-  left.Add(Of(0, 3), Of(3, 3), {});
+  left.Add(Of(0, 1), Of(2, 1), {1}, {2, 4});
+  left.Add(Of(0, 2), Of(3, 2), {1}, {2});
+  left.Add(Of(0, 3), Of(3, 3), {}, {2});
+  left.Add(Of(0, 4), Of(3, 4), {1}, {4, 2});
+  left.Add(Of(0, 5), Of(3, 5), {1}, {4});
+  left.Add(Of(0, 6), Of(3, 6), {1}, {});
   EXPECT_EQ(left.Next(Of(0, 2)), Of(3, 2));
-  EXPECT_EQ(left.NodeDown(2), std::vector{Of(3, 2)});
+  EXPECT_EQ(left.NodeDown(2), (std::vector{Of(3, 2), Of(3, 4)}));
   EXPECT_FALSE(left.Next(Of(0, 1)));
   EXPECT_EQ(left.Settle(Of(0, 2), 1), Of(3, 2)) << "what comes all the same";
   EXPECT_FALSE(left.Next(Of(0, 2)));
