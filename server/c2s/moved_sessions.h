@@ -54,6 +54,14 @@ class LeftSessions {
     if (it->second.unsettled.empty()) Erase(it);
     return next;
   }
+  // That what it had sent is to be heard by way of that node as well came to be known late. Where
+  // it went, while it waits for something.
+  std::optional<SessionId> Owe(const SessionId& id, uint16_t node) {
+    const auto it = left_.find(id);
+    if (it == left_.end()) return std::nullopt;
+    it->second.ways.push_back(node);
+    return it->second.next;
+  }
   // Where it went, while it waits for something.
   std::optional<SessionId> Next(const SessionId& id) const {
     const auto it = left_.find(id);

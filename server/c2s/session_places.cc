@@ -17,6 +17,8 @@ constexpr net::Duration kArrivalTime = std::chrono::seconds(5);
 // The connection's successor is somewhere else (XEP-0198 section 5).
 constexpr std::string_view kResumedElsewhere = "the session goes on on another connection";
 
+constexpr const char* kUnheard = "a node by which the session would have heard is gone";
+
 }  // namespace
 
 XmppWorker::Place* XmppWorker::Find(const SessionId& id) {
@@ -699,7 +701,7 @@ void XmppWorker::GiveAway(const SessionId& id, std::unique_ptr<BoundSession> bou
 // what `h` does not cover.
 void XmppWorker::OnWent(NodeNumber node) {
   for (const SessionId& next : left_.NodeDown(node)) {
-    Close(next, net::StreamError::kReset, "a node by which the session would have heard is gone");
+    Close(next, net::StreamError::kReset, kUnheard);
   }
   std::vector<SessionId> lost;
   places_.ForEach([&](uint32_t index, Place& place) {
@@ -747,6 +749,8 @@ void XmppWorker::OweAt(const SessionId& id, NodeNumber node) {
         if (!place->away->moving) return Post(place->away->worker, std::move(again));
         return place->away->held.items.push_back(std::move(again));
     }
+  } else if (const auto next = left_.Owe(id, node); next && far_->NameOf(node).empty()) {
+    Close(*next, net::StreamError::kReset, kUnheard);
   }
   if (bound == nullptr) return;
   bound->Owed(node);

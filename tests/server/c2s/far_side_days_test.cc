@@ -165,6 +165,22 @@ TEST(FarSideTest, OnWildDaysHomesFindTogetherThoughNodesAreReachedLate) {
   EXPECT_GT(totals.met, 0);
 }
 
+// What a deputy tells a session comes by way of another worker than what other nodes tell it.
+TEST(FarSideTest, OnWildDaysNothingIsLostWhereSessionsAreNotWithTheirDeputies) {
+  EachSeed([&](int seed) {
+    SCOPED_TRACE("two workers, seed " + std::to_string(seed));
+    Sim sim(static_cast<uint64_t>(seed) + 3'000'000, 2 + seed % 3);
+    sim.two_workers = true;
+    net::FastRandom random(static_cast<uint64_t>(seed));
+    for (int i = 0; i < 600; ++i) {
+      sim.Step(true);
+      MoveSome(sim, random);
+    }
+    sim.Evening();
+    Check(sim, false);
+  });
+}
+
 // A session took what it had with it, and told of it before its old worker had told the home.
 TEST(FarSideTest, WhatWasTakenBeforeItsHomeKnewWhereItWentIsNotAwaited) {
   Totals totals;

@@ -80,7 +80,8 @@ struct SimWorld {
   uint64_t openings = 0;  // of the store: a node that was killed comes back with a new number
   uint64_t stamps = 0;
   uint64_t lives = 0;
-  int moved = 0;  // sessions that were resumed elsewhere
+  bool two_workers = false;  // sessions are on another one than their deputies
+  int moved = 0;             // sessions that were resumed elsewhere
   int debts_lost = 0;
   int told_in_time = 0;  // by the node that they came from, since another went
   int disordered = 0;
@@ -119,7 +120,11 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
                             [this](const std::vector<std::string>& homes) {
                               homes_lost.insert(homes_lost.end(), homes.begin(), homes.end());
                             },
-                        .owed = [this](const SessionId& id, NodeNumber node) { Owe(id, node); }});
+                        .owed =
+                            [this](const SessionId& id, NodeNumber node) {
+                              if (!sim_.two_workers) return Owe(id, node);
+                              posted.push_back([this, id, node] { Owe(id, node); });
+                            }});
   }
   static std::string Name(int number) { return "n" + std::to_string(number) + "@host"; }
 
@@ -289,6 +294,9 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
   }
   void Owe(const SessionId& id, NodeNumber node) {
     SimClient* client = Find(id);
+    if (const auto next = left.Owe(id, node); next && far->NameOf(node).empty()) {
+      Close(*next, net::StreamError::kReset, "it would not hear of what it sent");
+    }
     if (client == nullptr || !client->open) return;
     if (client->arriving) {
       client->held.push_back([this, id, node] { Owe(id, node); });

@@ -57,6 +57,15 @@ TEST(LeftSessionsTest, WhoWaitsElsewhereForWhatANodeTellsIsToldWhenItGoes) {
   EXPECT_FALSE(left.Next(Of(0, 2)));
 }
 
+// The word of that came from another worker, behind the session.
+TEST(LeftSessionsTest, ByWhichNodeItIsToldMayComeToBeKnownLate) {
+  LeftSessions left;
+  left.Add(Of(0, 1), Of(3, 1), {1}, {2});
+  EXPECT_EQ(left.Owe(Of(0, 1), 4), Of(3, 1));
+  EXPECT_FALSE(left.Owe(Of(0, 2), 4)) << "nothing of it is under way";
+  EXPECT_EQ(left.NodeDown(4), std::vector{Of(3, 1)});
+}
+
 class MoveOrderTest : public ::testing::Test {
  protected:
   void Say(const SessionId& session, const std::string& word) {
