@@ -465,7 +465,7 @@ void FarSide::NodeUp(NodeNumber node, const std::string& name, uint8_t version) 
   peers_[node].version = version;
 }
 
-void FarSide::NodeDown(NodeNumber node) {
+void FarSide::NodeDown(NodeNumber node, const Names& stay) {
   auto went = peers_.extract(node);
   if (!went) return;
   auto homes = directory_.NodeDown(node, Now());
@@ -515,6 +515,7 @@ void FarSide::NodeDown(NodeNumber node) {
   MovesWithout(node);
   for (Hold& hold : held) Run(hold);
   ground_.went(node);
+  std::erase_if(homes, [&](const std::string& bare) { return stay.contains(bare); });
   // Of a node that stops, nobody is lost but itself.
   if (!left_) ground_.homes_lost(std::move(homes));
 }

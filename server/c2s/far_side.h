@@ -155,7 +155,7 @@ class FarSide {
         leave;
     // That node is gone.
     std::function<void(NodeNumber)> went;
-    // Users and rooms that were at home on a node that is gone.
+    // Users and rooms that were at home on a node that is gone, and are with it.
     std::function<void(std::vector<std::string>)> homes_lost;
     // What a session here has under way, it hears of by way of that node, which is not its home's
     // any more.
@@ -204,7 +204,9 @@ class FarSide {
   // --- From the node's thread.
   // `version`: of letters, the newest that both speak.
   void NodeUp(NodeNumber node, const std::string& name, uint8_t version);
-  void NodeDown(NodeNumber node);
+  // `stay`: homes and rooms that are there still, where a relation ended and not the node.
+  using Names = std::unordered_set<std::string>;
+  void NodeDown(NodeNumber node, const Names& stay = {});
   void Recorded(const std::string& bare, NodeNumber node, uint64_t stamp);
   void Erased(const std::string& bare, NodeNumber node);
   // Another node's home of that user stays.
