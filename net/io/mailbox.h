@@ -6,7 +6,9 @@
 // matter. What was not taken by then is dropped. Bounded: `most` items wait.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -39,6 +41,8 @@ class Mailbox {
     Put Add(T item) const { return state_->Add(std::move(item)); }
     // All or none, under one lock; emptied where they were taken.
     Put AddAll(std::vector<T>* items) const { return state_->AddAll(items); }
+    // Beyond `most` as well: for who has a bound of its own, and cannot come again.
+    Put AddAlways(T item) const { return state_->Add(std::move(item), SIZE_MAX); }
     bool closed() const { return state_->Closed(); }
 
    private:
@@ -55,10 +59,11 @@ class Mailbox {
   struct State : std::enable_shared_from_this<State> {
     State(EventLoop& l, size_t m, Take t) : loop(l), most(m), take(std::move(t)) {}
 
-    Put Add(T item) {
+    Put Add(T item) { return Add(std::move(item), most); }
+    Put Add(T item, size_t fits) {
       std::lock_guard lock(mutex);
       if (closed) return Put::kClosed;
-      if (waiting.size() >= most) return Put::kFull;
+      if (waiting.size() >= fits) return Put::kFull;
       waiting.push_back(std::move(item));
       Wake();
       return Put::kTaken;
@@ -66,7 +71,7 @@ class Mailbox {
     Put AddAll(std::vector<T>* items) {
       std::lock_guard lock(mutex);
       if (closed) return Put::kClosed;
-      if (items->size() > most - waiting.size()) return Put::kFull;
+      if (items->size() > most - std::min(most, waiting.size())) return Put::kFull;
       for (T& item : *items) waiting.push_back(std::move(item));
       if (!items->empty()) Wake();
       items->clear();

@@ -155,9 +155,8 @@ XmppErrors XmppService::StartThreads() {
       [](XmppWorker& worker) { return worker.Close(kStopTime); });
   if (!threads) return {"XMPP: " + threads.error()};
   threads_ = std::move(*threads);
-  std::vector<XmppWorker::Box::Slot> slots;
-  threads_->AskAll([&](XmppWorker& worker) { slots.push_back(worker.slot()); });
-  threads_->AskAll([&](XmppWorker& worker) { worker.Connect(slots); });
+  threads_->AskAll([&](XmppWorker& worker) { slots_.push_back(worker.slot()); });
+  threads_->AskAll([&](XmppWorker& worker) { worker.Connect(slots_); });
   return {};
 }
 

@@ -74,16 +74,13 @@ class XmppService {
   // Behind it nobody but Stop() may call.
   void CloseClients();
   void Stop();
-  void OnWorker(size_t worker, std::move_only_function<void(XmppWorker& worker)> task) {
-    threads_->Post(worker, std::move(task));
-  }
+  // In one line with what other workers have for it: what was told here first is first there.
+  void OnWorker(size_t worker, XmppWorker::Item task) { slots_[worker].AddAlways(std::move(task)); }
   // On one of the workers.
-  void OnWorker(std::move_only_function<void(XmppWorker& worker)> task) {
-    threads_->Post(0, std::move(task));
-  }
+  void OnWorker(XmppWorker::Item task) { OnWorker(0, std::move(task)); }
   // On the one that has the home of a user.
-  void OnHomeOf(std::string_view bare, std::move_only_function<void(XmppWorker& worker)> task) {
-    threads_->Post(net::StableHash(bare) % threads_->size(), std::move(task));
+  void OnHomeOf(std::string_view bare, XmppWorker::Item task) {
+    OnWorker(net::StableHash(bare) % threads_->size(), std::move(task));
   }
   size_t workers() const { return threads_->size(); }
   // Each worker knows it at the end of its next turn.
@@ -140,7 +137,7 @@ class XmppService {
   double login_budget() const;
   uint64_t parked_bytes() const;
   void OnEachWorker(const std::function<void(XmppWorker& worker)>& task) {
-    threads_->PostAll(task);
+    for (size_t worker = 0; worker < slots_.size(); ++worker) OnWorker(worker, task);
   }
 
   // Where it listens, in the order of the setup: plain, tls, proxy.
@@ -190,6 +187,7 @@ class XmppService {
   std::shared_ptr<net::ListenerCounts> counts_ = std::make_shared<net::ListenerCounts>();
   std::vector<net::Address> addresses_;
   std::unique_ptr<Threads> threads_;
+  std::vector<XmppWorker::Box::Slot> slots_;  // by worker
   bool closed_ = false;
 };
 

@@ -92,13 +92,17 @@ TEST_F(MailboxTest, IsBoundedAndRefusesAfterItsEnd) {
   EXPECT_EQ(two.size(), 2U) << "all or none";
   EXPECT_EQ(slot.Add(3), Mailbox<int>::Put::kTaken);
   EXPECT_EQ(slot.Add(4), Mailbox<int>::Put::kFull);
+  EXPECT_EQ(slot.AddAlways(4), Mailbox<int>::Put::kTaken) << "for who cannot come again";
+  EXPECT_EQ(slot.AddAlways(5), Mailbox<int>::Put::kTaken);
+  EXPECT_EQ(slot.AddAll(&two), Mailbox<int>::Put::kFull);
   loop_->RunOnce(std::chrono::seconds(1));
-  EXPECT_EQ(taken, 3U);
+  EXPECT_EQ(taken, 5U);
   EXPECT_EQ(slot.Add(5), Mailbox<int>::Put::kTaken);
   mailbox.reset();
   EXPECT_EQ(slot.Add(6), Mailbox<int>::Put::kClosed);
+  EXPECT_EQ(slot.AddAlways(6), Mailbox<int>::Put::kClosed);
   loop_->RunOnce(std::chrono::milliseconds(10));
-  EXPECT_EQ(taken, 3U) << "nothing is delivered behind the end";
+  EXPECT_EQ(taken, 5U) << "nothing is delivered behind the end";
 }
 
 TEST_F(MailboxTest, ManyThreadsLoseNothingWhileTheLoopRuns) {

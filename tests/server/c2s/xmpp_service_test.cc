@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <future>
 #include <numeric>
 #include <string>
 
@@ -492,6 +493,48 @@ size_t DebtsToldTo(uint8_t version) {
 TEST(XmppService, ASessionThatMovesTakesItsDebtsWithItToWhoReadsThemAlone) {
   EXPECT_EQ(DebtsToldTo(kLettersVersion), 1U);
   EXPECT_EQ(DebtsToldTo(1), 0U) << "it would not be read there, and end";
+}
+
+// Letters of other nodes come by the node's thread; what a home has for a session, of its worker. A
+// worker that is busy takes both in the order in which they came.
+TEST(XmppService, WhatTheNodeHasForAWorkerStandsInLineWithWhatOtherWorkersHave) {
+  XmppWorld world(2);
+  XmppService& service = *world.service;
+  std::string to = "a@elsewhere";
+  while (HomeHash(to) % 2 != 0) to.insert(0, "a");
+  const auto route = [&](size_t by, const std::string& id) {
+    service.OnWorker(by, [to, id](XmppWorker& w) {
+      w.Route({.from = *Jid::Parse("romeo@here"), .to = *Jid::Parse(to), .id = id});
+    });
+  };
+  const auto turn_of = [&](size_t worker) {
+    std::promise<void> done;
+    service.OnWorker(worker, [&](XmppWorker&) { done.set_value(); });
+    done.get_future().wait();
+  };
+  std::promise<void> busy, go_on;
+  service.OnWorker(0, [&, until = go_on.get_future()](XmppWorker&) {
+    busy.set_value();
+    until.wait();
+  });
+  busy.get_future().wait();
+  route(1, "one");
+  for (int i = 0; i < 3; ++i) turn_of(1);  // it has put that into the other's mailbox
+  route(0, "two");
+  route(1, "three");
+  for (int i = 0; i < 3; ++i) turn_of(1);
+  go_on.set_value();
+  std::vector<std::string> routed;
+  ASSERT_TRUE(world.Within([&] {
+    std::promise<void> seen;
+    service.OnWorker(0, [&](XmppWorker& w) {
+      routed = dynamic_cast<FewWords&>(w.home_box()).routed;
+      seen.set_value();
+    });
+    seen.get_future().wait();
+    return routed.size() == 3;
+  }));
+  EXPECT_LT(std::ranges::find(routed, "two"), std::ranges::find(routed, "three"));
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "net/base/base64.h"
 #include "server/c2s/xmpp_service.h"
@@ -44,6 +45,7 @@ class FewWords final : public HomeBox, public HomeGate {
     ground_.homes.Route({.from = user, .to = *to, .content = content, .mark = mark});
   }
   void Route(Parcel parcel) override {
+    routed.push_back(parcel.id);
     std::string xml;
     AppendParcel(xml, parcel);
     // A session may end within Deliver().
@@ -77,7 +79,8 @@ class FewWords final : public HomeBox, public HomeGate {
   std::array<std::atomic<int>, 2> ended{};  // taken, lost
   std::atomic<bool> resumes{false};
   std::atomic<int> resumed{0};
-  SessionId resumed_as;  // the last of them
+  SessionId resumed_as;             // the last of them
+  std::vector<std::string> routed;  // of its thread
   // What is gone is told to the user's other sessions at once, as presence is.
   std::atomic<bool> tells_gone{false};
 
