@@ -235,8 +235,8 @@ void FarSide::FinishMove(const std::string& bare, NodeNumber to) {
   EndHold(bare);
 }
 
-// Who took it is gone, and may have told some of that: their sessions ended with it, and those of
-// others do now.
+// Who took it is gone, or says nothing, and may have told some of that: their sessions ended with
+// it, and those of others do now.
 void FarSide::LoseMove(const std::string& bare) {
   const auto leaving = leaving_.extract(bare);
   ground_.home.Expel(Jid::OfPrepared(bare), net::StreamError::kReset,
