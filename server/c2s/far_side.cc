@@ -16,6 +16,12 @@ std::string BusyXml() {
                   "too much waits for the other node");
 }
 
+// Of all else nobody would hear that it is lost.
+bool AnsweredWhenRefused(const Parcel& parcel) {
+  return parcel.kind != StanzaKind::kPresence && parcel.type != StanzaType::kError &&
+         parcel.type != StanzaType::kResult;
+}
+
 }  // namespace
 
 FarSide::FarSide(Ground ground) : ground_(std::move(ground)), directory_(ground_.node) {}
@@ -230,7 +236,9 @@ void FarSide::Route(Parcel parcel, uint8_t hops) {
   // What other nodes had sent before they held it back is for the home as it is.
   if (hops == 0 || !leaving_.contains(std::string(parcel.to.bare())) || Given(parcel.to.bare())) {
     const std::string bare(parcel.to.bare());
-    if (HoldsTooMuch(bare)) return Refuse(parcel);
+    if (HoldsTooMuch(bare, AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
+      return SendBack(parcel);
+    }
     const size_t bytes = parcel.content_view().size();
     const auto again = [&] {
       return [this, parcel = std::move(parcel), hops]() mutable { Route(std::move(parcel), hops); };
@@ -261,10 +269,11 @@ void FarSide::Route(Parcel parcel, uint8_t hops) {
 
 void FarSide::Refuse(const Parcel& parcel) {
   ClientCounters::Add(counters_.refused);
-  if (parcel.kind != StanzaKind::kPresence && parcel.type != StanzaType::kError &&
-      parcel.type != StanzaType::kResult) {
-    ground_.homes.Route(ErrorFor(parcel, BusyXml()));
-  }
+  SendBack(parcel);
+}
+
+void FarSide::SendBack(const Parcel& parcel) {
+  if (AnsweredWhenRefused(parcel)) ground_.homes.Route(ErrorFor(parcel, BusyXml()));
   ground_.sessions.Settled(parcel.mark);
 }
 
@@ -361,12 +370,12 @@ uint8_t FarSide::VersionOf(NodeNumber node) const {
 void FarSide::NodeUp(NodeNumber node, const std::string& name, uint8_t version) {
   if (left_) return;
   // It was not asked to hold back what it has for those that are about to go.
-  PutOffMoves();
+  PutOffMoves(kMoveSoon);
   directory_.NodeUp(node, name);
   peers_[node].version = version;
 }
 
-void FarSide::NodeDown(NodeNumber node, const Names& stay) {
+void FarSide::NodeDown(NodeNumber node) {
   auto went = peers_.extract(node);
   if (!went) return;
   auto homes = directory_.NodeDown(node, Now());
@@ -416,7 +425,6 @@ void FarSide::NodeDown(NodeNumber node, const Names& stay) {
   MovesWithout(node);
   for (Hold& hold : held) Run(hold);
   ground_.went(node);
-  std::erase_if(homes, [&](const std::string& bare) { return stay.contains(bare); });
   // Of a node that stops, nobody is lost but itself.
   if (!left_) ground_.homes_lost(std::move(homes));
 }

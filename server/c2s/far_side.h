@@ -102,7 +102,7 @@ struct FarCounters {
   Counter lodgers_lost{0};  // sessions ended since their home's node went
   Counter guests{0};        // now
   Counter homes_moved{0};   // to other nodes
-  Counter moves_failed{0};  // put off: something of theirs did not come to rest
+  Counter moves_failed{0};  // put off, or lost where they went
   Counter to_move{0};       // now: guests whose homes may go to another node
   Counter held_refused{0};  // too much was held for a home on its way
 };
@@ -123,7 +123,7 @@ class FarSide {
   static constexpr size_t kMovesMax = 64;
   static constexpr net::Duration kMoveTime = std::chrono::seconds(2);
   static constexpr net::Duration kMoveAgain = std::chrono::seconds(5);
-  // One that could not go since a session of it moved or ended just then.
+  // One that could not go since a session of it moved or ended just then, or a node came up.
   static constexpr net::Duration kMoveSoon = std::chrono::milliseconds(200);
   static constexpr net::Duration kHoldTime = std::chrono::seconds(5);
   // Who took a home may be slow to read it: so often the others are told that it is on its way
@@ -131,11 +131,13 @@ class FarSide {
   static constexpr net::Duration kRenewTime = std::chrono::seconds(1);
   static constexpr net::Duration kGivenTime = std::chrono::seconds(15);
   static constexpr net::Duration kAskedBackTime = std::chrono::seconds(5);
-  // Of what is held for one user: above either messages and bindings are refused with words, or
-  // the home stays, where that is up to this node. What its own sessions send is held all the same:
-  // each has a bound of its own (BoundLimits::unsettled_max).
+  // Of what is held for one user: above either messages, requests and bindings are refused with
+  // words, or the home stays, where that is up to this node. What would be lost without a word
+  // (presence, steps of a subscription, answers) has kHeldWordless times as much. What its own
+  // sessions send is held all the same: each has a bound of its own (BoundLimits::unsettled_max).
   static constexpr size_t kHeldMax = 4096;
   static constexpr size_t kHeldBytesMax = size_t{1} << 20U;
+  static constexpr size_t kHeldWordless = 4;
 
   struct Ground {
     uint16_t worker = 0;
@@ -155,7 +157,7 @@ class FarSide {
         leave;
     // That node is gone.
     std::function<void(NodeNumber)> went;
-    // Users and rooms that were at home on a node that is gone, and are with it.
+    // Users and rooms that were at home on a node that is gone.
     std::function<void(std::vector<std::string>)> homes_lost;
     // What a session here has under way, it hears of by way of that node, which is not its home's
     // any more.
@@ -204,9 +206,7 @@ class FarSide {
   // --- From the node's thread.
   // `version`: of letters, the newest that both speak.
   void NodeUp(NodeNumber node, const std::string& name, uint8_t version);
-  // `stay`: homes and rooms that are there still, where a relation ended and not the node.
-  using Names = std::unordered_set<std::string>;
-  void NodeDown(NodeNumber node, const Names& stay = {});
+  void NodeDown(NodeNumber node);
   void Recorded(const std::string& bare, NodeNumber node, uint64_t stamp);
   void Erased(const std::string& bare, NodeNumber node);
   // Another node's home of that user stays.
@@ -295,7 +295,8 @@ class FarSide {
   struct Leaving {
     NodeNumber to = 0;
     uint32_t round = 0;
-    std::set<NodeNumber> awaited;  // who has not said that it holds what it has
+    std::set<NodeNumber> awaited;  // who has not said that it holds what it has, in this round
+    std::set<NodeNumber> holding;  // who said so in any round
     net::Time since{};
     bool stirred = false;  // its sessions were given or sent something since the round began
     bool given = false;
@@ -310,7 +311,9 @@ class FarSide {
     net::Time since{};
     std::vector<Item> items = {};
     size_t bytes = 0;
-    bool full() const { return items.size() >= kHeldMax || bytes >= kHeldBytesMax; }
+    bool full(size_t times = 1) const {
+      return items.size() >= times * kHeldMax || bytes >= times * kHeldBytesMax;
+    }
   };
 
   net::Time Now() const { return ground_.clock.Now(); }
@@ -322,7 +325,8 @@ class FarSide {
   uint32_t ShareContent(NodeNumber node, const Parcel& parcel);
   void Route(Parcel parcel, uint8_t hops);
   bool Send(NodeNumber node, Parcel& parcel, uint8_t hops);
-  void Refuse(const Parcel& parcel);
+  void Refuse(const Parcel& parcel);  // too much waits for its node
+  void SendBack(const Parcel& parcel);
   void FailBind(const SessionId& session, const Jid& user, std::string error_xml,
                 bool not_home = false);
   void BindHere(BindRequest request);
@@ -348,7 +352,7 @@ class FarSide {
   // Of one that is too much the home stays, if it may.
   Hold* HoldOf(std::string_view bare);
   // It takes nothing that may be refused.
-  bool HoldsTooMuch(std::string_view bare);
+  bool HoldsTooMuch(std::string_view bare, size_t times = 1);
   bool AllMove() const;
   bool MayLeave(const std::string& bare);
   void BeginMove(const std::string& bare, NodeNumber to);
@@ -358,10 +362,11 @@ class FarSide {
   void Give(const std::string& bare, Leaving& leaving);
   void PutOffMove(std::string bare, net::Duration again = kMoveAgain);
   void PutOffUnlessGiven(const std::string& bare);
+  bool MovesLater(const std::string& bare) const;
   void LostAt(NodeNumber node, const std::string& bare);
   void RenewMoves();
   // Of all that were not given away yet.
-  void PutOffMoves();
+  void PutOffMoves(net::Duration again = kMoveAgain);
   void FinishMove(const std::string& bare, NodeNumber to);
   void LoseMove(const std::string& bare);
   void Stir(const SessionId& session);

@@ -59,7 +59,7 @@ void FarSide::MoveHomes(size_t most) {
       if (most == 0 || leaving_.size() >= kMovesMax) return;
       move_cursor_ = it->first;
       const std::string& bare = it->second.full();
-      if (leaving_.contains(bare) || move_later_.contains(bare) || !MayLeave(bare)) continue;
+      if (leaving_.contains(bare) || MovesLater(bare) || !MayLeave(bare)) continue;
       --most;
       BeginMove(bare, it->first.node);
     }
@@ -74,6 +74,11 @@ void FarSide::MoveHomes(size_t most) {
     if (node < from.node) look(peer.guests.begin(), peer.guests.end());
     if (node == from.node) look(peer.guests.begin(), peer.guests.upper_bound(from));
   }
+}
+
+bool FarSide::MovesLater(const std::string& bare) const {
+  const auto later = move_later_.find(bare);
+  return later != move_later_.end() && later->second > Now();
 }
 
 void FarSide::CloseGuests() {
@@ -168,7 +173,8 @@ void FarSide::Give(const std::string& bare, Leaving& leaving) {
     session.node = directory_.NameOf(session.id.node);
   }
   leaving.given = true;
-  leaving.given_at = leaving.renewed = Now();
+  leaving.given_at = Now();
+  leaving.renewed = leaving.since;  // who holds may have heard nothing since then
   if (!Post(leaving.to, letter)) PutOffMove(bare);
 }
 
@@ -186,18 +192,19 @@ void FarSide::PutOffUnlessGiven(const std::string& bare) {
   if (leaving_.contains(bare) && !Given(bare)) PutOffMove(bare, kMoveSoon);
 }
 
-// A session there lost something, so it ends. Who holds already has the word of that as well.
+// A session there lost something, so it ends. Who holds already, in whichever round, has the word
+// of that as well.
 void FarSide::LostAt(NodeNumber node, const std::string& bare) {
   const auto leaving = leaving_.find(bare);
-  if (leaving != leaving_.end() && !leaving->second.awaited.contains(node)) PutOffUnlessGiven(bare);
+  if (leaving != leaving_.end() && leaving->second.holding.contains(node)) PutOffUnlessGiven(bare);
 }
 
-void FarSide::PutOffMoves() {
+void FarSide::PutOffMoves(net::Duration again) {
   std::vector<std::string> all;
   for (const auto& [bare, leaving] : leaving_) {
     if (!leaving.given) all.push_back(bare);
   }
-  for (const std::string& bare : all) PutOffMove(bare);
+  for (const std::string& bare : all) PutOffMove(bare, again);
 }
 
 void FarSide::RenewMoves() {
@@ -259,9 +266,9 @@ FarSide::Hold* FarSide::HoldOf(std::string_view bare) {
   return nullptr;
 }
 
-bool FarSide::HoldsTooMuch(std::string_view bare) {
+bool FarSide::HoldsTooMuch(std::string_view bare, size_t times) {
   const Hold* hold = holds_.empty() ? nullptr : HoldOf(bare);
-  if (hold == nullptr || !hold->full()) return false;
+  if (hold == nullptr || !hold->full(times)) return false;
   ClientCounters::Add(counters_.held_refused);
   return true;
 }
@@ -306,6 +313,7 @@ void FarSide::MovesWithout(NodeNumber node) {
   std::vector<std::string> over;
   for (auto& [bare, leaving] : leaving_) {
     leaving.awaited.erase(node);
+    leaving.holding.erase(node);
     if (leaving.to == node) over.push_back(bare);
   }
   for (const std::string& bare : over) Given(bare) ? LoseMove(bare) : PutOffMove(bare);
@@ -335,13 +343,16 @@ void FarSide::OnLetter(NodeNumber node, const HomeLeavesLetter& letter) {
   }
   if (directory_.IsMine(bare)) return;  // two homes met: one of them goes
   const auto [it, fresh] = holds_.try_emplace(bare);
-  if (fresh) it->second = {.by = node, .since = Now()};
-  if (it->second.by == node) Post(node, HomeHeldLetter{letter.user, letter.round});
+  if (fresh) it->second.by = node;
+  if (it->second.by != node) return;
+  it->second.since = Now();
+  Post(node, HomeHeldLetter{letter.user, letter.round});
 }
 
 void FarSide::OnLetter(NodeNumber node, const HomeHeldLetter& letter) {
   const auto it = leaving_.find(letter.user.full());
   if (it == leaving_.end() || it->second.round != letter.round) return;
+  it->second.holding.insert(node);
   it->second.awaited.erase(node);
   TryMove(letter.user.full());
 }
@@ -431,7 +442,12 @@ void FarSide::TakenIn(NodeNumber from, const Jid& user, const std::vector<Sessio
 
 void FarSide::OnLetter(NodeNumber node, const HomeHereLetter& letter) {
   const std::string& bare = letter.user.full();
-  if (leaving_.contains(bare)) return FinishMove(bare, node);
+  const auto leaving = leaving_.find(bare);
+  if (leaving != leaving_.end() && leaving->second.given) {
+    // Another's, and two homes met: what the one that has it makes of that is heard of.
+    return leaving->second.to == node ? FinishMove(bare, node) : void();
+  }
+  if (leaving != leaving_.end()) PutOffMove(bare);
   const auto hold = holds_.find(bare);
   if (directory_.IsMine(bare)) {  // two homes met
     if (hold != holds_.end() && hold->second.by != 0) EndHold(bare);

@@ -501,10 +501,10 @@ void XmppService::WriteMetrics(net::MetricsWriter& out) const {
       .Add({}, far(&FarCounters::guests));
   out.Counter("mongooseim_homes_moved_total", "Accounts that went to be at home on other nodes.")
       .Add({}, far(&FarCounters::homes_moved));
-  out.Counter("mongooseim_home_moves_failed_total", "Put off: something did not come to rest.")
+  out.Counter("mongooseim_home_moves_failed_total", "Put off, or lost where they went.")
       .Add({}, far(&FarCounters::moves_failed));
   out.Counter("mongooseim_held_refused_total",
-              "Messages and bindings refused: too much was held for an account on its way.")
+              "Stanzas, bindings and orders: too much was held for an account on its way.")
       .Add({}, far(&FarCounters::held_refused));
   out.Gauge("mongooseim_c2s_unauthenticated", "Connections that have not said who they are.")
       .Add({}, shared_.unauthenticated.load(std::memory_order_relaxed));

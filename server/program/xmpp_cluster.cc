@@ -142,17 +142,8 @@ void XmppCluster::End(Peer& peer) {
   if (!std::exchange(peer.told, false)) return;
   ++relations_ended_;
   crowded_[peer.number] = false;
-  const std::string name = names_.extract(peer.number).mapped();
-  // Of a relation that is over, and not the node, what is at home there stays. Where it is another
-  // life of the node it has no such records.
-  std::vector<FarSide::Names> stay(service_->workers());
-  cluster_.cluster().table(kHomeTable)->ForEachRecord([&](const RecordView& record) {
-    if (!peer.out && record.owner == name) stay[DeputyOf(record.key)].emplace(record.key);
-  });
-  for (size_t worker = 0; worker < stay.size(); ++worker) {
-    service_->OnWorker(worker, [number = peer.number, names = std::move(stay[worker])](
-                                   XmppWorker& w) { w.far().NodeDown(number, names); });
-  }
+  names_.erase(peer.number);
+  service_->OnEachWorker([number = peer.number](XmppWorker& w) { w.far().NodeDown(number); });
 }
 
 NodeNumber XmppCluster::NewNumber() {

@@ -197,15 +197,5 @@ TEST(FarSideTest, WhoMovedDoesNotEndWithANodeThatItOwesNothing) {
   Check(sim, false);
 }
 
-// The two have lost what was under way between them; the rooms are where they were.
-TEST(FarSideTest, OfARelationThatIsOverNoRoomIsLostWithIt) {
-  Sim sim(1, 2);
-  sim.nodes[1]->far->Took("den@rooms.example");
-  sim.nodes[1]->far->Took("yard@rooms.example");
-  sim.Settle();
-  sim.nodes[0]->far->NodeDown(sim.nodes[0]->numbers.at(1), {"den@rooms.example"});
-  EXPECT_EQ(sim.nodes[0]->homes_lost, std::vector<std::string>{"yard@rooms.example"});
-}
-
 }  // namespace
 }  // namespace server
