@@ -15,7 +15,7 @@ namespace server {
 namespace {
 
 // A read of one line of /proc. Senders fill a hundred megabytes in a second.
-constexpr net::Duration kLookEvery = std::chrono::milliseconds(20);
+constexpr net::Duration kProcessEvery = std::chrono::milliseconds(20);
 // The kernel sums its group up for that.
 constexpr net::Duration kGroupEvery = std::chrono::milliseconds(100);
 // Who allocates waits while the heap is looked through: no more than a twentieth of the time, by
@@ -56,7 +56,7 @@ uint64_t MemoryGuard::Sheddable() const {
 }
 
 void MemoryGuard::Look() {
-  timer_ = ground_.loop.After(kLookEvery, [this] { Look(); });
+  timer_ = ground_.loop.After(kProcessEvery, [this] { Look(); });
   const net::Time now = ground_.clock.Now();
   MemoryReading reading{.now = now,
                         .resident = gauge_.Resident(),

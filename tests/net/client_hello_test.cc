@@ -36,11 +36,6 @@ Bytes RealHello(const std::string& sni, const std::string& alpn_wire) {
 }
 
 Bytes U16(size_t n) { return {static_cast<uint8_t>(n >> 8), static_cast<uint8_t>(n)}; }
-Bytes Cat(std::initializer_list<Bytes> parts) {
-  Bytes all;
-  for (const Bytes& part : parts) all.insert(all.end(), part.begin(), part.end());
-  return all;
-}
 Bytes Prefixed(const Bytes& body) { return Cat({U16(body.size()), body}); }
 Bytes Extension(uint16_t type, const Bytes& body) { return Cat({U16(type), Prefixed(body)}); }
 Bytes NameExtension(const std::string& name) {

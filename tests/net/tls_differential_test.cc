@@ -16,7 +16,7 @@
 namespace net {
 namespace {
 
-struct Tally {
+struct Verdicts {
   int sequences = 0;
   int both_open = 0;
   int both_failed = 0;
@@ -96,7 +96,7 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
     return out;
   }
 
-  void RunSequence(Tally* tally) {
+  void RunSequence(Verdicts* verdicts) {
     OpenSslPeer server(server_context_, true);
     OpenSslPeer client(client_context_, false);
     TlsCapture capture;
@@ -118,13 +118,13 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
     TlsRecordState sender;
     ASSERT_TRUE(StartTlsRecords(*pool_, Suite(), true, from_server, from_client, &sender));
     SetTlsCapture(server.ssl(), nullptr);
-    Compare(server, ours, &sender, tally);
+    Compare(server, ours, &sender, verdicts);
     ours.End(*pool_);
     ERR_clear_error();
   }
 
-  void Compare(OpenSslPeer& theirs, TlsRecordLayer& ours, TlsRecordState* sender, Tally* tally) {
-    ++tally->sequences;
+  void Compare(OpenSslPeer& theirs, TlsRecordLayer& ours, TlsRecordState* sender, Verdicts* verdicts) {
+    ++verdicts->sequences;
     for (size_t i = Pick(1, 12); i-- > 0;) {
       Bytes record = NextRecord(sender);
       theirs.Give(record);
@@ -140,11 +140,11 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
       if (they_failed) {
         ASSERT_EQ(status, TlsRecordStatus::kFailed)
             << "more lenient than OpenSSL: " << ERR_reason_error_string(ERR_peek_last_error());
-        ++tally->both_failed;
+        ++verdicts->both_failed;
         return;
       }
       if (status == TlsRecordStatus::kFailed) {
-        ++tally->stricter;
+        ++verdicts->stricter;
         return;
       }
       ASSERT_EQ(our_plain, their_plain);
@@ -153,7 +153,7 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
       Bytes out(256);
       ours.Flush(*pool_, out);
     }
-    ++tally->both_open;
+    ++verdicts->both_open;
   }
 
   TestCertificate certificate_;
@@ -164,13 +164,13 @@ class TlsDifferential : public testing::TestWithParam<const char*> {
 };
 
 TEST_P(TlsDifferential, NeverMoreLenientThanOpenSsl) {
-  Tally tally;
-  for (int i = 0; i < 700 && !HasFatalFailure(); ++i) RunSequence(&tally);
+  Verdicts verdicts;
+  for (int i = 0; i < 700 && !HasFatalFailure(); ++i) RunSequence(&verdicts);
   // The comparison saw every outcome, so it compared something.
-  EXPECT_EQ(tally.sequences, 700);
-  EXPECT_GT(tally.both_open, 100);
-  EXPECT_GT(tally.both_failed, 100);
-  RecordProperty("stricter", tally.stricter);
+  EXPECT_EQ(verdicts.sequences, 700);
+  EXPECT_GT(verdicts.both_open, 100);
+  EXPECT_GT(verdicts.both_failed, 100);
+  RecordProperty("stricter", verdicts.stricter);
 }
 
 INSTANTIATE_TEST_SUITE_P(Suites, TlsDifferential,

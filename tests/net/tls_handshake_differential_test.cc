@@ -22,7 +22,7 @@ std::string Describe(const Bytes& wire) {
   return text;
 }
 
-struct Tally {
+struct Answers {
   int answered = 0;
   int resumed = 0;
   int read = 0;  // flights that were decrypted and compared
@@ -227,27 +227,27 @@ class TlsHelloDifferential : public testing::Test, public TlsHandshakeFixture {
     return matters || !known_first ? hello.Wire() : wire;
   }
 
-  void Compare(const Bytes& wire, const Bytes& psk, Tally* tally) {
+  void Compare(const Bytes& wire, const Bytes& psk, Answers* answers) {
     const auto own = ReadServerHello(AnswerTo(own_, wire));
     const bool ours = own && worker_->on_openssl() == 0;
     if (!ours) {
-      ++tally->refused;
+      ++answers->refused;
       return;
     }
-    ++tally->answered;
+    ++answers->answered;
     const Bytes asked = AsOpenSslPrefers(wire);
     const auto theirs = ReadServerHello(AnswerTo(by_openssl_, asked));
     ASSERT_TRUE(theirs.has_value())
         << "OpenSSL says: " << server_->ErrorText() << ", to" << Describe(asked);
     EXPECT_EQ(own->suite, theirs->suite);
     EXPECT_EQ(own->group, theirs->group);
-    if (own->psk) ++tally->resumed;
+    if (own->psk) ++answers->resumed;
     if (HasFailure()) return;
     const auto own_flight = Read(wire, psk, *own);
     const auto their_flight = Read(asked, psk, *theirs);
     ASSERT_EQ(own_flight.has_value(), their_flight.has_value());
     if (!own_flight) return;
-    ++tally->read;
+    ++answers->read;
     EXPECT_EQ(own_flight->alpn, their_flight->alpn);
     if (own->psk) return;  // OpenSSL does not know the ticket
     EXPECT_EQ(own_flight->certificate, their_flight->certificate);
@@ -272,18 +272,18 @@ void PutShare(HelloParts* hello, const Bytes& share) {
 }
 
 TEST_F(TlsHelloDifferential, TheHellosAsTheyAreAreAnsweredAlike) {
-  Tally tally;
+  Answers answers;
   for (const Bytes& wire : Hellos()) {
     HelloParts hello(wire);
     PutShare(&hello, key_.share());
     EXPECT_EQ(HelloParts(hello.Wire()).Message(), hello.Message());
-    Compare(hello.Wire(), {}, &tally);
+    Compare(hello.Wire(), {}, &answers);
   }
-  EXPECT_GE(tally.read, 4);
+  EXPECT_GE(answers.read, 4);
 }
 
 TEST_F(TlsHelloDifferential, ChangedFieldsAreNeverTakenMoreLeniently) {
-  Tally tally;
+  Answers answers;
   const std::vector<Bytes> hellos = Hellos();
   for (unsigned seed = 0; seed < 3000 && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -291,16 +291,16 @@ TEST_F(TlsHelloDifferential, ChangedFieldsAreNeverTakenMoreLeniently) {
     HelloParts hello(hellos[Pick(0, hellos.size() - 1)]);
     PutShare(&hello, key_.share());
     for (size_t i = Pick(1, 3); i-- > 0 && !hello.extensions.empty();) ChangeFields(&hello);
-    Compare(hello.Wire(), {}, &tally);
+    Compare(hello.Wire(), {}, &answers);
   }
   // It saw both, so it compared something.
-  EXPECT_GT(tally.answered, 400);
-  EXPECT_GT(tally.read, 300);
-  EXPECT_GT(tally.refused, 400);
+  EXPECT_GT(answers.answered, 400);
+  EXPECT_GT(answers.read, 300);
+  EXPECT_GT(answers.refused, 400);
 }
 
 TEST_F(TlsHelloDifferential, ChangedBytesAreNeverTakenMoreLeniently) {
-  Tally tally;
+  Answers answers;
   const std::vector<Bytes> hellos = Hellos();
   for (unsigned seed = 0; seed < 3000 && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
@@ -309,11 +309,11 @@ TEST_F(TlsHelloDifferential, ChangedBytesAreNeverTakenMoreLeniently) {
     PutShare(&hello, key_.share());
     Bytes wire = hello.Wire();
     for (size_t i = Pick(1, 2); i-- > 0 && !wire.empty();) ChangeBytes(&wire);
-    Compare(wire, {}, &tally);
+    Compare(wire, {}, &answers);
   }
-  EXPECT_GT(tally.answered, 400);
-  EXPECT_GT(tally.read, 200);
-  EXPECT_GT(tally.refused, 400);
+  EXPECT_GT(answers.answered, 400);
+  EXPECT_GT(answers.read, 200);
+  EXPECT_GT(answers.refused, 400);
 }
 
 // With a binder that fits the change, as a client of ours could make it.
@@ -329,7 +329,7 @@ TEST_F(TlsHelloDifferential, ChangedHellosThatResumeAreNeverTakenMoreLeniently) 
     prepare(ssl);
     SSL_set_session(ssl, newest());
   });
-  Tally tally;
+  Answers answers;
   for (unsigned seed = 0; seed < 2000 && !HasFailure(); ++seed) {
     SCOPED_TRACE("seed " + std::to_string(seed));
     random_.seed(seed);
@@ -340,11 +340,11 @@ TEST_F(TlsHelloDifferential, ChangedHellosThatResumeAreNeverTakenMoreLeniently) 
     for (size_t i = Pick(1, 2); i-- > 0;) ChangeFields(&hello);
     hello.extensions.push_back({41, keys});
     Rebind(&hello, TlsDigest::kSha256, psk);
-    Compare(hello.Wire(), psk, &tally);
+    Compare(hello.Wire(), psk, &answers);
   }
-  EXPECT_GT(tally.answered, 300);
-  EXPECT_GT(tally.resumed, 200);
-  EXPECT_GT(tally.refused, 300);
+  EXPECT_GT(answers.answered, 300);
+  EXPECT_GT(answers.resumed, 200);
+  EXPECT_GT(answers.refused, 300);
 }
 
 }  // namespace

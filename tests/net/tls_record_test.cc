@@ -11,11 +11,10 @@
 #include <vector>
 
 #include "net/tls/record/tls_record_layer.h"
+#include "tests/net/tls_test_peer.h"
 
 namespace net {
 namespace {
-
-using Bytes = std::vector<uint8_t>;
 
 Bytes Hex(std::string_view text) {
   Bytes out;
@@ -205,13 +204,6 @@ class TlsRecordRules : public testing::TestWithParam<TlsSuite> {
 Bytes operator+(Bytes a, const Bytes& b) {
   a.insert(a.end(), b.begin(), b.end());
   return a;
-}
-
-// Braces, unlike +, fix the order in which records are sealed.
-Bytes Cat(std::initializer_list<Bytes> records) {
-  Bytes all;
-  for (const Bytes& record : records) all = all + record;
-  return all;
 }
 
 const Bytes kUpdate = {24, 0, 0, 1, 0};

@@ -5,7 +5,9 @@
 #include <openssl/ssl.h>
 
 #include <functional>
+#include <initializer_list>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "net/tls/tls_engine.h"
@@ -16,6 +18,12 @@ using Bytes = std::vector<uint8_t>;
 
 inline Bytes ToBytes(std::string_view text) { return Bytes(text.begin(), text.end()); }
 inline std::string ToText(const Bytes& bytes) { return std::string(bytes.begin(), bytes.end()); }
+// Braces, unlike +, fix the order in which parts are made.
+inline Bytes Cat(std::initializer_list<Bytes> parts) {
+  Bytes all;
+  for (const Bytes& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
 
 // One end in plain OpenSSL.
 class OpenSslPeer {

@@ -10,10 +10,6 @@ namespace {
 
 using Ends = Script::Ends;
 
-Answer Accepts(net::Duration after, const Script& script) {
-  return {.kind = Answer::Kind::kAccepts, .after = after, .script = script};
-}
-
 // Case 3. Nothing here can make a socket of IPv6: the address is a name, for the log.
 TEST(ProxyCases, AClientsIpv6AddressInAProxyHeaderNeedsNoIpv6OfTheHost) {
   const net::Address from = net::Address::Parse("[2001:db8::7]:1234").value();

@@ -16,10 +16,6 @@ using Speaks = Script::Speaks;
 
 constexpr net::Duration kFin = seconds(2);
 
-Answer Accepts(net::Duration after, const Script& script) {
-  return {.kind = Answer::Kind::kAccepts, .after = after, .script = script};
-}
-
 WorldOptions WithFin() {
   WorldOptions options;
   options.pool.fin_timeout = kFin;

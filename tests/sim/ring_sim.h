@@ -100,6 +100,9 @@ struct Answer {
   net::Duration after{};
   Script script;
 };
+inline Answer Accepts(net::Duration after, const Script& script) {
+  return {.kind = Answer::Kind::kAccepts, .after = after, .script = script};
+}
 
 struct Socket;
 
