@@ -4,7 +4,6 @@
 #include <cmath>
 #include <utility>
 
-#include "lb/control/node_drain.h"
 #include "net/report/log.h"
 #include "net/xmpp/starttls.h"
 

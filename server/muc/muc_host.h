@@ -27,6 +27,7 @@
 #include "net/base/clock.h"
 #include "server/im/archive_ids.h"
 #include "server/im/iq.h"
+#include "server/im/passing_gate.h"
 #include "server/im/ports.h"
 #include "server/modules/archive_request.h"
 #include "server/muc/room.h"
@@ -205,32 +206,16 @@ class MucHost {
 };
 
 // The home of a worker's users and its rooms behind one gate: Route() goes where the address says.
-class MucGate final : public HomeGate {
+class MucGate final : public PassingGate {
  public:
-  MucGate(HomeGate& home, MucHost& rooms) : home_(home), rooms_(rooms) {}
+  MucGate(HomeGate& home, MucHost& rooms) : PassingGate(home), rooms_(rooms) {}
 
-  void Bind(BindRequest request) override { home_.Bind(std::move(request)); }
-  void Arrive(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark) override {
-    home_.Arrive(session, user, std::move(stanza), mark);
-  }
-  void Changed(const SessionId& session, const Jid& user, SessionState state) override {
-    home_.Changed(session, user, state);
-  }
-  void DeliveryEnded(const SessionId& session, const Jid& user, uint64_t ticket,
-                     DeliveryEnd end) override {
-    home_.DeliveryEnded(session, user, ticket, end);
-  }
-  void Gone(const SessionId& session, const Jid& user) override { home_.Gone(session, user); }
-  void Resume(const SessionId& next, const Jid& user, uint64_t tag) override {
-    home_.Resume(next, user, tag);
-  }
   void Route(Parcel parcel) override {
     if (rooms_.Serves(parcel.to.domain())) return rooms_.Route(std::move(parcel));
-    home_.Route(std::move(parcel));
+    PassingGate::Route(std::move(parcel));
   }
 
  private:
-  HomeGate& home_;
   MucHost& rooms_;
 };
 

@@ -270,10 +270,11 @@ HomeLosses::Owner XmppCluster::OwnerOf(const std::string& bare) const {
             : known(record.owner) ? Owner::kReached
                                   : Owner::kUnreached;
   });
+  if (owner != Owner::kNobody) return owner;
   // Of one that may be about to go the workers know the record still.
   const bool any_out =
       std::ranges::any_of(peers_, [](const auto& peer) { return peer.second.out; });
-  return owner == Owner::kNobody && any_out ? Owner::kUnreached : owner;
+  return any_out ? Owner::kUnreached : Owner::kNobody;
 }
 
 // --- Out.

@@ -53,47 +53,58 @@ void SaySome(Sim& sim, net::FastRandom& random) {
   sim.TellMany(*open[random.Below(Count(open.size()))], random);
 }
 
-void CalmDay(int seed, Totals& totals, Homes homes = Homes::kStay, Rooms rooms = Rooms::kNone) {
-  SCOPED_TRACE("calm seed " + std::to_string(seed));
-  Sim sim(static_cast<uint64_t>(seed), 1 + seed % 3 + 1);
-  net::FastRandom random(static_cast<uint64_t>(seed));
-  for (int i = 0; i < 400; ++i) {
-    sim.Step(false);
-    if (homes == Homes::kMove) MoveSome(sim, random);
-    if (rooms == Rooms::kSome) SaySome(sim, random);
+struct Steps {
+  int count;
+  bool wild;
+};
+constexpr Steps kCalm{400, false};
+constexpr Steps kWild{600, true};
+
+// A day, its evening, and what it comes to.
+void Play(Sim& sim, const Steps& steps, Totals& totals, const std::function<void()>& meanwhile) {
+  for (int i = 0; i < steps.count; ++i) {
+    sim.Step(steps.wild);
+    meanwhile();
   }
   sim.Evening();
-  Check(sim, true);
-  EXPECT_EQ(sim.met, 0) << "two homes of one user";
-  EXPECT_EQ(sim.slipped, 0);
+  Check(sim, !steps.wild);
+  totals.messages += static_cast<int>(sim.fates.size());
   totals.disordered += sim.disordered;
   totals.doubled +=
       std::ranges::count_if(sim.fates, [](const auto& one) { return one.second.taken > 1; });
   totals.moved += sim.moved;
-  for (const auto& node : sim.nodes) totals.homes_moved += node->far->counters().homes_moved;
-  totals.messages += static_cast<int>(sim.fates.size());
+  totals.met += sim.met;
   totals.shared += sim.shared;
-  for (const auto& node : sim.nodes) EXPECT_EQ(node->far->counters().letters_malformed.load(), 0U);
+  totals.debts_lost += sim.debts_lost;
+  totals.told_in_time += sim.told_in_time;
+  for (const auto& node : sim.nodes) {
+    totals.homes_moved += node->far->counters().homes_moved;
+    EXPECT_EQ(node->far->counters().letters_malformed.load(), 0U);
+  }
+}
+
+void Play(Sim& sim, int seed, const Steps& steps, Totals& totals, Homes homes, Rooms rooms) {
+  net::FastRandom random(static_cast<uint64_t>(seed));
+  Play(sim, steps, totals, [&] {
+    if (homes == Homes::kMove) MoveSome(sim, random);
+    if (rooms == Rooms::kSome) SaySome(sim, random);
+  });
+}
+
+void CalmDay(int seed, Totals& totals, Homes homes = Homes::kStay, Rooms rooms = Rooms::kNone) {
+  SCOPED_TRACE("calm seed " + std::to_string(seed));
+  Sim sim(static_cast<uint64_t>(seed), 1 + seed % 3 + 1);
+  Play(sim, seed, kCalm, totals, homes, rooms);
+  EXPECT_EQ(sim.met, 0) << "two homes of one user";
+  EXPECT_EQ(sim.slipped, 0);
 }
 
 void WildDay(int seed, Totals& totals, Homes homes = Homes::kStay, Rooms rooms = Rooms::kNone) {
   SCOPED_TRACE("wild seed " + std::to_string(seed));
   Sim sim(static_cast<uint64_t>(seed) + 1'000'000, 2 + seed % 3);
-  net::FastRandom random(static_cast<uint64_t>(seed));
-  for (int i = 0; i < 600; ++i) {
-    sim.Step(true);
-    if (homes == Homes::kMove) MoveSome(sim, random);
-    if (rooms == Rooms::kSome) SaySome(sim, random);
-  }
-  sim.Evening();
-  Check(sim, false);
-  for (const auto& node : sim.nodes) totals.homes_moved += node->far->counters().homes_moved;
-  totals.met += sim.met;
-  totals.debts_lost += sim.debts_lost;
-  totals.told_in_time += sim.told_in_time;
-  totals.shared += sim.shared;
-  for (const auto& node : sim.nodes) EXPECT_EQ(node->far->counters().letters_malformed.load(), 0U);
+  Play(sim, seed, kWild, totals, homes, rooms);
 }
+
 TEST(FarSideTest, OnCalmDaysEveryMessageArrivesOnceWhereverItsUserIs) {
   Totals totals;
   EachSeed([&](int seed) { CalmDay(seed, totals); });
@@ -150,34 +161,25 @@ TEST(FarSideTest, OnWildDaysHomesFindTogetherThoughNodesAreReachedLate) {
     Sim sim(static_cast<uint64_t>(seed) + 2'000'000, 2 + seed % 3);
     sim.late = true;
     net::FastRandom random(static_cast<uint64_t>(seed));
-    for (int i = 0; i < 600; ++i) {
-      sim.Step(true);
+    Play(sim, kWild, totals, [&] {
       MoveSome(sim, random);
       Sim::Node& node = *sim.nodes[random.Below(Count(sim.nodes.size()))];
       const int other = static_cast<int>(random.Below(Count(sim.nodes.size())));
       if (random.Below(20) == 0 && node.numbers.contains(other)) sim.Reach(node.index, other);
-    }
-    sim.Evening();
-    Check(sim, false);
+    });
     for (const auto& one : sim.nodes) EXPECT_TRUE(one->losses.empty());
-    totals.met += sim.met;
   });
   EXPECT_GT(totals.met, 0);
 }
 
 // What a deputy tells a session comes by way of another worker than what other nodes tell it.
 TEST(FarSideTest, OnWildDaysNothingIsLostWhereSessionsAreNotWithTheirDeputies) {
+  Totals totals;
   EachSeed([&](int seed) {
     SCOPED_TRACE("two workers, seed " + std::to_string(seed));
     Sim sim(static_cast<uint64_t>(seed) + 3'000'000, 2 + seed % 3);
     sim.two_workers = true;
-    net::FastRandom random(static_cast<uint64_t>(seed));
-    for (int i = 0; i < 600; ++i) {
-      sim.Step(true);
-      MoveSome(sim, random);
-    }
-    sim.Evening();
-    Check(sim, false);
+    Play(sim, seed, kWild, totals, Homes::kMove, Rooms::kNone);
   });
 }
 

@@ -19,6 +19,7 @@
 #include "server/c2s/home_losses.h"
 #include "server/c2s/moved_sessions.h"
 #include "server/im/home.h"
+#include "server/im/passing_gate.h"
 #include "tests/server/im/map_store.h"
 
 namespace server {
@@ -412,10 +413,9 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
  private:
   Home& behind() override { return home_; }
   // Looks at the order in which what one client sent comes to its home.
-  class Door final : public HomeGate {
+  class Door final : public PassingGate {
    public:
-    Door(SimWorld& world, HomeGate& home) : sim_(world), home_(home) {}
-    void Bind(BindRequest request) override { home_.Bind(std::move(request)); }
+    Door(SimWorld& world, HomeGate& home) : PassingGate(home), sim_(world) {}
     void Arrive(const SessionId& id, const Jid& user, Stanza stanza, SenderMark mark) override {
       const auto sent = sim_.sent_by.find(std::string(stanza.root().Attribute("id")));
       if (sent != sim_.sent_by.end()) {
@@ -423,24 +423,11 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
         if (number < memory->came_last) ++sim_.slipped;
         memory->came_last = std::max(memory->came_last, number);
       }
-      home_.Arrive(id, user, std::move(stanza), mark);
+      PassingGate::Arrive(id, user, std::move(stanza), mark);
     }
-    void Changed(const SessionId& id, const Jid& user, SessionState state) override {
-      home_.Changed(id, user, state);
-    }
-    void DeliveryEnded(const SessionId& id, const Jid& user, uint64_t ticket,
-                       DeliveryEnd end) override {
-      home_.DeliveryEnded(id, user, ticket, end);
-    }
-    void Gone(const SessionId& id, const Jid& user) override { home_.Gone(id, user); }
-    void Resume(const SessionId& next, const Jid& user, uint64_t tag) override {
-      home_.Resume(next, user, tag);
-    }
-    void Route(Parcel parcel) override { home_.Route(std::move(parcel)); }
 
    private:
     SimWorld& sim_;
-    HomeGate& home_;
   };
   Home home_;
   Door door_{sim_, home_};
