@@ -36,6 +36,8 @@ class Operations(FreshCase):
                               **(pool or {})}},
         }, **how).start()
         self.wait_served_by({node.name for node in self.nodes})
+        # What asked for them is gone: the connections that a test makes are all that are spread.
+        wait_until(lambda: self.balancer.open_connections() == 0, "nothing is open yet")
 
     def wait_served_by(self, names, deadline_s=15):
         """New connections go to exactly these nodes."""

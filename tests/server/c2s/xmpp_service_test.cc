@@ -260,22 +260,36 @@ TEST_P(XmppServiceTest, WithoutMemoryTheHeaviestEndAndNothingOfTheirsIsLost) {
 
 // What nobody reads does not stay for as long as a last word may take.
 TEST_P(XmppServiceTest, WithoutMemoryWhatIsQueuedForWhoDoesNotReadIsGivenUp) {
+  constexpr int kEach = 100'000;
+  constexpr int kQueued = 5 * kEach;
   XmppWorld world(GetParam(),
                   [](XmppSetup& setup) { setup.options.conn.linger = std::chrono::minutes(5); });
   Client romeo = world.LogIn("romeo", "r");
   Client juliet = world.LogIn("juliet", "deaf");
-  const std::string text(100'000, 'x');
-  // More than the kernel takes.
+  const std::string text(kEach, 'x');
+  // One at a time, which romeo knows to be there by what he writes to himself behind it, until the
+  // kernel takes no more: so much waits, and none of it went while all workers had turns.
   int sent = 0;
-  ASSERT_TRUE(world.Within([&] {
-    romeo.Say(Message("juliet@here", text));
+  const auto say = [&](std::string_view to, std::string_view body) {
+    romeo.Say(Message(to, body));
     ++sent;
-    return world.service->output_bytes() > 500'000;
+  };
+  ASSERT_TRUE(world.Within([&] {
+    const uint64_t before = world.service->output_bytes();
+    if (before < kQueued) say("juliet@here", text);
+    const std::string turn = "turn " + std::to_string(sent);
+    say("romeo@here", turn);
+    romeo.Until(turn + "</body></message>");
+    std::promise<void> all;
+    world.service->EndHeaviest(0, [&](XmppService::Ordered) { all.set_value(); });
+    all.get_future().wait();
+    return before >= kQueued && world.service->output_bytes() == before;
   }));
   world.service->EndHeaviest(1, [](XmppService::Ordered) {});
   EXPECT_TRUE(world.Within([&] { return world.service->output_bytes() == 0; }));
   // What was queued comes back; what was said last may find nobody there any more.
-  EXPECT_TRUE(world.Within([&] { return world.Ended(true) > 0; }));
+  const int whole = kQueued / kEach - 1;
+  EXPECT_TRUE(world.Within([&] { return world.Ended(true) >= whole; })) << world.Ended(true);
   EXPECT_LE(world.Ended(true) + world.Ended(false), sent);
 }
 
