@@ -102,6 +102,10 @@ net::Duration Cluster::Lease() const {
   return options_.timing.silence - 2 * options_.timing.heartbeat;
 }
 
+// So much later than one node another notices that a third is gone: the third's last heartbeat may
+// have come to it alone.
+net::Duration Cluster::SightLag() const { return 2 * options_.timing.heartbeat; }
+
 void Cluster::OnNodeUp(const std::string& node, net::Time now) {
   Arrive(now);
   if (!IsNodeName(node) || node == self()) return;
@@ -459,7 +463,8 @@ void Cluster::Look() {
       if (peer.greeted && peer.report.incarnation != peer.incarnation) continue;
       fill(row, peer.report);
     }
-    const MemberMask mask = SideOf(matrix.Mutual(), me);
+    const SightMatrix mutual = matrix.Mutual();
+    const MemberMask mask = StillIn(names, mutual.sees[me], SideOf(mutual, me));
     for (size_t i = 0; i < names.size(); ++i) {
       if ((mask & MaskOf(i)) != 0) side.insert(names[i]);
     }
@@ -469,6 +474,27 @@ void Cluster::Look() {
   JudgeIsolation(stays_in);
   const bool changed = own.sees != told_.sees || own.absent != told_.absent;
   if (changed && now_ - heartbeat_at_ >= options_.timing.report_gap) SendHeartbeats();
+}
+
+// `by_rule`, and those of our side whom the rule takes out although we see each other. When a node
+// goes or comes, the others hear of it one after another, and until all have, that is what the rule
+// sees: a cut between two of them. Only a cut that lasts is one.
+MemberMask Cluster::StillIn(const std::vector<std::string>& names, MemberMask in_sight,
+                            MemberMask by_rule) {
+  MemberMask side = by_rule;
+  for (size_t i = 0; i < names.size(); ++i) {
+    const auto it = peers_.find(names[i]);
+    if (it == peers_.end()) continue;
+    Peer& peer = it->second;
+    const bool ours = peer.in_side != 0 && peer.in_side == peer.incarnation;
+    if (!ours || (by_rule & MaskOf(i)) != 0 || (in_sight & MaskOf(i)) == 0) {
+      peer.ruled_out_since.reset();
+      continue;
+    }
+    if (!peer.ruled_out_since) peer.ruled_out_since = now_;
+    if (now_ - *peer.ruled_out_since < SightLag()) side |= MaskOf(i);
+  }
+  return side;
 }
 
 MemberMask Cluster::Counting(const std::vector<std::string>& names, MemberMask side) const {

@@ -197,6 +197,7 @@ class Cluster final : private TableLink {
     Report report;
     net::Time report_at{};
     uint64_t in_side = 0;  // the incarnation that our side holds; 0: it does not
+    std::optional<net::Time> ruled_out_since;  // in sight, but not on our side by the rule
   };
   struct Operation {
     enum class Kind : uint8_t { kJoin, kLeave, kRemove };
@@ -215,6 +216,7 @@ class Cluster final : private TableLink {
   // cluster.cc: links, frames, sight
   void Arrive(net::Time now);
   net::Duration Lease() const;
+  net::Duration SightLag() const;
   bool Send(const std::string& node, const FrameBody& body) override;
   std::vector<std::string> SendToAll(const std::vector<std::string>& nodes,
                                      const FrameBody& body) override;
@@ -233,6 +235,8 @@ class Cluster final : private TableLink {
   bool Sees(const Peer& peer) const;
   Report OwnReport() const;
   void Look();  // compares the reports and acts on who came and went
+  MemberMask StillIn(const std::vector<std::string>& names, MemberMask in_sight,
+                     MemberMask by_rule);
   MemberMask Counting(const std::vector<std::string>& names, MemberMask side) const;
   void TakeSide(const std::set<std::string>& side);
   void JudgeIsolation(bool stays_in);

@@ -431,6 +431,34 @@ TEST(ClusterDeath, RecordsOfADeadNodeAreGoneEverywhereWithinASecond) {
   EXPECT_EQ(world.node(0).table(kSessions).size(), 0U) << "stale routes are purged";
 }
 
+// Those who are left hear of it one after another, and until then one of them still says that it
+// sees who is gone: to the rule that looks like a cut between two of three.
+TEST(ClusterDeath, WhoeverGoesAndComesBackTheOthersKeepEachOther) {
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    for (size_t gone = 0; gone < 3; ++gone) {
+      for (const int how : {0, 1, 2}) {
+        Formed world(3, seed);
+        world.RunFor(milliseconds(world.random().Below(1000)));
+        for (size_t i = 0; i < 3; ++i) world.node(i).events.clear();
+        if (how == 0) world.Stop(gone);
+        if (how == 1) world.Kill(gone);
+        if (how == 2) world.Pause(gone, seconds(30));
+        world.RunFor(seconds(20));
+        if (how != 2) world.Start(gone);
+        world.RunFor(seconds(20));
+        for (size_t i = 0; i < 3; ++i) {
+          if (i == gone) continue;
+          const Node& other = world.node(3 - gone - i);
+          EXPECT_FALSE(world.node(i).Saw(ClusterEvent::Kind::kNodeDown, other.name))
+              << "seed " << seed << ": " << i << " lost " << other.name << " when " << gone
+              << " went by " << how;
+          EXPECT_TRUE(world.node(i).Saw(ClusterEvent::Kind::kNodeDown, world.node(gone).name));
+        }
+      }
+    }
+  }
+}
+
 // Case 62.
 TEST(ClusterPause, ANodePausedPastTheSilenceRoutesToNobodyUntilItHasHeardAnew) {
   Formed world(3);
