@@ -112,6 +112,8 @@ class BoundSession {
   void OnAsked(Out& out);
   void AnswerNow(Out& out);
   bool owes_answer() const { return owes_answer_; }
+  // Of what the client has said on this connection, what `h` does not count yet.
+  uint32_t open() const { return settled_.open(); }
   uint32_t unsettled() const { return settled_.under_way(); }
   std::vector<uint32_t> Unsettled() const { return settled_.Unsettled(); }
   // It came from there. 0, a place of this node, which does not go before it: no debt.

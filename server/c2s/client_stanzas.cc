@@ -45,6 +45,8 @@ void ClientStream::OnBound(Stanza& stanza) {
     if (OnNonza(element)) return;
     return Fail(net::StreamError::kUnsupportedStanzaType, "");
   }
+  // It is about to go, and is not told that this was handled: it says it again elsewhere.
+  if (leaving()) return;
   ClientCounters::Add(Counters().in[static_cast<size_t>(*kind)]);
   Meter();
   OnClientStanza(std::move(stanza));
@@ -173,8 +175,10 @@ bool ClientStream::OnNonza(const XmlElement& element) {
     }
     if (leaving() && static_cast<int32_t>(*h - leaving_->sent) >= 0) {
       out.xml.clear();  // nothing is asked for any more
+      leaving_->acknowledged = true;
+      session_->Lose(out.ended);
       Say(out);
-      End(net::StreamError::kSystemShutdown, leaving_->text);
+      if (MayGo()) End(net::StreamError::kSystemShutdown, leaving_->text);
       return true;
     }
   } else if (element.Is("enable", kManagementSpace)) {
@@ -255,20 +259,29 @@ void ClientStream::Deliver(Delivery delivery) {
   ClientCounters::Add(Counters().out[static_cast<size_t>(delivery.kind)]);
   BoundSession::Out out;
   const bool fits = session_->Deliver(std::move(delivery), port_.UnixUs(), !leaving(), out);
+  // Who writes to another that leaves, too, waits for this to be settled.
+  if (leaving() && leaving_->acknowledged) session_->Lose(out.ended);
   Say(out);
   if (!fits) Fail(net::StreamError::kPolicyViolation, kTooMuch);
 }
 
 void ClientStream::SendAway(std::string_view text) {
   if (leaving()) return;
-  const bool owes = state_ == State::kBound && session_->managed() && session_->unacked() > 0;
-  if (!owes) return End(net::StreamError::kSystemShutdown, text);
-  leaving_ = std::make_unique<Leaving>(Leaving{
-      .sent = session_->sent(), .until = port_.Now() + ground_.limits.farewell, .text = text});
+  if (state_ != State::kBound || !session_->managed()) {
+    return End(net::StreamError::kSystemShutdown, text);
+  }
+  leaving_ = std::make_unique<Leaving>(Leaving{.sent = session_->sent(),
+                                               .until = port_.Now() + ground_.limits.farewell,
+                                               .text = text,
+                                               .acknowledged = session_->unacked() == 0});
+  if (MayGo()) return End(net::StreamError::kSystemShutdown, text);
+  if (leaving_->acknowledged) return;
   BoundSession::Out out;
   session_->Ask(out);
   Say(out);
 }
+
+bool ClientStream::MayGo() const { return leaving_->acknowledged && session_->open() == 0; }
 
 void ClientStream::Settled(uint32_t number) {
   if (session_ == nullptr || number == 0) return;
@@ -276,6 +289,8 @@ void ClientStream::Settled(uint32_t number) {
   session_->Settle(number, out);
   Say(out);
   if (!session_->owes_answer()) answer_due_ = {};
+  // Not from here, which is within whatever settled it.
+  if (leaving() && MayGo()) leaving_->until = port_.Now();
   if (!throttled_ || session_->crowded() || next_stanza_ > port_.Now()) return;
   throttled_ = false;
   UpdateHold();

@@ -65,8 +65,8 @@ struct ClientLimits {
   net::Duration ping_timeout = std::chrono::seconds(60);
   // <r/> is answered with what is settled after this long at the latest.
   net::Duration answer_within = std::chrono::seconds(1);
-  // Who is sent away has this long to acknowledge what it was sent.
-  net::Duration farewell = std::chrono::seconds(1);
+  // Who is sent away has this long to acknowledge what it was sent, and what it said to be settled.
+  net::Duration farewell = std::chrono::seconds(2);
   net::Duration resume_timeout = std::chrono::hours(1);
   BoundLimits bound;
 };
@@ -141,9 +141,11 @@ class ClientStream final : private StreamHost {
   // Ends the stream in good order.
   void End(net::StreamError error, std::string_view text = {});
   void Close();  // without an error
-  // Ends with <system-shutdown/> as soon as the client has acknowledged what it was sent, or its
-  // time for that is over: what it has must not come another way again. What comes for it meanwhile
-  // is not sent, and lost to it at the end. `text` outlives the stream.
+  // Ends with <system-shutdown/> as soon as both have their word, or the time for that is over: the
+  // client has acknowledged what it was sent, which must not come another way again, and what it
+  // said is settled, so that the last `h` counts it and it is not said again. What comes for it
+  // meanwhile is not sent, and lost to it; what it says meanwhile is not taken, and not counted.
+  // `text` outlives the stream.
   void SendAway(std::string_view text = {});
   bool leaving() const { return leaving_ != nullptr; }
 
@@ -162,6 +164,7 @@ class ClientStream final : private StreamHost {
   BoundSession* session() { return session_.get(); }
   std::unique_ptr<BoundSession> TakeSession() { return std::move(session_); }
   void Deliver(Delivery delivery);
+  // It may be due at once then.
   void Settled(uint32_t number);
 
   // What is due next, from now; zero: nothing. Then OnDue().
@@ -199,6 +202,7 @@ class ClientStream final : private StreamHost {
     uint32_t sent;  // stanzas, when it began
     net::Time until;
     std::string_view text;
+    bool acknowledged;  // the client has said what it has
   };
   enum class After : uint8_t { kNothing, kTls, kRestart };
 
@@ -250,6 +254,7 @@ class ClientStream final : private StreamHost {
   void Say(BoundSession::Out& out);
   void Meter();
   void UpdateHold();
+  bool MayGo() const;  // who is leaving
 
   ClientCounters::Host& Counters() { return ground_.counters.hosts[host_]; }
 

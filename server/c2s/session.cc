@@ -76,6 +76,11 @@ void Session::SendAway(std::string_view text) {
   if (stream_.leaving()) Arm();
 }
 
+void Session::Settled(uint32_t number) {
+  stream_.Settled(number);
+  if (stream_.leaving()) Arm();
+}
+
 void Session::Cut() {
   Lost();
   conn_->End(net::EndReason::kDrained);

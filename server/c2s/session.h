@@ -52,6 +52,7 @@ class Session final : public net::ConnHost, private ClientPort {
   void Cut();
   // As ClientStream has it.
   void SendAway(std::string_view text);
+  void Settled(uint32_t number);
 
   // --- ConnHost
   void OnOpen(net::Conn& conn, std::unique_ptr<net::TlsFacts> facts) override;

@@ -192,7 +192,7 @@ void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
   if (id.worker != index_) {
     const auto it = foreign_.find(id);
     if (it == foreign_.end()) return;
-    if (it->second.session != nullptr) return it->second.session->stream().Settled(number);
+    if (it->second.session != nullptr) return it->second.session->Settled(number);
     BoundSession::Out out;
     return it->second.limbo->Settle(number, out);
   }
@@ -208,7 +208,7 @@ void XmppWorker::SettleAt(const SessionId& id, uint32_t number) {
       place->arrival->held.items.push_back([id, number](XmppWorker& w) { w.SettleAt(id, number); });
       return;
     case PlaceState::kHere:
-      return place->here->stream().Settled(number);
+      return place->here->Settled(number);
     case PlaceState::kParked: {
       BoundSession::Out out;
       return place->parked->Settle(number, out);

@@ -512,17 +512,39 @@ TEST_F(ClientStreamTest, WhoIsSentAwayAcknowledgesWhatItHasFirst) {
   EXPECT_EQ(Answers(), "");  // it is asked already
   stream->Deliver({.xml = "<message id='2'/>", .ticket = 5});
   EXPECT_EQ(Answers(), "");
-  EXPECT_EQ(stream->Due(), std::chrono::seconds(1));
+  EXPECT_EQ(stream->Due(), ground.limits.farewell);
+  // It is not told that this is handled, and says it again elsewhere.
   const std::string last = Say("<message to='a@b'/><a xmlns='urn:xmpp:sm:3' h='1'/>");
-  EXPECT_EQ(arrived.size(), 1U);
-  EXPECT_THAT(delivered, ElementsAre(TicketEnd{4}));
+  EXPECT_EQ(arrived.size(), 0U);
+  // What came since goes another way at once.
+  EXPECT_THAT(delivered, ElementsAre(TicketEnd{4}, TicketEnd{5, DeliveryEnd::kLost}));
   EXPECT_THAT(last, ::testing::StartsWith(
                         "<a xmlns='urn:xmpp:sm:3' h='0'/><stream:error><system-shutdown"));
   EXPECT_THAT(last, HasSubstr(">why<"));
-  ASSERT_NE(parted, nullptr);
-  std::vector<TicketEnd> lost;
-  parted->Lose(lost);
-  EXPECT_THAT(lost, ElementsAre(TicketEnd{5, DeliveryEnd::kLost}));
+}
+
+// Else it would say it again elsewhere, and its peer would have it twice.
+TEST_F(ClientStreamTest, WhoIsSentAwayIsToldFirstWhatBecameOfWhatItSaid) {
+  LogIn();
+  Say("<enable xmlns='urn:xmpp:sm:3'/>");
+  Say("<message to='a@b'/>");
+  stream->Deliver({.xml = "<message id='1'/>", .ticket = 4});
+  Answers();
+  stream->SendAway();
+  Say("<a xmlns='urn:xmpp:sm:3' h='1'/>");
+  EXPECT_FALSE(over);
+  // Another that leaves, too, waits for what becomes of this.
+  stream->Deliver({.xml = "<message id='2'/>", .ticket = 5});
+  EXPECT_THAT(delivered, ElementsAre(TicketEnd{4}, TicketEnd{5, DeliveryEnd::kLost}));
+  EXPECT_EQ(Answers(), "");
+  stream->Settled(1);
+  EXPECT_FALSE(over) << "not within what settled it";
+  EXPECT_LE(stream->Due(), std::chrono::milliseconds(1));
+  now += std::chrono::milliseconds(1);
+  stream->OnDue();
+  EXPECT_THAT(Answers(), ::testing::StartsWith(
+                             "<a xmlns='urn:xmpp:sm:3' h='1'/><stream:error><system-shutdown"));
+  EXPECT_TRUE(over);
 }
 
 TEST_F(ClientStreamTest, WhoIsSentAwayAndSaysNothingGoesWhenItsTimeIsOver) {
@@ -532,7 +554,7 @@ TEST_F(ClientStreamTest, WhoIsSentAwayAndSaysNothingGoesWhenItsTimeIsOver) {
   Answers();
   stream->SendAway();
   stream->SendAway();
-  now += std::chrono::seconds(1);
+  now += ground.limits.farewell;
   stream->OnDue();
   EXPECT_THAT(Answers(), HasSubstr("<system-shutdown"));
   EXPECT_TRUE(over);
