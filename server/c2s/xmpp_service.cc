@@ -274,6 +274,9 @@ void XmppService::EndGuests() {
   threads_->AskAll([](XmppWorker& worker) { worker.far().CloseGuests(); });
   within(kEndGuests,
          [](XmppWorker& worker) { return worker.far().guests() > 0 || worker.far().routed() > 0; });
+  // What is on its way into the store is told to be there before this node is gone to the others:
+  // they would give it to the store as well.
+  within(kEndGuests, [](XmppWorker& worker) { return worker.home_box().Busy(); });
 }
 
 void XmppService::Stop() {

@@ -72,8 +72,11 @@ struct HomeGround {
 // A home, with what it stands on.
 struct HomeBox : HomeDoor {
   virtual ~HomeBox() = default;
-  virtual void Tick() {}                    // once a second
-  virtual void Ease() {}                    // the node is short of memory: what is idle goes
+  virtual void Tick() {}  // once a second
+  virtual void Ease() {}  // the node is short of memory: what is idle goes
+  virtual bool Busy() const {
+    return false;
+  }                                         // the store has not told yet what became of something
   virtual Home* home() { return nullptr; }  // for operators' orders
   virtual MucHost* rooms() { return nullptr; }
   virtual void RoomsLost(const std::vector<std::string>&) {}  // their node is gone

@@ -67,6 +67,8 @@ class Home final : public HomeGate {
   // --- To another node, and from one (home_moves.cc, server/c2s/far_side_moves.cc).
   // It has sessions, and nothing of it is under way here but deliveries.
   bool MayMove(const std::string& bare);
+  // The store has not told yet what became of something that it was given or asked for.
+  bool Busy() const { return core_.asked_store() > 0; }
   // `holds` of each of its sessions.
   bool EachSession(const std::string& bare,
                    const std::function<bool(const SessionAtHome& session)>& holds);

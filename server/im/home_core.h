@@ -158,14 +158,18 @@ class HomeCore {
   // The store's answer comes to `then` in a turn, and not at all when the home is gone.
   template <typename T, typename Then>
   StoreClient::Done<T> InTurn(Then then) {
+    ++asked_store_;
     return [this, alive = std::weak_ptr<int>(alive_),
             then = std::move(then)](std::expected<T, StoreError> result) mutable {
       if (alive.expired()) return;
+      --asked_store_;
       Turn turn(*this);
       then(std::move(result));
     };
   }
   std::weak_ptr<int> alive() const { return alive_; }
+  // Answers of the store that InTurn() waits for.
+  size_t asked_store() const { return asked_store_; }
 
   bool IsOwn(std::string_view domain) const;  // its users are at home here
   // This server speaks in the names of these alone.
@@ -250,6 +254,7 @@ class HomeCore {
   std::function<uint64_t()> random_;
   std::shared_ptr<int> alive_ = std::make_shared<int>(0);
 
+  size_t asked_store_ = 0;
   int turns_ = 0;
   bool flushing_ = false;
   std::deque<Out> out_;

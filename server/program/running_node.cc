@@ -68,6 +68,10 @@ void RunningNode::End() {
     clients_ = nullptr;
   });
   if (xmpp_ != nullptr) xmpp_->CloseClients();
+  // Its last words are among what it has said.
+  std::promise<void> heard;
+  on_node([&] { xmpp_cluster_->WhenHeard(kHeardTime, [&heard] { heard.set_value(); }); });
+  heard.get_future().wait();
   std::promise<void> said;
   on_node([&] {
     xmpp_cluster_->Detach();

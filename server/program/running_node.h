@@ -49,6 +49,8 @@ class RunningNode {
   RunResult Run();
 
  private:
+  // For what workers said last to come to the other nodes.
+  static constexpr net::Duration kHeardTime = std::chrono::seconds(1);
   // Between telling the others that this node stops and closing the links.
   static constexpr net::Duration kGoodbyeTime = std::chrono::milliseconds(100);
 

@@ -78,6 +78,20 @@ void XmppCluster::Attach(XmppService& service) {
   if (!std::exchange(ticking_, true)) Tick();
 }
 
+void XmppCluster::WhenHeard(net::Duration limit, std::function<void()> done) {
+  constexpr net::Duration kLook = std::chrono::milliseconds(10);
+  Flush();
+  const net::Time now = clock_.Now();
+  bool waits = false;
+  for (auto& [name, peer] : peers_) {
+    waits = waits || (peer.told && !peer.out && peer.stream->waiting_bytes() > 0);
+  }
+  if (!waits || limit <= kLook) return done();
+  node_.loop().After(kLook, [this, now, limit, done = std::move(done)]() mutable {
+    WhenHeard(limit - (clock_.Now() - now), std::move(done));
+  });
+}
+
 void XmppCluster::Detach() {
   service_ = nullptr;
   peers_.clear();

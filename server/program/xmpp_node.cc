@@ -100,6 +100,7 @@ class HomeWithModules final : public DoorOfHome<HomeBox> {
     rooms_.Ease();
   }
   void BeginStop() override { rooms_.Shutdown(); }
+  bool Busy() const override { return home_.Busy(); }
   Home* home() override { return &home_; }
   MucHost* rooms() override { return &rooms_; }
   void RoomsLost(const std::vector<std::string>& rooms) override { home_.RoomsLost(rooms); }

@@ -14,7 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
-HeavySession Of(uint64_t bytes, uint64_t bound, bool detached = false) {
+HeavySession Heavy(uint64_t bytes, uint64_t bound, bool detached = false) {
   return {.id = {.life = bound}, .bytes = bytes, .bound = bound, .detached = detached};
 }
 
@@ -27,7 +27,7 @@ std::vector<uint64_t> Chosen(std::vector<HeavySession> sessions, uint64_t bytes)
 }
 
 TEST(ChooseHeaviest, TheHeaviestGoFirstAndNoMoreThanMust) {
-  const std::vector<HeavySession> all = {Of(100'000, 1), Of(4'000'000, 2), Of(900'000, 3)};
+  const std::vector<HeavySession> all = {Heavy(100'000, 1), Heavy(4'000'000, 2), Heavy(900'000, 3)};
   EXPECT_THAT(Chosen(all, 1), ElementsAre(2));
   EXPECT_THAT(Chosen(all, 4'000'000), ElementsAre(2));
   EXPECT_THAT(Chosen(all, 4'000'001), ElementsAre(2, 3));
@@ -36,19 +36,21 @@ TEST(ChooseHeaviest, TheHeaviestGoFirstAndNoMoreThanMust) {
 }
 
 TEST(ChooseHeaviest, OfTwoThatWaitWithMuchTheSameTheNewerGoes) {
-  EXPECT_THAT(Chosen({Of(600'000, 1), Of(1'000'000, 2), Of(700'000, 3)}, 1), ElementsAre(3));
-  EXPECT_THAT(Chosen({Of(600'000, 1), Of(1'000'000, 2), Of(700'000, 3)}, 1 << 30),
+  EXPECT_THAT(Chosen({Heavy(600'000, 1), Heavy(1'000'000, 2), Heavy(700'000, 3)}, 1),
+              ElementsAre(3));
+  EXPECT_THAT(Chosen({Heavy(600'000, 1), Heavy(1'000'000, 2), Heavy(700'000, 3)}, 1 << 30),
               ElementsAre(3, 2, 1));
 }
 
 TEST(ChooseHeaviest, WhoWaitsWithLittleStays) {
-  EXPECT_THAT(Chosen({Of(kHeavyBytes - 1, 1), Of(kHeavyBytes, 2), Of(0, 3)}, 1 << 30),
+  EXPECT_THAT(Chosen({Heavy(kHeavyBytes - 1, 1), Heavy(kHeavyBytes, 2), Heavy(0, 3)}, 1 << 30),
               ElementsAre(2));
 }
 
 TEST(ChooseHeaviest, BehindThemThoseWithoutAConnectionTheOldestFirst) {
   EXPECT_THAT(
-      Chosen({Of(500, 1, true), Of(20'000, 2), Of(90'000, 3, true), Of(2'000, 4, true)}, 1 << 30),
+      Chosen({Heavy(500, 1, true), Heavy(20'000, 2), Heavy(90'000, 3, true), Heavy(2'000, 4, true)},
+             1 << 30),
       ElementsAre(3, 2, 1, 4));
 }
 
@@ -58,7 +60,7 @@ TEST(ChooseHeaviest, WithoutTheLastOfThemItIsNotEnough) {
     std::vector<HeavySession> all;
     const uint32_t count = random.Below(60);
     for (uint32_t i = 0; i < count; ++i) {
-      all.push_back(Of(random.Below(300'000), 1 + random.Below(1'000), random.Below(3) == 0));
+      all.push_back(Heavy(random.Below(300'000), 1 + random.Below(1'000), random.Below(3) == 0));
     }
     const uint64_t bytes = random.Below(3'000'000);
     const auto chosen = ChooseHeaviest(all, bytes);
