@@ -218,6 +218,9 @@ class FarSide {
   void MoveHomes(size_t most);
   // The node is about to stop: no home comes here any more.
   void BeginStop() { stops_ = true; }
+  // What other nodes say to users here from now on is left to them: they say it elsewhere when this
+  // one is gone. What was taken before is to be settled until then.
+  void TakeNoMore() { takes_no_more_ = true; }
   // Those that cannot end where they are, and say what they have taken before that.
   void CloseGuests();
   size_t guests() const;
@@ -445,6 +448,7 @@ class FarSide {
   std::unordered_map<std::string, Taking> taking_;  // homes that are being read
   SessionId move_cursor_;                           // the guest that was looked at last
   bool stops_ = false;
+  bool takes_no_more_ = false;
   bool left_ = false;
   FarCounters counters_;
 };

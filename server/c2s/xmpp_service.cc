@@ -276,6 +276,7 @@ void XmppService::EndGuests() {
          [](XmppWorker& worker) { return worker.far().guests() > 0 || worker.far().routed() > 0; });
   // What is on its way into the store is told to be there before this node is gone to the others:
   // they would give it to the store as well.
+  threads_->AskAll([](XmppWorker& worker) { worker.far().TakeNoMore(); });
   within(kEndGuests, [](XmppWorker& worker) { return worker.home_box().Busy(); });
 }
 

@@ -92,6 +92,41 @@ TEST(FarSideTest, WhatASessionElsewhereTookIsNotGivenAgainBehindAStop) {
   }
 }
 
+// Who is sent to was there: the node that stops has it stored, or leaves it to others, not both.
+TEST(FarSideTest, WhatANodeThatStopsHasStoredIsNotStoredByAnother) {
+  constexpr uint64_t kSenders = 2;
+  for (uint64_t seed = 1; seed <= 200 && !testing::Test::HasFailure(); ++seed) {
+    SCOPED_TRACE("seed " + std::to_string(seed));
+    Sim sim(seed, 3);
+    std::vector<Sim::Client*> senders;
+    for (uint64_t user = 0; user < kUsers; ++user) {
+      const bool sends = user < kSenders;
+      Sim::Client& client = sim.Connect(sends ? 1 + static_cast<int>(user) : 0, user, "r");
+      sim.Settle();
+      sim.Available(client);
+      if (sends) senders.push_back(&client);
+    }
+    sim.Settle();
+    sim.busy = [&] {
+      const uint64_t to = kSenders + sim.random.Below(kUsers - kSenders);
+      sim.Message(*senders[sim.random.Below(kSenders)], to);
+    };
+    for (int i = 0; i < 20; ++i) sim.busy();
+    sim.Stop(0);
+    sim.busy = nullptr;
+    sim.Settle();
+    for (uint64_t user = kSenders; user < kUsers; ++user) {
+      Sim::Client& late = sim.Connect(1, user, "late");
+      sim.Settle();
+      sim.Available(late);
+      sim.Settle();
+      sim.nodes[1]->Take(late);
+    }
+    sim.Evening();
+    for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  }
+}
+
 // A node of before would send on to where the home was.
 TEST(FarSideTest, WhereOneNodeKnowsNothingOfThatHomesStay) {
   Sim sim(1, 2);

@@ -141,6 +141,7 @@ class Sim : public SimWorld {
       if (client->open) node.EndOf(*client);
     }
     const auto some = [&] {
+      if (busy) busy();
       for (int n = 0; n < 20; ++n) ArriveSome();
       store.Answer();
     };
@@ -150,6 +151,11 @@ class Sim : public SimWorld {
     }
     node.far->CloseGuests();
     for (int i = 0; i < 30 && node.far->guests() + node.far->routed() > 0; ++i) some();
+    node.far->TakeNoMore();
+    for (int i = 0; i < 30 && node.store_busy(); ++i) some();
+    // Until its last words are there, more comes.
+    if (busy) busy();
+    for (int n = 0; n < 20; ++n) ArriveSome();
     for (const auto& [other, number] : std::map(node.numbers)) {
       while (!links[{stops, other}].empty()) Arrive(stops, other);
     }
@@ -450,6 +456,7 @@ class Sim : public SimWorld {
   }
 
   std::vector<std::unique_ptr<Node>> nodes;
+  std::function<void()> busy;  // meanwhile
   std::vector<std::unique_ptr<Client>> killed;
   std::vector<Client*> waiting;
   std::map<std::pair<int, int>, std::deque<Mail>> links;

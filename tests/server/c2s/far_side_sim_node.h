@@ -409,6 +409,7 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
   std::map<int, Other> others;
   NodeNumber last_number = 0;
   size_t home_users() const { return home_.users(); }
+  bool store_busy() const { return home_.Busy(); }
 
  private:
   Home& behind() override { return home_; }
