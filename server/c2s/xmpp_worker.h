@@ -72,15 +72,14 @@ struct HomeGround {
 // A home, with what it stands on.
 struct HomeBox : HomeDoor {
   virtual ~HomeBox() = default;
-  virtual void Tick() {}  // once a second
-  virtual void Ease() {}  // the node is short of memory: what is idle goes
-  virtual bool Busy() const {
-    return false;
-  }                                         // the store has not told yet what became of something
+  virtual void Tick() {}                    // once a second
+  virtual void Ease() {}                    // the node is short of memory: what is idle goes
   virtual Home* home() { return nullptr; }  // for operators' orders
   virtual MucHost* rooms() { return nullptr; }
   virtual void RoomsLost(const std::vector<std::string>&) {}  // their node is gone
   virtual StoreKeeper* keeper() { return nullptr; }           // of the worker that keeps house
+  // The store has not told yet what became of something.
+  virtual bool Busy() const { return false; }
   // What it has to say in stream features, written XML.
   virtual std::string StreamFeatures() { return {}; }
   virtual void BeginStop() {}  // its worker stops; sessions end behind this
