@@ -70,7 +70,9 @@ void RunningNode::End() {
   if (xmpp_ != nullptr) xmpp_->CloseClients();
   // Its last words are among what it has said.
   std::promise<void> heard;
-  on_node([&] { xmpp_cluster_->WhenHeard(kHeardTime, [&heard] { heard.set_value(); }); });
+  on_node([&] {
+    xmpp_cluster_->WhenHeard(clock_.Now() + kHeardTime, [&heard] { heard.set_value(); });
+  });
   heard.get_future().wait();
   std::promise<void> said;
   on_node([&] {

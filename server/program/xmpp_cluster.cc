@@ -78,17 +78,16 @@ void XmppCluster::Attach(XmppService& service) {
   if (!std::exchange(ticking_, true)) Tick();
 }
 
-void XmppCluster::WhenHeard(net::Duration limit, std::function<void()> done) {
+void XmppCluster::WhenHeard(net::Time deadline, std::function<void()> done) {
   constexpr net::Duration kLook = std::chrono::milliseconds(10);
   Flush();
-  const net::Time now = clock_.Now();
-  bool waits = false;
-  for (auto& [name, peer] : peers_) {
-    waits = waits || (peer.told && !peer.out && peer.stream->waiting_bytes() > 0);
-  }
-  if (!waits || limit <= kLook) return done();
-  node_.loop().After(kLook, [this, now, limit, done = std::move(done)]() mutable {
-    WhenHeard(limit - (clock_.Now() - now), std::move(done));
+  const bool waits = std::ranges::any_of(peers_, [](const auto& one) {
+    const Peer& peer = one.second;
+    return peer.told && !peer.out && peer.stream->waiting_bytes() > 0;
+  });
+  if (!waits || clock_.Now() >= deadline) return done();
+  node_.loop().After(kLook, [this, deadline, done = std::move(done)]() mutable {
+    WhenHeard(deadline, std::move(done));
   });
 }
 

@@ -51,8 +51,8 @@ class XmppCluster {
 
   // --- On the node's thread.
   void Attach(XmppService& service);
-  // What workers have said to other nodes until now has come to them, or `limit` is over.
-  void WhenHeard(net::Duration limit, std::function<void()> done);
+  // What workers have said to other nodes until now has come to them, or it is too late.
+  void WhenHeard(net::Time deadline, std::function<void()> done);
   void Detach();
   void WriteMetrics(net::MetricsWriter& out) const;
 
