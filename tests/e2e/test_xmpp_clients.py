@@ -128,6 +128,8 @@ class Clients(EndToEndCase):
             await other.say(one.boundjid.full, "and back")
             carbon = await asyncio.wait_for(sent, 15)
             self.assertEqual(carbon["carbon_sent"]["body"], "and back")
+            # Or it would be acknowledged by nobody, and come to alice's next session.
+            self.assertEqual((await one.heard())[1], "and back")
             for client in (one, other, second):
                 await client.logout()
         self.each_way(scene)
@@ -202,6 +204,7 @@ class Clients(EndToEndCase):
                 await other.say(second.boundjid.full, "for the other")
                 line = await asyncio.to_thread(one.wait_for, "carbon ")
                 self.assertEqual(line.split(" ", 2)[2], "for the other")
+                self.assertEqual((await second.heard())[1], "for the other")
                 for client in (other, second):
                     await client.logout()
             finally:
