@@ -410,10 +410,10 @@ def stop(_store):
 
 
 def main():
-    """demo.py STORE [--check | --status | --stop | --scenario STORY SESSIONS]"""
+    """demo.py STORE [--check | --status | --stop | --scenario STORY SESSIONS [RATE]]"""
     store, *words = sys.argv[1:]
     if words[:1] == ["--scenario"]:
-        return demo_stories.play(words[1], store, int(words[2]), say)
+        return demo_stories.play(words[1], store, [int(word) for word in words[2:]], say)
     action = {"": up, "--check": check, "--status": status, "--stop": stop}[words[0] if words else ""]
     try:
         return action(store)

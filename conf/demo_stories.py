@@ -18,16 +18,19 @@ from lib.workspace import REPO, Workspace
 DNS_BINARY = os.environ.get("MONGOOSEDNS", os.path.join(REPO, "build", "release", "bin", "mongoosedns"))
 DOMAIN = "chat.example"
 SERVICE = f"_xmpp-client._tcp.{DOMAIN}"
+# More than this, and the clients and balancers on the same machine are the limit, not the nodes.
+RATE_MAX = 2000
 
 
 class StoryDemo:
-    def __init__(self, workspace, store, sessions, say):
+    def __init__(self, workspace, store, load, say):
+        """`load`: the number of sessions and, where it is not the usual one, of messages a second."""
         self.say = say
-        self.sessions = sessions
-        self.rate = sessions * 5 // 3  # messages a second
+        self.sessions, *rate = load
+        self.rate = rate[0] if rate else min(self.sessions * 5 // 3, RATE_MAX)
         self.workspace = workspace
         self.cluster = StoryCluster(workspace, Authority(workspace), DOMAIN,
-                                    store=store_url(workspace, store, say), accounts=sessions)
+                                    store=store_url(workspace, store, say), accounts=self.sessions)
         self.balancers = []
         self.dns_port = 5353
 
@@ -103,17 +106,21 @@ services = ["xmpp-client:{C2S_PORT}"]
 
     def drain(self):
         node = self.cluster.nodes[1]
-        return [(5, self.cluster.ctl(node, "stop")), (15, self.cluster.start(node))], 25
+        return [(5, self.restart(node))], 25
+
+    def restart(self, node):
+        """As an operator does it. Clients that can resume do so elsewhere, and notice nothing else."""
+        rate = max(self.sessions // 10, 50)
+        return " && ".join((self.cluster.ctl(node, "drain", "--rate", str(rate), "--wait"),
+                            self.cluster.ctl(node, "stop"), self.cluster.start(node)))
 
     def netsplit(self):
         *most, one = self.cluster.nodes
         return [(5, self.cluster.cut([one], most)), (15, self.cluster.heal())], 30
 
     def rolling_upgrade(self):
-        acts = []
-        for i, node in enumerate(self.cluster.nodes):
-            acts += [(5 + 12 * i, self.cluster.ctl(node, "stop")), (9 + 12 * i, self.cluster.start(node))]
-        return acts, 5 + 12 * len(self.cluster.nodes) + 8
+        acts = [(5 + 15 * i, self.restart(node)) for i, node in enumerate(self.cluster.nodes)]
+        return acts, 5 + 15 * len(acts)
 
     def storm(self):
         return [(5, f"kill -9 {self.balancers[0].process.pid}")], 20
@@ -146,7 +153,7 @@ services = ["xmpp-client:{C2S_PORT}"]
             self.say(f"  {what.ljust(width)}  {state}")
 
 
-def play(name, store, sessions, say):
+def play(name, store, load, say):
     """The exit status."""
     if os.geteuid() != 0:
         print("error: a story needs hosts of its own (network namespaces)\nremedy: run it as root",
@@ -156,9 +163,9 @@ def play(name, store, sessions, say):
     demo = None
     try:
         say("three nodes, one cluster, one store; two balancers; DNS")
-        demo = StoryDemo(workspace, store, sessions, say)
+        demo = StoryDemo(workspace, store, load, say)
         demo.start()
-        say(f"story: {name} ({sessions} sessions send {demo.rate} messages a second)")
+        say(f"story: {name} ({demo.sessions} sessions send {demo.rate} messages a second)")
         began = time.monotonic()
         story = demo.play(name)
         demo.cluster.wait_one_view()
