@@ -19,7 +19,7 @@ DNS_BINARY = os.environ.get("MONGOOSEDNS", os.path.join(REPO, "build", "release"
 DOMAIN = "chat.example"
 SERVICE = f"_xmpp-client._tcp.{DOMAIN}"
 # More than this, and the clients and balancers on the same machine are the limit, not the nodes.
-RATE_MAX = 2000
+RATE_MAX = 1000
 
 
 class StoryDemo:

@@ -63,7 +63,10 @@ bool FarSide::MayStay(const std::string& bare) {
 
 void FarSide::Left(const std::string& bare, bool changed) {
   GiveUp(bare);
-  if (const auto asked = asked_.extract(bare)) return Allow(asked.mapped().by, bare, true);
+  if (const auto asked = asked_.find(bare); asked != asked_.end()) {
+    if (!std::exchange(asked->second.allowed, true)) allowed_.push_back(bare);
+    return;
+  }
   if (changed) LookAt(bare);
 }
 
@@ -232,26 +235,41 @@ void FarSide::GoneHome(const SessionId& session, const Jid& user) {
 
 // --- Messages, presence, IQ.
 
-void FarSide::Route(Parcel parcel, uint8_t hops) {
+void FarSide::Route(Parcel parcel, uint8_t hops, Turn turn) {
+  const std::string bare(parcel.to.bare());
   // What other nodes had sent before they held it back is for the home as it is.
-  if (hops == 0 || !leaving_.contains(std::string(parcel.to.bare())) || Given(parcel.to.bare())) {
-    const std::string bare(parcel.to.bare());
+  if (hops == 0 || !leaving_.contains(bare) || Given(bare)) {
     if (HoldsTooMuch(bare, AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
       return SendBack(parcel);
     }
     const size_t bytes = parcel.content_view().size();
     const auto again = [&] {
-      return [this, parcel = std::move(parcel), hops]() mutable { Route(std::move(parcel), hops); };
+      return [this, parcel = std::move(parcel), hops, turn]() mutable {
+        Route(std::move(parcel), hops, turn);
+      };
     };
     if (HoldBack(bare, again, bytes)) return;
   }
-  NodeNumber node = 0;
-  if (!directory_.alone() && hops < kHopsMax) {
-    node = directory_.Where(std::string(parcel.to.bare()), Now());
+  // Who is granted it does not know yet, and would send it back.
+  if (const auto asked = asked_.find(bare); asked != asked_.end()) {
+    if (asked->second.hold.full(AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
+      ClientCounters::Add(counters_.held_refused);
+      return SendBack(parcel);
+    }
+    const size_t bytes = parcel.content_view().size();
+    asked->second.hold.Add([this, parcel = std::move(parcel), hops,
+                            turn]() mutable { Route(std::move(parcel), hops, turn); },
+                           bytes);
+    return;
   }
-  if (node == 0 || Find(node) == nullptr) return home().Route(std::move(parcel));
+  NodeNumber node = 0;
+  if (!directory_.alone() && hops < kHopsMax) node = directory_.Where(bare, Now());
+  if (Find(node) == nullptr) node = 0;
   const bool kept =
       parcel.mark || (parcel.kind == StanzaKind::kMessage && parcel.type != StanzaType::kError);
+  // What others send on is a part of what is waited for.
+  if (kept && hops == 0 && turn == Turn::kInOrder && WaitsForOthers(parcel, bare, node)) return;
+  if (node == 0) return home().Route(std::move(parcel));
   Peer& peer = *Find(node);
   if (peer.routed >= kRoutedMax || ground_.crowded(node)) return Refuse(parcel);
   if (!kept) {
@@ -264,7 +282,26 @@ void FarSide::Route(Parcel parcel, uint8_t hops) {
       .number = 1};
   if (!PostRoute(node, std::move(letter))) return Refuse(parcel);
   ++peer.routed;
+  route_order_.Went(bare, node);
   routed_.emplace(last_routed_, Routed{node, std::move(parcel)});
+}
+
+bool FarSide::WaitsForOthers(Parcel& parcel, const std::string& bare, NodeNumber node) {
+  if (route_order_.MayGo(bare, node)) return false;
+  const RouteOrder::Waiting* waiting = route_order_.Of(bare);
+  const size_t times = AnsweredWhenRefused(parcel) ? 1 : kHeldWordless;
+  if (waiting != nullptr &&
+      (waiting->parcels.size() >= times * kHeldMax || waiting->bytes >= times * kHeldBytesMax)) {
+    ClientCounters::Add(counters_.held_refused);
+    SendBack(parcel);
+  } else {
+    route_order_.Wait(bare, std::move(parcel), Now());
+  }
+  return true;
+}
+
+void FarSide::RouteNow(std::vector<Parcel> parcels) {
+  for (Parcel& parcel : parcels) Route(std::move(parcel), 0, Turn::kNow);
 }
 
 void FarSide::Refuse(const Parcel& parcel) {
@@ -282,7 +319,9 @@ bool FarSide::SettledRouted(const SenderMark& mark) {
   const auto routed = routed_.extract(mark.session.life);
   if (!routed) return true;
   if (Peer* peer = Find(routed.mapped().node)) --peer->routed;
-  ground_.sessions.Settled(routed.mapped().parcel.mark);
+  const Parcel& parcel = routed.mapped().parcel;
+  ground_.sessions.Settled(parcel.mark);
+  RouteNow(route_order_.Settled(std::string(parcel.to.bare())));
   return true;
 }
 
@@ -402,7 +441,15 @@ void FarSide::NodeDown(NodeNumber node) {
                            "the node that the account was at home on is gone");
   }
   for (const auto& [session, next] : peer.leaving) ground_.sessions.ResumeFailed(next);
-  std::erase_if(asked_, [node](const auto& asked) { return asked.second.by == node; });
+  std::vector<Hold> unasked;
+  for (auto it = asked_.begin(); it != asked_.end();) {
+    if (it->second.by != node) {
+      ++it;
+      continue;
+    }
+    unasked.push_back(std::move(it->second.hold));
+    it = asked_.erase(it);
+  }
   std::vector<Claim> unanswered;
   std::erase_if(claims_, [&](auto& claim) {
     if (claim.second.warden != node) return false;
@@ -415,15 +462,21 @@ void FarSide::NodeDown(NodeNumber node) {
   // What was held back for it comes behind what it had been sent before.
   std::vector<Hold> held = TakeHoldsBy(node);
   std::vector<Parcel> again;
+  std::vector<Parcel> behind;
   std::erase_if(routed_, [&](auto& routed) {
     if (routed.second.node != node) return false;
+    for (Parcel& next : route_order_.Settled(std::string(routed.second.parcel.to.bare()))) {
+      behind.push_back(std::move(next));
+    }
     again.push_back(std::move(routed.second.parcel));
     return true;
   });
   ClientCounters::Add(counters_.rerouted, again.size());
-  for (Parcel& parcel : again) Route(std::move(parcel));
+  RouteNow(std::move(again));
+  RouteNow(std::move(behind));
   MovesWithout(node);
   for (Hold& hold : held) Run(hold);
+  for (Hold& hold : unasked) Run(hold);
   ground_.went(node);
   // Of a node that stops, nobody is lost but itself.
   if (!left_) ground_.homes_lost(std::move(homes));
@@ -449,6 +502,7 @@ void FarSide::Tick() {
   TryMoves();
   RenewMoves();
   EndLateHolds();
+  RouteNow(route_order_.TakeLate(now, kHoldTime));
   while (!moved_order_.empty() && now - moved_order_.front().second >= kMovedTime) {
     moved_.erase(moved_order_.front().first);
     moved_order_.pop_front();
@@ -472,7 +526,7 @@ void FarSide::Tick() {
   for (const auto& [bare, asked] : asked_) {
     if (now - asked.since >= kClaimTime) late.push_back(bare);
   }
-  for (const std::string& bare : late) Allow(asked_.extract(bare).mapped().by, bare, true);
+  for (const std::string& bare : late) AllowAsked(bare);
   late.clear();
   for (const auto& [bare, claim] : claims_) {
     if (now - claim.since >= kClaimTime) late.push_back(bare);
@@ -559,7 +613,17 @@ void FarSide::OnLetter(NodeNumber node, const ClaimLetter& letter) {
   directory_.Grant(bare, node, now);
   ground_.home.Release(bare);
   if (!ground_.home.Has(bare)) return Allow(node, bare, changed);
-  asked_[bare] = {.by = node, .since = now};
+  Asked& asked = asked_[bare];
+  asked.by = node;
+  asked.since = now;
+}
+
+// What came for the account meanwhile is behind that on the link.
+void FarSide::AllowAsked(const std::string& bare) {
+  auto asked = asked_.extract(bare);
+  if (!asked) return;
+  Allow(asked.mapped().by, bare, true);
+  Run(asked.mapped().hold);
 }
 
 void FarSide::Allow(NodeNumber node, const std::string& bare, bool changed) {

@@ -4,7 +4,8 @@
 //   deputy of its users   Bind, Arrive, … Route: to the home here, or as a letter to where it is
 //   guests                sessions of other nodes that are at home here
 //   lodgers               sessions of this node whose home is on another
-//   routed                messages that went to another node, kept until they are settled
+//   routed                messages that went to another node, kept until they are settled; those to
+//                         an account that another node deals with now wait for them (route_order.h)
 //   tickets               deliveries to guests whose end is awaited
 //   moves                 sessions that were resumed elsewhere: their stanzas keep their order, and
 //                         what is awaited of them follows
@@ -38,6 +39,7 @@
 #include "server/c2s/client_counters.h"
 #include "server/c2s/home_directory.h"
 #include "server/c2s/moved_sessions.h"
+#include "server/c2s/route_order.h"
 #include "server/c2s/ticket_book.h"
 #include "server/im/letters.h"
 #include "server/im/moved_session.h"
@@ -104,7 +106,7 @@ struct FarCounters {
   Counter homes_moved{0};   // to other nodes
   Counter moves_failed{0};  // put off, or lost where they went
   Counter to_move{0};       // now: guests whose homes may go to another node
-  Counter held_refused{0};  // too much was held for a home on its way
+  Counter held_refused{0};  // too much was held for a home on its way, or what went there
 };
 
 class FarSide {
@@ -174,7 +176,7 @@ class FarSide {
                      DeliveryEnd end);
   void Gone(const SessionId& session, const Jid& user);
   void Resume(const SessionId& next, const Jid& user, uint64_t tag);
-  void Route(Parcel parcel) { Route(std::move(parcel), 0); }
+  void Route(Parcel parcel) { Route(std::move(parcel), 0, Turn::kInOrder); }
   void Expel(const Jid& user, const std::string& text);
   // The node that deals with a user, or a room, now; "": this one.
   std::string NodeOf(const std::string& bare) const;
@@ -225,7 +227,7 @@ class FarSide {
   void CloseGuests();
   size_t guests() const;
   // Messages that went to other nodes, whose end is awaited.
-  size_t routed() const { return routed_.size(); }
+  size_t routed() const { return routed_.size() + route_order_.waiting(); }
   bool Leaves(const std::string& bare) const { return leaving_.contains(bare); }
   // It was at home here and is on its way: nothing is to be done to what is left of it.
   bool Given(std::string_view bare) const;
@@ -291,10 +293,6 @@ class FarSide {
     Jid user;
     net::Time since;
   };
-  struct Asked {
-    NodeNumber by = 0;
-    net::Time since{};
-  };
   struct Leaving {
     NodeNumber to = 0;
     uint32_t round = 0;
@@ -317,6 +315,16 @@ class FarSide {
     bool full(size_t times = 1) const {
       return items.size() >= times * kHeldMax || bytes >= times * kHeldBytesMax;
     }
+    void Add(Item item, size_t more) {
+      items.push_back(std::move(item));
+      bytes += more + kItemBytes;
+    }
+  };
+  struct Asked {
+    NodeNumber by = 0;
+    net::Time since{};
+    bool allowed = false;  // at the end of this turn
+    Hold hold;             // what comes for the account until then
   };
 
   net::Time Now() const { return ground_.clock.Now(); }
@@ -326,7 +334,11 @@ class FarSide {
   // far_side_contents.cc
   bool PostRoute(NodeNumber node, RouteLetter letter);
   uint32_t ShareContent(NodeNumber node, const Parcel& parcel);
-  void Route(Parcel parcel, uint8_t hops);
+  // Whether it is behind all that was said to the account before, or that is seen to.
+  enum class Turn : uint8_t { kInOrder, kNow };
+  void Route(Parcel parcel, uint8_t hops, Turn turn);
+  bool WaitsForOthers(Parcel& parcel, const std::string& bare, NodeNumber node);
+  void RouteNow(std::vector<Parcel> parcels);
   bool Send(NodeNumber node, Parcel& parcel, uint8_t hops);
   void Refuse(const Parcel& parcel);  // too much waits for its node
   void SendBack(const Parcel& parcel);
@@ -339,6 +351,7 @@ class FarSide {
   void ExpelHere(const Jid& user, const std::string& text);
   void LookAt(const std::string& bare);
   void Allow(NodeNumber node, const std::string& bare, bool changed);
+  void AllowAsked(const std::string& bare);
   void CountGuests();
   void LoseTickets(const SessionId& session, const Jid& user);
   void ArriveHome(const SessionId& session, const Jid& user, Stanza stanza, SenderMark mark);
@@ -348,8 +361,7 @@ class FarSide {
   bool HoldBack(std::string_view bare, auto&& make, size_t bytes = 0) {
     Hold* hold = holds_.empty() ? nullptr : HoldOf(bare);
     if (hold == nullptr) return false;
-    hold->items.push_back(make());
-    hold->bytes += bytes + kItemBytes;
+    hold->Add(make(), bytes);
     return true;
   }
   // Of one that is too much the home stays, if it may.
@@ -426,6 +438,7 @@ class FarSide {
   std::deque<std::pair<std::string, net::Time>> fresh_;  // homes that began: is anybody there?
   std::vector<HomeRecord> homes_out_;
   std::map<uint64_t, Routed> routed_;
+  RouteOrder route_order_;
   uint64_t last_routed_ = 0;
   uint32_t last_content_ = 0;
   std::unordered_set<std::string>
@@ -440,7 +453,8 @@ class FarSide {
     Jid user;
     std::vector<SessionId> sessions;
   };
-  std::vector<Taken> taken_;  // homes that came, in this turn
+  std::vector<Taken> taken_;          // homes that came, in this turn
+  std::vector<std::string> allowed_;  // whose homes may begin elsewhere, likewise
   struct Taking {
     NodeNumber from = 0;
     bool refused = false;  // meanwhile, in answer to who asked it back

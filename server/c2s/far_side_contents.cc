@@ -59,7 +59,7 @@ void FarSide::OnLetter(NodeNumber node, RouteLetter letter) {
     letter.parcel.content = heard.content;
   }
   if (takes_no_more_ && letter.parcel.mark) return;
-  Route(std::move(letter.parcel), letter.hops);
+  Route(std::move(letter.parcel), letter.hops, Turn::kInOrder);
 }
 
 }  // namespace server

@@ -404,6 +404,7 @@ void FarSide::OnLetter(NodeNumber node, HomeStateLetter letter) {
 // What was held calls the home, which is in the middle of its work when it takes one in.
 void FarSide::EndTurn() {
   for (const Taken& one : std::exchange(taken_, {})) TakenIn(one.from, one.user, one.sessions);
+  for (const std::string& bare : std::exchange(allowed_, {})) AllowAsked(bare);
 }
 
 void FarSide::TakenIn(NodeNumber from, const Jid& user, const std::vector<SessionId>& sessions) {

@@ -42,6 +42,12 @@ bool ComesBehind(User& user, const std::vector<SessionId>& targets) {
   });
 }
 
+// It will get more of what waits, before what comes now.
+void SetBehind(User& user) {
+  HomeSession* session = ForOffline(user);
+  if (session != nullptr && !session->detached) session->behind = true;
+}
+
 // No page is with a session, or none is to come behind it.
 void NoneBehind(User& user) {
   for (HomeSession& session : user.sessions) session.behind = false;
@@ -448,9 +454,12 @@ void Messages::ArriveIq(const HomeSession& session, const Parcel& iq) {
 // --- What waited (XEP-0160).
 
 void Messages::DeliverOffline(User& user) {
+  // What is on its way into the store is there before it is read.
+  const bool none = user.offline == 0 && user.keeping == 0;
+  if (user.offline_taken != nullptr && !none) SetBehind(user);  // it will be read
   if (user.offline_running || user.offline_taken != nullptr) return;
   NoneBehind(user);  // what comes while it is read waits for that, and else for nothing
-  if (user.offline == 0 || user.doubts != 0 || MostAvailable(user).empty()) return;
+  if (none || user.doubts != 0 || MostAvailable(user).empty()) return;
   user.offline = 0;  // one that is stored from here on may not be read
   user.offline_running = true;
   user.offline_reading = true;
@@ -487,7 +496,7 @@ void Messages::OfflineRead(const std::string& bare, std::expected<OfflinePage, S
     core_.Deliver(session->id, std::move(delivery));
   }
   if (!read->complete) ++user->offline;
-  session->behind = !read->complete && !session->detached;
+  if (!read->complete) SetBehind(*user);
   ReleaseWaiting(*user);
 }
 

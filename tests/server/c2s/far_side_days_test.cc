@@ -113,6 +113,7 @@ TEST(FarSideTest, OnCalmDaysEveryMessageArrivesOnceWhereverItsUserIs) {
   std::printf("%d messages, %d out of order; %d sessions moved\n", totals.messages,
               totals.disordered, totals.moved);
   EXPECT_GT(totals.moved, 0);
+  EXPECT_LT(totals.disordered, totals.messages / 1000);
 }
 
 TEST(FarSideTest, OnWildDaysNothingThatWasCountedIsLostAndHomesFindTogether) {
@@ -132,6 +133,7 @@ TEST(FarSideTest, OnCalmDaysEveryMessageArrivesOnceThoughHomesMove) {
               static_cast<unsigned long long>(totals.homes_moved), totals.messages,
               totals.disordered);
   EXPECT_GT(totals.homes_moved, 0U);
+  EXPECT_LT(totals.disordered, totals.messages / 200);
 }
 
 TEST(FarSideTest, OnWildDaysNothingIsLostThoughHomesMove) {

@@ -32,6 +32,7 @@ struct Fate {
   uint64_t number = 0;
   int taken = 0;
   int bounced = 0;
+  int given = 0;  // by homes to sessions
 };
 
 // What a client knows, wherever its session is.
@@ -101,7 +102,7 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
              .may_stay = [this](const std::string& bare) { return far->MayStay(bare); },
              .left = [this](const std::string& bare, bool changed) { far->Left(bare, changed); }},
             *this, *this, world.store, world.handlers, world.clock,
-            [&world] { return world.unix_us; }, [this] { return sim_.random.Next(); }) {
+            [&world] { return world.unix_us++; }, [this] { return sim_.random.Next(); }) {
     far = std::make_unique<FarSide>(
         FarSide::Ground{.worker = 0,
                         .node = Name(number),
@@ -142,8 +143,18 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
     if (SimClient* client = Find(id)) client->open = false;
   }
   void Deliver(const SessionId& id, Delivery delivery) override {
+    if (const auto it = sim_.fates.find(MessageIn(delivery)); it != sim_.fates.end()) {
+      ++it->second.given;
+    }
     if (id.node != 0) return far->Deliver(id, std::move(delivery));
     DeliverAt(id, std::move(delivery), {});
+  }
+  // The id of a message that is no error; "": it is something else.
+  static std::string MessageIn(const Delivery& delivery) {
+    const auto stanza = ParseStanza(delivery.xml, kClientSpace);
+    const bool message =
+        stanza && stanza->root().name() == "message" && stanza->root().Attribute("type") != "error";
+    return message ? std::string(stanza->root().Attribute("id")) : "";
   }
   void DeliverAt(const SessionId& id, Delivery delivery, Origin from) {
     SimClient* client = Find(id);
@@ -155,11 +166,7 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
       if (delivery.ticket != 0) far->TicketLost(from, delivery.ticket);
       return;
     }
-    std::string message;
-    if (const auto stanza = ParseStanza(delivery.xml, kClientSpace)) {
-      if (stanza->root().name() == "message") message = stanza->root().Attribute("id");
-      if (stanza->root().Attribute("type") == "error") message.clear();
-    }
+    const std::string message = MessageIn(delivery);
     if (delivery.ticket == 0) return;
     client->untaken.push_back({delivery.ticket, delivery.home, message});
     if (sim_.random.Below(4) != 0) Take(*client);
@@ -170,7 +177,8 @@ class SimNode final : public SessionGate, public HomeGate, public DoorOfHome<Hom
       if (const auto it = sim_.fates.find(message); it != sim_.fates.end()) {
         ++it->second.taken;
         uint64_t& last = client.memory->last_of[it->second.sender];
-        if (it->second.number <= last) ++sim_.disordered;
+        // What a session had and did not take comes behind what others had meanwhile.
+        if (it->second.number <= last && it->second.given == 1) ++sim_.disordered;
         last = std::max(last, it->second.number);
       }
       far->DeliveryEnded(home, client.id, client.user, ticket, DeliveryEnd::kTaken);

@@ -41,6 +41,35 @@ TEST(FarSideTest, WhatIsAwaitedOfASessionThatMovedTwiceFollowsItAndIsLostWithIts
   for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
 }
 
+// Its user had no home when the first was said, so it went to the warden, and goes on from there.
+TEST(FarSideTest, WhatGoesStraightToANewHomeIsBehindWhatGoesThereByTheWarden) {
+  int by_another = 0;
+  for (uint64_t user = 0; user < kUsers; ++user) {
+    Sim sim(1, 3);
+    Sim::Client& sender = sim.Connect(0, (user + 1) % kUsers, "s");
+    sim.Settle();
+    const std::string warden = sim.nodes[0]->far->NodeOf(UserName(user));
+    if (warden.empty()) continue;  // it is the sender's own node
+    ++by_another;
+    const int at = warden == Sim::Node::Name(1) ? 1 : 2;
+    sim.Message(sender, user);
+    sim.Collect();  // nothing comes from the sender to the warden for a while
+    Sim::Client& receiver = sim.Connect(3 - at, user, "r");
+    sim.Settle(true, {0, at});
+    sim.Available(receiver);
+    sim.Settle(true, {0, at});
+    EXPECT_EQ(sim.nodes[0]->far->NodeOf(UserName(user)), Sim::Node::Name(3 - at));
+    sim.Message(sender, user);
+    sim.Settle(true, {0, at});
+    sim.Settle();
+    sim.Evening();
+    Check(sim, false);
+    EXPECT_EQ(sim.disordered, 0);
+    for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  }
+  EXPECT_GT(by_another, 0);
+}
+
 int Arriving(const Sim& sim, size_t node) {
   return static_cast<int>(std::ranges::count_if(
       sim.nodes[node]->clients, [](const auto& client) { return client.second->arriving; }));

@@ -365,6 +365,34 @@ TEST_F(BehindTest, WhatCouldNotBeReadIsReadWhenTheStoreIsBack) {
   EXPECT_TRUE(Bob().offline.empty());
 }
 
+TEST_F(BehindTest, WhatIsBeingStoredWhenSomebodyComesIsBeforeWhatIsSaidThen) {
+  world_.Connect("bob/phone");
+  world_.StoreIs("stalled");
+  Say("0");
+  world_.Send("bob/phone", "<presence/>");
+  Say("1");
+  EXPECT_EQ(Bodies("bob/phone"), "");
+  world_.StoreIs("up");
+  EXPECT_EQ(Bodies("bob/phone"), "01");
+  EXPECT_TRUE(Bob().offline.empty());
+  EXPECT_EQ(world_.Count("alice/a"), 3U);
+}
+
+TEST_F(BehindTest, WhatIsStoredWhileOthersLeaveTheStoreIsBeforeWhatIsSaidThen) {
+  Wait(2);
+  world_.StoreIs("stalled");
+  world_.Take("bob/phone");
+  world_.Send("bob/phone", "<presence type='unavailable'/>");
+  Say("2");
+  world_.Send("bob/phone", "<presence/>");
+  Say("3");
+  world_.StoreIs("up");
+  world_.Take("bob/phone");
+  EXPECT_EQ(Bodies("bob/phone"), "23");
+  world_.Take("bob/phone");
+  EXPECT_TRUE(Bob().offline.empty());
+}
+
 TEST_F(BehindTest, NobodyWaitsForWhatIsInDoubt) {
   Wait(3);
   world_.store.in_doubt = false;
