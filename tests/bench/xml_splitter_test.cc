@@ -88,6 +88,15 @@ TEST(XmlView, FindsNamesAttributesAndTexts) {
   EXPECT_EQ(OwnText("<success xmlns='x'/>"), "");
 }
 
+TEST(XmlView, AnErrorSaysItsConditionAndItsText) {
+  EXPECT_EQ(ErrorReason("<message type='error'><body>x</body><error type='wait'><a:busy xmlns='u'/>"
+                        "<text xmlns='u'>later</text></error></message>"),
+            "busy: later");
+  EXPECT_EQ(ErrorReason("<message type='error'><error><item-not-found/></error></message>"),
+            "item-not-found");
+  EXPECT_EQ(ErrorReason("<message type='error'><body>x</body></message>"), "no reason");
+}
+
 TEST(XmlView, AMechanismIsFoundByItsWholeName) {
   const std::string_view features =
       "<features><mechanisms><mechanism>SCRAM-SHA-1-PLUS</mechanism>"

@@ -19,8 +19,7 @@ History::Message* History::Find(std::size_t lane, std::uint64_t number) {
 
 void History::Fault(std::uint64_t& count, std::size_t lane, std::uint64_t number,
                     const char* what) {
-  ++count;
-  if (running_.examples.size() >= kExamples) return;
+  if (++count > kExamples) return;
   running_.examples.push_back("lane " + std::to_string(lane) + " message " +
                               std::to_string(number) + ": " + what);
 }
@@ -110,7 +109,7 @@ History::Verdict History::Judge() const {
       verdict.returned += message.returned ? 1 : 0;
       if (!Open(message)) continue;
       ++verdict.lost;
-      if (verdict.examples.size() < kExamples) {
+      if (verdict.lost <= kExamples) {
         verdict.examples.push_back("lane " + std::to_string(lane) + " message " +
                                    std::to_string(i + 1) + ": lost");
       }

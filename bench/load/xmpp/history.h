@@ -53,11 +53,11 @@ class History {
     std::uint64_t swapped = 0;          // received for the first time behind a later one
     std::uint64_t both = 0;             // received and returned
     std::uint64_t invented = 0;         // never sent, or returned twice
-    std::vector<std::string> examples;  // "lane 3 message 17: lost", at most kExamples
+    std::vector<std::string> examples;  // "lane 3 message 17: lost", at most kExamples of a kind
 
     bool Faultless() const { return lost + doubled + swapped + both + invented == 0; }
   };
-  static constexpr std::size_t kExamples = 10;
+  static constexpr std::size_t kExamples = 4;
   Verdict Judge() const;
 
  private:

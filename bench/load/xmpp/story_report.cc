@@ -169,6 +169,7 @@ std::string StoryJson(const Story& story) {
   for (const Figure& figure : Figures(story.verdict)) verdict[figure.name] = figure.value;
   verdict["faultless"] = story.verdict.Faultless();
   verdict["examples"] = story.verdict.examples;
+  verdict["returned_for"] = story.returned;
   json acts = json::array();
   for (const Act& act : story.acts) {
     acts.push_back({{"at_s", static_cast<double>(act.at_ns) / 1e9},
@@ -218,6 +219,9 @@ std::string StoryText(const Story& story) {
                   static_cast<unsigned long long>(figure.value));
     out += text;
   }
+  for (const auto& [why, count] : story.returned) {
+    out += "  returned   " + std::to_string(count) + " for " + why + "\n";
+  }
   for (const std::string& example : story.verdict.examples) out += "  " + example + "\n";
   out += "  delivery   p50 " + Ms(story.delivery_p50_ns) + ", p99 " + Ms(story.delivery_p99_ns) +
          "\n  absence    p50 " + Ms(story.absence_p50_ns) + ", longest " +
@@ -250,6 +254,10 @@ std::string StoryPage(const Story& story) {
     out.append("<tr><th>").append(figure.name).append("</th><td");
     if (figure.fault) out += figure.value == 0 ? " class='good'" : " class='bad'";
     out.append(">").append(std::to_string(figure.value)).append("</td></tr>");
+  }
+  for (const auto& [why, count] : story.returned) {
+    out.append("<tr><th>returned for ").append(Escaped(why)).append("</th><td>");
+    out.append(std::to_string(count)).append("</td></tr>");
   }
   out += "</table>\n<ol>";
   for (const Act& act : story.acts) {

@@ -2,6 +2,7 @@
 // HTML page with plots that needs nothing from elsewhere. Pure.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct Story {
   std::size_t ready = 0;  // at the end
   bool interrupted = false;
   History::Verdict verdict;
+  std::map<std::string, std::uint64_t> returned;  // by what was said
   std::vector<Act> acts;
   std::vector<StorySecond> seconds;
   std::int64_t absence_p50_ns = 0;

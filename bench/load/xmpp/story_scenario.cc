@@ -214,6 +214,7 @@ void StoryScenario::OnMessage(XmppEngine& engine, Session& session, std::string_
   if (!number) return;
   const std::int64_t now = MonotonicNs();
   if (Attribute(element, "type") == "error") {
+    ++returned_[ErrorReason(element)];
     return history_.Returned(LaneOf(session), *number);
   }
   const std::int64_t sent = history_.Received(LaneTo(session), *number, now);

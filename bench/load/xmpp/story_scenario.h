@@ -9,6 +9,7 @@
 
 #include <deque>
 #include <functional>
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -73,6 +74,8 @@ class StoryScenario final : public XmppScenario {
   std::int64_t OnTick(XmppEngine& engine, std::int64_t now_ns) override;
   bool Done() const override { return done_; }
 
+  // Messages that came back, by what was said.
+  const std::map<std::string, std::uint64_t>& returned() const { return returned_; }
   const History& history() const { return history_; }
   const std::vector<StorySecond>& seconds() const { return seconds_; }
   const std::vector<Act>& acts() const { return options_.acts; }
@@ -115,6 +118,7 @@ class StoryScenario final : public XmppScenario {
   History history_;
   std::vector<Client> clients_;
   std::vector<StorySecond> seconds_;
+  std::map<std::string, std::uint64_t> returned_;
   Histogram second_;  // deliveries of the present one
   Histogram absences_;
   std::mt19937_64 random_;

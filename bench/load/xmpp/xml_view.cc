@@ -60,6 +60,16 @@ std::string_view ChildText(std::string_view element, std::string_view child) {
 
 std::string_view OwnText(std::string_view element) { return TextBehindTag(element, 0); }
 
+std::string ErrorReason(std::string_view element) {
+  const std::size_t error = FindTag(element, "error", 1);
+  const std::size_t at = error == kNpos ? kNpos : element.find('<', error + 1);
+  if (at == kNpos) return "no reason";
+  std::string reason(LocalName(element.substr(at)));
+  const std::string_view text = ChildText(element.substr(error), "text");
+  if (!text.empty()) reason.append(": ").append(text);
+  return reason;
+}
+
 bool Contains(std::string_view element, std::string_view text) {
   return element.find(text) != kNpos;
 }

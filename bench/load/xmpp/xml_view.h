@@ -20,6 +20,9 @@ std::string_view ChildText(std::string_view element, std::string_view child);
 // The element's own text.
 std::string_view OwnText(std::string_view element);
 
+// What a stanza of type error says: the condition, and behind ": " the text if there is one.
+std::string ErrorReason(std::string_view element);
+
 bool Contains(std::string_view element, std::string_view text);
 
 // Whether <child> names `value` among its siblings, e.g. <mechanism>PLAIN</mechanism>.

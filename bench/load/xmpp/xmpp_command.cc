@@ -290,6 +290,7 @@ int RunStory(const XmppArguments& args) {
               .ready = scenario.ready(),
               .interrupted = result.interrupted,
               .verdict = scenario.history().Judge(),
+              .returned = scenario.returned(),
               .acts = scenario.acts(),
               .seconds = scenario.seconds(),
               .absence_p50_ns = scenario.absences().Quantile(0.5),
