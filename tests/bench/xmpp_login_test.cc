@@ -62,6 +62,7 @@ TEST_F(LoginTest, BindsAsksForWhatClientsAskForAndShowsItself) {
   EXPECT_THAT(asked, HasSubstr("jabber:iq:roster"));
   EXPECT_EQ(state_.jid, "user1@chat.example/r");
   EXPECT_EQ(Answer(login, "<enabled xmlns='urn:xmpp:sm:3' id='s1' resume='true'/>"), "");
+  EXPECT_EQ(state_.id, "") << "resumed now, it would never show itself";
   EXPECT_EQ(Answer(login, "<iq id='own-r' type='result'><query/></iq>"), "");
   EXPECT_EQ(Answer(login, "<message from='a@b'/>"), "") << "not an answer to us";
   EXPECT_THAT(Answer(login, "<iq id='own-c' type='result'/>"), StartsWith("<presence/>"));

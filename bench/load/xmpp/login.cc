@@ -262,6 +262,12 @@ LoginStep Login::ShowOneself(std::string& out) {
     ++awaited_;
     return LoginStep::kGoOn;
   }
+  return Done();
+}
+
+// From here on it may be resumed: one that has not shown itself would stay unseen.
+LoginStep Login::Done() {
+  state_.id = std::move(stream_id_);
   phase_ = LoginPhase::kDone;
   return LoginStep::kDone;
 }
@@ -272,7 +278,7 @@ LoginStep Login::OnSession(std::string_view element, std::string& out) {
   if (name == "enabled") {
     state_.managed = true;
     state_.handled = 0;
-    state_.id = Attribute(element, "id");
+    stream_id_ = Attribute(element, "id");
   } else if (name != "iq" || !Attribute(element, "id").starts_with("own-")) {
     return LoginStep::kGoOn;
   } else if (Attribute(element, "type") == "error" && Attribute(element, "id") != "own-p") {
@@ -280,8 +286,7 @@ LoginStep Login::OnSession(std::string_view element, std::string& out) {
   }
   if (--awaited_ > 0) return LoginStep::kGoOn;
   if (!shown_) return ShowOneself(out);
-  phase_ = LoginPhase::kDone;
-  return LoginStep::kDone;
+  return Done();
 }
 
 }  // namespace bench

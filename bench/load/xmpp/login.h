@@ -104,6 +104,7 @@ class Login {
   void Bind(std::string& out);
   LoginStep AskForSession(std::string& out);
   LoginStep ShowOneself(std::string& out);
+  LoginStep Done();
   void OpenStream(std::string& out);
   LoginStep Fail(std::string_view what, std::string_view element = {});
 
@@ -119,6 +120,7 @@ class Login {
   bool resume_refused_ = false;
   bool resumed_ = false;
   bool shown_ = false;
+  std::string stream_id_;  // by which it may be resumed later
   int awaited_ = 0;  // answers that are due in kSession
   std::string error_;
 };
