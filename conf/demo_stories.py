@@ -127,6 +127,7 @@ services = ["xmpp-client:{C2S_PORT}"]
 
     STORIES = {"kill-node": kill_node, "drain": drain, "netsplit": netsplit,
                "rolling-upgrade": rolling_upgrade, "storm": storm}
+    NODES_GO = {"kill-node", "netsplit"}  # against their will
 
     def play(self, name):
         acts, duration = self.STORIES[name](self)
@@ -134,7 +135,7 @@ services = ["xmpp-client:{C2S_PORT}"]
         os.makedirs(os.path.dirname(page), exist_ok=True)
         story = self.cluster.play(acts, duration, self.sessions, self.rate,
                                   targets=[balancer.endpoint for balancer in self.balancers],
-                                  quiet=False, html=page)
+                                  quiet=False, html=page, may_repeat=name in self.NODES_GO)
         self.say(f"  plots: {page}")
         return story
 

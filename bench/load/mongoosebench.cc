@@ -183,6 +183,9 @@ void AddStoryCommand(CLI::App& app, XmppArguments& args, int& status) {
                     "TIME:COMMAND of a shell, e.g. '10s:kill -9 123'; repeatable");
   story->add_option("--settle", args.settle, "at most so long what was counted may take to come")
       ->capture_default_str();
+  story->add_flag("--may-repeat", args.may_repeat,
+                  "nodes die in it: what was under way may come twice or late; it is shown, and no "
+                  "fault");
   story->add_option("--html", args.html, "write a page with plots to this file");
   story->add_option("--seed", args.common.seed, "of the pauses before coming back")
       ->capture_default_str();

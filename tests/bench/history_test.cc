@@ -87,6 +87,19 @@ TEST(HistoryTest, WhatWasNeverSentOrComesBackTwiceIsInvented) {
   EXPECT_EQ(history.Judge().invented, 4U);
 }
 
+TEST(HistoryTest, WhereNodesDieOneMayComeTwiceOrLateAndNoneMayBeLost) {
+  History history(1);
+  const std::uint64_t first = history.Sent(0, 0);
+  const std::uint64_t second = history.Sent(0, 0);
+  for (const std::uint64_t number : {first, second}) history.Counted(0, number);
+  EXPECT_FALSE(history.Judge().Faultless(true));
+  for (const std::uint64_t number : {second, first, first}) history.Received(0, number, 1);
+  EXPECT_EQ(history.Judge().doubled, 1U);
+  EXPECT_EQ(history.Judge().swapped, 1U);
+  EXPECT_FALSE(history.Judge().Faultless());
+  EXPECT_TRUE(history.Judge().Faultless(true));
+}
+
 // --- what is no fault
 // -----------------------------------------------------------------------------
 

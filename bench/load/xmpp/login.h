@@ -121,7 +121,7 @@ class Login {
   bool resumed_ = false;
   bool shown_ = false;
   std::string stream_id_;  // by which it may be resumed later
-  int awaited_ = 0;  // answers that are due in kSession
+  int awaited_ = 0;        // answers that are due in kSession
   std::string error_;
 };
 

@@ -121,11 +121,16 @@ constexpr const char* kStyle =
 
 std::string Sentence(const Story& story) {
   if (!story.invalid.empty()) return "INVALID: this run proves nothing";
-  return story.verdict.Faultless() ? "nothing counted was lost, doubled or swapped"
-                                   : "the service broke its word";
+  if (story.verdict.Faultless()) return "nothing counted was lost, doubled or swapped";
+  return IsGood(story) ? "nothing counted was lost; where nodes died some came twice, or late"
+                       : "the service broke its word";
 }
 
 }  // namespace
+
+bool IsGood(const Story& story) {
+  return story.invalid.empty() && story.verdict.Faultless(story.may_repeat);
+}
 
 void JudgeStory(Story& story) {
   const auto doubt = [&](std::string why) { story.invalid.push_back(std::move(why)); };
@@ -167,7 +172,7 @@ std::string ActLine(const Act& act) {
 std::string StoryJson(const Story& story) {
   json verdict;
   for (const Figure& figure : Figures(story.verdict)) verdict[figure.name] = figure.value;
-  verdict["faultless"] = story.verdict.Faultless();
+  verdict["faultless"] = story.verdict.Faultless(story.may_repeat);
   verdict["examples"] = story.verdict.examples;
   verdict["returned_for"] = story.returned;
   json acts = json::array();
@@ -235,7 +240,7 @@ std::string StoryText(const Story& story) {
 }
 
 std::string StoryPage(const Story& story) {
-  const bool good = story.invalid.empty() && story.verdict.Faultless();
+  const bool good = IsGood(story);
   std::string out = "<!doctype html><html lang='en'><head><meta charset='utf-8'><title>";
   out.append(Escaped(Sentence(story))).append("</title><style>").append(kStyle);
   out.append("</style></head><body>\n<h1 class='").append(good ? "good" : "bad").append("'>");

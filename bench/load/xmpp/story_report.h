@@ -17,6 +17,7 @@ struct Story {
   std::size_t sessions = 0;
   std::size_t ready = 0;  // at the end
   bool interrupted = false;
+  bool may_repeat = false;  // History::Verdict::Faultless
   History::Verdict verdict;
   std::map<std::string, std::uint64_t> returned;  // by what was said
   std::vector<Act> acts;
@@ -31,6 +32,7 @@ struct Story {
 
 // Fills story.invalid: nothing was counted, an act failed or did not run, sessions were not back.
 void JudgeStory(Story& story);
+bool IsGood(const Story& story);
 
 // A line for who watches.
 std::string SecondLine(std::size_t number, const StorySecond& second);

@@ -289,6 +289,7 @@ int RunStory(const XmppArguments& args) {
               .sessions = sessions,
               .ready = scenario.ready(),
               .interrupted = result.interrupted,
+              .may_repeat = args.may_repeat,
               .verdict = scenario.history().Judge(),
               .returned = scenario.returned(),
               .acts = scenario.acts(),
@@ -304,7 +305,7 @@ int RunStory(const XmppArguments& args) {
   if (!WriteTo(args.common.json, StoryJson(story)) || !WriteTo(args.html, StoryPage(story))) {
     return kExitUsage;
   }
-  return story.invalid.empty() && story.verdict.Faultless() ? 0 : kExitInvalid;
+  return IsGood(story) ? 0 : kExitInvalid;
 }
 
 }  // namespace bench

@@ -32,6 +32,7 @@ struct XmppArguments {
   // scenario
   std::vector<std::string> acts;
   std::string settle = "60s";
+  bool may_repeat = false;
   std::string html;
 };
 

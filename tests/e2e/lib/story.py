@@ -11,7 +11,7 @@ class Story:
 
     def __init__(self, targets, domain, ca_file, sessions, rate, duration_s, acts=(), settle_s=60,
                  password="secret", env=None, prefix=(), html=None, quiet=True, stderr=None, seed=1,
-                 users="user%d", timeout_s=10):
+                 users="user%d", timeout_s=10, may_repeat=False):
         command = [*prefix, BENCH, "scenario", *targets, "--users", f"{users}@{domain}",
                    "--password", password, "--ca", ca_file, "-c", str(sessions), "--rate", str(rate),
                    "-d", f"{duration_s}s", "--settle", f"{settle_s}s", "--seed", str(seed),
@@ -20,6 +20,8 @@ class Story:
             command += ["--do", f"{at}s:{act}"]
         if html:
             command += ["--html", html]
+        if may_repeat:
+            command.append("--may-repeat")
         if quiet:
             command.append("-q")
         done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
