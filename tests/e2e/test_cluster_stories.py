@@ -8,14 +8,16 @@ import unittest
 
 from lib.case import EndToEndCase
 from lib.certs import Authority
+from lib.postgres import Postgres
 from lib.story_cluster import StoryCluster
 
-ROUNDS = int(os.environ.get("MONGOOSE_STORY_ROUNDS", "7"))
+ROUNDS = int(os.environ.get("MONGOOSE_STORY_ROUNDS", "8"))
 SEED = int(os.environ.get("MONGOOSE_STORY_SEED", "0")) or random.SystemRandom().randrange(1, 1 << 32)
 SESSIONS = int(os.environ.get("MONGOOSE_STORY_SESSIONS", "60"))
 RATE = 2 * SESSIONS
+STORE = os.environ.get("MONGOOSE_STORY_STORE", "sqlite")  # or postgres
 PAUSE_S = int(os.environ.get("MONGOOSE_STORY_PAUSE", "4"))  # longer than a node's silence
-KINDS = tuple(os.environ.get("MONGOOSE_STORY_KINDS", "kill,cut,stop,pause,one way,blip,drain").split(","))
+KINDS = tuple(os.environ.get("MONGOOSE_STORY_KINDS", "kill,cut,stop,pause,one way,blip,drain,join").split(","))
 # Where a node goes, or nodes that live lose sight of each other, a message that was on its way between them
 # may come twice, or behind a later one: server/README.md says so. None may ever be lost. A drain is none of
 # that: behind it nobody elsewhere notices the stop.
@@ -26,7 +28,10 @@ class Stories(EndToEndCase):
     @classmethod
     def setUpClass(cls):
         super().setUpClass()
-        cls.cluster = StoryCluster(cls.workspace, Authority(cls.workspace), "chat.example",
+        store = None
+        if STORE == "postgres":
+            store = Postgres(cls.workspace, root=cls.workspace.folder).start().url_by_socket("mongooseim")
+        cls.cluster = StoryCluster(cls.workspace, Authority(cls.workspace), "chat.example", store=store,
                                    accounts=SESSIONS)
         cls.addClassCleanup(cls.cluster.close)
         cls.addClassCleanup(cls.workspace.stop)
@@ -46,6 +51,8 @@ class Stories(EndToEndCase):
             "stop": ([(at, cluster.ctl(node, "stop")), (at + 4, cluster.start(node))], 14),
             "drain": ([(at, cluster.ctl(node, "drain", "--rate", str(SESSIONS), "--wait")),
                        (at + 8, cluster.ctl(node, "stop")), (at + 11, cluster.start(node))], 16),
+            "join": ([(at, cluster.ctl(node, "leave_cluster", "-f")),
+                      (at + 5, cluster.ctl(node, "join_cluster", "-f", others[0].name))], 14),
         }[kind]
 
     def test_1_nothing_happens(self):
