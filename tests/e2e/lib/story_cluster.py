@@ -1,6 +1,7 @@
 """Three mongooseim nodes on hosts of their own (lib/lan.py), one cluster with one store, and what can be
 done to it while clients chat: the acts of a story (lib/story.py), as commands of a shell. Needs root."""
 
+import os
 import shlex
 
 from lib.lan import NOWHERE, Lan, LanNode
@@ -10,6 +11,7 @@ from lib.wait import wait_until
 
 C2S_PORT = 5222
 HTTP_PORT = 5280
+COMMANDS = "acts"  # a folder of the workspace
 # Faster than the defaults, so that stories are short; the proportions are theirs.
 TIMES = {"heartbeat": "250ms", "silence": "2s", "link_grace": "250ms", "isolate_after": "500ms"}
 
@@ -49,6 +51,7 @@ class StoryCluster:
         node.serve(self.authority, self.domain, host.addresses[0],
                    c2s={"workers": 2, "resume_timeout": "20s",
                         "listen": [f"{host.addresses[0]}:{C2S_PORT}"], "listen_tls": []})
+        self._host_command(node)
         return node.start()
 
     def close(self):
@@ -72,39 +75,60 @@ class StoryCluster:
         wait_until(lambda: len(digests()) == 1, f"equal digests: {digests()}", deadline_s)
 
     def play(self, acts, duration_s, sessions, rate, targets=None, **options):
+        env = self.nodes[0].env
+        folder = self.workspace.path(COMMANDS)
         return Story(targets or [node.endpoint for node in self.nodes], self.domain,
                      self.authority.ca_file, sessions, rate, duration_s,
-                     [(f"{at:.3f}", act) for at, act in acts], env=self.nodes[0].env,
-                     prefix=self.hub, **{"timeout_s": 5, **options})
+                     [(f"{at:.3f}", act) for at, act in acts],
+                     env={**env, "PATH": f"{folder}:{env['PATH']}"}, prefix=self.hub, **{"timeout_s": 5, **options})
 
-    # --- acts
+    # --- acts: short commands, since a story shows them. Each is a script in a folder of its own.
+    def _command(self, name, lines):
+        self.workspace.write(os.path.join(COMMANDS, name), f"#!/bin/sh\n{lines}\n", mode=0o755)
+        return name
+
+    def _host_command(self, node):
+        """"mim2 mongooseimctl stop" is run on its host; "mim2 kill -9" is a signal for its process."""
+        lock = shlex.quote(node.path("data/lock"))
+        return self._command(node.alive, f"""if [ "$1" = kill ]; then
+  exec "$@" "$(cat {lock})"
+fi
+program=$1
+shift
+exec {shlex.join(node.prefix)} {shlex.quote(node.bin(''))}"$program" "$@"
+""".rstrip())
+
     def kill(self, node):
-        return f"kill -9 $(cat {shlex.quote(node.path('data/lock'))})"
+        return f"{node.alive} kill -9"
 
     def pause(self, node):
-        return f"kill -STOP $(cat {shlex.quote(node.path('data/lock'))})"
+        return f"{node.alive} kill -STOP"
 
     def resume(self, node):
-        return f"kill -CONT $(cat {shlex.quote(node.path('data/lock'))})"
+        return f"{node.alive} kill -CONT"
 
     def start(self, node):
-        return shlex.join([*node.prefix, node.bin("mongooseim"), "start"])
+        return f"{node.alive} mongooseim start"
 
     def ctl(self, node, *words):
-        return shlex.join([*node.prefix, node.bin("mongooseimctl"), *words])
+        return shlex.join([node.alive, "mongooseimctl", *words])
 
-    def _point(self, host, other, hardware):
+    @staticmethod
+    def _point(host, other, hardware):
         return [f"ip -n {host.netns} neigh replace {address} lladdr {hardware} dev eth0 nud permanent"
                 for address in other.addresses]
 
     def cut(self, side, rest):
-        return "; ".join(word for node in side for other in rest for word in (
-            self._point(node.host, other.host, NOWHERE) + self._point(other.host, node.host, NOWHERE)))
+        name = "cut-off-" + "-".join(node.alive for node in side)
+        return self._command(name, "\n".join(word for node in side for other in rest for word in (
+            self._point(node.host, other.host, NOWHERE) + self._point(other.host, node.host, NOWHERE))))
 
     def cut_one_way(self, node, other):
-        return "; ".join(self._point(node.host, other.host, NOWHERE))
+        return self._command(f"cut-{node.alive}-to-{other.alive}",
+                             "\n".join(self._point(node.host, other.host, NOWHERE)))
 
     def heal(self):
         hosts = self.lan.members
-        return "; ".join(word for host in hosts for other in hosts if host is not other
-                         for word in self._point(host, other, other.hardware))
+        return self._command("heal", "\n".join(word for host in hosts for other in hosts
+                                               if host is not other
+                                               for word in self._point(host, other, other.hardware)))
