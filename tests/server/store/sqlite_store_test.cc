@@ -320,6 +320,44 @@ TEST_F(SqliteStoreTest, TheLockGoesRound) {
   EXPECT_LT(longest, 20U);
 }
 
+// It would try again by itself only in an hour.
+TEST_F(SqliteStoreTest, WhoWaitsForTheLockIsToldWhenItIsFree) {
+  const std::string path = folder_.Path("lock");
+  auto lock = FileLock::Open(path);
+  std::atomic<int> waiting{0};
+  std::atomic<int> had{0};
+  ASSERT_TRUE((*lock)->Lock(std::chrono::seconds(10)));
+  std::vector<std::jthread> others;
+  for (int i = 0; i < 3; ++i) {
+    others.emplace_back([&] {
+      auto own = FileLock::Open(path, std::chrono::hours(1));
+      ++waiting;
+      if (!(*own)->Lock(std::chrono::seconds(20))) return;
+      ++had;
+      (*own)->Unlock();
+    });
+  }
+  while (waiting < 3) std::this_thread::yield();
+  (*lock)->Unlock();
+  others.clear();
+  EXPECT_EQ(had, 3);
+}
+
+// Its file was made by an older release, or the disk had no room for more.
+TEST_F(SqliteStoreTest, ALockOfAnEmptyFileIsOneToo) {
+  const std::string path = folder_.Path("lock");
+  std::ofstream(path).flush();
+  for (int i = 0; i < 2; ++i) {
+    auto lock = FileLock::Open(path);
+    ASSERT_TRUE(lock.has_value());
+    ASSERT_TRUE((*lock)->Lock(std::chrono::seconds(10)));
+    auto other = FileLock::Open(path);
+    EXPECT_FALSE((*other)->Lock(std::chrono::milliseconds(5)));
+    (*lock)->Unlock();
+    EXPECT_TRUE((*other)->Lock(std::chrono::seconds(10)));
+  }
+}
+
 // --- The file -----------------------------------------------------------------------------------
 
 TEST_F(SqliteStoreTest, TheLogIsCopiedIntoTheFileNowAndThenAndAtTheEnd) {
