@@ -1,26 +1,12 @@
 #include "server/c2s/far_side.h"
 
-#include "server/im/iq.h"
 #include "server/im/message_bytes.h"
 
 namespace server {
 namespace {
 
-// Of marks of messages that went to another node: no session has such a place.
-constexpr uint32_t kRoutedPlace = UINT32_MAX;
 // Lodgers of a node that went have ended by then.
 constexpr net::Duration kWentTime = std::chrono::minutes(10);
-
-std::string BusyXml() {
-  return ErrorXml(ErrorType::kWait, StanzaError::kResourceConstraint,
-                  "too much waits for the other node");
-}
-
-// Of all else nobody would hear that it is lost.
-bool AnsweredWhenRefused(const Parcel& parcel) {
-  return parcel.kind != StanzaKind::kPresence && parcel.type != StanzaType::kError &&
-         parcel.type != StanzaType::kResult;
-}
 
 }  // namespace
 
@@ -76,9 +62,13 @@ void FarSide::LookAt(const std::string& bare) {
   const auto home = directory_.HomeOf(bare, Now());
   if (home && *home != 0) {
     Post(*home, LookLetter{Jid::OfPrepared(bare)});
-  } else if (!home && kept_.size() < kKeptMax) {
-    kept_.insert(bare);
+  } else if (!home) {
+    KeepInMind(bare);
   }
+}
+
+void FarSide::KeepInMind(const std::string& bare) {
+  if (kept_.size() < kKeptMax) kept_.insert(bare);
 }
 
 void FarSide::LostHome(const std::string& bare) {
@@ -233,97 +223,7 @@ void FarSide::GoneHome(const SessionId& session, const Jid& user) {
   });
 }
 
-// --- Messages, presence, IQ.
-
-void FarSide::Route(Parcel parcel, uint8_t hops, Turn turn) {
-  const std::string bare(parcel.to.bare());
-  // What other nodes had sent before they held it back is for the home as it is.
-  if (hops == 0 || !leaving_.contains(bare) || Given(bare)) {
-    if (HoldsTooMuch(bare, AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
-      return SendBack(parcel);
-    }
-    const size_t bytes = parcel.content_view().size();
-    const auto again = [&] {
-      return [this, parcel = std::move(parcel), hops, turn]() mutable {
-        Route(std::move(parcel), hops, turn);
-      };
-    };
-    if (HoldBack(bare, again, bytes)) return;
-  }
-  // Who is granted it does not know yet, and would send it back.
-  if (const auto asked = asked_.find(bare); asked != asked_.end()) {
-    if (asked->second.hold.full(AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
-      ClientCounters::Add(counters_.held_refused);
-      return SendBack(parcel);
-    }
-    const size_t bytes = parcel.content_view().size();
-    asked->second.hold.Add([this, parcel = std::move(parcel), hops,
-                            turn]() mutable { Route(std::move(parcel), hops, turn); },
-                           bytes);
-    return;
-  }
-  NodeNumber node = 0;
-  if (!directory_.alone() && hops < kHopsMax) node = directory_.Where(bare, Now());
-  if (Find(node) == nullptr) node = 0;
-  const bool kept =
-      parcel.mark || (parcel.kind == StanzaKind::kMessage && parcel.type != StanzaType::kError);
-  // What others send on is a part of what is waited for.
-  if (kept && hops == 0 && turn == Turn::kInOrder && WaitsForOthers(parcel, bare, node)) return;
-  if (node == 0) return home().Route(std::move(parcel));
-  Peer& peer = *Find(node);
-  if (peer.routed >= kRoutedMax || ground_.crowded(node)) return Refuse(parcel);
-  if (!kept) {
-    if (!PostRoute(node, {parcel, static_cast<uint8_t>(hops + 1)})) Refuse(parcel);
-    return;
-  }
-  RouteLetter letter{parcel, static_cast<uint8_t>(hops + 1)};
-  letter.parcel.mark = {
-      .session = {.worker = ground_.worker, .place = kRoutedPlace, .life = ++last_routed_},
-      .number = 1};
-  if (!PostRoute(node, std::move(letter))) return Refuse(parcel);
-  ++peer.routed;
-  route_order_.Went(bare, node);
-  routed_.emplace(last_routed_, Routed{node, std::move(parcel)});
-}
-
-bool FarSide::WaitsForOthers(Parcel& parcel, const std::string& bare, NodeNumber node) {
-  if (route_order_.MayGo(bare, node)) return false;
-  const RouteOrder::Waiting* waiting = route_order_.Of(bare);
-  const size_t times = AnsweredWhenRefused(parcel) ? 1 : kHeldWordless;
-  if (waiting != nullptr &&
-      (waiting->parcels.size() >= times * kHeldMax || waiting->bytes >= times * kHeldBytesMax)) {
-    ClientCounters::Add(counters_.held_refused);
-    SendBack(parcel);
-  } else {
-    route_order_.Wait(bare, std::move(parcel), Now());
-  }
-  return true;
-}
-
-void FarSide::RouteNow(std::vector<Parcel> parcels) {
-  for (Parcel& parcel : parcels) Route(std::move(parcel), 0, Turn::kNow);
-}
-
-void FarSide::Refuse(const Parcel& parcel) {
-  ClientCounters::Add(counters_.refused);
-  SendBack(parcel);
-}
-
-void FarSide::SendBack(const Parcel& parcel) {
-  if (AnsweredWhenRefused(parcel)) ground_.homes.Route(ErrorFor(parcel, BusyXml()));
-  ground_.sessions.Settled(parcel.mark);
-}
-
-bool FarSide::SettledRouted(const SenderMark& mark) {
-  if (mark.session.node != 0 || mark.session.place != kRoutedPlace) return false;
-  const auto routed = routed_.extract(mark.session.life);
-  if (!routed) return true;
-  if (Peer* peer = Find(routed.mapped().node)) --peer->routed;
-  const Parcel& parcel = routed.mapped().parcel;
-  ground_.sessions.Settled(parcel.mark);
-  RouteNow(route_order_.Settled(std::string(parcel.to.bare())));
-  return true;
-}
+// --- Operators, and where users are.
 
 void FarSide::Expel(const Jid& user, const std::string& text) {
   for (const auto& [node, peer] : peers_) Post(node, ExpelLetter{user, text});
@@ -412,6 +312,11 @@ void FarSide::NodeUp(NodeNumber node, const std::string& name, uint8_t version) 
   PutOffMoves(kMoveSoon);
   directory_.NodeUp(node, name);
   peers_[node].version = version;
+  // It may have a home for them, of which this node will hear, and what is said meanwhile goes
+  // there all the same.
+  for (const std::string& bare : kept_) {
+    if (directory_.WardenOf(bare) == node) Post(node, LookLetter{Jid::OfPrepared(bare)});
+  }
 }
 
 void FarSide::NodeDown(NodeNumber node) {

@@ -331,17 +331,18 @@ class FarSide {
   HomeGate& home() { return ground_.home.gate(); }
   Peer* Find(NodeNumber node);
   bool Post(NodeNumber node, const Letter& letter);
-  // far_side_contents.cc
-  bool PostRoute(NodeNumber node, RouteLetter letter);
-  uint32_t ShareContent(NodeNumber node, const Parcel& parcel);
+  // far_side_routes.cc
   // Whether it is behind all that was said to the account before, or that is seen to.
   enum class Turn : uint8_t { kInOrder, kNow };
   void Route(Parcel parcel, uint8_t hops, Turn turn);
   bool WaitsForOthers(Parcel& parcel, const std::string& bare, NodeNumber node);
   void RouteNow(std::vector<Parcel> parcels);
-  bool Send(NodeNumber node, Parcel& parcel, uint8_t hops);
   void Refuse(const Parcel& parcel);  // too much waits for its node
   void SendBack(const Parcel& parcel);
+  static std::string BusyXml();
+  // far_side_contents.cc
+  bool PostRoute(NodeNumber node, RouteLetter letter);
+  uint32_t ShareContent(NodeNumber node, const Parcel& parcel);
   void FailBind(const SessionId& session, const Jid& user, std::string error_xml,
                 bool not_home = false);
   void BindHere(BindRequest request);
@@ -350,6 +351,7 @@ class FarSide {
   void GiveUp(const std::string& bare);
   void ExpelHere(const Jid& user, const std::string& text);
   void LookAt(const std::string& bare);
+  void KeepInMind(const std::string& bare);
   void Allow(NodeNumber node, const std::string& bare, bool changed);
   void AllowAsked(const std::string& bare);
   void CountGuests();
@@ -442,7 +444,7 @@ class FarSide {
   uint64_t last_routed_ = 0;
   uint32_t last_content_ = 0;
   std::unordered_set<std::string>
-      kept_;  // users for whom something was stored while no home was seen
+      kept_;  // users for whom something may have been stored while no home was seen
   std::deque<std::pair<NodeNumber, net::Time>> went_;  // their lodgers' ends are on the way
   std::map<std::string, Leaving> leaving_;             // homes of ours
   uint32_t last_round_ = 0;

@@ -119,6 +119,7 @@ TEST(FarSideTest, OnCalmDaysEveryMessageArrivesOnceWhereverItsUserIs) {
 TEST(FarSideTest, OnWildDaysNothingThatWasCountedIsLostAndHomesFindTogether) {
   Totals totals;
   EachSeed([&](int seed) { WildDay(seed, totals); });
+  std::printf("%d messages, %d out of order\n", totals.messages, totals.disordered);
   EXPECT_GT(totals.met, 0);  // there were conflicts to be solved
   // And nodes that went with what moved sessions had under way.
   std::printf("%d met, %d + %d told that they would wait in vain\n", totals.met, totals.debts_lost,

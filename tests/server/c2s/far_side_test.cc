@@ -70,6 +70,37 @@ TEST(FarSideTest, WhatGoesStraightToANewHomeIsBehindWhatGoesThereByTheWarden) {
   EXPECT_GT(by_another, 0);
 }
 
+// While its user's home was on the other side of a split, the first waited in the store, by way of a
+// node whose word of that is slow.
+TEST(FarSideTest, WhatIsSaidBehindASplitIsBehindWhatWasSaidMeanwhile) {
+  int by_another = 0;
+  for (uint64_t user = 0; user < kUsers; ++user) {
+    Sim sim(1, 3);
+    Sim::Client& sender = sim.Connect(0, (user + 1) % kUsers, "s");
+    Sim::Client& receiver = sim.Connect(2, user, "r");
+    sim.Settle();
+    sim.Available(receiver);
+    sim.Settle();
+    sim.Part(0, 2);
+    sim.Part(1, 2);
+    if (sim.nodes[0]->far->NodeOf(UserName(user)) != Sim::Node::Name(1)) continue;
+    ++by_another;
+    sim.Message(sender, user);
+    sim.Settle();
+    sim.Meet(0, 2);
+    sim.Meet(1, 2);
+    sim.Settle(true, {1, 2});
+    sim.Message(sender, user);
+    sim.Settle(true, {1, 2});
+    sim.Settle();
+    sim.Evening();
+    Check(sim, false);
+    EXPECT_EQ(sim.disordered, 0);
+    for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  }
+  EXPECT_GT(by_another, 0);
+}
+
 int Arriving(const Sim& sim, size_t node) {
   return static_cast<int>(std::ranges::count_if(
       sim.nodes[node]->clients, [](const auto& client) { return client.second->arriving; }));
