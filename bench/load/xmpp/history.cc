@@ -18,7 +18,7 @@ History::Message* History::Find(std::size_t lane, std::uint64_t number) {
 }
 
 void History::Fault(std::uint64_t& count, std::size_t lane, std::uint64_t number,
-                    const char* what) {
+                    const std::string& what) {
   if (++count > kExamples) return;
   running_.examples.push_back("lane " + std::to_string(lane) + " message " +
                               std::to_string(number) + ": " + what);
@@ -68,9 +68,11 @@ std::int64_t History::Received(std::size_t lane, std::uint64_t number, std::int6
   before.received = 0;
   Closed(*message, Open(before));
   if (message->returned) Fault(running_.both, lane, number, "returned and received");
-  if (number < at.newest) Fault(running_.swapped, lane, number, "behind a later one");
+  if (number < at.newest) {
+    const std::string late = std::to_string((now_ns - message->sent_ns) / 1'000'000);
+    Fault(running_.swapped, lane, number, "behind a later one, " + late + " ms after it was sent");
+  }
   at.newest = std::max(at.newest, number);
-  static_cast<void>(now_ns);
   return message->sent_ns;
 }
 

@@ -80,7 +80,7 @@ class History {
   };
 
   Message* Find(std::size_t lane, std::uint64_t number);
-  void Fault(std::uint64_t& count, std::size_t lane, std::uint64_t number, const char* what);
+  void Fault(std::uint64_t& count, std::size_t lane, std::uint64_t number, const std::string& what);
   void Closed(const Message& message, bool was_open);
   static bool Open(const Message& message) {
     return message.counted && message.received == 0 && !message.returned;
