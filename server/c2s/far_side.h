@@ -307,14 +307,15 @@ class FarSide {
     std::vector<SessionId> sessions = {};
   };
   static constexpr size_t kItemBytes = 128;  // about: one with nothing in it
+  static bool TooMuch(size_t items, size_t bytes, size_t times) {
+    return items >= times * kHeldMax || bytes >= times * kHeldBytesMax;
+  }
   struct Hold {
     NodeNumber by = 0;  // 0: this node, for its own home
     net::Time since{};
     std::vector<Item> items = {};
     size_t bytes = 0;
-    bool full(size_t times = 1) const {
-      return items.size() >= times * kHeldMax || bytes >= times * kHeldBytesMax;
-    }
+    bool full(size_t times = 1) const { return TooMuch(items.size(), bytes, times); }
     void Add(Item item, size_t more) {
       items.push_back(std::move(item));
       bytes += more + kItemBytes;
@@ -337,7 +338,8 @@ class FarSide {
   void Route(Parcel parcel, uint8_t hops, Turn turn);
   bool WaitsForOthers(Parcel& parcel, const std::string& bare, NodeNumber node);
   void RouteNow(std::vector<Parcel> parcels);
-  void Refuse(const Parcel& parcel);  // too much waits for its node
+  void Refuse(const Parcel& parcel);      // too much waits for its node
+  void RefuseHeld(const Parcel& parcel);  // too much is held for its account
   void SendBack(const Parcel& parcel);
   static std::string BusyXml();
   // far_side_contents.cc

@@ -18,6 +18,11 @@ bool AnsweredWhenRefused(const Parcel& parcel) {
          parcel.type != StanzaType::kResult;
 }
 
+// How often the bound of what is held counts for it.
+size_t TimesHeld(const Parcel& parcel) {
+  return AnsweredWhenRefused(parcel) ? 1 : FarSide::kHeldWordless;
+}
+
 }  // namespace
 
 std::string FarSide::BusyXml() {
@@ -27,30 +32,21 @@ std::string FarSide::BusyXml() {
 
 void FarSide::Route(Parcel parcel, uint8_t hops, Turn turn) {
   const std::string bare(parcel.to.bare());
+  const size_t bytes = parcel.content_view().size();
+  const auto again = [&] {
+    return [this, parcel = std::move(parcel), hops, turn]() mutable {
+      Route(std::move(parcel), hops, turn);
+    };
+  };
   // What other nodes had sent before they held it back is for the home as it is.
   if (hops == 0 || !leaving_.contains(bare) || Given(bare)) {
-    if (HoldsTooMuch(bare, AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
-      return SendBack(parcel);
-    }
-    const size_t bytes = parcel.content_view().size();
-    const auto again = [&] {
-      return [this, parcel = std::move(parcel), hops, turn]() mutable {
-        Route(std::move(parcel), hops, turn);
-      };
-    };
+    if (HoldsTooMuch(bare, TimesHeld(parcel))) return SendBack(parcel);
     if (HoldBack(bare, again, bytes)) return;
   }
   // Who is granted it does not know yet, and would send it back.
   if (const auto asked = asked_.find(bare); asked != asked_.end()) {
-    if (asked->second.hold.full(AnsweredWhenRefused(parcel) ? 1 : kHeldWordless)) {
-      ClientCounters::Add(counters_.held_refused);
-      return SendBack(parcel);
-    }
-    const size_t bytes = parcel.content_view().size();
-    asked->second.hold.Add([this, parcel = std::move(parcel), hops,
-                            turn]() mutable { Route(std::move(parcel), hops, turn); },
-                           bytes);
-    return;
+    if (asked->second.hold.full(TimesHeld(parcel))) return RefuseHeld(parcel);
+    return asked->second.hold.Add(again(), bytes);
   }
   NodeNumber node = 0;
   bool homeless = false;
@@ -86,11 +82,8 @@ void FarSide::Route(Parcel parcel, uint8_t hops, Turn turn) {
 bool FarSide::WaitsForOthers(Parcel& parcel, const std::string& bare, NodeNumber node) {
   if (route_order_.MayGo(bare, node)) return false;
   const RouteOrder::Waiting* waiting = route_order_.Of(bare);
-  const size_t times = AnsweredWhenRefused(parcel) ? 1 : kHeldWordless;
-  if (waiting != nullptr &&
-      (waiting->parcels.size() >= times * kHeldMax || waiting->bytes >= times * kHeldBytesMax)) {
-    ClientCounters::Add(counters_.held_refused);
-    SendBack(parcel);
+  if (waiting != nullptr && TooMuch(waiting->parcels.size(), waiting->bytes, TimesHeld(parcel))) {
+    RefuseHeld(parcel);
   } else {
     route_order_.Wait(bare, std::move(parcel), Now());
   }
@@ -103,6 +96,11 @@ void FarSide::RouteNow(std::vector<Parcel> parcels) {
 
 void FarSide::Refuse(const Parcel& parcel) {
   ClientCounters::Add(counters_.refused);
+  SendBack(parcel);
+}
+
+void FarSide::RefuseHeld(const Parcel& parcel) {
+  ClientCounters::Add(counters_.held_refused);
   SendBack(parcel);
 }
 

@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/known_keys.h"
 #include "tests/lb/config_text.h"
 
 namespace lb {
@@ -64,12 +65,7 @@ std::set<std::string> KeysOfReaders() {
       }
       section += c;
     }
-    std::string_view rest = std::string_view(error.remedy).substr(known.size());
-    while (!rest.empty()) {
-      const size_t end = std::min(rest.find(", "), rest.size());
-      keys.insert(section + std::string(rest.substr(0, end)));
-      rest.remove_prefix(std::min(end + 2, rest.size()));
-    }
+    InsertKnownKeys(keys, section, std::string_view(error.remedy).substr(known.size()));
   }
   return keys;
 }
@@ -77,16 +73,7 @@ std::set<std::string> KeysOfReaders() {
 TEST(ReloadTable, NamesEveryKeyThatTheReadersKnowAndNoOther) {
   const std::set<std::string> read = KeysOfReaders();
   EXPECT_GT(read.size(), 100U);
-  const std::vector<std::string> rows = net::KeysOfTable(ReloadTable());
-  const std::set<std::string> told(rows.begin(), rows.end());
-  EXPECT_EQ(told.size(), rows.size()) << "a key stands in two rows";
-  for (const std::string& key : read) {
-    EXPECT_TRUE(told.contains(key))
-        << key << " is in no row of the table: is it applied by a reload?";
-  }
-  for (const std::string& key : told) {
-    EXPECT_TRUE(read.contains(key)) << key << " is in the table, and nobody reads it";
-  }
+  ExpectEachKeyInOneRow(read, net::KeysOfTable(ReloadTable()));
 }
 
 TEST(ReloadTable, RefusesWithNameLineAndRemedyAndOnlyWhatDiffers) {

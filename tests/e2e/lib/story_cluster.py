@@ -80,7 +80,8 @@ class StoryCluster:
         return Story(targets or [node.endpoint for node in self.nodes], self.domain,
                      self.authority.ca_file, sessions, rate, duration_s,
                      [(f"{at:.3f}", act) for at, act in acts],
-                     env={**env, "PATH": f"{folder}:{env['PATH']}"}, prefix=self.hub, **{"timeout_s": 5, **options})
+                     env={**env, "PATH": f"{folder}:{env['PATH']}"}, prefix=self.hub,
+                     **{"timeout_s": 5, **options})
 
     # --- acts: short commands, since a story shows them. Each is a script in a folder of its own.
     def _command(self, name, lines):

@@ -174,9 +174,7 @@ TEST(FarSideTest, WhoHeldForAMoveThatWasPutOffIsAskedAgain) {
   sim.Settle();
   EXPECT_TRUE(guests[0]->open);
   EXPECT_EQ(guests[0]->memory->settled.size(), guests[0]->memory->sent);
-  sim.Evening();
-  Check(sim, false);
-  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  EveningBringsEachOnce(sim);
 }
 
 // It was not asked to hold anything back, nor whether it knows how to.
@@ -211,10 +209,8 @@ TEST(FarSideTest, WhatWasHeldForANodeThatIsGoneComesBehindWhatItHadBeenSent) {
   sim.Settle(true, {1, 0});
   EXPECT_EQ(sim.nodes[1]->far->on_the_way(), 1U);
   sim.Kill(0);
-  sim.Evening();
-  Check(sim, false);
+  EveningBringsEachOnce(sim);
   EXPECT_EQ(sim.disordered, 0);
-  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
 }
 
 // By way of the old home, and then of the new one.
@@ -240,10 +236,8 @@ TEST(FarSideTest, WhatAUserSendsWhileItsHomeMovesKeepsItsOrder) {
   sim.Pass(std::chrono::milliseconds(100));
   sim.Settle();
   EXPECT_EQ(sim.nodes[0]->far->counters().homes_moved.load(), 1U);
-  sim.Evening();
-  Check(sim, false);
+  EveningBringsEachOnce(sim);
   EXPECT_EQ(sim.disordered, 0);
-  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
 }
 
 // It told one that the home is with it, and died before it told the others.
@@ -622,9 +616,7 @@ TEST(FarSideTest, AHomeThatGaveSomethingToASessionThatIsNoMoreStaysAtOnce) {
   EXPECT_FALSE(far.Leaves(UserName(0)));
   sim.Settle();
   EXPECT_EQ(OnTheWay(sim), 0U);
-  sim.Evening();
-  Check(sim, false);
-  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  EveningBringsEachOnce(sim);
 }
 
 }  // namespace

@@ -516,6 +516,13 @@ inline void Check(Sim& sim, bool calm) {
   EXPECT_EQ(homes.size(), static_cast<size_t>(kUsers));
 }
 
+// The day ends, and each message was taken, once.
+inline void EveningBringsEachOnce(Sim& sim) {
+  sim.Evening();
+  Check(sim, false);
+  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+}
+
 // At home on the first node, with sessions on others only: on these.
 inline std::vector<Sim::Client*> GuestsAt(Sim& sim, uint64_t user, const std::vector<int>& nodes) {
   std::vector<Sim::Client*> guests;

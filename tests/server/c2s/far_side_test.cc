@@ -36,9 +36,7 @@ TEST(FarSideTest, WhatIsAwaitedOfASessionThatMovedTwiceFollowsItAndIsLostWithIts
   EXPECT_EQ(sim.nodes[0]->far->awaited(), waiting) << "of the session on the third node";
   sim.Kill(2);
   EXPECT_EQ(sim.nodes[0]->far->awaited(), 0U);
-  sim.Evening();
-  Check(sim, false);
-  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  EveningBringsEachOnce(sim);
 }
 
 // Its user had no home when the first was said, so it went to the warden, and goes on from there.
@@ -62,16 +60,14 @@ TEST(FarSideTest, WhatGoesStraightToANewHomeIsBehindWhatGoesThereByTheWarden) {
     sim.Message(sender, user);
     sim.Settle(true, {0, at});
     sim.Settle();
-    sim.Evening();
-    Check(sim, false);
+    EveningBringsEachOnce(sim);
     EXPECT_EQ(sim.disordered, 0);
-    for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
   }
   EXPECT_GT(by_another, 0);
 }
 
-// While its user's home was on the other side of a split, the first waited in the store, by way of a
-// node whose word of that is slow.
+// While its user's home was on the other side of a split, the first waited in the store, by way of
+// a node whose word of that is slow.
 TEST(FarSideTest, WhatIsSaidBehindASplitIsBehindWhatWasSaidMeanwhile) {
   int by_another = 0;
   for (uint64_t user = 0; user < kUsers; ++user) {
@@ -93,10 +89,8 @@ TEST(FarSideTest, WhatIsSaidBehindASplitIsBehindWhatWasSaidMeanwhile) {
     sim.Message(sender, user);
     sim.Settle(true, {1, 2});
     sim.Settle();
-    sim.Evening();
-    Check(sim, false);
+    EveningBringsEachOnce(sim);
     EXPECT_EQ(sim.disordered, 0);
-    for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
   }
   EXPECT_GT(by_another, 0);
 }
@@ -133,9 +127,7 @@ TEST(FarSideTest, WhatIsAwaitedOfASessionThatDoesNotComeBackIsLostWithIt) {
   EXPECT_EQ(Arriving(sim, 0), 0) << "nobody else will say that it does not come";
   sim.Settle();
   EXPECT_EQ(sim.nodes[0]->far->awaited(), 0U);
-  sim.Evening();
-  Check(sim, false);
-  for (const auto& [id, fate] : sim.fates) EXPECT_EQ(fate.taken, 1) << id;
+  EveningBringsEachOnce(sim);
 }
 
 TEST(FarSideTest, WhoComesBackIsToldAtOnceThatTheNodeOfItsHomeIsGone) {
